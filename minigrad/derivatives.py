@@ -1,0 +1,300 @@
+r"""Derivatives as functions of functions: of a scalar or of many outputs, of any order.
+
+``f`` takes Tensors, or dicts, lists and tuples of them; arrays among its arguments are made Tensors.  ``argnums`` says which
+arguments to differentiate (an integer, or a tuple of integers).  Everything nests: ``grad(grad(f))`` is the second derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import graph
+from .modes import enable_grad, mode
+from .random import generator
+from .tensor import Tensor, upstream_gradient
+
+Argnums = int | tuple[int, ...]
+
+
+# Trees of tensors --------------------------------------------------------------------------------------------------------
+
+
+def leaves(tree: Any) -> list[Any]:
+    """The arrays and numbers in a tree of dicts (in key order), lists and tuples."""
+    if isinstance(tree, dict):
+        return [leaf for key in sorted(tree) for leaf in leaves(tree[key])]
+    if isinstance(tree, list | tuple):
+        return [leaf for branch in tree for leaf in leaves(branch)]
+    return [] if tree is None else [tree]
+
+
+def rebuild(tree: Any, new: Sequence[Any]) -> Any:
+    """The same tree with other leaves."""
+    remaining = iter(new)
+
+    def build(node: Any) -> Any:
+        if isinstance(node, dict):
+            built = {key: build(node[key]) for key in sorted(node)}
+            return {key: built[key] for key in node}
+        if isinstance(node, tuple) and hasattr(node, "_fields"):
+            return type(node)(*(build(branch) for branch in node))
+        if isinstance(node, list | tuple):
+            return type(node)(build(branch) for branch in node)
+        return None if node is None else next(remaining)
+
+    return build(tree)
+
+
+def _fresh(x: Any) -> Tensor:
+    """A view of ``x`` to differentiate by: connected to ``x`` when ``x`` itself is being differentiated."""
+    if isinstance(x, Tensor) and x.requires_grad:
+        from .ops.arithmetic import add
+
+        with enable_grad():
+            return add(x, 0)
+    t = Tensor(x)
+    if t.dtype.kind in "iub" and not isinstance(x, Tensor | np.ndarray):
+        t = Tensor(x, dtype=np.float64)
+    return t.requires_grad_()
+
+
+def _prepare(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Any], list[Any], list[Tensor]]:
+    chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+    for i in chosen:
+        if not -len(args) <= i < len(args):
+            raise ValueError(f"argnums={argnums}: the function was called with {len(args)} positional arguments")
+    new_args = list(args)
+    trees = []
+    variables: list[Tensor] = []
+    for i in chosen:
+        fresh = [_fresh(x) for x in leaves(args[i])]
+        variables += fresh
+        new_args[i] = rebuild(args[i], fresh)
+        trees.append(args[i])
+    return new_args, trees, variables
+
+
+def _arrange(values: Sequence[Any], trees: Sequence[Any], argnums: Argnums) -> Any:
+    grouped, start = [], 0
+    for tree in trees:
+        n = len(leaves(tree))
+        grouped.append(rebuild(tree, values[start : start + n]))
+        start += n
+    return grouped[0] if isinstance(argnums, int) else tuple(grouped)
+
+
+def _outer_needs_graph(args: Any) -> bool:
+    """Whether an enclosing derivative is recording: one of the arguments has a history or wants a gradient."""
+    return any(isinstance(x, Tensor) and x.requires_grad for x in leaves(list(args)))
+
+
+def _pull(outputs: Sequence[Tensor], upstream: Sequence[Tensor], variables: Sequence[Tensor], keep: bool, graph_too: bool) -> list[Tensor]:
+    live = [(t, g) for t, g in zip(outputs, upstream, strict=True) if t.requires_grad]
+    found = graph.pullback(
+        [t for t, _ in live], [g if graph_too else g.data for _, g in live], wrt=variables, retain_graph=keep, create_graph=graph_too
+    )
+    return [
+        graph.wrap(np.zeros(v.shape, v.dtype)) if d is None else d if isinstance(d, Tensor) else graph.wrap(np.array(d))
+        for v, d in zip(variables, found, strict=True)
+    ]
+
+
+# First order ---------------------------------------------------------------------------------------------------------------
+
+
+def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """The function that gives ``f(...)`` and its gradient, in the structure of the chosen arguments.
+
+    ``f`` returns a scalar, or with ``has_aux`` a pair ``(scalar, anything)``.  Raises ValueError when it is no scalar.
+    """
+
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        with enable_grad():
+            recording = _outer_needs_graph((args, kwargs))
+            new_args, trees, variables = _prepare(args, argnums)
+            value = f(*new_args, **kwargs)
+            output, aux = value if has_aux else (value, None)
+            if not isinstance(output, Tensor) or output.size != 1:
+                got = f"shape {output.shape}" if isinstance(output, Tensor) else type(output).__name__
+                raise ValueError(f"grad: the function must return a scalar Tensor, got {got}; use jacobian or vjp for many outputs")
+            result = _pull([output], [graph.wrap(np.ones(output.shape, output.dtype))], variables, recording, recording)
+        gradient = _arrange(result, trees, argnums)
+        return ((output if recording else output.detach(), aux) if has_aux else output if recording else output.detach()), gradient
+
+    return differentiated
+
+
+def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """The function that gives the gradient of the scalar function ``f``; with ``has_aux`` ``(gradient, aux)``."""
+    both = value_and_grad(f, argnums, has_aux)
+
+    def gradient_of(*args: Any, **kwargs: Any) -> Any:
+        value, gradient = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return gradient_of
+
+
+def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """``(outputs, pull)``: ``pull(upstream)`` is the tuple of gradients of the primals, ``upstreamᵀ J``.
+
+    ``upstream`` has the structure and shapes of the outputs; ``pull`` may be called again.
+    """
+    with enable_grad():
+        new_args, trees, variables = _prepare(primals, tuple(range(len(primals))))
+        value = f(*new_args)
+    output, aux = value if has_aux else (value, None)
+    outputs = leaves(output)
+
+    def pull(upstream: Any) -> Any:
+        given = leaves(upstream)
+        if len(given) != len(outputs):
+            raise ValueError(f"vjp: the function has {len(outputs)} outputs, got {len(given)} upstream gradients")
+        gs = [upstream_gradient(t, g) for t, g in zip(outputs, given, strict=True)]
+        recording = _outer_needs_graph((primals, gs))
+        with enable_grad():
+            return _arrange(_pull(outputs, gs, variables, True, recording), trees, tuple(range(len(primals))))
+
+    return (output, pull, aux) if has_aux else (output, pull)
+
+
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
+    """``(outputs, J·tangents)``: the derivative in one direction, by pulling back twice.
+
+    The VJP is linear in its upstream gradient ``u``; the derivative of ``uᵀJ·tangents`` with respect to ``u`` is ``J·tangents``.
+    """
+    primals, tangents = tuple(primals), tuple(tangents)
+    if len(leaves(primals)) != len(leaves(tangents)):
+        raise ValueError(f"jvp: {len(leaves(primals))} primals but {len(leaves(tangents))} tangents")
+    with enable_grad():
+        outer = _outer_needs_graph((primals, tangents))
+        new_args, _, variables = _prepare(primals, tuple(range(len(primals))))
+        directions = [upstream_gradient(v, t) for v, t in zip(variables, leaves(tangents), strict=True)]
+        output = f(*new_args)
+        outputs = leaves(output)
+        dummies = [Tensor(np.zeros(t.shape), requires_grad=True, dtype=t.dtype) for t in outputs]
+        gradients = _pull(outputs, dummies, variables, True, True)
+        total: Any = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
+        if isinstance(total, Tensor) and total.requires_grad:
+            pushed = _pull([total], [graph.wrap(np.ones((), total.dtype))], dummies, outer, outer)
+        else:
+            pushed = [graph.wrap(np.zeros(t.shape, t.dtype)) for t in outputs]
+    return (output if outer else rebuild(output, [t.detach() for t in outputs])), rebuild(output, pushed)
+
+
+def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
+    """The function that gives ∂f/∂x, of shape ``f.shape + x.shape``, for one output Tensor and each chosen argument."""
+
+    def differentiated(*args: Any, **kwargs: Any) -> Any:
+        with enable_grad():
+            recording = _outer_needs_graph((args, kwargs))
+            new_args, trees, variables = _prepare(args, argnums)
+            output = f(*new_args, **kwargs)
+            if not isinstance(output, Tensor):
+                raise ValueError(f"jacobian: the function must return one Tensor, got {type(output).__name__}")
+            rows = []
+            for i in range(output.size):
+                unit = np.zeros(output.size, output.dtype)
+                unit[i] = 1
+                rows.append(_pull([output], [graph.wrap(unit.reshape(output.shape))], variables, True, recording))
+            from .ops.shapes import reshape, stack
+
+            columns = [
+                reshape(stack([row[j] for row in rows]), output.shape + v.shape)
+                if rows
+                else graph.wrap(np.zeros(output.shape + v.shape, v.dtype))
+                for j, v in enumerate(variables)
+            ]
+        return _arrange(columns, trees, argnums)
+
+    return differentiated
+
+
+# Second order --------------------------------------------------------------------------------------------------------------
+
+
+def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
+    """The function that gives the second derivative of a scalar function: shape ``x.shape + x.shape``, for one array ``x``."""
+    return jacobian(grad(f, argnums), argnums)
+
+
+def hvp(f: Callable[..., Any], primals: Any, vectors: Any) -> Any:
+    """The Hessian of the scalar function ``f`` times ``vectors``, without forming the Hessian: ∇(∇f · v).
+
+    ``primals`` is one argument or a tuple of them, and ``vectors`` has the same structure; so has the result.
+    """
+    one = not isinstance(primals, tuple)
+    args: tuple[Any, ...] = (primals,) if one else primals
+    given = leaves((vectors,) if one else vectors)
+    everything = tuple(range(len(args)))
+
+    def slope(*xs: Any) -> Any:
+        gradients = leaves(grad(f, everything)(*xs))
+        if len(gradients) != len(given):
+            raise ValueError(f"hvp: {len(gradients)} primals but {len(given)} vectors")
+        terms = [(g * upstream_gradient(g, v)).sum() for g, v in zip(gradients, given, strict=True)]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+    result = grad(slope, everything)(*args)
+    return result[0] if one else result
+
+
+# Memory for time -------------------------------------------------------------------------------------------------------------
+
+
+def checkpoint(f: Callable[..., Any], *args: Any) -> Tensor:
+    """``f(*args)`` without keeping its interior: the backward pass computes it again, with the same dropout masks.
+
+    Gradients reach the Tensors among ``args`` and those that ``f`` uses besides, such as the parameters of a Module.
+    ``f`` returns one Tensor.  Source: Chen et al. (2016), "Training deep nets with sublinear memory cost".
+    """
+    if not mode.get().grad:
+        return f(*args)
+    positions = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
+    state = generator().bit_generator.state
+
+    def run(values: Sequence[Any]) -> Any:
+        new = list(args)
+        for i, value in zip(positions, values, strict=True):
+            new[i] = value
+        return f(*new)
+
+    given = [args[i] for i in positions]
+    stand_ins = [graph.wrap(x.data).requires_grad_(x.requires_grad) for x in given]
+    start = graph.now()
+    output = run(stand_ins)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"checkpoint: the function must return one Tensor, got {type(output).__name__}")
+    captured = [x for x in graph.boundary(output, start) if not any(x is s for s in stand_ins)]
+    return _recomputed(*given, *captured, run=run, captured=captured, state=state, outputs=output.data)
+
+
+@graph.op(r"y = f(x_1, x_2, \dots)")
+def _recomputed(*inputs, run, captured, state, outputs):
+    return outputs
+
+
+@_recomputed.joint_vjp(x=r"\text{the gradient of } f \text{, computed again}")
+def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tensor], state: Any, outputs: Any) -> list[Any]:
+    recording = isinstance(g, Tensor)
+    own = inputs[: len(inputs) - len(captured)]
+    with enable_grad():
+        variables = [_fresh(x) if x.dtype.kind == "f" else x for x in own] if recording else [_variable(x) for x in own]
+        now = generator().bit_generator.state
+        generator().bit_generator.state = state
+        again = run(variables)
+        generator().bit_generator.state = now
+        wanted = [x for x in (*variables, *captured) if x.requires_grad]
+        found = iter(_pull([again], [g if recording else graph.wrap(g)], wanted, recording, recording))
+    got = [next(found) if x.requires_grad else None for x in (*variables, *captured)]
+    return got if recording else [d if d is None else d.data for d in got]
+
+
+def _variable(x: np.ndarray) -> Tensor:
+    return graph.wrap(x).requires_grad_(x.dtype.kind == "f")

@@ -1,0 +1,83 @@
+"""Switches of the engine: whether ops are recorded, and whether they are watched.
+
+The switches belong to the thread or the async task that sets them; they nest, and they decorate functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import Any, NamedTuple, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Mode(NamedTuple):
+    """What the engine does with the ops of this thread or task."""
+
+    grad: bool = True
+    anomaly: bool = False
+
+
+mode: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())
+
+
+class _Switch:
+    """A context manager that changes the mode, and a decorator that does so during each call."""
+
+    change: dict[str, bool] = {}
+
+    def __init__(self) -> None:
+        self._tokens: list[Token[Mode]] = []
+
+    def __enter__(self) -> _Switch:
+        self._tokens.append(mode.set(mode.get()._replace(**self.change)))
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        mode.reset(self._tokens.pop())
+
+    def __call__(self, function: F) -> F:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(
+                f"{type(self).__name__}: cannot decorate the generator {function.__name__}; use `with` inside it, around the computation"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def awaited(*args: Any, **kwargs: Any) -> Any:
+                with type(self)():
+                    return await function(*args, **kwargs)
+
+            return awaited  # type: ignore[return-value]
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return called  # type: ignore[return-value]
+
+
+class no_grad(_Switch):
+    """Record nothing inside: results do not require grad. For evaluation, generation and parameter updates."""
+
+    change = {"grad": False}
+
+
+class enable_grad(_Switch):
+    """Record again, inside a ``no_grad`` region."""
+
+    change = {"grad": True}
+
+
+class detect_anomaly(_Switch):
+    """Watch every op (slow): name the first op that makes a NaN or inf, in forward or backward, from finite inputs, and
+    refuse a backward pass over arrays that were changed after the forward pass.
+
+    Raises FloatingPointError and RuntimeError.
+    """
+
+    change = {"anomaly": True}

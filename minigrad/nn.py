@@ -1,0 +1,245 @@
+r"""Modules: parameters with names, nested.  Linear weights are stored ``(in, out)``: :math:`Y = X W + b`."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+
+from .ops.fused import dropout
+from .ops.indexing import embedding
+from .ops.linear import linear
+from .random import generator
+from .tensor import Tensor
+
+__all__ = ["Dropout", "Embedding", "Linear", "Module", "ModuleList", "Parameter", "Sequential"]
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module learns: it requires grad, and is float32 unless ``dtype`` says otherwise."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Any, dtype: Any = np.float32, name: str | None = None) -> None:
+        super().__init__(data, requires_grad=True, dtype=dtype, name=name)
+
+
+class Module:
+    """A function with parameters: attributes that are Parameters or Modules are found by name.
+
+    Subclasses write ``forward``; the module is called as a function.
+    """
+
+    training = True
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The computation; every subclass has its own."""
+        raise TypeError(f"{type(self).__name__} defines no forward method")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        known = [*self.__dict__, *(n for n in dir(type(self)) if not n.startswith("_"))]
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else f"; it has {', '.join(self.__dict__) or 'no attributes yet'}"
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}{hint}", name=name, obj=self)
+
+    # Names -----------------------------------------------------------------------------------------------------------
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """The modules that are attributes of this one, with their names."""
+        return ((n, v) for n, v in self.__dict__.items() if isinstance(v, Module))
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, with dotted names."""
+        yield prefix, self
+        for name, child in self.children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, under its first name; one that is shared (tied) is not repeated."""
+        seen: set[int] = set()
+        for prefix, module in self.named_modules():
+            for name, value in module.__dict__.items():
+                if isinstance(value, Parameter) and id(value) not in seen:
+                    seen.add(id(value))
+                    yield f"{prefix}.{name}" if prefix else name, value
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter once."""
+        return [p for _, p in self.named_parameters()]
+
+    def num_parameters(self) -> int:
+        """How many numbers are learned; shared ones count once."""
+        return sum(p.size for p in self.parameters())
+
+    # Modes -----------------------------------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training: dropout is on."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch to evaluation: dropout is off."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.parameters():
+            p.grad = None
+
+    def astype(self, dtype: Any) -> Self:
+        """Convert every parameter in place, to float64 for checks, say."""
+        for p in self.parameters():
+            p.data = p.data.astype(dtype)
+            p.grad = None
+        return self
+
+    # State -----------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of every parameter, by name."""
+        return {name: p.data.copy() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Self:
+        """Set the parameters from ``state``; checked as a whole before anything is changed.
+
+        Raises ValueError for missing or unknown names (unless not ``strict``) and for shapes that differ.
+        """
+        own = dict(self.named_parameters())
+        missing = [n for n in own if n not in state]
+        unknown = [n for n in state if n not in own]
+        troubles = []
+        if strict and missing:
+            troubles.append(f"missing: {', '.join(missing[:5])}{' …' * (len(missing) > 5)}")
+        if strict and unknown:
+            troubles.append(f"unknown: {', '.join(unknown[:5])}{' …' * (len(unknown) > 5)}")
+        new = {n: np.asarray(getattr(v, "data", v) if isinstance(v, Tensor) else v) for n, v in state.items() if n in own}
+        for name, array in new.items():
+            if array.shape != own[name].shape:
+                troubles.append(f"{name} has shape {array.shape}, the model expects {own[name].shape}")
+            elif array.dtype.kind not in "fiub":
+                troubles.append(f"{name} has dtype {array.dtype}, the model expects numbers")
+        if troubles:
+            raise ValueError(f"{type(self).__name__}.load_state_dict: " + "; ".join(troubles))
+        for name, array in new.items():
+            own[name].data = array.astype(own[name].dtype)
+        return self
+
+    def __repr__(self) -> str:
+        inside = "".join(f"\n  {name}: " + repr(child).replace("\n", "\n  ") for name, child in self.children())
+        return f"{type(self).__name__}({self.describe()}{inside}{chr(10) if inside else ''})"
+
+    def describe(self) -> str:
+        """The sizes, for the printed form."""
+        return ", ".join(f"{n} {v.shape}" for n, v in self.__dict__.items() if isinstance(v, Parameter))
+
+
+class Linear(Module):
+    """``x @ weight + bias``, (..., in) → (..., out); the weight starts normal with standard deviation ``std``
+    (by default 1/√in), the bias at zero."""
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True, std: float | None = None) -> None:
+        if in_features < 1 or out_features < 1:
+            raise ValueError(f"Linear: sizes must be positive, got {in_features} → {out_features}")
+        std = 1 / math.sqrt(in_features) if std is None else std
+        self.weight = Parameter(generator().normal(0, std, (in_features, out_features)))
+        self.bias = Parameter(np.zeros(out_features)) if bias else None
+
+    def forward(self, x: Any) -> Tensor:
+        """(..., in) → (..., out)."""
+        return linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """A learned row for every token id: (...) integers → (..., C)."""
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, std: float = 0.02) -> None:
+        if num_embeddings < 1 or embedding_dim < 1:
+            raise ValueError(f"Embedding: sizes must be positive, got {num_embeddings} rows of width {embedding_dim}")
+        self.weight = Parameter(generator().normal(0, std, (num_embeddings, embedding_dim)))
+
+    def forward(self, ids: Any) -> Tensor:
+        """(...) → (..., C)."""
+        return embedding(self.weight, ids)
+
+
+class Dropout(Module):
+    """Zeroes entries with probability ``p`` while training; does nothing in ``eval()``."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: p={p}; expected a probability from 0 up to, but not including, 1")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape; every call draws its own mask."""
+        return dropout(x, self.p) if self.training and self.p else x
+
+    def describe(self) -> str:
+        """The probability."""
+        return f"p={self.p}"
+
+
+class ModuleList(Module):
+    """Modules in a list, named by their numbers."""
+
+    def __init__(self, modules: Sequence[Module] = ()) -> None:
+        self._count = 0
+        for module in modules:
+            self.append(module)
+
+    def append(self, module: Module) -> Self:
+        """Add one at the end."""
+        if not isinstance(module, Module):
+            raise TypeError(f"{type(self).__name__}: expected Modules, got {type(module).__name__}")
+        self.__dict__[str(self._count)] = module
+        self._count += 1
+        return self
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self.__dict__[str(i)] for i in range(self._count))
+
+    def __getitem__(self, i: int) -> Any:
+        if not -self._count <= i < self._count:
+            raise IndexError(f"{type(self).__name__}: index {i} of {self._count} modules")
+        return self.__dict__[str(i % self._count)]
+
+
+class Sequential(ModuleList):
+    """Modules (or plain functions) applied one after the other."""
+
+    def __init__(self, *modules: Any) -> None:
+        super().__init__([m if isinstance(m, Module) else Function(m) for m in modules])
+
+    def forward(self, x: Any) -> Any:
+        """The last module's output."""
+        for module in self:
+            x = module(x)
+        return x
+
+
+class Function(Module):
+    """A function without parameters as a Module."""
+
+    def __init__(self, function: Any) -> None:
+        if not callable(function):
+            raise TypeError(f"expected a Module or a function, got {type(function).__name__}")
+        self.function = function
+
+    def forward(self, x: Any) -> Any:
+        """Whatever the function does."""
+        return self.function(x)

@@ -1,0 +1,159 @@
+r"""Scaled dot-product attention, one op from q, k, v to the output.
+
+.. math:: S = \tau Q K^\top + M, \qquad P = \operatorname{softmax}(S), \qquad O = P V, \qquad \tau = 1/\sqrt{d_k}
+
+With upstream gradient :math:`\bar O`: :math:`\bar V = P^\top \bar O`, :math:`\bar P = \bar O V^\top`,
+:math:`\bar S = P \odot (\bar P - \operatorname{rowsum}(\bar P \odot P))`, :math:`\bar Q = \tau \bar S K`, :math:`\bar K = \tau \bar S^\top Q`,
+:math:`\bar M = \bar S`.  Source: Vaswani et al. (2017), eq. 1.
+
+Sizes: ``B`` batch (any leading axes), ``H`` heads, ``T`` queries, ``S`` keys, ``D`` head width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..graph import op
+from .fused import dropout_mask, softmax_twin
+from .indexing import take
+
+
+def causal_bias(t: int, s: int, dtype: Any) -> np.ndarray:
+    """(T, S): 0 where key j may be seen by query i, −∞ where it lies in its future; the last query sees the last key."""
+    return np.triu(np.full((t, s), -np.inf, dtype), s - t + 1)
+
+
+def attention_twin(
+    q: Any, k: Any, v: Any, bias: Any = None, causal: bool = False, scale: float | None = None, keep: Any = None
+) -> tuple[Any, Any]:
+    """The output and the weights P, in plain operators (with ``keep``, the dropout mask, applied to P)."""
+    q, k, v = (x if hasattr(x, "mT") else np.asarray(x) for x in (q, k, v))
+    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
+    if group > 1:
+        heads = np.arange(q.shape[-3]) // group  # query head h reads key/value head h // group
+        k, v = take(k, heads, -3), take(v, heads, -3)
+    scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)  # (..., H, T, S)
+    if bias is not None:
+        scores = scores + bias
+    if causal:
+        scores = scores + causal_bias(scores.shape[-2], scores.shape[-1], scores.dtype)
+    weights = softmax_twin(scores)
+    if keep is not None:
+        weights = weights * keep
+    return weights @ v, weights
+
+
+@op(r"O = \operatorname{softmax}(\tau Q K^\top + M) \, V", inputs=["q", "k", "v", "bias"], saves=True)
+def attention(q, k, v, bias=None, causal=False, scale=None, keep=None):
+    """softmax(τ q kᵀ + bias) v; see ``scaled_dot_product_attention``."""
+    return kernels.attention(q, k, v, bias, causal, 1 / math.sqrt(q.shape[-1]) if scale is None else scale, keep)
+
+
+attention.twin = lambda *inputs, **params: attention_twin(*inputs, **params)[0]
+
+
+@attention.joint_vjp(
+    q=r"\tau \bar S K, \quad \bar S = P \odot (\bar O V^\top - \operatorname{rowsum}(\bar O \odot O))",
+    k=r"\tau \bar S^\top Q",
+    v=r"P^\top \bar O",
+    bias=r"\bar S",
+)
+def _attention_vjp(
+    g: Any, o: Any, q: Any, k: Any, v: Any, bias: Any = None, causal: bool = False, scale: Any = None, keep: Any = None, saved: Any = None
+) -> tuple[Any, ...]:
+    tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    if saved is not None:
+        return kernels.attention_vjp(g, o, q, k, v, bias, causal, tau, keep, saved, bias is not None)
+    _, p = attention_twin(q, k, v, bias, causal, scale)
+    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
+    if group > 1:
+        heads = np.arange(q.shape[-3]) // group
+        k, v = take(k, heads, -3), take(v, heads, -3)
+    dv = (p if keep is None else p * keep).mT @ g
+    dp = g @ v.mT if keep is None else g @ v.mT * keep
+    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
+    dq = tau * (ds @ k)
+    dk = tau * (ds.mT @ q)
+    return dq, _ungroup(dk, group), _ungroup(dv, group), ds
+
+
+def _ungroup(d: Any, group: int) -> Any:
+    """Sum the gradients of the query heads that shared a key/value head: (..., H, S, D) → (..., Hkv, S, D)."""
+    if group == 1:
+        return d
+    return d.reshape(*d.shape[:-3], d.shape[-3] // group, group, *d.shape[-2:]).sum(axis=-3)
+
+
+def scaled_dot_product_attention(
+    q: Any,
+    k: Any,
+    v: Any,
+    mask: Any = None,
+    causal: bool = False,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    return_weights: bool = False,
+) -> Any:
+    """softmax(q kᵀ · scale + mask) v: each query's average of the values, weighted by how well its key matches.
+
+    ``q`` (..., H, T, D), ``k`` and ``v`` (..., Hkv, S, D) with H a multiple of Hkv (or all without the head axis);
+    ``mask`` broadcasts to (..., H, T, S) and is boolean (True = may attend) or added to the scores; ``causal`` aligns the last
+    query with the last key; ``scale`` is 1/√D unless given; ``dropout`` zeroes weights with that probability.  A query
+    that may attend to nothing gets zeros.  Returns the output (..., H, T, D), with ``return_weights`` also the weights
+    (..., H, T, S).  Raises ValueError for shapes that do not fit.  Source: Vaswani et al. (2017), eq. 1.
+    """
+    shapes = tuple(np.shape(x) for x in (q, k, v))
+    _check_shapes(*shapes)
+    t, s = shapes[0][-2], shapes[1][-2]
+    batch = np.broadcast_shapes(shapes[0][:-3], shapes[1][:-3], shapes[2][:-3])
+    full = (*batch, *shapes[0][-3:-2], t, s)
+    dtype = np.result_type(*(x.dtype for x in (q, k, v) if hasattr(x, "dtype")))
+    bias = None if mask is None else _bias(mask, full, dtype)
+    keep = dropout_mask(full, dropout, dtype) if dropout else None
+    if return_weights:
+        return attention_twin(q, k, v, bias, causal, scale, keep)
+    return attention(q, k, v, bias, causal=causal, scale=scale, keep=keep)
+
+
+def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
+    name = "scaled_dot_product_attention"
+    if not len(q) == len(k) == len(v) >= 2:
+        raise ValueError(f"{name}: q {q}, k {k}, v {v}; expected the same number of axes, (..., heads, length, width)")
+    if q[-1] != k[-1]:
+        raise ValueError(f"{name}: queries of width {q[-1]} cannot meet keys of width {k[-1]} (q {q}, k {k})")
+    if k[-2] != v[-2]:
+        raise ValueError(f"{name}: {k[-2]} keys but {v[-2]} values (k {k}, v {v}); each key needs its value")
+    if len(q) > 2 and (k[-3] != v[-3] or k[-3] == 0 or q[-3] % k[-3]):
+        raise ValueError(f"{name}: {q[-3]} query heads over {k[-3]} key and {v[-3]} value heads; expected a multiple")
+    try:
+        np.broadcast_shapes(q[:-3], k[:-3], v[:-3])
+    except ValueError as error:
+        raise ValueError(f"{name}: batch axes of q {q}, k {k}, v {v} do not broadcast") from error
+
+
+def _bias(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
+    """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
+    shape = np.shape(mask)
+    try:
+        fits = np.broadcast_shapes(shape, full) == full
+    except ValueError:
+        fits = False
+    if not fits:
+        hint = ""
+        if len(shape) >= 2 and shape[-2:] == (full[-1], full[-2]) and full[-1] != full[-2]:
+            hint = " It looks transposed: queries are rows, keys are columns."
+        elif len(shape) == 2 and full[:1] + full[-1:] == shape:
+            hint = " A padding mask (batch, keys) needs two axes more: mask[:, None, None, :], or padding_mask(mask)."
+        raise ValueError(f"scaled_dot_product_attention: mask {shape} does not broadcast to (..., queries, keys) = {full}.{hint}")
+    array = mask if hasattr(mask, "dtype") else np.asarray(mask)
+    if array.dtype == bool:
+        return np.where(np.asarray(array), 0.0, -np.inf).astype(dtype)
+    if array.dtype.kind != "f":
+        raise TypeError(
+            f"scaled_dot_product_attention: mask of {array.dtype}; use booleans (True = may attend), mask.astype(bool), or floats to add"
+        )
+    return mask

@@ -1,0 +1,375 @@
+r"""Fused ops: one recorded step where the plain formula would take many.
+
+Each has a *composed twin* of a few plain lines, ``op.twin``, that says what it computes; tests tie the two together to
+second order.  The gradients are derived by hand from the twins.  In the formulas :math:`\langle \cdot \rangle` is the mean over
+the last axis.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..graph import op
+from .arithmetic import erf, exp, log, sigmoid, sqrt
+from .arithmetic import tanh as tanh_
+from .indexing import checked_ids
+from .reductions import mean
+from .reductions import sum as sum_
+
+ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+
+
+def _highest(x: Any, axis: int) -> Any:
+    """The maximum along ``axis`` as a constant, 0 where it is −∞: subtracting it changes no value, only the range."""
+    top = np.max(getattr(x, "data", x) if not isinstance(x, np.ndarray) else x, axis=axis, keepdims=True)
+    return np.where(np.isneginf(top), 0, top).astype(x.dtype)
+
+
+# Softmax and the losses on top of it -----------------------------------------------------------------------------------
+
+
+@op(r"y_i = e^{x_i} / \sum_j e^{x_j}")
+def softmax(x, axis=-1):
+    """Softmax along ``axis``; a slice of nothing but −∞ gives zeros."""
+    if axis in (-1, x.ndim - 1):
+        return kernels.softmax(x)
+    return np.swapaxes(kernels.softmax(np.swapaxes(x, axis, -1)), axis, -1)
+
+
+def softmax_twin(x: Any, axis: int = -1) -> Any:
+    """The same in plain operators."""
+    e = exp(x - _highest(x, axis))
+    total = sum_(e, axis=axis, keepdims=True)
+    return e / (total + np.equal(total, 0))
+
+
+def _softmax(g: Any, y: Any, x: Any, axis: int = -1) -> Any:
+    if isinstance(g, np.ndarray) and axis in (-1, y.ndim - 1):
+        dx = g - kernels.row_dots(g, y)[..., None]
+        dx *= y
+        return dx
+    return (g - (g * y).sum(axis=axis, keepdims=True)) * y
+
+
+softmax.twin = softmax_twin
+softmax.vjp("x", r"y \odot (\bar y - \textstyle\sum_j \bar y_j y_j)", _softmax)
+
+
+@op(r"y_i = x_i - \log \sum_j e^{x_j}")
+def log_softmax(x, axis=-1):
+    """The logarithm of softmax along ``axis``, without overflow or log 0."""
+    y = x - _highest(x, axis)
+    y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+    return y
+
+
+def log_softmax_twin(x: Any, axis: int = -1) -> Any:
+    """The same in plain operators."""
+    shifted = x - _highest(x, axis)
+    return shifted - log(sum_(exp(shifted), axis=axis, keepdims=True))
+
+
+log_softmax.twin = log_softmax_twin
+log_softmax.vjp(
+    "x",
+    r"\bar y - e^{y} \textstyle\sum_j \bar y_j",
+    lambda g, y, x, axis=-1: g - np.exp(y) * g.sum(axis=axis, keepdims=True),
+)
+
+
+def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the targets that count, and those targets."""
+    flat = targets.ravel()
+    rows = np.arange(flat.size) if ignore_index is None else np.flatnonzero(flat != ignore_index)
+    return rows, flat[rows]
+
+
+@op(r"L = \operatorname{mean}_n \big(\log \textstyle\sum_j e^{x_{nj}} - (1-\varepsilon) x_{n t_n} - \tfrac{\varepsilon}{V} \sum_j x_{nj}\big)", inputs=["x"], saves=True)
+def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
+    v = x.shape[-1]
+    logits = x.reshape(-1, v)
+    rows, columns = _targets(x, targets, ignore_index)
+    weights = logits - _highest(logits, -1)
+    picked = weights[rows, columns]
+    average = weights.mean(axis=-1) if label_smoothing else None
+    np.exp(weights, out=weights)
+    total = weights.sum(axis=-1)
+    losses = np.zeros(len(logits), x.dtype)
+    losses[rows] = np.log(total[rows]) - (1 - label_smoothing) * picked
+    if average is not None:
+        losses[rows] -= label_smoothing * average[rows]
+    weights /= total[:, None]
+    if reduction == "none":
+        return losses.reshape(x.shape[:-1]), weights
+    loss = losses.sum()
+    return np.asarray(loss / max(1, len(rows)) if reduction == "mean" else loss, x.dtype), weights
+
+
+def _cross_entropy_vjp(
+    g: Any, y: Any, x: Any, targets: np.ndarray, ignore_index: int | None, label_smoothing: float, reduction: str, saved: Any
+) -> Any:
+    v = x.shape[-1]
+    rows, columns = _targets(x, targets, ignore_index)
+    wanted = np.full((targets.size, v), label_smoothing / v, x.dtype) if label_smoothing else None
+    counts = np.zeros(targets.size, x.dtype)
+    counts[rows] = 1 / max(1, len(rows)) if reduction == "mean" else 1
+    if isinstance(g, np.ndarray):
+        scale = (g.ravel() * counts if reduction == "none" else g * counts)[:, None]
+        dx = saved * scale
+        if wanted is not None:
+            dx -= wanted * scale
+        dx[rows, columns] -= (1 - label_smoothing) * scale[rows, 0]
+        return dx.reshape(x.shape)
+    if wanted is None:
+        wanted = np.zeros((targets.size, v), x.dtype)
+    wanted[rows, columns] += 1 - label_smoothing
+    upstream = g.reshape(targets.size, 1) if reduction == "none" else g
+    return (upstream * counts[:, None] * (softmax(x.reshape(-1, v)) - wanted)).reshape(x.shape)
+
+
+_cross_entropy.vjp("x", r"\tfrac{\bar L}{N} \, (\operatorname{softmax}(x_n) - \text{target}_n)", _cross_entropy_vjp)
+
+
+def cross_entropy_twin(
+    x: Any, targets: np.ndarray, ignore_index: int | None = None, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """The same in plain operators."""
+    log_p = log_softmax_twin(x).reshape(-1, x.shape[-1])
+    rows, columns = _targets(x, targets, ignore_index)
+    wanted = np.zeros(log_p.shape, x.dtype)
+    wanted[rows] = label_smoothing / x.shape[-1]
+    wanted[rows, columns] += 1 - label_smoothing
+    losses = -sum_(log_p * wanted, axis=-1)
+    if reduction == "none":
+        return losses.reshape(targets.shape)
+    return sum_(losses) / (max(1, len(rows)) if reduction == "mean" else 1)
+
+
+_cross_entropy.twin = cross_entropy_twin
+
+
+def cross_entropy(
+    logits: Any,
+    targets: Any,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """The negative log-likelihood, in nats, of ``targets`` (...) under softmax of ``logits`` (..., V).
+
+    Targets equal to ``ignore_index`` count neither in the sum nor in the mean; ``label_smoothing`` spreads that much of
+    each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Raises ValueError for shapes that do
+    not fit, TypeError for targets that are no integers, IndexError for a target out of range.
+    Source: Szegedy et al. (2016), section 7, for label smoothing.
+    """
+    shape = np.shape(logits)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
+    if not shape or np.shape(targets) != shape[:-1]:
+        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
+    ids = np.array(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
+    counted = ids if ignore_index is None else ids[ids != ignore_index]
+    counted = checked_ids("cross_entropy", counted, shape[-1], "target")
+    if counted.size and counted.min() < 0:
+        raise IndexError(
+            f"cross_entropy: target {int(counted.min())} is negative; classes run from 0 to {shape[-1] - 1}. "
+            "To leave padding out, pass ignore_index=" + str(int(counted.min()))
+        )
+    return _cross_entropy(logits, ids.astype(np.int64), ignore_index, label_smoothing, reduction)
+
+
+# Normalisation -----------------------------------------------------------------------------------------------------------
+
+
+@op(r"y = \gamma \odot \hat x + \beta, \quad \hat x = (x - \mu) / \sqrt{\sigma^2 + \varepsilon}", inputs=["x", "weight", "bias"], saves=True)
+def layer_norm(x, weight, bias=None, eps=1e-5):
+    """Each vector along the last axis shifted to mean 0 and scaled to variance 1, then scaled by ``weight`` and shifted
+    by ``bias``, both (C,).  Source: Ba, Kiros & Hinton (2016), eq. 4."""
+    _check_norm("layer_norm", x, weight, bias)
+    n = x.shape[-1]
+    y = x - (np.einsum("...i->...", x) / n)[..., None]
+    inverse = (1 / np.sqrt(kernels.row_dots(y, y) / n + x.dtype.type(eps)))[..., None]
+    y *= inverse
+    normalised = y.copy() if bias is None or weight is not None else y
+    y = normalised * weight
+    if bias is not None:
+        y += bias
+    return y, (normalised, inverse)
+
+
+def _check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
+    for what, p in (("weight", weight), ("bias", bias)):
+        if p is not None and np.shape(p) != x.shape[-1:]:
+            raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
+
+
+def layer_norm_twin(x: Any, weight: Any, bias: Any = None, eps: float = 1e-5) -> Any:
+    """The same in plain operators."""
+    centred = x - mean(x, axis=-1, keepdims=True)
+    y = centred / sqrt(mean(centred * centred, axis=-1, keepdims=True) + eps) * weight
+    return y if bias is None else y + bias
+
+
+layer_norm.twin = layer_norm_twin
+
+
+@layer_norm.joint_vjp(
+    x=r"\big(u - \langle u \rangle - \hat x \langle u \odot \hat x \rangle\big) / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y",
+    weight=r"\sum_n \bar y_n \odot \hat x_n",
+    bias=r"\sum_n \bar y_n",
+)
+def _layer_norm_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, eps: float = 1e-5, saved: Any = None) -> Any:
+    if saved is not None:
+        normalised, inverse = saved
+        return (*_norm_vjp_arrays(g, weight, normalised, inverse, centre=True), None if bias is None else g)
+    centred = x - x.mean(axis=-1, keepdims=True)
+    inverse = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
+    normalised = centred * inverse
+    u = g * weight
+    dx = inverse * (u - u.mean(axis=-1, keepdims=True) - normalised * (u * normalised).mean(axis=-1, keepdims=True))
+    return dx, g * normalised, g
+
+
+def _norm_vjp_arrays(g: np.ndarray, weight: Any, normalised: np.ndarray, inverse: np.ndarray, centre: bool) -> Any:
+    n = g.shape[-1]
+    u = g * weight
+    along = kernels.row_dots(u, normalised)[..., None] / n
+    if centre:
+        u -= (np.einsum("...i->...", u) / n)[..., None]
+    product = normalised * along
+    u -= product
+    u *= inverse
+    np.multiply(g, normalised, out=product)
+    return u, kernels.column_sums(product.reshape(-1, n))
+
+
+@op(r"y = \gamma \odot x / \sqrt{\langle x^2 \rangle + \varepsilon}", inputs=["x", "weight"], saves=True)
+def rms_norm(x, weight, eps=1e-6):
+    """Each vector along the last axis divided by its root mean square, then scaled by ``weight`` (C,).
+    Source: Zhang & Sennrich (2019), eq. 4."""
+    _check_norm("rms_norm", x, weight)
+    inverse = (1 / np.sqrt(kernels.row_dots(x, x) / x.shape[-1] + x.dtype.type(eps)))[..., None]
+    normalised = x * inverse
+    return normalised * weight, (normalised, inverse)
+
+
+def rms_norm_twin(x: Any, weight: Any, eps: float = 1e-6) -> Any:
+    """The same in plain operators."""
+    return x / sqrt(mean(x * x, axis=-1, keepdims=True) + eps) * weight
+
+
+rms_norm.twin = rms_norm_twin
+
+
+@rms_norm.joint_vjp(
+    x=r"\big(u - \hat x \langle u \odot \hat x \rangle\big) / \sqrt{\langle x^2 \rangle + \varepsilon}, \quad u = \gamma \odot \bar y",
+    weight=r"\sum_n \bar y_n \odot \hat x_n",
+)
+def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
+    if saved is not None:
+        return _norm_vjp_arrays(g, weight, *saved, centre=False)
+    inverse = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
+    normalised = x * inverse
+    u = g * weight
+    return inverse * (u - normalised * (u * normalised).mean(axis=-1, keepdims=True)), g * normalised
+
+
+# Activations -------------------------------------------------------------------------------------------------------------
+
+
+@op(r"y = x \, \sigma(x)")
+def silu(x):
+    """x σ(x), also called swish.  Source: Elfwing, Uchibe & Doya (2018)."""
+    y = np.negative(x)
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.divide(x, y, out=y)
+
+
+silu.twin = lambda x: x * sigmoid(x)
+
+
+def _silu(g: Any, y: Any, x: Any) -> Any:
+    s = sigmoid.on(x)
+    return g * (s + y * (1 - s))
+
+
+silu.vjp("x", r"\bar y \odot (s + y (1 - s)), \quad s = \sigma(x)", _silu)
+
+
+@op(r"y = x \, \Phi(x), \quad \Phi(x) = \tfrac12 (1 + \operatorname{erf}(x / \sqrt2))")
+def _gelu_erf(x):
+    return x * (0.5 * (1 + kernels.erf(x / math.sqrt(2))))
+
+
+_gelu_erf.twin = lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2)))
+
+
+def _gelu_erf_vjp(g: Any, y: Any, x: Any) -> Any:
+    density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return g * (0.5 * (1 + erf.on(x / math.sqrt(2))) + x * density)
+
+
+_gelu_erf.vjp("x", r"\bar y \odot (\Phi(x) + x \varphi(x))", _gelu_erf_vjp)
+
+
+@op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)")
+def _gelu_tanh(x):
+    y = x * x
+    y *= -2 * ROOT_2_OVER_PI * 0.044715
+    y -= 2 * ROOT_2_OVER_PI
+    y *= x
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.divide(x, y, out=y)
+
+
+_gelu_tanh.twin = lambda x: 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
+
+
+def _gelu_tanh_vjp(g: Any, y: Any, x: Any) -> Any:
+    square = x * x
+    s = sigmoid.on((2 * ROOT_2_OVER_PI) * (x + 0.044715 * (square * x)))
+    return g * (s + y * (1 - s) * (2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * square)))
+
+
+_gelu_tanh.vjp("x", r"\bar y \odot (s + 2 u' y (1 - s)), \quad s = \sigma(2u)", _gelu_tanh_vjp)
+
+
+def gelu(x: Any, approximate: str = "tanh") -> Any:
+    """x Φ(x) with Φ the normal distribution function: by its tanh approximation, or exactly with ``approximate="none"``.
+    Source: Hendrycks & Gimpel (2016), section 2."""
+    if approximate not in ("tanh", "none"):
+        raise ValueError(f"gelu: approximate={approximate!r}; expected 'tanh' or 'none'")
+    return _gelu_tanh(x) if approximate == "tanh" else _gelu_erf(x)
+
+
+def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None) -> Any:
+    """``x`` with each entry zeroed with probability ``p`` and the others divided by 1 − p; ``x`` itself when not training.
+
+    Every call draws its own mask, from ``rng`` or from the generator that ``manual_seed`` seeds.
+    Source: Srivastava et al. (2014), section 10 (inverted form).
+    """
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p={p}; expected a probability from 0 up to, but not including, 1")
+    if not training or p == 0:
+        return x
+    return x * dropout_mask(np.shape(x), p, x.dtype, rng)
+
+
+def dropout_mask(shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Zeros with probability ``p``, else 1/(1 − p)."""
+    from ..random import generator
+
+    drawn = (rng or generator()).random(shape, dtype=np.float32)
+    return np.greater_equal(drawn, p).astype(dtype) * np.asarray(1 / (1 - p), dtype)
+
+

@@ -1,0 +1,128 @@
+r"""Picking entries, and its adjoint, putting them back: :math:`y_i = x_{s_i}` gives :math:`\bar x_j = \sum_{i : s_i = j} \bar y_i`.
+
+An entry that was picked twice gets both gradients.  Putting back is a sum by position, done by sorting or by
+``bincount`` rather than by the slow ``add.at``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..graph import Value, op
+from ..kernels import sum_rows_by_index
+
+
+def plain_index(index: Any) -> Any:
+    """An index with its Tensors and lists as arrays; copied, since their owner may change them before the backward pass."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(i) for i in index)
+    if isinstance(index, Value):
+        index = index.data
+    if isinstance(index, np.ndarray | list):
+        array = np.array(index)
+        if array.size and array.dtype.kind not in "iub":
+            raise IndexError(f"getitem: an index must be integers or booleans, got an array of {array.dtype}")
+        return array if array.size or isinstance(index, np.ndarray) else array.astype(np.intp)
+    return index
+
+
+def is_basic(index: Any) -> bool:
+    """Whether ``index`` picks each entry at most once and gives a view: integers, slices, None and Ellipsis only."""
+    items = index if isinstance(index, tuple) else (index,)
+    return all(i is None or i is Ellipsis or isinstance(i, slice | int | np.integer) and not isinstance(i, bool) for i in items)
+
+
+@op(r"y_i = x_{s_i}", inputs=["x"])
+def pick(x, index):
+    """The entries of ``x`` at ``index`` (anything that NumPy takes)."""
+    return x[index]
+
+
+@op(r"x_j = \sum_{i : s_i = j} y_i", inputs=["y"])
+def put(y, index, shape):
+    """Zeros of ``shape`` with the entries of ``y`` added at ``index``: the adjoint of ``pick``."""
+    if is_basic(index):
+        x = np.zeros(shape, y.dtype)
+        x[index] = y
+        return x
+    size = math.prod(shape)
+    places = np.arange(size).reshape(shape)[index].ravel()
+    return np.bincount(places, weights=y.ravel(), minlength=size).reshape(shape).astype(y.dtype)
+
+
+pick.vjp("x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, index: put.on(g, index, x.shape))
+put.vjp("y", r"\bar x_{s_i}", lambda g, x, y, index, shape: g[index])
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """``x[index]``, with NumPy's basic and advanced indexing."""
+    return pick(x, index if is_basic(index) else plain_index(index))
+
+
+@op(r"y_i = x_{s_i}", inputs=["x"])
+def _take(x, indices, axis):
+    return np.take(x, indices, axis=axis)
+
+
+@op(r"x_j = \sum_{i : s_i = j} y_i", inputs=["y"])
+def _put_along(y, indices, axis, size):
+    """The adjoint of ``take``: rows of ``y`` summed by index along ``axis``, which gets ``size`` entries."""
+    ndim = indices.ndim
+    rows = np.moveaxis(y, tuple(range(axis, axis + ndim)), tuple(range(ndim)))
+    rest = rows.shape[ndim:]
+    summed = sum_rows_by_index(rows.reshape(indices.size, -1), indices.ravel(), size)
+    return np.moveaxis(summed.reshape(size, *rest), 0, axis)
+
+
+_take.vjp(
+    "x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, indices, axis: _put_along.on(g, indices, axis, x.shape[axis])
+)
+_put_along.vjp("y", r"\bar x_{s_i}", lambda g, x, y, indices, axis, size: _take.on(g, indices, axis))
+
+
+def checked_ids(name: str, ids: Any, size: int, what: str) -> np.ndarray:
+    """``ids`` as an integer array of our own, each within ``[-size, size)``; errors name the offender."""
+    ids = np.array(ids.data if isinstance(ids, Value) else ids)
+    if ids.dtype.kind not in "iu":
+        if ids.size:
+            raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
+        ids = ids.astype(np.int64)
+    if ids.size and (ids.max() >= size or ids.min() < -size):
+        where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])
+        raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is out of range for size {size} (0 to {size - 1})")
+    return ids.astype(np.int64, copy=False)
+
+
+def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+    """The slices of ``x`` at integer ``indices`` along ``axis`` (of the flattened array when None).
+
+    Raises TypeError for indices that are no integers, IndexError out of range.
+    """
+    if axis is None:
+        from .shapes import reshape
+
+        return take(reshape(x, -1), indices, 0)
+    shape = np.shape(x)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"take: axis {axis} of an array with {len(shape)} dimensions, shape {shape}")
+    axis %= len(shape)
+    ids = checked_ids("take", indices, shape[axis], "index")
+    return _take(x, np.where(ids < 0, ids + shape[axis], ids), axis)
+
+
+def embedding(weight: Any, ids: Any) -> Any:
+    """The rows of ``weight`` (V, C) at integer ``ids`` (...): ``(..., C)``.
+
+    Raises TypeError for ids that are no integers, IndexError for an id outside 0 … V−1.
+    """
+    shape = np.shape(weight)
+    if len(shape) != 2:
+        raise ValueError(f"embedding: weight must be (V, C), got shape {shape}")
+    checked = checked_ids("embedding", ids, shape[0], "token id")
+    if checked.size and checked.min() < 0:
+        where = tuple(int(i) for i in np.argwhere(checked < 0)[0])
+        raise IndexError(f"embedding: token id {int(checked[where])} at position {where} is negative; ids run from 0 to {shape[0] - 1}")
+    return _take(weight, checked, 0)

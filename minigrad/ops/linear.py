@@ -1,0 +1,221 @@
+r"""Products of matrices: :math:`C = A B` gives :math:`\bar A = \bar C B^\top` and :math:`\bar B = A^\top \bar C`.
+
+Source: Petersen & Pedersen, "The Matrix Cookbook" (2012), section 2.5; any einsum follows the same rule, index by index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import op
+
+
+@op(r"C = A B", numpy=[np.matmul])
+def matmul(a, b):
+    """The matrix product of the last two axes (or vectors), the leading axes broadcast, as in NumPy."""
+    try:
+        return np.matmul(a, b)
+    except ValueError as error:
+        a, b = np.asarray(a), np.asarray(b)
+        if not a.ndim or not b.ndim:
+            reason = "a scalar has no matrix product; use *"
+        elif a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+            reason = f"inner sizes {a.shape[-1]} and {b.shape[-2 if b.ndim > 1 else 0]} differ"
+        else:
+            reason = f"leading axes {a.shape[:-2]} and {b.shape[:-2]} do not broadcast"
+        raise ValueError(f"matmul: {a.shape} @ {b.shape}: {reason}") from error
+
+
+def _matmul_a(g: Any, c: Any, a: Any, b: Any) -> Any:
+    if b.ndim == 1:
+        return g[..., None] * b
+    if a.ndim == 1:
+        return (b @ g[..., None])[..., 0]
+    return g @ b.mT
+
+
+def _matmul_b(g: Any, c: Any, a: Any, b: Any) -> Any:
+    if a.ndim == 1:
+        return a[:, None] * g[..., None, :] if b.ndim > 1 else g * a
+    if b.ndim == 1:
+        return (a.mT @ g[..., None])[..., 0]
+    if b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: one product of tall matrices
+        return a.reshape(-1, a.shape[-1]).mT @ g.reshape(-1, g.shape[-1])
+    return a.mT @ g
+
+
+matmul.vjp("a", r"\bar C B^\top", _matmul_a)
+matmul.vjp("b", r"A^\top \bar C", _matmul_b)
+
+
+@op(r"Y = X W + b", inputs=["x", "weight", "bias"])
+def linear(x, weight, bias=None):
+    """``x @ weight + bias`` for ``x`` (..., in), ``weight`` (in, out), ``bias`` (out,) or None."""
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
+        raise ValueError(
+            f"linear: {x.shape} @ {weight.shape}: "
+            + (f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if x.ndim and weight.ndim == 2 else "weight must be (in, out)")
+        )
+    y = x.reshape(-1, x.shape[-1]) @ weight
+    if bias is not None:
+        if bias.shape != weight.shape[1:]:
+            raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
+        y += bias
+    return y.reshape(*x.shape[:-1], weight.shape[1])
+
+
+def linear_twin(x: Any, weight: Any, bias: Any = None) -> Any:
+    """The same in plain operators."""
+    return x @ weight if bias is None else x @ weight + bias
+
+
+linear.twin = linear_twin
+linear.vjp(
+    "x",
+    r"\bar Y W^\top",
+    lambda g, y, x, w, b=None: (g.reshape(-1, w.shape[1]) @ w.mT).reshape(x.shape),
+)
+linear.vjp(
+    "weight",
+    r"X^\top \bar Y",
+    lambda g, y, x, w, b=None: x.reshape(-1, w.shape[0]).mT @ g.reshape(-1, w.shape[1]),
+)
+linear.vjp("bias", r"\sum_n \bar Y_n", lambda g, y, x, w, b=None: g)  # the engine sums over the broadcast axes
+
+
+@op(r"Y = \operatorname{einsum}(X_1, X_2, \dots)")
+def _einsum(*operands, subscripts):
+    return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+
+
+@_einsum.joint_vjp(x=r"\operatorname{einsum}(\bar Y, \text{the other operands})")
+def _einsum_vjp(g: Any, y: Any, *operands: Any, subscripts: str) -> list[Any]:
+    sources, target = subscripts.split("->")
+    terms = sources.split(",")
+    return [_einsum_rule(i, g, operands, terms, target) for i in range(len(operands))]
+
+
+def _einsum_rule(i: int, g: Any, operands: Any, terms: list[str], target: str) -> Any:
+    """Swap the output with operand ``i``; letters that only it has were summed, so the gradient is laid along them, and
+    of a letter that it repeats only the diagonal was read."""
+    mine = terms[i]
+    sizes = dict(zip(mine, operands[i].shape, strict=True))
+    others = [t for j, t in enumerate(terms) if j != i]
+    rest = [x for j, x in enumerate(operands) if j != i]
+    unique = "".join(dict.fromkeys(mine))
+    known = [c for c in unique if c in target or any(c in t for t in others)]
+    r = np.einsum(",".join([target, *others]) + "->" + "".join(known), g, *rest)
+    for axis, c in enumerate(unique):  # a size-1 axis that was broadcast against a longer one: sum it back
+        if c in known and sizes[c] == 1 and r.shape[known.index(c)] != 1:
+            r = r.sum(axis=known.index(c), keepdims=True)
+    laid = tuple(r.shape[known.index(c)] if c in known else 1 for c in unique)
+    full = tuple(sizes[c] for c in unique)
+    r = r.reshape(laid) if laid == full else np.broadcast_to(r.reshape(laid), full)
+    if len(unique) < len(mine):
+        for c in unique:
+            if mine.count(c) > 1:
+                eye = np.eye(sizes[c], dtype=g.dtype)
+                for _ in range(mine.count(c) - 1):
+                    r, unique = _onto_diagonal(r, unique, c, eye)
+        places = _matching(unique, mine)
+        r = r.transpose(places)
+    return r
+
+
+def _onto_diagonal(r: Any, letters: str, c: str, eye: Any) -> tuple[Any, str]:
+    """Give the axis ``c`` of ``r`` a second copy, zero off the diagonal."""
+    at = letters.rindex(c)
+    shape = [1] * (r.ndim + 1)
+    shape[at] = shape[at + 1] = len(eye)
+    return r.reshape(*r.shape[: at + 1], 1, *r.shape[at + 1 :]) * eye.reshape(shape), letters[: at + 1] + c + letters[at + 1 :]
+
+
+def _matching(have: str, want: str) -> tuple[int, ...]:
+    """The axes order that turns the letters ``have`` into ``want`` (repeated letters are interchangeable)."""
+    free = list(enumerate(have))
+    order = []
+    for c in want:
+        at = next(k for k, (_, letter) in enumerate(free) if letter == c)
+        order.append(free.pop(at)[0])
+    return tuple(order)
+
+
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Einstein summation, as ``np.einsum`` with a subscripts string: repeated letters, ellipsis, implicit output and
+    size-1 axes broadcast against longer ones included.
+
+    Raises ValueError when letters and shapes do not fit.
+    """
+    shapes = [tuple(np.shape(x)) for x in operands]
+    return _einsum(*operands, subscripts=explicit_subscripts(subscripts, shapes))
+
+
+def explicit_subscripts(subscripts: str, shapes: list[tuple[int, ...]]) -> str:
+    """The subscripts with the output spelled out and a letter for every axis that an ellipsis stands for."""
+    text = subscripts.replace(" ", "")
+    left, arrow, target = text.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(shapes):
+        raise ValueError(f"einsum: {subscripts!r} names {len(terms)} operands, got {len(shapes)}")
+    free = [c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in text]
+    widths = [len(s) - len(t.replace("...", "")) if "..." in t else 0 for t, s in zip(terms, shapes, strict=True)]
+    dots = "".join(free[: max(widths, default=0)])
+    full = [t.replace("...", dots[len(dots) - w :]) for t, w in zip(terms, widths, strict=True)]
+    for term, shape in zip(full, shapes, strict=True):
+        if len(term) != len(shape):
+            raise ValueError(f"einsum: {subscripts!r}: subscripts {term!r} for an operand of shape {shape}")
+    if not arrow:
+        letters = "".join(full)
+        target = dots + "".join(sorted(c for c in set(letters) if letters.count(c) == 1 and c not in dots))
+    target = target.replace("...", dots)
+    unknown = set(target) - set("".join(full))
+    if unknown or len(set(target)) < len(target):
+        raise ValueError(f"einsum: {subscripts!r}: output {target!r} has unknown or repeated letters")
+    return ",".join(full) + "->" + target
+
+
+def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """The Euclidean norm, √Σx², over ``axis``."""
+    from .arithmetic import multiply, sqrt
+    from .reductions import sum
+
+    return sqrt(sum(multiply(x, x), axis=axis, keepdims=keepdims))
+
+
+def outer(a: Any, b: Any) -> Any:
+    """All products ``a_i b_j`` of two arrays, flattened: (len(a), len(b))."""
+    from .arithmetic import multiply
+    from .shapes import reshape
+
+    return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
+
+
+def dot(a: Any, b: Any) -> Any:
+    """``np.dot``: inner product of vectors, matrix product of matrices, and for more axes the last of ``a`` with the
+    second to last of ``b``."""
+    from .arithmetic import multiply
+
+    da, db = np.ndim(a), np.ndim(b)
+    if not da or not db:
+        return multiply(a, b)
+    if db <= 2 or da == 1:
+        return matmul(a, b) if db <= 2 else einsum("i,...ij->...j", a, b)
+    return tensordot(a, b, ([da - 1], [db - 2]))
+
+
+def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
+    """The sum of products over the given axes of ``a`` and of ``b``, as ``np.tensordot``."""
+    da, db = np.ndim(a), np.ndim(b)
+    if isinstance(axes, int):
+        axes = (list(range(da - axes, da)), list(range(axes)))
+    first, second = ([x] if isinstance(x, int) else list(x) for x in axes)
+    letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    left = list(letters[:da])
+    right = list(letters[da : da + db])
+    for i, j in zip(first, second, strict=True):
+        right[j] = left[i]
+    kept = [c for i, c in enumerate(left) if i not in {x % da for x in first}]
+    kept += [c for j, c in enumerate(right) if j not in {x % db for x in second}]
+    return einsum(f"{''.join(left)},{''.join(right)}->{''.join(kept)}", a, b)

@@ -1,0 +1,152 @@
+r"""Ops that move numbers without changing them: the gradient moves back the same way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import op
+
+
+@op(r"y = x \text{ in another shape}", inputs=["x"])
+def reshape(x, shape):
+    """The entries of ``x`` in another shape; one size may be −1."""
+    return np.reshape(x, shape)
+
+
+reshape.vjp("x", r"\bar y \text{ in the shape of } x", lambda g, y, x, shape: g.reshape(x.shape))
+
+
+@op(r"y_{i_{p(1)} i_{p(2)} \dots} = x_{i_1 i_2 \dots}", numpy=[np.transpose])
+def transpose(x, axes=None):
+    """``x`` with its axes in the order ``axes`` (reversed when None)."""
+    return np.transpose(x, axes)
+
+
+def _transpose(g: Any, y: Any, x: Any, axes: Any = None) -> Any:
+    return g.transpose(None if axes is None else tuple(int(i) for i in np.argsort([a % x.ndim for a in axes])))
+
+
+transpose.vjp("x", r"\bar y \text{ with the axes put back}", _transpose)
+
+
+@op(r"y = x \text{ with two axes exchanged}", inputs=["x"], numpy=[np.swapaxes])
+def swapaxes(x, axis1, axis2):
+    """``x`` with two axes exchanged."""
+    return np.swapaxes(x, axis1, axis2)
+
+
+swapaxes.vjp("x", r"\bar y \text{ with the two axes exchanged}", lambda g, y, x, axis1, axis2: g.swapaxes(axis1, axis2))
+
+
+@op(r"y = x \text{ repeated to a larger shape}", inputs=["x"], numpy=[np.broadcast_to])
+def broadcast_to(x, shape):
+    """``x`` repeated along axes of size 1 and missing leading axes, as NumPy broadcasts."""
+    return np.broadcast_to(x, shape)
+
+
+broadcast_to.vjp("x", r"\sum \bar y \text{ over the repeated axes}", lambda g, y, x, shape: g)
+
+
+@op(r"y = [x_1 \; x_2 \; \dots]")
+def _concatenate(*arrays, axis=0):
+    return np.concatenate(arrays, axis=axis)
+
+
+@_concatenate.joint_vjp(x=r"\bar y \text{ at the place of } x_i")
+def _concatenate_vjp(g: Any, y: Any, *arrays: Any, axis: int = 0) -> list[Any]:
+    pieces, start = [], 0
+    for x in arrays:
+        stop = start + x.shape[axis]
+        pieces.append(g[(slice(None),) * (axis % g.ndim) + (slice(start, stop),)])
+        start = stop
+    return pieces
+
+
+@op(r"y_i = x_i \text{ along a new axis}")
+def _stack(*arrays, axis=0):
+    return np.stack(arrays, axis=axis)
+
+
+@_stack.joint_vjp(x=r"\bar y_i")
+def _stack_vjp(g: Any, y: Any, *arrays: Any, axis: int = 0) -> list[Any]:
+    place = (slice(None),) * (axis % g.ndim)
+    return [g[(*place, i)] for i in range(len(arrays))]
+
+
+def concatenate(arrays: Any, axis: int = 0) -> Any:
+    """The arrays joined along an existing ``axis``; their other sizes must agree."""
+    return _concatenate(*arrays, axis=axis)
+
+
+def stack(arrays: Any, axis: int = 0) -> Any:
+    """Arrays of one shape, joined along a new ``axis``."""
+    return _stack(*arrays, axis=axis)
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """The parts of ``x`` along ``axis``: so many equal ones (an integer), or cut at the given indices, as in NumPy.
+
+    Raises ValueError when an equal division is not possible.
+    """
+    n = np.shape(x)[axis]
+    if isinstance(indices_or_sections, int | np.integer):
+        if n % indices_or_sections:
+            raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
+        step = n // int(indices_or_sections)
+        cuts = list(range(step, n, step))
+    else:
+        cuts = [int(i) for i in indices_or_sections]
+    from .indexing import getitem
+
+    place = (slice(None),) * (axis % np.ndim(x))
+    return [getitem(x, (*place, slice(a, b))) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]
+
+
+@op(r"y = x \text{ with a margin}", inputs=["x"], numpy=[np.pad])
+def pad(x, pad_width, mode="constant", constant_values=0):
+    """``x`` with ``pad_width`` = ((before, after), …) entries of ``constant_values`` around it, as in NumPy."""
+    if mode != "constant":
+        raise ValueError(f"pad: mode {mode!r} is not differentiable here; use 'constant'")
+    return np.pad(x, pad_width, constant_values=constant_values)
+
+
+def _pad(g: Any, y: Any, x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    before = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))[:, 0]
+    return g[tuple(slice(int(b), int(b) + n) for b, n in zip(before, x.shape, strict=True))]
+
+
+pad.vjp("x", r"\bar y \text{ without the margin}", _pad)
+
+
+@op(r"y_{ij} = x_{ij} \text{ for } j \le i + k, \text{ else } 0", numpy=[np.tril])
+def tril(x, k=0):
+    """The lower triangle of the last two axes: zeros above the ``k``-th diagonal."""
+    return np.tril(x, k)
+
+
+tril.vjp("x", r"\bar y_{ij} \text{ for } j \le i + k, \text{ else } 0", lambda g, y, x, k=0: np.tril(g, k))
+
+
+@op(r"y_{ij} = x_{ij} \text{ for } j \ge i + k, \text{ else } 0", numpy=[np.triu])
+def triu(x, k=0):
+    """The upper triangle of the last two axes: zeros below the ``k``-th diagonal."""
+    return np.triu(x, k)
+
+
+triu.vjp("x", r"\bar y_{ij} \text{ for } j \ge i + k, \text{ else } 0", lambda g, y, x, k=0: np.triu(g, k))
+
+
+def _flip_key(ndim: int, axis: Any) -> tuple[slice, ...]:
+    flipped = range(ndim) if axis is None else {a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
+    return tuple(slice(None, None, -1) if i in flipped else slice(None) for i in range(ndim))
+
+
+@op(r"y_i = x_{n-1-i}", numpy=[np.flip])
+def flip(x, axis=None):
+    """``x`` in reverse order along ``axis`` (all axes when None)."""
+    return x[_flip_key(x.ndim, axis)]
+
+
+flip.vjp("x", r"\bar y_{n-1-i}", lambda g, y, x, axis=None: np.flip(g, axis))

@@ -1,0 +1,211 @@
+r"""Optimizers, schedules and clipping.  With gradient :math:`g`, learning rate :math:`\eta`, step :math:`t = 1, 2, \dots`:
+
+- SGD: :math:`v \leftarrow \mu v + g`, :math:`\theta \leftarrow \theta - \eta v`
+- Adam: :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`, :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
+  :math:`\theta \leftarrow \theta - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)` with :math:`\hat m = m/(1-\beta_1^t)`, :math:`\hat v = v/(1-\beta_2^t)`
+- AdamW: as Adam, after :math:`\theta \leftarrow \theta - \eta \lambda \theta`.
+
+Sources: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2.
+
+A step updates in place, block by block, so that a block and all that is remembered about it stay in the cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .tensor import Tensor
+
+BLOCK = 1 << 15  # numbers updated at a time, so that all their states stay in the cache
+
+
+class Optimizer:
+    """Parameters and what is remembered about each; subclasses say how a block of numbers moves."""
+
+    memory: tuple[str, ...] = ()  # the names of the arrays remembered beside the parameters
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
+        self.params = list(params)
+        if not self.params:
+            raise ValueError(f"{type(self).__name__}: no parameters; pass model.parameters()")
+        for p in self.params:
+            if not isinstance(p, Tensor) or not p.requires_grad:
+                raise TypeError(f"{type(self).__name__}: expected Tensors that require grad, got {type(p).__name__}")
+        if len({id(p) for p in self.params}) < len(self.params):
+            raise ValueError(f"{type(self).__name__}: a parameter is listed twice; model.parameters() lists shared ones once")
+        if lr < 0 or weight_decay < 0:
+            raise ValueError(f"{type(self).__name__}: lr={lr}, weight_decay={weight_decay}; expected numbers ≥ 0")
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self.state = {name: [np.zeros_like(p.data) for p in self.params] for name in self.memory}
+
+    def zero_grad(self) -> None:
+        """Forget all gradients, before the next backward pass adds to them."""
+        for p in self.params:
+            p.grad = None
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient, in place."""
+        self.steps += 1
+        for i, p in enumerate(self.params):
+            if p.grad is None:
+                continue
+            theta = p.data.reshape(-1)
+            if not np.shares_memory(theta, p.data):
+                theta = p.data = np.ascontiguousarray(p.data)
+                theta = theta.reshape(-1)
+            g = np.ascontiguousarray(p.grad.data).reshape(-1)
+            remembered = [self.state[name][i].reshape(-1) for name in self.memory]
+            for start in range(0, theta.size, BLOCK):
+                block = slice(start, start + BLOCK)
+                self.update(theta[block], g[block], *(m[block] for m in remembered))
+
+    def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
+        """Move a block of numbers ``theta`` with gradients ``g``, in place."""
+        raise TypeError(f"{type(self).__name__} defines no update")
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """What is remembered, as named arrays."""
+        arrays = {f"{name}.{i}": a.copy() for name in self.memory for i, a in enumerate(self.state[name])}
+        return {"steps": np.array(self.steps), **arrays}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Set what is remembered; checked as a whole before anything is changed.  Raises ValueError."""
+        expected = self.state_dict()
+        if set(state) != set(expected):
+            raise ValueError(f"{type(self).__name__}.load_state_dict: entries differ: {sorted(set(state) ^ set(expected))[:5]}")
+        for name, array in expected.items():
+            if np.shape(state[name]) != array.shape:
+                raise ValueError(f"{type(self).__name__}.load_state_dict: {name} has shape {np.shape(state[name])}, expected {array.shape}")
+        self.steps = int(state["steps"])
+        for name in self.memory:
+            for i, a in enumerate(self.state[name]):
+                a[...] = state[f"{name}.{i}"]
+
+
+class SGD(Optimizer):
+    """Gradient descent with momentum μ; ``weight_decay`` adds λθ to the gradient."""
+
+    memory = ("velocity",)
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr, weight_decay)
+        self.momentum = momentum
+
+    def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
+        """v ← μ v + g, θ ← θ − η v."""
+        (v,) = memory
+        if self.weight_decay:
+            g = g + self.weight_decay * theta
+        v *= self.momentum
+        v += g
+        theta -= self.lr * v
+
+
+class Adam(Optimizer):
+    """Adam; ``weight_decay`` adds λθ to the gradient."""
+
+    memory = ("mean", "square")
+    decoupled = False
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr, weight_decay)
+        if not all(0 <= b < 1 for b in betas):
+            raise ValueError(f"{type(self).__name__}: betas={betas}; expected two numbers from 0 up to, but not including, 1")
+        self.betas = betas
+        self.eps = eps
+
+    def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
+        """m and v follow g and g²; θ moves by η m̂ / (√v̂ + ε)."""
+        m, v = memory
+        (b1, b2), t = self.betas, self.steps
+        if self.weight_decay and self.decoupled:
+            theta *= 1 - self.lr * self.weight_decay
+        elif self.weight_decay:
+            g = g + self.weight_decay * theta
+        work = g * (1 - b1)
+        m *= b1
+        m += work
+        np.multiply(g, g, out=work)
+        work *= 1 - b2
+        v *= b2
+        v += work
+        np.sqrt(v, out=work)
+        work *= 1 / math.sqrt(1 - b2**t)
+        work += self.eps
+        np.divide(m, work, out=work)
+        work *= self.lr / (1 - b1**t)
+        theta -= work
+
+
+class AdamW(Adam):
+    """Adam with weight decay of its own: θ shrinks by ηλθ at each step."""
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
+def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients so that their joint Euclidean norm is ``max_norm`` at most; gives the norm before.
+
+    Source: Pascanu, Mikolov & Bengio (2013), algorithm 1.  Raises FloatingPointError when the norm is NaN or infinite.
+    """
+    gradients = [p.grad for p in params if p.grad is not None]
+    total = math.sqrt(sum(float(np.vdot(g.data, g.data)) for g in gradients))
+    if not math.isfinite(total):
+        raise FloatingPointError(f"clip_grad_norm: the gradient norm is {total}; lower the learning rate, or look with detect_anomaly()")
+    if total > max_norm:
+        for g in gradients:
+            g.data *= max_norm / (total + 1e-6)
+    return total
+
+
+# Schedules: functions from the step (0, 1, …) to the learning rate ------------------------------------------------------
+
+
+def constant(lr: float) -> Callable[[int], float]:
+    """The same learning rate throughout."""
+    return lambda step: lr
+
+
+def warmup_cosine(max_lr: float, warmup_steps: int, total_steps: int, min_lr: float = 0.0) -> Callable[[int], float]:
+    """A straight rise to ``max_lr`` over ``warmup_steps``, then half a cosine down to ``min_lr`` at ``total_steps``.
+    Source: Loshchilov & Hutter (2017), eq. 5."""
+    if not 0 <= warmup_steps <= total_steps:
+        raise ValueError(f"warmup_cosine: warmup_steps={warmup_steps} of total_steps={total_steps}; expected 0 ≤ warm-up ≤ total")
+
+    def schedule(step: int) -> float:
+        if step < warmup_steps:
+            return max_lr * (step + 1) / warmup_steps
+        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
+        return min_lr + (max_lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return schedule
+
+
+def noam(embedding_dim: int, warmup_steps: int = 4000, factor: float = 1.0) -> Callable[[int], float]:
+    """The 2017 paper's schedule: ∝ d^−½ · min(t^−½, t · warmup^−3/2).  Source: Vaswani et al. (2017), eq. 3."""
+    if warmup_steps < 1 or embedding_dim < 1:
+        raise ValueError(f"noam: embedding_dim={embedding_dim}, warmup_steps={warmup_steps}; expected positive numbers")
+    return lambda step: factor * embedding_dim**-0.5 * min((step + 1) ** -0.5, (step + 1) * warmup_steps**-1.5)
