@@ -296,5 +296,10 @@ def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tenso
     return got if recording else [d if d is None else d.data for d in got]
 
 
+_recomputed.examples = lambda rng: [
+    graph.Example((rng.normal(size=(2, 3)), rng.normal(size=3)), {}, lambda a, b: checkpoint(lambda x, y: np.exp(np.sin(x * y) + y), a, b))
+]
+
+
 def _variable(x: np.ndarray) -> Tensor:
     return graph.wrap(x).requires_grad_(x.dtype.kind == "f")

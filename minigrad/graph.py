@@ -21,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -107,6 +107,19 @@ def plain(x: Any) -> Any:
     return type(x)(plain(i) for i in x) if type(x) in (tuple, list) else x
 
 
+class Example(NamedTuple):
+    """Inputs and params on which an op is tried by the checks; ``through`` is the function to call instead of the op itself."""
+
+    inputs: tuple[Any, ...]
+    params: dict[str, Any]
+    through: Callable[..., Any] | None = None
+
+
+def example(*inputs: Any, **params: Any) -> Example:
+    """An example, written as the call would be."""
+    return Example(inputs, params)
+
+
 class Op(Generic[P]):
     """A differentiable function: its forward on arrays, its formula, and one VJP rule per input.
 
@@ -131,6 +144,7 @@ class Op(Generic[P]):
         self.joint: Rule | None = None
         self.derivatives: dict[str, str] = {}
         self.twin: Callable[..., Any] | None = None
+        self.examples: Callable[[np.random.Generator], list[Example]] | None = None
         update_wrapper(self, forward)
 
     def vjp(self, name: str, derivative: str, rule: Rule) -> Rule:

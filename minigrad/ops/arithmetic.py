@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
+from ..graph import Example, example, op
+
+
+def _broadcasting(rng: np.random.Generator) -> list[Example]:
+    """Equal shapes, a missing axis, axes of size 1 on either side and both, numbers, no entries, no axes."""
+    pairs = [((3, 4), (3, 4)), ((3, 4), (4,)), ((1, 4), (3, 1)), ((2, 1, 3), (4, 1)), ((2, 3), (1, 1, 1)), ((0, 3), (3,)), ((), (2,)), ((), ())]
+    return [example(rng.uniform(0.5, 1.5, a), rng.uniform(0.5, 1.5, b)) for a, b in pairs]
+
+
+def _any_sign(rng: np.random.Generator) -> list[Example]:
+    """Small and large, positive and negative."""
+    return [example(rng.normal(size=(3, 4))), example(3 * rng.normal(size=5))]
 
 
 @op(r"c = a + b", numpy=[np.add])
@@ -22,6 +33,7 @@ def add(a, b):
 
 add.vjp("a", r"\bar c", lambda g, c, a, b: g)
 add.vjp("b", r"\bar c", lambda g, c, a, b: g)
+add.examples = _broadcasting
 
 
 @op(r"c = a - b", numpy=[np.subtract])
@@ -32,6 +44,7 @@ def subtract(a, b):
 
 subtract.vjp("a", r"\bar c", lambda g, c, a, b: g)
 subtract.vjp("b", r"-\bar c", lambda g, c, a, b: -g)
+subtract.examples = _broadcasting
 
 
 @op(r"c = a \odot b", numpy=[np.multiply])
@@ -42,6 +55,7 @@ def multiply(a, b):
 
 multiply.vjp("a", r"\bar c \odot b", lambda g, c, a, b: g * b)
 multiply.vjp("b", r"\bar c \odot a", lambda g, c, a, b: g * a)
+multiply.examples = _broadcasting
 
 
 @op(r"c = a / b", numpy=[np.divide])
@@ -52,6 +66,7 @@ def divide(a, b):
 
 divide.vjp("a", r"\bar c / b", lambda g, c, a, b: g / b)
 divide.vjp("b", r"-\bar c \odot c / b", lambda g, c, a, b: -g * c / b)
+divide.examples = _broadcasting
 
 
 @op(r"y = -x", numpy=[np.negative])
@@ -85,6 +100,12 @@ def power(a, b):
 
 power.vjp("a", r"\bar c \odot b \odot a^{b-1}", _power_base)
 power.vjp("b", r"\bar c \odot c \odot \log a", lambda g, c, a, b: g * c * _log_of_base(a))
+power.examples = lambda rng: [
+    *_broadcasting(rng),
+    *(example(rng.normal(size=4), n) for n in (-1, 0, 1, 2, 3)),
+    example(rng.normal(size=4), np.arange(4)),
+    example(2, rng.normal(size=3)),
+]
 
 
 @op(r"y = e^x", numpy=[np.exp])
@@ -157,6 +178,7 @@ def sin(x):
 
 
 sin.vjp("x", r"\bar y \odot \cos x", lambda g, y, x: g * np.cos(x))
+sin.examples = _any_sign
 
 
 @op(r"y = \cos x", numpy=[np.cos])
@@ -166,6 +188,7 @@ def cos(x):
 
 
 cos.vjp("x", r"-\bar y \odot \sin x", lambda g, y, x: -g * np.sin(x))
+cos.examples = _any_sign
 
 
 @op(r"y = \tanh x", numpy=[np.tanh])
@@ -175,6 +198,7 @@ def tanh(x):
 
 
 tanh.vjp("x", r"\bar y \odot (1 - y^2)", lambda g, y, x: g * (1 - y * y))
+tanh.examples = _any_sign
 
 
 @op(r"y = \sigma(x) = 1 / (1 + e^{-x})")
@@ -185,6 +209,7 @@ def sigmoid(x):
 
 
 sigmoid.vjp("x", r"\bar y \odot y \odot (1 - y)", lambda g, y, x: g * (y * (1 - y)))
+sigmoid.examples = _any_sign
 
 
 @op(r"y = |x|", numpy=[np.abs, np.fabs])
@@ -194,6 +219,7 @@ def abs(x):
 
 
 abs.vjp("x", r"\bar y \odot \operatorname{sign} x", lambda g, y, x: g * np.sign(x))
+abs.examples = _any_sign
 
 
 @op(r"y = \operatorname{erf}(x) = \tfrac{2}{\sqrt\pi} \int_0^x e^{-t^2} dt")
@@ -205,6 +231,7 @@ def erf(x):
 
 
 erf.vjp("x", r"\bar y \odot \tfrac{2}{\sqrt\pi} e^{-x^2}", lambda g, y, x: g * (2 / math.sqrt(math.pi) * np.exp(-x * x)))
+erf.examples = _any_sign
 
 
 def _share(winner: Any, loser: Any) -> Any:
@@ -220,6 +247,7 @@ def maximum(a, b):
 
 maximum.vjp("a", r"\bar c \odot [a > b]", lambda g, c, a, b: g * _share(a, b))
 maximum.vjp("b", r"\bar c \odot [b > a]", lambda g, c, a, b: g * _share(b, a))
+maximum.examples = _broadcasting
 
 
 @op(r"c = \min(a, b)", numpy=[np.minimum])
@@ -230,6 +258,7 @@ def minimum(a, b):
 
 minimum.vjp("a", r"\bar c \odot [a < b]", lambda g, c, a, b: g * _share(b, a))
 minimum.vjp("b", r"\bar c \odot [b < a]", lambda g, c, a, b: g * _share(a, b))
+minimum.examples = _broadcasting
 
 
 @op(r"y = \max(x, 0)")
@@ -239,6 +268,7 @@ def relu(x):
 
 
 relu.vjp("x", r"\bar y \odot [x > 0]", lambda g, y, x: g * np.greater(y, 0))
+relu.examples = _any_sign
 
 
 @op(r"y = \min(\max(x, l), u)")
@@ -258,6 +288,12 @@ def _inside(x: Any, lower: Any, upper: Any) -> Any:
 
 
 clip.vjp("x", r"\bar y \odot [l \le x \le u]", lambda g, y, x, min=None, max=None: g * _inside(x, min, max))
+clip.examples = lambda rng: [
+    example(rng.normal(size=(3, 4)), min=-0.5, max=0.5),
+    example(rng.normal(size=5), max=0.2),
+    example(rng.normal(size=5), min=0.2),
+    example(rng.normal(size=(3, 4)), min=np.array([-0.5, 0.0, 0.1, -9.0]), max=np.ones((3, 1))),
+]
 
 
 @op(r"y = a \text{ where } m, \text{ else } b", inputs=["a", "b"])
@@ -268,6 +304,10 @@ def select(a, b, condition):
 
 select.vjp("a", r"\bar y \odot m", lambda g, y, a, b, condition: g * condition)
 select.vjp("b", r"\bar y \odot (1 - m)", lambda g, y, a, b, condition: g * np.logical_not(condition))
+select.examples = lambda rng: [
+    Example((rng.normal(size=a), rng.normal(size=b)), {"condition": rng.random(c) < 0.5})
+    for a, b, c in [((3, 4), (3, 4), (3, 4)), ((4,), (3, 1), (2, 1, 1)), ((), (2, 3), (3,)), ((1, 3), (3,), (2, 1))]
+]
 
 
 @op(r"y = x \text{ in another precision}", inputs=["x"])
@@ -277,6 +317,7 @@ def astype(x, dtype):
 
 
 astype.vjp("x", r"\bar y", lambda g, y, x, dtype: g.astype(x.dtype))
+astype.examples = lambda rng: [example(rng.normal(size=(2, 3)), dtype=np.float64)]
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..graph import op
+from ..graph import Example, op
 from .fused import dropout_mask, softmax_twin
 from .indexing import take
 
@@ -86,6 +86,27 @@ def _ungroup(d: Any, group: int) -> Any:
     if group == 1:
         return d
     return d.reshape(*d.shape[:-3], d.shape[-3] // group, group, *d.shape[-2:]).sum(axis=-3)
+
+
+def _examples(rng: np.random.Generator) -> list[Example]:
+    """With and without each of: head axis, batch, grouped heads, bias, causal mask, scale, dropout, and a query that sees nothing."""
+    shut = np.where(rng.random((3, 4)) < 0.3, -np.inf, 0.0)
+    shut[1] = -np.inf
+    kept = np.array(rng.random((2, 2, 3, 4)) < 0.7) / 0.7
+    cases: list[tuple[Any, ...]] = [  # q, k, v, bias, params
+        ((3, 2), (4, 2), (4, 3), None, {}),
+        ((2, 3, 2), (2, 4, 2), (2, 4, 2), None, {"causal": True}),
+        ((2, 2, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(2, 2, 3, 4)), {"scale": 0.3}),
+        ((2, 4, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(4, 1, 4)), {"causal": True}),
+        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"keep": kept}),
+        ((1, 4, 2), (1, 3, 2), (1, 3, 2), None, {"causal": True}),
+        ((2, 3, 2), (1, 4, 2), (1, 4, 2), shut, {}),
+        ((2, 1, 3, 2), (1, 1, 4, 2), (2, 1, 4, 2), rng.normal(size=(3, 4)), {"causal": True}),
+    ]
+    return [Example((*(rng.normal(size=s) for s in shapes), bias), params) for *shapes, bias, params in cases]
+
+
+attention.examples = _examples
 
 
 def scaled_dot_product_attention(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..graph import op
+from ..graph import Example, example, op
 from .arithmetic import erf, exp, log, sigmoid, sqrt
 from .arithmetic import tanh as tanh_
 from .indexing import checked_ids
@@ -57,6 +57,9 @@ def _softmax(g: Any, y: Any, x: Any, axis: int = -1) -> Any:
 
 softmax.twin = softmax_twin
 softmax.vjp("x", r"y \odot (\bar y - \textstyle\sum_j \bar y_j y_j)", _softmax)
+softmax.examples = lambda rng: [
+    example(rng.normal(size=shape), axis=axis) for shape, axis in [((3, 4), -1), ((2, 3, 2), 1), ((3, 2), 0), ((4,), 0), ((2, 1), -1), ((0, 3), 1)]
+]
 
 
 @op(r"y_i = x_i - \log \sum_j e^{x_j}")
@@ -79,6 +82,7 @@ log_softmax.vjp(
     r"\bar y - e^{y} \textstyle\sum_j \bar y_j",
     lambda g, y, x, axis=-1: g - np.exp(y) * g.sum(axis=axis, keepdims=True),
 )
+log_softmax.examples = softmax.examples
 
 
 def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +136,16 @@ def _cross_entropy_vjp(
 
 
 _cross_entropy.vjp("x", r"\tfrac{\bar L}{N} \, (\operatorname{softmax}(x_n) - \text{target}_n)", _cross_entropy_vjp)
+_cross_entropy.examples = lambda rng: [
+    Example(
+        (rng.normal(size=(*shape, 4)),),
+        {"targets": rng.integers(0, 4, shape), "ignore_index": ignored, "label_smoothing": smoothing, "reduction": reduction},
+    )
+    for shape, ignored, smoothing, reduction in [
+        ((3,), None, 0.0, "mean"), ((2, 3), 1, 0.0, "mean"), ((2, 3), None, 0.1, "sum"), ((2, 3), 2, 0.2, "none"), ((5,), 0, 0.3, "mean"),
+        ((), None, 0.0, "none"), ((4,), None, 0.0, "none"),
+    ]
+]  # fmt: skip
 
 
 def cross_entropy_twin(
@@ -236,6 +250,12 @@ def _layer_norm_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, eps: 
     return dx, g * normalised, g
 
 
+layer_norm.examples = lambda rng: [
+    example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), rng.normal(size=shape[-1]) if bias else None, eps=eps)
+    for shape, bias, eps in [((3, 4), True, 1e-5), ((2, 3, 5), False, 1e-5), ((4,), True, 0.1), ((2, 2), False, 1e-2)]
+]
+
+
 def _norm_vjp_arrays(g: np.ndarray, weight: Any, normalised: np.ndarray, inverse: np.ndarray, centre: bool) -> Any:
     n = g.shape[-1]
     u = g * weight
@@ -280,6 +300,11 @@ def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved:
     return inverse * (u - normalised * (u * normalised).mean(axis=-1, keepdims=True)), g * normalised
 
 
+rms_norm.examples = lambda rng: [
+    example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), eps=eps) for shape, eps in [((3, 4), 1e-6), ((2, 3, 5), 0.1), ((4,), 1e-6)]
+]
+
+
 # Activations -------------------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +327,7 @@ def _silu(g: Any, y: Any, x: Any) -> Any:
 
 
 silu.vjp("x", r"\bar y \odot (s + y (1 - s)), \quad s = \sigma(x)", _silu)
+silu.examples = lambda rng: [example(rng.normal(size=(3, 4))), example(4 * rng.normal(size=6))]
 
 
 @op(r"y = x \, \Phi(x), \quad \Phi(x) = \tfrac12 (1 + \operatorname{erf}(x / \sqrt2))")
@@ -318,6 +344,7 @@ def _gelu_erf_vjp(g: Any, y: Any, x: Any) -> Any:
 
 
 _gelu_erf.vjp("x", r"\bar y \odot (\Phi(x) + x \varphi(x))", _gelu_erf_vjp)
+_gelu_erf.examples = silu.examples
 
 
 @op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)")
@@ -342,6 +369,7 @@ def _gelu_tanh_vjp(g: Any, y: Any, x: Any) -> Any:
 
 
 _gelu_tanh.vjp("x", r"\bar y \odot (s + 2 u' y (1 - s)), \quad s = \sigma(2u)", _gelu_tanh_vjp)
+_gelu_tanh.examples = silu.examples
 
 
 def gelu(x: Any, approximate: str = "tanh") -> Any:

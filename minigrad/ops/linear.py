@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
+from ..graph import Example, example, op
 
 
 @op(r"C = A B", numpy=[np.matmul])
@@ -48,6 +48,13 @@ def _matmul_b(g: Any, c: Any, a: Any, b: Any) -> Any:
 
 matmul.vjp("a", r"\bar C B^\top", _matmul_a)
 matmul.vjp("b", r"A^\top \bar C", _matmul_b)
+matmul.examples = lambda rng: [
+    example(rng.normal(size=a), rng.normal(size=b))
+    for a, b in [
+        ((3, 4), (4, 2)), ((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((2, 3, 4), (4, 2)), ((2, 3), (4, 3, 2)), ((2, 1, 3, 2), (4, 2, 3)),
+        ((1, 2, 3), (2, 3, 1)), ((3,), (2, 3, 2)), ((2, 2, 3), (3,)), ((2, 0), (0, 3)), ((0, 2), (2, 3)), ((1, 1), (1, 1)),
+    ]
+]  # fmt: skip
 
 
 @op(r"Y = X W + b", inputs=["x", "weight", "bias"])
@@ -83,6 +90,12 @@ linear.vjp(
     lambda g, y, x, w, b=None: x.reshape(-1, w.shape[0]).mT @ g.reshape(-1, w.shape[1]),
 )
 linear.vjp("bias", r"\sum_n \bar Y_n", lambda g, y, x, w, b=None: g)  # the engine sums over the broadcast axes
+linear.examples = lambda rng: [
+    example(rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)),
+    example(rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)),
+    example(rng.normal(size=4), rng.normal(size=(4, 2)), rng.normal(size=2)),
+    example(rng.normal(size=(2, 3)), rng.normal(size=(3, 1)), None),
+]
 
 
 @op(r"Y = \operatorname{einsum}(X_1, X_2, \dots)")
@@ -95,6 +108,17 @@ def _einsum_vjp(g: Any, y: Any, *operands: Any, subscripts: str) -> list[Any]:
     sources, target = subscripts.split("->")
     terms = sources.split(",")
     return [_einsum_rule(i, g, operands, terms, target) for i in range(len(operands))]
+
+
+_einsum.examples = lambda rng: [
+    Example(tuple(rng.normal(size=s) for s in shapes), {"subscripts": subscripts})
+    for subscripts, *shapes in [
+        ("ij,jk->ik", (2, 3), (3, 2)), ("bij,bkj->bik", (2, 2, 3), (2, 2, 3)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("ij->i", (2, 3)),
+        ("ii->i", (3, 3)), ("ii->", (3, 3)), ("iij->ji", (2, 2, 3)), ("iii->i", (2, 2, 2)), ("ij,ij->", (2, 3), (2, 3)),
+        ("i,j->ij", (2,), (3,)), ("ij,jk,kl->il", (2, 3), (3, 2), (2, 2)), ("ij,kj->ik", (2, 1), (3, 4)), ("bi,bi->b", (1, 3), (2, 3)),
+        ("ii,i->i", (2, 2), (2,)), ("i,k->i", (3,), (2,)), (",ij->ji", (), (2, 3)),
+    ]
+]  # fmt: skip
 
 
 def _einsum_rule(i: int, g: Any, operands: Any, terms: list[str], target: str) -> Any:

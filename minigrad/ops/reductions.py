@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
+from ..graph import Example, example, op
 
 Axis = int | tuple[int, ...] | None
 
@@ -33,6 +33,13 @@ def stretch(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     return g.reshape(tuple(1 if i in reduced else n for i, n in enumerate(shape)))
 
 
+def _along_axes(rng: np.random.Generator) -> list[Example]:
+    """No axes, one, several, negative ones, all; kept and not; axes of size 1."""
+    axes: list[Axis] = [None, 0, -1, (0, 2), (-1, 0), (0, 1, 2), ()]
+    tried = [example(rng.normal(size=(2, 3, 2)), axis=axis, keepdims=bool(i % 2)) for i, axis in enumerate(axes)]
+    return [*tried, example(rng.normal(size=(2, 1)), axis=1, keepdims=True), example(rng.normal(size=4), axis=0), example(rng.normal(size=()))]
+
+
 @op(r"y = \sum_i x_i", numpy=[np.sum])
 def sum(x, axis=None, keepdims=False):
     """The sum over ``axis``."""
@@ -44,6 +51,7 @@ sum.vjp(
     r"\bar y \text{ for every } i",
     lambda g, y, x, axis=None, keepdims=False: np.broadcast_to(stretch(g, x.shape, axis), x.shape),
 )
+sum.examples = _along_axes
 
 
 @op(r"y = \tfrac1n \sum_i x_i", numpy=[np.mean])
@@ -59,6 +67,7 @@ mean.vjp(
     r"\bar y / n \text{ for every } i",
     lambda g, y, x, axis=None, keepdims=False: np.broadcast_to(stretch(g, x.shape, axis) / count(x.shape, axis), x.shape),
 )
+mean.examples = _along_axes
 
 
 @op(r"y = \tfrac1{n - \mathrm{ddof}} \sum_i (x_i - \mu)^2", numpy=[np.var])
@@ -75,6 +84,7 @@ def _var(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False, ddof
 
 
 var.vjp("x", r"\tfrac{2}{n - \mathrm{ddof}} \, \bar y \, (x_i - \mu)", _var)
+var.examples = lambda rng: [*_along_axes(rng), example(rng.normal(size=(3, 4)), axis=0, ddof=1), example(rng.normal(size=(2, 3)), ddof=2)]
 
 
 def _extremum(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -90,6 +100,7 @@ def max(x, axis=None, keepdims=False):
 
 
 max.vjp("x", r"\bar y \, [x_i = y] / \#\{j : x_j = y\}", _extremum)
+max.examples = _along_axes
 
 
 @op(r"y = \min_i x_i", numpy=[np.min])
@@ -99,6 +110,7 @@ def min(x, axis=None, keepdims=False):
 
 
 min.vjp("x", r"\bar y \, [x_i = y] / \#\{j : x_j = y\}", _extremum)
+min.examples = _along_axes
 
 
 @op(r"y = \log \sum_i e^{x_i}")
@@ -118,6 +130,7 @@ def _logsumexp(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False
 
 
 logsumexp.vjp("x", r"\bar y \, e^{x_i - y}", _logsumexp)
+logsumexp.examples = _along_axes
 
 
 @op(r"y_i = \sum_{j \le i} x_j", numpy=[np.cumsum])
@@ -133,6 +146,7 @@ def _cumsum(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
 
 
 cumsum.vjp("x", r"\sum_{j \ge i} \bar y_j", _cumsum)
+cumsum.examples = lambda rng: [example(rng.normal(size=(2, 3, 2)), axis=axis) for axis in (None, 0, 1, -1)]
 
 
 @op(r"y = \prod_i x_i", numpy=[np.prod])
@@ -161,3 +175,7 @@ def _prod(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> 
 
 
 prod.vjp("x", r"\bar y \prod_{j \ne i} x_j", _prod)
+prod.examples = lambda rng: [
+    *_along_axes(rng),
+    *(example(np.array([[0.0, 2.0, 3.0], [4.0, 0.0, 0.0]]), axis=axis) for axis in (None, 0, 1)),
+]

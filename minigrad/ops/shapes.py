@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import op
+from ..graph import Example, example, op
 
 
 @op(r"y = x \text{ in another shape}", inputs=["x"])
@@ -16,6 +16,7 @@ def reshape(x, shape):
 
 
 reshape.vjp("x", r"\bar y \text{ in the shape of } x", lambda g, y, x, shape: g.reshape(x.shape))
+reshape.examples = lambda rng: [example(rng.normal(size=(2, 6)), shape=shape) for shape in ((3, 4), -1, (2, -1, 3), (1, 12, 1))]
 
 
 @op(r"y_{i_{p(1)} i_{p(2)} \dots} = x_{i_1 i_2 \dots}", numpy=[np.transpose])
@@ -29,6 +30,7 @@ def _transpose(g: Any, y: Any, x: Any, axes: Any = None) -> Any:
 
 
 transpose.vjp("x", r"\bar y \text{ with the axes put back}", _transpose)
+transpose.examples = lambda rng: [example(rng.normal(size=(2, 3, 4)), axes=axes) for axes in (None, (1, 2, 0), (-1, 0, 1))]
 
 
 @op(r"y = x \text{ with two axes exchanged}", inputs=["x"], numpy=[np.swapaxes])
@@ -38,6 +40,7 @@ def swapaxes(x, axis1, axis2):
 
 
 swapaxes.vjp("x", r"\bar y \text{ with the two axes exchanged}", lambda g, y, x, axis1, axis2: g.swapaxes(axis1, axis2))
+swapaxes.examples = lambda rng: [example(rng.normal(size=(2, 3, 4)), axis1=i, axis2=j) for i, j in ((0, 2), (-1, -2), (1, 1))]
 
 
 @op(r"y = x \text{ repeated to a larger shape}", inputs=["x"], numpy=[np.broadcast_to])
@@ -47,6 +50,9 @@ def broadcast_to(x, shape):
 
 
 broadcast_to.vjp("x", r"\sum \bar y \text{ over the repeated axes}", lambda g, y, x, shape: g)
+broadcast_to.examples = lambda rng: [
+    example(rng.normal(size=a), shape=b) for a, b in [((3,), (2, 3)), ((2, 1, 3), (2, 4, 3)), ((1, 1), (2, 3)), ((), (2,)), ((2, 3), (2, 3))]
+]
 
 
 @op(r"y = [x_1 \; x_2 \; \dots]")
@@ -64,6 +70,12 @@ def _concatenate_vjp(g: Any, y: Any, *arrays: Any, axis: int = 0) -> list[Any]:
     return pieces
 
 
+_concatenate.examples = lambda rng: [
+    Example(tuple(rng.normal(size=s) for s in sizes), {"axis": axis})
+    for axis, *sizes in [(0, (2, 3), (1, 3)), (-1, (2, 1), (2, 3), (2, 2)), (1, (1, 2, 2), (1, 0, 2)), (0, (3,))]
+]
+
+
 @op(r"y_i = x_i \text{ along a new axis}")
 def _stack(*arrays, axis=0):
     return np.stack(arrays, axis=axis)
@@ -73,6 +85,11 @@ def _stack(*arrays, axis=0):
 def _stack_vjp(g: Any, y: Any, *arrays: Any, axis: int = 0) -> list[Any]:
     place = (slice(None),) * (axis % g.ndim)
     return [g[(*place, i)] for i in range(len(arrays))]
+
+
+_stack.examples = lambda rng: [
+    Example(tuple(rng.normal(size=(2, 3)) for _ in range(n)), {"axis": axis}) for n, axis in [(2, 0), (3, 1), (2, -1), (2, -3), (1, 0)]
+]
 
 
 def concatenate(arrays: Any, axis: int = 0) -> Any:
@@ -118,6 +135,9 @@ def _pad(g: Any, y: Any, x: Any, pad_width: Any, mode: str = "constant", constan
 
 
 pad.vjp("x", r"\bar y \text{ without the margin}", _pad)
+pad.examples = lambda rng: [
+    example(rng.normal(size=(2, 3)), pad_width=width, constant_values=value) for width, value in [(1, 0), (((1, 2), (0, 3)), 5.0), ((2, 1), 0)]
+]
 
 
 @op(r"y_{ij} = x_{ij} \text{ for } j \le i + k, \text{ else } 0", numpy=[np.tril])
@@ -127,6 +147,7 @@ def tril(x, k=0):
 
 
 tril.vjp("x", r"\bar y_{ij} \text{ for } j \le i + k, \text{ else } 0", lambda g, y, x, k=0: np.tril(g, k))
+tril.examples = lambda rng: [example(rng.normal(size=s), k=k) for s, k in [((3, 3), 0), ((2, 3, 4), 1), ((3, 2), -1)]]
 
 
 @op(r"y_{ij} = x_{ij} \text{ for } j \ge i + k, \text{ else } 0", numpy=[np.triu])
@@ -136,6 +157,7 @@ def triu(x, k=0):
 
 
 triu.vjp("x", r"\bar y_{ij} \text{ for } j \ge i + k, \text{ else } 0", lambda g, y, x, k=0: np.triu(g, k))
+triu.examples = tril.examples
 
 
 def _flip_key(ndim: int, axis: Any) -> tuple[slice, ...]:
@@ -150,3 +172,4 @@ def flip(x, axis=None):
 
 
 flip.vjp("x", r"\bar y_{n-1-i}", lambda g, y, x, axis=None: np.flip(g, axis))
+flip.examples = lambda rng: [example(rng.normal(size=(2, 3, 2)), axis=axis) for axis in (None, 0, -1, (0, 2))]

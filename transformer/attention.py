@@ -1,0 +1,153 @@
+r"""Multi-head attention: queries, keys and values are learned projections, and each head looks on its own.
+
+.. math:: \operatorname{head}_h = \operatorname{softmax}(Q_h K_h^\top / \sqrt{d_k}) V_h, \qquad
+   \operatorname{MultiHead}(X) = [\operatorname{head}_1 \dots \operatorname{head}_H] \, W^O
+
+with :math:`Q = X W^Q`, :math:`K = X W^K`, :math:`V = X W^V`.  Source: Vaswani et al. (2017), section 3.2.
+
+``B`` batch, ``T`` queries, ``S`` keys, ``H`` heads, ``C`` model width, ``D`` = C/H head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor, nn, reshape, scaled_dot_product_attention, swapaxes
+
+from .masks import as_bias
+from .positions import Positions
+
+__all__ = ["KVCache", "MultiHeadAttention", "attention_maps", "scaled_dot_product_attention"]
+
+
+class MultiHeadAttention(nn.Module):
+    """Attention with ``num_heads`` heads; ``num_kv_heads`` < ``num_heads`` lets groups of query heads share keys and values.
+
+    Called with ``query`` (B, T, C), and for cross-attention ``key`` and ``value`` (B, S, C); ``mask`` broadcasts to (B, H, T, S).
+    Raises ValueError when sizes do not divide.  Source of grouped heads: Ainslie et al. (2023).
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        num_kv_heads: int | None = None,
+        bias: bool = True,
+        dropout: float = 0.0,
+        positions: Positions | None = None,
+    ) -> None:
+        num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
+        if num_heads < 1 or embedding_dim < 1 or embedding_dim % num_heads:
+            raise ValueError(
+                f"MultiHeadAttention: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; "
+                f"{_divisors(embedding_dim)} would"
+            )
+        if num_kv_heads < 1 or num_heads % num_kv_heads:
+            raise ValueError(f"MultiHeadAttention: num_heads={num_heads} is no multiple of num_kv_heads={num_kv_heads}")
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
+        self.head_dim = embedding_dim // num_heads
+        self.dropout = dropout
+        kv_dim = num_kv_heads * self.head_dim
+        self.q_proj = nn.Linear(embedding_dim, embedding_dim, bias)
+        self.k_proj = nn.Linear(embedding_dim, kv_dim, bias)
+        self.v_proj = nn.Linear(embedding_dim, kv_dim, bias)
+        self.out_proj = nn.Linear(embedding_dim, embedding_dim, bias)
+        self.positions = Positions() if positions is None else positions
+        self.kept_weights: list[np.ndarray] | None = None  # filled by attention_maps()
+
+    def forward(
+        self,
+        query: Any,
+        key: Any = None,
+        value: Any = None,
+        mask: Any = None,
+        causal: bool = False,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """(B, T, C) → (B, T, C); self-attention when ``key`` is None."""
+        key = query if key is None else key
+        value = key if value is None else value
+        start = 0 if cache is None else cache.length
+        q = self.positions.rotate(self.heads(self.q_proj(query), self.num_heads), start)  # (B, H, T, D)
+        k = self.positions.rotate(self.heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
+        v = self.heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        bias = self.positions.bias(q.shape[-2], k.shape[-2], q.dtype)
+        if bias is not None:
+            mask = bias if mask is None else as_bias(mask, q.dtype) + bias
+        dropout = self.dropout if self.training else 0.0
+        out = scaled_dot_product_attention(q, k, v, mask, causal, dropout=dropout, return_weights=self.kept_weights is not None)
+        if self.kept_weights is not None:
+            out, weights = out
+            self.kept_weights.append(weights.data)
+        joined = reshape(swapaxes(out, -2, -3), (*query.shape[:-1], -1))  # the heads side by side again: (B, T, C)
+        return self.out_proj(joined)
+
+    def heads(self, x: Tensor, num_heads: int) -> Tensor:
+        """(B, S, H·D) → (B, H, S, D)."""
+        return swapaxes(reshape(x, (*x.shape[:-1], num_heads, self.head_dim)), -2, -3)
+
+
+def _divisors(n: int) -> str:
+    return ", ".join(str(i) for i in range(1, min(n, 64) + 1) if n % i == 0)
+
+
+class KVCache:
+    """The keys and values of the tokens seen so far, so that each new token costs one row of attention.
+
+    One cache serves one attention layer; a model takes ``cache.layer(i)`` for each of its layers.  Memory for ``max_length`` tokens
+    is taken once.  Use it under ``no_grad()``: it keeps arrays, not graphs.
+    """
+
+    def __init__(self, max_length: int = 2048) -> None:
+        self.max_length = max_length
+        self._length = 0
+        self._keys: np.ndarray | None = None
+        self._values: np.ndarray | None = None
+        self._layers: list[KVCache] = []
+
+    @property
+    def length(self) -> int:
+        """How many tokens it holds."""
+        return self._layers[-1].length if self._layers else self._length
+
+    def layer(self, i: int) -> KVCache:
+        """The cache of layer ``i`` of a model."""
+        while len(self._layers) <= i:
+            self._layers.append(KVCache(self.max_length))
+        return self._layers[i]
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Add keys and values (B, H, T, D) and give all of them, (B, H, S, D)."""
+        if k.requires_grad:
+            raise RuntimeError("KVCache: keys that require grad would lose it here; generate under `with no_grad():`")
+        if self._keys is None or self._values is None:
+            self._keys = np.empty((*k.shape[:-2], self.max_length, k.shape[-1]), k.dtype)
+            self._values = np.empty((*v.shape[:-2], self.max_length, v.shape[-1]), v.dtype)
+        stop = self._length + k.shape[-2]
+        if stop > self.max_length:
+            raise ValueError(f"KVCache: {stop} tokens exceed its max_length={self.max_length}")
+        if k.shape[:-2] != self._keys.shape[:-2]:
+            raise ValueError(f"KVCache: keys of shape {k.shape} after keys of batch and heads {self._keys.shape[:-2]}; use a new cache")
+        self._keys[..., self._length : stop, :] = k.data
+        self._values[..., self._length : stop, :] = v.data
+        self._length = stop
+        return self._keys[..., :stop, :], self._values[..., :stop, :]
+
+
+@contextmanager
+def attention_maps(model: nn.Module) -> Iterator[dict[str, list[np.ndarray]]]:
+    """Within it, every attention of ``model`` keeps its weights: names to lists of (B, H, T, S), one for each call."""
+    found = {name: m for name, m in model.named_modules() if isinstance(m, MultiHeadAttention)}
+    for m in found.values():
+        m.kept_weights = []
+    try:
+        yield {name: kept for name, m in found.items() if (kept := m.kept_weights) is not None}
+    finally:
+        for m in found.values():
+            m.kept_weights = None

@@ -1,0 +1,224 @@
+r"""The block: attention and a feed-forward network, each wrapped in Add & Norm.
+
+- post-norm, as in the paper: :math:`x \leftarrow \operatorname{Norm}(x + f(x))`
+- pre-norm, which trains more easily: :math:`x \leftarrow x + f(\operatorname{Norm}(x))`
+
+Sources: Vaswani et al. (2017), section 3.1; Xiong et al. (2020) for pre-norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minigrad import Tensor, gelu, layer_norm, nn, relu, rms_norm, silu
+
+from .attention import KVCache, MultiHeadAttention
+from .positions import Positions
+
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu, "silu": silu}
+
+
+class LayerNorm(nn.Module):
+    """Mean 0 and variance 1 along the last axis, then a learned scale and shift.  Source: Ba, Kiros & Hinton (2016)."""
+
+    def __init__(self, embedding_dim: int, bias: bool = True, eps: float = 1e-5) -> None:
+        self.weight = nn.Parameter(np.ones(embedding_dim))
+        self.bias = nn.Parameter(np.zeros(embedding_dim)) if bias else None
+        self.eps = eps
+
+    def forward(self, x: Any) -> Tensor:
+        """(..., C) → (..., C)."""
+        return layer_norm(x, self.weight, self.bias, self.eps)
+
+
+class RMSNorm(nn.Module):
+    """Root mean square 1 along the last axis, then a learned scale.  Source: Zhang & Sennrich (2019)."""
+
+    def __init__(self, embedding_dim: int, bias: bool = False, eps: float = 1e-6) -> None:
+        self.weight = nn.Parameter(np.ones(embedding_dim))
+        self.eps = eps
+
+    def forward(self, x: Any) -> Tensor:
+        """(..., C) → (..., C)."""
+        return rms_norm(x, self.weight, self.eps)
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with an activation between them, at each position alike: (..., C) → (..., ffn_dim) → (..., C)."""
+
+    def __init__(self, embedding_dim: int, ffn_dim: int | None = None, activation: str = "relu", dropout: float = 0.0, bias: bool = True) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"FeedForward: activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
+        ffn_dim = 4 * embedding_dim if ffn_dim is None else ffn_dim
+        self.up = nn.Linear(embedding_dim, ffn_dim, bias)
+        self.down = nn.Linear(ffn_dim, embedding_dim, bias)
+        self.activation = activation
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Any) -> Tensor:
+        """down(act(up(x)))."""
+        return self.down(self.dropout(ACTIVATIONS[self.activation](self.up(x))))
+
+
+class SwiGLU(nn.Module):
+    """silu(gate(x)) ⊙ up(x), projected down; a third matrix, so ffn_dim is 8/3·C by default.  Source: Shazeer (2020), eq. 6."""
+
+    def __init__(self, embedding_dim: int, ffn_dim: int | None = None, dropout: float = 0.0, bias: bool = False) -> None:
+        ffn_dim = max(1, round(8 * embedding_dim / 3)) if ffn_dim is None else ffn_dim
+        self.gate = nn.Linear(embedding_dim, ffn_dim, bias)
+        self.up = nn.Linear(embedding_dim, ffn_dim, bias)
+        self.down = nn.Linear(ffn_dim, embedding_dim, bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Any) -> Tensor:
+        """(..., C) → (..., C)."""
+        return self.down(self.dropout(silu(self.gate(x)) * self.up(x)))
+
+
+class _Block(nn.Module):
+    """What encoder and decoder layers share: how a sub-layer is added and normed."""
+
+    norm_first: bool
+    dropout: nn.Dropout
+
+    def add(self, x: Any, norm: nn.Module, sublayer: Callable[[Any], Any]) -> Any:
+        """Add & Norm around one sub-layer."""
+        if self.norm_first:
+            return x + self.dropout(sublayer(norm(x)))
+        return norm(x + self.dropout(sublayer(x)))
+
+    def scale_residuals(self, factor: float) -> None:
+        """Shrink the projections that write into the residual stream, so that its variance does not grow with depth.
+        Source: Radford et al. (2019), section 2.3."""
+        for module in self.modules():
+            if isinstance(module, MultiHeadAttention):
+                module.out_proj.weight.data *= np.float32(factor)
+            elif isinstance(module, FeedForward | SwiGLU):
+                module.down.weight.data *= np.float32(factor)
+
+
+class EncoderLayer(_Block):
+    """Self-attention, then feed-forward; with ``causal`` it is a GPT block.
+
+    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the attention.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        ffn_dim: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        activation: str = "relu",
+        num_kv_heads: int | None = None,
+        positions: Positions | None = None,
+        norm: Callable[..., nn.Module] = LayerNorm,
+        ffn: nn.Module | None = None,
+        bias: bool = True,
+    ) -> None:
+        self.norm1 = norm(embedding_dim, bias=bias)
+        self.self_attention = MultiHeadAttention(embedding_dim, num_heads, num_kv_heads, bias, dropout, positions)
+        self.norm2 = norm(embedding_dim, bias=bias)
+        self.ffn = FeedForward(embedding_dim, ffn_dim, activation, 0.0, bias) if ffn is None else ffn
+        self.dropout = nn.Dropout(dropout)
+        self.norm_first = norm_first
+
+    def forward(self, x: Any, mask: Any = None, causal: bool = False, cache: KVCache | None = None) -> Tensor:
+        """(B, T, C) → (B, T, C)."""
+        x = self.add(x, self.norm1, lambda h: self.self_attention(h, mask=mask, causal=causal, cache=cache))
+        return self.add(x, self.norm2, self.ffn)
+
+
+class DecoderLayer(_Block):
+    """Causal self-attention, cross-attention to the encoder's output, then feed-forward."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        ffn_dim: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        activation: str = "relu",
+        norm: Callable[..., nn.Module] = LayerNorm,
+        bias: bool = True,
+    ) -> None:
+        self.norm1 = norm(embedding_dim, bias=bias)
+        self.self_attention = MultiHeadAttention(embedding_dim, num_heads, bias=bias, dropout=dropout)
+        self.norm2 = norm(embedding_dim, bias=bias)
+        self.cross_attention = MultiHeadAttention(embedding_dim, num_heads, bias=bias, dropout=dropout)
+        self.norm3 = norm(embedding_dim, bias=bias)
+        self.ffn = FeedForward(embedding_dim, ffn_dim, activation, 0.0, bias)
+        self.dropout = nn.Dropout(dropout)
+        self.norm_first = norm_first
+
+    def forward(self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None, cache: KVCache | None = None) -> Tensor:
+        """(B, T, C), memory (B, S, C) → (B, T, C)."""
+        x = self.add(x, self.norm1, lambda h: self.self_attention(h, mask=mask, causal=True, cache=cache))
+        x = self.add(x, self.norm2, lambda h: self.cross_attention(h, memory, mask=memory_mask))
+        return self.add(x, self.norm3, self.ffn)
+
+
+class _Stack(nn.Module):
+    """Layers one after the other, and a last norm when they are pre-norm."""
+
+    def __init__(self, layers: list[Any], embedding_dim: int, final_norm: bool, norm: Callable[..., nn.Module], bias: bool) -> None:
+        if not layers:
+            raise ValueError(f"{type(self).__name__}: num_layers must be 1 or more")
+        for layer in layers:
+            layer.scale_residuals(1 / math.sqrt(2 * len(layers)))
+        self.layers = nn.ModuleList(layers)
+        self.norm = norm(embedding_dim, bias=bias) if final_norm else None
+
+
+class Encoder(_Stack):
+    """``num_layers`` encoder layers; a last norm when pre-norm, or as ``final_norm`` says."""
+
+    def __init__(
+        self,
+        num_layers: int,
+        embedding_dim: int,
+        num_heads: int,
+        ffn_dim: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        activation: str = "relu",
+        final_norm: bool | None = None,
+    ) -> None:
+        layers = [EncoderLayer(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation) for _ in range(num_layers)]
+        super().__init__(layers, embedding_dim, norm_first if final_norm is None else final_norm, LayerNorm, True)
+
+    def forward(self, x: Any, mask: Any = None) -> Tensor:
+        """(B, S, C) → (B, S, C)."""
+        for layer in self.layers:
+            x = layer(x, mask)
+        return x if self.norm is None else self.norm(x)
+
+
+class Decoder(_Stack):
+    """``num_layers`` decoder layers; a last norm when pre-norm, or as ``final_norm`` says."""
+
+    def __init__(
+        self,
+        num_layers: int,
+        embedding_dim: int,
+        num_heads: int,
+        ffn_dim: int | None = None,
+        dropout: float = 0.0,
+        norm_first: bool = False,
+        activation: str = "relu",
+        final_norm: bool | None = None,
+    ) -> None:
+        layers = [DecoderLayer(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation) for _ in range(num_layers)]
+        super().__init__(layers, embedding_dim, norm_first if final_norm is None else final_norm, LayerNorm, True)
+
+    def forward(self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None, cache: KVCache | None = None) -> Tensor:
+        """(B, T, C), memory (B, S, C) → (B, T, C)."""
+        for i, layer in enumerate(self.layers):
+            x = layer(x, memory, mask, memory_mask, None if cache is None else cache.layer(i))
+        return x if self.norm is None else self.norm(x)

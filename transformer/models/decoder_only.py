@@ -1,0 +1,108 @@
+"""GPT: a stack of causal blocks that predicts the next token at every position.
+
+Sources: Radford et al. (2018, 2019); Touvron et al. (2023) for the RMSNorm, rotary, SwiGLU variant.
+``B`` batch, ``T`` length, ``C`` width, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from minigrad import Tensor, linear, nn
+
+from ..attention import KVCache
+from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
+from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+from .inputs import checked_ids
+
+NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm}
+POSITIONS: dict[str, Callable[[int, int, int], Positions]] = {
+    "learned": lambda context, width, heads: LearnedPositions(context, width),
+    "sinusoidal": lambda context, width, heads: SinusoidalPositions(width),
+    "rotary": lambda context, width, heads: RotaryPositions(width // heads),
+    "alibi": lambda context, width, heads: AlibiBias(heads),
+    "none": lambda context, width, heads: Positions(),
+}
+FEED_FORWARDS: dict[str, Callable[[int, int | None, bool], nn.Module]] = {
+    "gelu": lambda width, ffn_dim, bias: FeedForward(width, ffn_dim, "gelu", bias=bias),
+    "relu": lambda width, ffn_dim, bias: FeedForward(width, ffn_dim, "relu", bias=bias),
+    "swiglu": lambda width, ffn_dim, bias: SwiGLU(width, ffn_dim, bias=bias),
+}
+
+
+def choice(options: dict[str, Any], name: str, argument: str) -> Any:
+    """The option of that name; ValueError with the list of names."""
+    if name not in options:
+        raise ValueError(f"GPT: {argument}={name!r}; expected one of {', '.join(options)}")
+    return options[name]
+
+
+class GPT(nn.Module):
+    """The decoder-only language model: ``model(ids)`` gives, at each position, the logits of the next token, (B, T, V).
+
+    ``norm`` is "layer" or "rms"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu" or "swiglu".
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embedding_dim: int,
+        num_heads: int,
+        num_layers: int,
+        context_length: int,
+        num_kv_heads: int | None = None,
+        ffn_dim: int | None = None,
+        dropout: float = 0.0,
+        norm: str = "layer",
+        positions: str = "learned",
+        ffn: str = "gelu",
+        tie_embeddings: bool = True,
+        bias: bool = True,
+    ) -> None:
+        if min(vocab_size, embedding_dim, num_heads, num_layers, context_length) < 1:
+            raise ValueError(
+                f"GPT: sizes must be positive, got vocab_size={vocab_size}, embedding_dim={embedding_dim}, num_heads={num_heads}, "
+                f"num_layers={num_layers}, context_length={context_length}"
+            )
+        make_norm, make_ffn = choice(NORMS, norm, "norm"), choice(FEED_FORWARDS, ffn, "ffn")
+        self.vocab_size, self.context_length = vocab_size, context_length
+        self.token_embedding = nn.Embedding(vocab_size, embedding_dim)
+        if embedding_dim % num_heads:
+            raise ValueError(f"GPT: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}")
+        self.positions = choice(POSITIONS, positions, "positions")(context_length, embedding_dim, num_heads)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            EncoderLayer(
+                embedding_dim,
+                num_heads,
+                dropout=dropout,
+                norm_first=True,
+                num_kv_heads=num_kv_heads,
+                positions=self.positions,
+                norm=make_norm,
+                ffn=make_ffn(embedding_dim, ffn_dim, bias),
+                bias=bias,
+            )
+            for _ in range(num_layers)
+        )
+        for layer in self.layers:
+            layer.scale_residuals(1 / math.sqrt(2 * num_layers))
+        self.norm = make_norm(embedding_dim, bias=bias)
+        self.output = None if tie_embeddings else nn.Linear(embedding_dim, vocab_size, bias=False)
+
+    def forward(self, input_ids: Any, cache: KVCache | None = None) -> Tensor:
+        """(B, T) → logits (B, T, V); with a ``cache`` the ids continue the tokens that it holds."""
+        start = 0 if cache is None else cache.length
+        ids = checked_ids("GPT", input_ids, self.vocab_size)
+        if start + ids.shape[1] > self.context_length:
+            raise ValueError(
+                f"GPT: {start + ids.shape[1]} tokens exceed the context of {self.context_length}; "
+                f"shorten the input to ids[:, -{self.context_length}:], or build the model with a longer context_length"
+            )
+        x = self.dropout(self.positions.embed(self.token_embedding(ids), start))  # (B, T, C)
+        for i, layer in enumerate(self.layers):
+            x = layer(x, causal=True, cache=None if cache is None else cache.layer(i))
+        x = self.norm(x)
+        return linear(x, self.token_embedding.weight.mT) if self.output is None else self.output(x)

@@ -1,0 +1,41 @@
+"""What every model checks of its token ids, once, where they enter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def checked_ids(model: str, ids: Any, vocab_size: int, max_length: int | None = None) -> np.ndarray:
+    """Token ids as an integer array (B, T); raises TypeError, ValueError or IndexError with the offender and the cure."""
+    array = np.asarray(getattr(ids, "data", ids) if not isinstance(ids, np.ndarray) else ids)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{model}: token ids must be integers, got {array.dtype}; encode text with a tokenizer")
+    if array.ndim != 2:
+        hint = "; for one sequence write ids[None, :]" if array.ndim == 1 else ""
+        raise ValueError(f"{model}: expected token ids (batch, length), got shape {array.shape}{hint}")
+    if not array.size:
+        raise ValueError(f"{model}: no tokens, shape {array.shape}")
+    if max_length is not None and array.shape[1] > max_length:
+        raise ValueError(
+            f"{model}: {array.shape[1]} tokens exceed the context of {max_length}; shorten the input to ids[:, -{max_length}:], "
+            "or build the model with a longer context"
+        )
+    if array.max() >= vocab_size or array.min() < 0:
+        where = tuple(int(i) for i in np.argwhere((array >= vocab_size) | (array < 0))[0])
+        raise IndexError(
+            f"{model}: token id {int(array[where])} at position {where} is outside the vocabulary, 0 to {vocab_size - 1}; "
+            "encode with the tokenizer that the model was trained with"
+        )
+    return array
+
+
+def checked_mask(model: str, mask: Any, ids: np.ndarray) -> np.ndarray | None:
+    """An attention mask (B, T), 1 or True for tokens, checked against the ids; None stays None."""
+    if mask is None:
+        return None
+    array = np.asarray(mask)
+    if array.shape != ids.shape:
+        raise ValueError(f"{model}: attention_mask {array.shape} for token ids {ids.shape}; expected one entry for each token")
+    return array

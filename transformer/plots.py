@@ -1,0 +1,103 @@
+"""Pictures: the loss curve and attention maps, in one style that reads in greyscale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+STYLE = {
+    "figure.dpi": 110, "savefig.dpi": 130, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.alpha": 0.25, "axes.axisbelow": True, "legend.frameon": False, "image.cmap": "cividis",
+    "lines.linewidth": 1.8,
+}  # fmt: skip
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito (2008), safe for the colour-blind
+
+
+def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Any, Any]:
+    """A matplotlib figure and its axes in the house style; drawn without a screen."""
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.style.context(STYLE):
+        fig = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(fig)
+        return fig, fig.subplots(rows, columns, **kwargs)
+
+
+def save(fig: Any, path: str | Path) -> None:
+    """Write a PNG, whole or not at all."""
+    from minigrad.storage import write_atomically
+
+    write_atomically(path, lambda file: fig.savefig(file, format="png", dpi=130))
+
+
+def smooth(values: Sequence[float], window: int) -> np.ndarray:
+    """The mean of each value and up to ``window`` − 1 before it."""
+    totals = np.cumsum(np.insert(np.asarray(values, float), 0, 0.0))
+    stop = np.arange(1, len(totals))
+    start = np.maximum(0, stop - window)
+    return (totals[stop] - totals[start]) / (stop - start)
+
+
+def plot_loss(
+    steps: Sequence[int],
+    losses: Sequence[float],
+    validation: Sequence[tuple[int, float]] = (),
+    baselines: Mapping[str, float] | None = None,
+    unit: str = "nats per token",
+) -> Any:
+    """Training loss (smoothed over the raw one), validation loss, and horizontal lines to beat."""
+    fig, ax = figure(7.2, 4.2)
+    ax.plot(steps, losses, color="0.8", linewidth=0.7, zorder=1)
+    ax.plot(steps, smooth(losses, max(1, len(losses) // 40)), color=COLOURS[0], label="training")
+    if validation:
+        ax.plot(*zip(*validation, strict=True), color=COLOURS[1], marker="o", markersize=4, linestyle="--", label="validation")
+    right = max(steps, default=1)
+    for name, value in (baselines or {}).items():
+        ax.axhline(value, color="0.35", linewidth=1, linestyle=":")
+        ax.text(right, value, f"{name} {value:.2f}", ha="right", va="bottom", fontsize=9, color="0.25")
+    ax.set_xlabel("training step")
+    ax.set_ylabel(f"loss ({unit})")
+    ax.set_xlim(left=0)
+    ax.legend(loc="lower left")
+    return fig
+
+
+def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: Sequence[str] | None = None) -> Any:
+    """One map for each layer (row) and head (column): keys across, queries down, darker is more.
+
+    ``weights`` holds for each layer an array (H, T, S); ``keys`` and ``queries`` label the axes.  Raises ValueError when the
+    labels do not fit the weights.
+    """
+    queries = keys if queries is None else queries
+    for layer, w in enumerate(weights):
+        if w.ndim != 3 or w.shape[1:] != (len(queries), len(keys)):
+            raise ValueError(f"plot_attention: layer {layer} has weights {w.shape}; expected (heads, {len(queries)} queries, {len(keys)} keys)")
+    rows, columns = len(weights), max(len(w) for w in weights)
+    side = min(3.4, max(1.7, 0.16 * max(len(keys), len(queries))))
+    fig, axes = figure(side * columns + 1.0, side * len(queries) / len(keys) * rows + 1.0, rows, columns, squeeze=False, sharex=True, sharey=True)
+    size = min(9.0, max(4.0, 68 * side / max(len(keys), len(queries))))
+    for i, layer in enumerate(weights):
+        for j, w in enumerate(layer):
+            ax = axes[i][j]
+            image = ax.imshow(w, vmin=0, vmax=1, cmap="Greys", interpolation="nearest", aspect="equal")
+            ax.grid(False)
+            ax.set_xticks(range(len(keys)), keys, rotation=90 if max(map(len, keys)) > 1 else 0, fontsize=size, parse_math=False)
+            ax.set_yticks(range(len(queries)), queries, fontsize=size, parse_math=False)
+            ax.tick_params(length=0)
+            for spine in ax.spines.values():
+                spine.set_visible(True)
+            if i == 0:
+                ax.set_title(f"head {j + 1}", fontsize=10)
+            if j == 0:
+                ax.set_ylabel(f"layer {i + 1}", fontsize=10)
+        for ax in axes[i][len(layer) :]:
+            ax.set_visible(False)
+    fig.supxlabel("key (attended to)", fontsize=11)
+    fig.supylabel("query (attending)", fontsize=11)
+    fig.colorbar(image, ax=axes, shrink=0.6, label="attention weight", pad=0.02)
+    return fig

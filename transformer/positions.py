@@ -1,0 +1,146 @@
+r"""Where am I?  Attention alone does not see the order of its tokens; a position scheme tells it.
+
+A scheme acts in one of three places, and leaves the other two alone:
+
+- ``embed`` adds a vector for each position to the token embeddings (sinusoidal, learned);
+- ``rotate`` turns queries and keys, so that their dot product sees only the distance (rotary);
+- ``bias`` adds something to the scores that depends on the distance (ALiBi).
+
+``start`` is the position of the first token: with a KV cache it is the number of tokens already seen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minigrad import concatenate, nn, take
+from minigrad.random import generator
+
+
+class Positions(nn.Module):
+    """No position scheme at all; the others replace one of its three methods."""
+
+    max_length: int | None = None  # how many positions it knows; None: any number
+
+    def embed(self, x: Any, start: int = 0) -> Any:
+        """Token embeddings (B, T, C) → (B, T, C)."""
+        return x
+
+    def rotate(self, x: Any, start: int = 0) -> Any:
+        """Queries or keys (B, H, T, D) → (B, H, T, D)."""
+        return x
+
+    def bias(self, target_length: int, source_length: int, dtype: Any) -> np.ndarray | None:
+        """Something to add to the scores, (H, T, S), or None."""
+        return None
+
+    def forward(self, x: Any, start: int = 0) -> Any:
+        """The same as ``embed``."""
+        return self.embed(x, start)
+
+    def check_length(self, start: int, length: int) -> None:
+        """Raise ValueError when positions ``start`` … ``start + length`` go beyond ``max_length``."""
+        if self.max_length is not None and start + length > self.max_length:
+            raise ValueError(
+                f"{type(self).__name__}: {start + length} tokens exceed the {self.max_length} positions of this model; "
+                "shorten the input, or build the model with a longer context"
+            )
+
+
+def sinusoids(length: int, width: int, start: int = 0, base: float = 10_000.0) -> np.ndarray:
+    r"""(length, width): :math:`PE_{t,2i} = \sin(t / 10000^{2i/d})`, :math:`PE_{t,2i+1} = \cos(t / 10000^{2i/d})`, for i < d/2."""
+    t = np.arange(start, start + length)[:, None]
+    i = np.arange((width + 1) // 2)[None, :]
+    angle = t / base ** (2 * i / width)  # (length, ⌈width/2⌉)
+    table = np.empty((length, width))
+    table[:, 0::2] = np.sin(angle)
+    table[:, 1::2] = np.cos(angle[:, : width // 2])
+    return table
+
+
+class SinusoidalPositions(Positions):
+    """Fixed waves of geometrically growing wavelength are added to the embeddings.  Source: Vaswani et al. (2017), section 3.5."""
+
+    def __init__(self, embedding_dim: int, max_length: int | None = None) -> None:
+        self.embedding_dim = embedding_dim
+        self.max_length = max_length
+        self._tables: dict[Any, np.ndarray] = {}
+
+    def embed(self, x: Any, start: int = 0) -> Any:
+        """x + PE."""
+        length = x.shape[-2]
+        self.check_length(start, length)
+        table = self._tables.get(x.dtype)
+        if table is None or len(table) < start + length:
+            table = self._tables[x.dtype] = sinusoids(max(2 * (start + length), 64), self.embedding_dim).astype(x.dtype)
+        return x + table[start : start + length]
+
+
+class LearnedPositions(Positions):
+    """A learned vector for each of ``max_length`` positions is added to the embeddings.  Source: Gehring et al. (2017), section 3.1."""
+
+    def __init__(self, max_length: int, embedding_dim: int, std: float = 0.02) -> None:
+        self.max_length = max_length
+        self.weight = nn.Parameter(generator().normal(0, std, (max_length, embedding_dim)))
+
+    def embed(self, x: Any, start: int = 0) -> Any:
+        """x + the rows of the table."""
+        length = x.shape[-2]
+        self.check_length(start, length)
+        return x + self.weight[start : start + length]
+
+
+class RotaryPositions(Positions):
+    r"""Each pair of coordinates of a query or key at position t is turned by the angle :math:`t\,\theta_i`, :math:`\theta_i = 10000^{-2i/D}`.
+
+    The pairs are (i, i + D/2), as in Llama, or with ``interleaved`` (2i, 2i + 1), as in the paper.
+    Source: Su et al. (2021), eq. 34.  Raises ValueError for an odd head width.
+    """
+
+    def __init__(self, head_dim: int, base: float = 10_000.0, interleaved: bool = False, max_length: int | None = None) -> None:
+        if head_dim % 2:
+            raise ValueError(f"RotaryPositions: head width {head_dim} is odd; coordinates are turned in pairs")
+        self.head_dim, self.base, self.interleaved, self.max_length = head_dim, base, interleaved, max_length
+        self._tables: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
+
+    def _table(self, length: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        known = self._tables.get(dtype)
+        if known is None or len(known[0]) < length:
+            theta = self.base ** (-2 * np.arange(self.head_dim // 2) / self.head_dim)
+            angle = np.arange(max(2 * length, 64))[:, None] * theta  # (length, D/2)
+            known = self._tables[dtype] = (np.cos(angle).astype(dtype), np.sin(angle).astype(dtype))
+        return known
+
+    def rotate(self, x: Any, start: int = 0) -> Any:
+        """(a, b) → (a cos − b sin, b cos + a sin)."""
+        length = x.shape[-2]
+        self.check_length(start, length)
+        cos, sin = (table[start : start + length] for table in self._table(start + length, x.dtype))
+        if self.interleaved:
+            a, b = x[..., 0::2], x[..., 1::2]
+            turned = concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+            back = np.arange(self.head_dim).reshape(2, -1).T.ravel()
+            return take(turned, back, -1)
+        half = self.head_dim // 2
+        a, b = x[..., :half], x[..., half:]
+        return concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+class AlibiBias(Positions):
+    """A penalty on the scores that grows with distance, with a slope of its own for each head.  Source: Press et al. (2022), section 3."""
+
+    def __init__(self, num_heads: int) -> None:
+        self.num_heads = num_heads
+        power = 2 ** math.floor(math.log2(num_heads))
+        slopes = [2 ** (-8 * (i + 1) / power) for i in range(power)]
+        slopes += [2 ** (-4 * (2 * i + 1) / power) for i in range(num_heads - power)]
+        self.slopes = np.array(slopes)
+
+    def bias(self, target_length: int, source_length: int, dtype: Any) -> np.ndarray:
+        """−slope · |i − j|, with the last query aligned with the last key: (H, T, S)."""
+        i = np.arange(source_length - target_length, source_length)[:, None]
+        j = np.arange(source_length)[None, :]
+        return (-self.slopes[:, None, None] * np.abs(i - j)).astype(dtype)

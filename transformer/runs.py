@@ -1,0 +1,164 @@
+"""The run folder: what a training run leaves behind, written so that a crash at any moment leaves it usable.
+
+``config.json`` and ``tokenizer.json`` are written once; ``last.npz`` (model, optimizer, randomness, progress) and ``best.npz`` (model)
+are replaced whole; ``log.csv`` and ``samples.txt`` grow, and are cut back to the checkpoint on ``--resume``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import load, save
+from minigrad.storage import write_atomically
+
+from .data.tokenizers import Tokenizer, load_tokenizer
+from .models.decoder_only import GPT
+
+FORMAT = "attention-by-hand run 1"
+LOG_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "validation_loss"]
+
+
+class RunFolder:
+    """A folder with fixed file names; errors are ValueError or FileNotFoundError with one line that names the file."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.json"
+        self.tokenizer_file = self.path / "tokenizer.json"
+        self.last_file = self.path / "last.npz"
+        self.best_file = self.path / "best.npz"
+        self.log_file = self.path / "log.csv"
+        self.samples_file = self.path / "samples.txt"
+
+    # Beginning --------------------------------------------------------------------------------------------------------
+
+    def create(self, config: dict[str, Any], tokenizer: Tokenizer) -> None:
+        """Start a new run; FileExistsError when the folder holds one already."""
+        if self.config_file.exists():
+            raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path}: is a file; choose another --out")
+        self.path.mkdir(parents=True, exist_ok=True)
+        for leftover in (self.last_file, self.best_file, self.log_file, self.samples_file):
+            leftover.unlink(missing_ok=True)
+        tokenizer.save(self.tokenizer_file)
+        text = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(self.config_file, lambda file: file.write(text.encode("utf-8")))
+        self.rewrite_log([])
+
+    def config(self) -> dict[str, Any]:
+        """The settings of the run."""
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"{self.path}: no such run folder; make one with: python -m transformer train --out {self.path}")
+        if not self.config_file.exists():
+            raise FileNotFoundError(f"{self.config_file}: missing, so {self.path} is not a run folder of this project")
+        try:
+            config = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{self.config_file}: not readable as JSON: {error}") from error
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"{self.config_file}: not a configuration of this project (format {FORMAT!r} expected)")
+        return config
+
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer that the model was trained with."""
+        if not self.tokenizer_file.exists():
+            raise FileNotFoundError(f"{self.tokenizer_file}: missing; the model's ids mean nothing without it")
+        return load_tokenizer(self.tokenizer_file)
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    def save_last(self, model: Any, optimizers: list[Any], progress: dict[str, Any]) -> None:
+        """Everything that the run needs to continue."""
+        state: dict[str, Any] = {f"model.{name}": a for name, a in model.state_dict().items()}
+        for i, optimizer in enumerate(optimizers):
+            state.update({f"optimizer.{i}.{name}": a for name, a in optimizer.state_dict().items()})
+        save({**state, "progress": json.dumps(progress)}, self.last_file)
+
+    def load_last(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]], dict[str, Any]]:
+        """The state of the model, of the optimizers, and the progress."""
+        if not self.last_file.exists():
+            raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint, so start it anew")
+        state = load(self.last_file)
+        try:
+            progress = json.loads(str(state.pop("progress")))
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{self.last_file}: not a checkpoint of a run (it lacks 'progress')") from error
+        model = {n.removeprefix("model."): a for n, a in state.items() if n.startswith("model.")}
+        optimizers: list[dict[str, np.ndarray]] = []
+        for name, array in state.items():
+            if match := re.fullmatch(r"optimizer\.(\d+)\.(.+)", name):
+                while len(optimizers) <= int(match[1]):
+                    optimizers.append({})
+                optimizers[int(match[1])][match[2]] = array
+        return model, optimizers, progress
+
+    def load_model(self, which: str = "best") -> tuple[GPT, Tokenizer, dict[str, Any]]:
+        """The trained model in eval mode, its tokenizer and the settings; the best checkpoint, or the last one."""
+        config = self.config()
+        tokenizer = self.tokenizer()
+        model = build_model(config, self.config_file)
+        if which == "best" and self.best_file.exists():
+            source, state = self.best_file, load(self.best_file)
+        else:
+            source, state = self.last_file, self.load_last()[0]
+        try:
+            model.load_state_dict(state)
+        except ValueError as error:
+            raise ValueError(f"{source}: does not fit {self.config_file.name}: {error}") from error
+        if tokenizer.vocab_size != model.vocab_size:
+            raise ValueError(f"{self.tokenizer_file}: has {tokenizer.vocab_size} tokens, the model {model.vocab_size}; they do not belong together")
+        return model.eval(), tokenizer, config
+
+    # Logs -------------------------------------------------------------------------------------------------------------
+
+    def append_log(self, row: list[Any]) -> str:
+        """A row as a line of CSV; numbers in full precision."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerow(["" if v is None else repr(v) if isinstance(v, float) else v for v in row])
+        return out.getvalue()
+
+    def rewrite_log(self, rows: list[list[str]]) -> None:
+        """Replace the log by these rows."""
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([LOG_COLUMNS, *rows])
+        write_atomically(self.log_file, lambda file: file.write(out.getvalue().encode("utf-8")))
+
+    def read_log(self) -> list[list[str]]:
+        """The rows of the log, as text; a line cut short by a crash is left out."""
+        try:
+            with self.log_file.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.reader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{self.log_file}: not readable: {error}") from error
+        if not rows or rows[0] != LOG_COLUMNS:
+            raise ValueError(f"{self.log_file}: not the log of a run; expected the columns {', '.join(LOG_COLUMNS)}")
+        return [row for row in rows[1:] if len(row) == len(LOG_COLUMNS) and row[0].isdigit()]
+
+    def cut_back(self, step: int) -> None:
+        """Drop what log and samples say of the steps after ``step``; they will be made again."""
+        rows = self.read_log()
+        kept = [row for row in rows if int(row[0]) <= step]
+        if len(kept) != step:
+            raise ValueError(f"{self.log_file}: holds {len(kept)} of the {step} steps that {self.last_file.name} has seen; it was changed or lost")
+        self.rewrite_log(kept)
+        if self.samples_file.exists():
+            text = self.samples_file.read_text(encoding="utf-8", errors="replace")
+            blocks = re.split(r"(?m)^(?==== step \d+ ===$)", text)
+            good = "".join(b for b in blocks if (m := re.match(r"=== step (\d+) ===\n", b)) and int(m[1]) <= step)
+            write_atomically(self.samples_file, lambda file: file.write(good.encode("utf-8")))
+
+
+def build_model(config: dict[str, Any], where: Any = "config") -> GPT:
+    """The model that a configuration describes; ValueError when it describes none."""
+    try:
+        return GPT(**config["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: does not describe a model: {error}") from error

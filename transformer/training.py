@@ -1,0 +1,252 @@
+"""The training loop: batches, AdamW with warm-up and cosine, clipping, evaluation, samples, checkpoints.
+
+All randomness of a run comes from one seeded generator whose state is in the checkpoint, so that a run that was stopped and
+resumed gives the very same losses as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, TextIO
+
+import numpy as np
+
+from minigrad import cross_entropy, manual_seed, save
+from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
+from minigrad.random import generator
+
+from .data.corpora import batch
+from .data.tokenizers import Tokenizer
+from .generation import generate
+from .metrics import token_losses
+from .runs import RunFolder
+
+
+@dataclass
+class Settings:
+    """How to train: lengths in steps, rates per step."""
+
+    steps: int = 2000
+    batch_size: int = 12
+    lr: float = 1e-3
+    min_lr: float = 1e-4
+    warmup: int = 100
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.99
+    clip: float = 1.0
+    label_smoothing: float = 0.0
+    evaluate_every: int = 250
+    evaluation_tokens: int = 16_384
+    sample_tokens: int = 200
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
+        if not self.lr > 0 or not self.clip > 0:
+            raise ValueError(f"training: lr={self.lr}, clip={self.clip}; expected positive numbers")
+
+
+@dataclass
+class Progress:
+    """Where a run stands."""
+
+    step: int = 0
+    best: float = math.inf
+    best_step: int = 0
+
+
+class Trainer:
+    """Trains a language model on token ids, optionally into a run folder.
+
+    ``train_ids`` and ``validation_ids`` are one row each.  Decay acts on matrices only, as is usual.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        train_ids: np.ndarray,
+        validation_ids: np.ndarray,
+        settings: Settings | None = None,
+        tokenizer: Tokenizer | None = None,
+        folder: RunFolder | None = None,
+        output: TextIO | None = None,
+    ) -> None:
+        self.model, self.train_ids, self.validation_ids = model, train_ids, validation_ids
+        self.settings = settings or Settings()
+        self.tokenizer, self.folder = tokenizer, folder
+        self.output = sys.stderr if output is None else output
+        s = self.settings
+        self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
+        parameters = model.parameters()
+        groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
+        self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
+        self.progress = Progress()
+        self.losses: list[float] = []
+        self.validation: list[tuple[int, float]] = []
+        self.stopping = False
+        manual_seed(s.seed)
+
+    # One step ---------------------------------------------------------------------------------------------------------
+
+    def step(self) -> list[Any]:
+        """One batch forward, backward and an update; gives the row for the log."""
+        s, context = self.settings, self.model.context_length
+        inputs, targets = batch(self.train_ids, s.batch_size, context, generator())
+        lr = self.schedule(self.progress.step)
+        for optimizer in self.optimizers:
+            optimizer.lr = lr
+            optimizer.zero_grad()
+        loss = cross_entropy(self.model(inputs), targets, label_smoothing=s.label_smoothing)
+        loss.backward()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}; lower the learning rate (--lr {s.lr})")
+        norm = clip_grad_norm(self.model.parameters(), s.clip)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.progress.step += 1
+        self.losses.append(value)
+        return [self.progress.step, value, lr, norm, None]
+
+    def evaluate(self, tokens: int | None = None) -> float:
+        """The mean loss per validation token, in nats, over the first ``tokens`` of them (all when None)."""
+        ids = self.validation_ids if tokens is None else self.validation_ids[: tokens + 1]
+        return float(token_losses(self.model, ids).mean(dtype=np.float64))
+
+    def sample(self, prompt: str = "\n", tokens: int | None = None) -> str:
+        """Text written by the model, from a generator of its own so that the run is not disturbed."""
+        if self.tokenizer is None:
+            raise ValueError("Trainer.sample: needs a tokenizer")
+        try:
+            ids = self.tokenizer.encode(prompt)
+        except ValueError:
+            ids = self.train_ids[:1]
+        rng = np.random.default_rng([self.settings.seed, self.progress.step])
+        count = self.settings.sample_tokens if tokens is None else tokens
+        self.model.eval()
+        written = generate(self.model, ids, count, temperature=0.8, top_p=0.95, rng=rng)
+        self.model.train()
+        return self.tokenizer.decode(written[len(ids) :])
+
+    # The run ----------------------------------------------------------------------------------------------------------
+
+    def train(self, show: Callable[[str], None] | None = None) -> Progress:
+        """Train to the last step, or until Ctrl-C, which ends the step, saves and returns; ``show`` gets messages for the user."""
+        from tqdm import tqdm
+
+        s, tokens = self.settings, self.settings.batch_size * self.model.context_length
+        self.model.train()
+        bar = tqdm(total=s.steps, initial=self.progress.step, file=self.output, unit="step", dynamic_ncols=True, mininterval=0.5)
+        pending = ""
+        start = self.progress.step
+        try:
+            with self.clean_stop():
+                while self.progress.step < s.steps and not self.stopping:
+                    row = self.step()
+                    done = self.progress.step == s.steps
+                    if self.progress.step % s.evaluate_every == 0 or done or self.stopping:
+                        if not self.stopping or done:
+                            row[-1] = self.evaluate(s.evaluation_tokens)
+                            self.validation.append((self.progress.step, row[-1]))
+                        pending += self.folder.append_log(row) if self.folder else ""
+                        self.checkpoint(pending, row[-1])
+                        pending = ""
+                        if row[-1] is not None:
+                            self.report(bar, show, row)
+                    elif self.folder:
+                        pending += self.folder.append_log(row)
+                    bar.update(1)
+                    if self.progress.step % 10 == 0:
+                        rate = tokens * (self.progress.step - start) / max(1e-9, bar.format_dict["elapsed"])
+                        bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}, {rate:,.0f} tokens/s", refresh=False)
+        finally:
+            bar.close()
+        return self.progress
+
+    def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any]) -> None:
+        """Tell the user how it goes, and keep a sample."""
+        message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  validation loss {row[-1]:.3f}"
+        if self.tokenizer is not None:
+            text = self.sample()
+            if self.folder:
+                with self.folder.samples_file.open("a", encoding="utf-8", newline="\n") as file:
+                    file.write(f"=== step {row[0]} ===\n{text}\n")
+            message += "\n    " + " ".join(text.split())[:150]
+        if show:
+            bar.clear()
+            show(message)
+
+    def checkpoint(self, log: str, validation: float | None) -> None:
+        """First the log, then the checkpoint: a checkpoint never knows of steps that the log lacks."""
+        better = validation is not None and validation < self.progress.best
+        if better:
+            self.progress.best, self.progress.best_step = float(validation or 0.0), self.progress.step
+        if not self.folder:
+            return
+        with self.folder.log_file.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(log)
+            file.flush()
+            os.fsync(file.fileno())
+        if better:
+            save(self.model.state_dict(), self.folder.best_file)
+        progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint()}
+        self.folder.save_last(self.model, self.optimizers, progress)
+
+    def fingerprint(self) -> int:
+        """A checksum of the data, so that a run is not continued on another text."""
+        crc = 0
+        for start in range(0, len(self.train_ids), 1 << 20):
+            crc = zlib.crc32(np.ascontiguousarray(self.train_ids[start : start + (1 << 20)]).view(np.uint8), crc)
+        return zlib.crc32(np.ascontiguousarray(self.validation_ids[: 1 << 20]).view(np.uint8), crc)
+
+    def resume(self) -> None:
+        """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""
+        if self.folder is None:
+            raise ValueError("Trainer.resume: needs a run folder")
+        model, optimizers, progress = self.folder.load_last()
+        where = self.folder.last_file
+        if progress.get("data") != self.fingerprint():
+            raise ValueError(f"{where}: was trained on another text; resume with the same --text")
+        if len(optimizers) != len(self.optimizers):
+            raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.optimizers)}")
+        try:
+            self.model.load_state_dict(model)
+            for optimizer, state in zip(self.optimizers, optimizers, strict=True):
+                optimizer.load_state_dict(state)
+            generator().bit_generator.state = progress["rng"]
+            self.progress = Progress(int(progress["step"]), float(progress["best"]), int(progress["best_step"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{where}: does not fit this run: {error}") from error
+        self.folder.cut_back(self.progress.step)
+        rows = self.folder.read_log()
+        self.losses = [float(r[1]) for r in rows]
+        self.validation = [(int(r[0]), float(r[4])) for r in rows if r[4]]
+
+    @contextlib.contextmanager
+    def clean_stop(self) -> Iterator[None]:
+        """Within it, the first Ctrl-C asks the loop to stop after the step; the second one interrupts."""
+
+        def stop(*_: Any) -> None:
+            self.stopping = True
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        try:
+            before = signal.signal(signal.SIGINT, stop)
+        except ValueError:  # not the main thread, or a browser: leave it as it is
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
