@@ -243,3 +243,24 @@ class Function(Module):
     def forward(self, x: Any) -> Any:
         """Whatever the function does."""
         return self.function(x)
+
+
+def functional_call(module: Module, parameters: Mapping[str, Tensor], call: Any) -> Any:
+    """``call()`` while the module's parameters are replaced by the given Tensors: the model as a function of its parameters.
+
+    A parameter that is shared is replaced wherever it stands.  Raises ValueError for an unknown name.
+    """
+    own = dict(module.named_parameters())
+    if unknown := [name for name in parameters if name not in own]:
+        raise ValueError(f"functional_call: {type(module).__name__} has no parameter {unknown[0]!r}")
+    replacement = {id(own[name]): value for name, value in parameters.items()}
+    places = [
+        (inner, name, value) for inner in module.modules() for name, value in inner.__dict__.items() if id(value) in replacement
+    ]
+    try:
+        for inner, name, value in places:
+            inner.__dict__[name] = replacement[id(value)]
+        return call()
+    finally:
+        for inner, name, value in places:
+            inner.__dict__[name] = value

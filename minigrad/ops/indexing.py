@@ -87,7 +87,7 @@ def _put_along(y, indices, axis, size):
     ndim = indices.ndim
     rows = np.moveaxis(y, tuple(range(axis, axis + ndim)), tuple(range(ndim)))
     rest = rows.shape[ndim:]
-    summed = sum_rows_by_index(rows.reshape(indices.size, -1), indices.ravel(), size)
+    summed = sum_rows_by_index(rows.reshape(indices.size, math.prod(rest)), indices.ravel(), size)
     return np.moveaxis(summed.reshape(size, *rest), 0, axis)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -101,7 +102,7 @@ multi_head("cross_padding", {"query": x, "key": memory, "mask": lengths(B, S)}, 
 multi_head("cross_boolean_mask", {"query": x, "key": memory, "mask": booleans(B, 1, T, S)})
 multi_head("cross_with_values", {"query": x, "key": memory, "value": memory})
 
-ACTIVATIONS: dict[str, Any] = {"relu": F.relu, "gelu": F.gelu}
+ACTIVATIONS: dict[str, Any] = {"relu": F.relu, "gelu": partial(F.gelu, approximate="tanh")}
 
 
 def layer(kind: str, norm_first: bool, activation: str, masked: bool) -> None:

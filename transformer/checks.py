@@ -1,0 +1,125 @@
+"""Gradient checks of every op, layer and model, in float64, as ``python -m transformer check`` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+import minigrad as mg
+from minigrad.byhand.check import Report, gradcheck, gradgradcheck
+from minigrad.nn import Module, functional_call
+
+from .attention import MultiHeadAttention
+from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
+from .masks import padding_mask
+from .models.decoder_only import GPT
+from .models.encoder_decoder import Transformer
+from .models.encoder_only import Classifier
+from .positions import AlibiBias, RotaryPositions
+
+IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])
+PADDING = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+
+
+def shaken(module: Module, rng: np.random.Generator) -> Module:
+    """The module in float64 with every parameter away from its special starting value (γ ≠ 1, biases ≠ 0)."""
+    module.astype(np.float64)
+    for p in module.parameters():
+        p.data = p.data + 0.3 * rng.normal(size=p.shape)
+    return module
+
+
+def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable[..., Any], tuple[Any, ...]]]:
+    """(kind, name, module, how to call it, inputs) of everything that has parameters."""
+    x, memory = rng.normal(size=(2, 5, 8)), rng.normal(size=(2, 4, 8))
+    mask = padding_mask(PADDING)
+    plain = lambda m, *args: m(*args)  # noqa: E731
+    yield "layer", "LayerNorm", LayerNorm(8), plain, (x,)
+    yield "layer", "RMSNorm", RMSNorm(8), plain, (x,)
+    yield "layer", "FeedForward", FeedForward(8, 12, "gelu", dropout=0.3), plain, (x,)
+    yield "layer", "SwiGLU", SwiGLU(8, 12), plain, (x,)
+    yield "layer", "MultiHeadAttention, causal", MultiHeadAttention(8, 2, dropout=0.3), lambda m, x: m(x, causal=True), (x,)
+    yield "layer", "MultiHeadAttention, cross", MultiHeadAttention(8, 2), plain, (x, memory)
+    yield "layer", "MultiHeadAttention, grouped", MultiHeadAttention(8, 4, 2), lambda m, x: m(x, mask=mask), (x,)
+    yield "layer", "MultiHeadAttention, rotary", MultiHeadAttention(8, 2, positions=RotaryPositions(4)), lambda m, x: m(x, causal=True), (x,)
+    yield "layer", "MultiHeadAttention, ALiBi", MultiHeadAttention(8, 2, positions=AlibiBias(2)), lambda m, x: m(x, mask=mask), (x,)
+    for first in (False, True):
+        norm = "pre-norm" if first else "post-norm"
+        yield "layer", f"EncoderLayer, {norm}", EncoderLayer(8, 2, 12, 0.2, first, "gelu"), lambda m, x: m(x, mask), (x,)
+        yield "layer", f"DecoderLayer, {norm}", DecoderLayer(8, 2, 12, 0.2, first, "gelu"), plain, (x, memory)
+    yield "layer", "Decoder", Decoder(2, 8, 2, 12, activation="gelu", norm_first=True), plain, (x, memory)
+    loss = lambda m, *args: mg.cross_entropy(m(*args), IDS, label_smoothing=0.1)  # noqa: E731
+    yield "model", "GPT", GPT(7, 8, 2, 2, 6, dropout=0.1), lambda m: loss(m, IDS), ()
+    yield "model", "GPT, rotary, RMSNorm, SwiGLU", GPT(7, 8, 4, 1, 6, 2, 12, norm="rms", positions="rotary", ffn="swiglu"), lambda m: loss(m, IDS), ()
+    yield "model", "GPT, ALiBi, untied", GPT(7, 8, 2, 1, 6, positions="alibi", tie_embeddings=False), lambda m: loss(m, IDS), ()
+    smooth = Transformer(7, 8, 2, 1, 12, 8, norm_first=True)
+    yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
+    yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()
+    labels = np.array([1, 0])
+    yield "model", "Classifier", Classifier(7, 3, 8, 2, 1, 8, 12), lambda m: mg.cross_entropy(m(IDS, PADDING), labels), ()
+
+
+def check_module(module: Module, call: Callable[..., Any], inputs: tuple[Any, ...], second: bool = False) -> Report:
+    """Check the gradient of every parameter and every floating-point input; with ``second`` also of the gradient itself."""
+    parameters = dict(module.named_parameters())
+
+    def f(*args: Any) -> Any:
+        values = dict(zip(parameters, args[len(inputs) :], strict=True))
+        return functional_call(module, values, lambda: call(module, *args[: len(inputs)]))
+
+    names = [f"input {i}" for i in range(len(inputs))] + list(parameters)
+    values = (*inputs, *(p.data for p in parameters.values()))
+    return (gradgradcheck if second else gradcheck)(f, *values, rtol=1e-5 if second else 1e-6, names=names)
+
+
+def check_everything(only: str | None = None) -> int:
+    """Print the table; 0 when all is right, 1 when something is wrong."""
+    from minigrad.byhand.examples import check_ops
+    from minigrad.graph import REGISTRY
+
+    names = {n.lstrip("_"): n for n in REGISTRY}
+    if only is not None and only.lstrip("_") not in names:
+        raise ValueError(f"--op {only}: no such op; there are {', '.join(sorted(names))}")
+    failures = 0
+    print(f"{'':9}{'name':<34}{'first order':>12}{'second order':>14}  verdict")
+    for name, first, second in check_ops(None if only is None else [names[only.lstrip("_")]]):
+        failures += row("op", name.lstrip("_"), first, second)
+    if only is None:
+        rng = np.random.default_rng(0)
+        mg.manual_seed(0)
+        for kind, name, module, call, inputs in cases(rng):
+            failures += row(kind, name, check_module(shaken(module, rng), call, inputs), None)
+    print("all right" if not failures else f"{failures} WRONG")
+    return 1 if failures else 0
+
+
+def row(kind: str, name: str, first: Report, second: Report | None) -> int:
+    """Print one line: the largest relative errors; gives 1 when it is wrong."""
+    right = bool(first) and (second is None or bool(second))
+    other = f"{second.max_rel:14.1e}" if second is not None else " " * 14
+    print(f"{kind:<9}{name:<34}{first.max_rel:12.1e}{other}  {'ok' if right else 'WRONG'}", flush=True)
+    if not right:
+        print(first if not first else second)
+    return 0 if right else 1
+
+
+def demonstration() -> Iterator[str]:
+    """A few checks for the eyes of a new user."""
+    rng = np.random.default_rng(0)
+    mg.manual_seed(0)
+    q, k, v = rng.normal(size=(3, 2, 4, 3))
+    x, w, b = rng.normal(size=(4, 6)), rng.normal(size=6), rng.normal(size=6)
+    checks: list[tuple[str, Callable[[], Report]]] = [
+        ("softmax", lambda: gradcheck(mg.softmax, x)),
+        ("layer_norm", lambda: gradcheck(mg.layer_norm, x, w, b)),
+        ("attention, causal", lambda: gradcheck(lambda q, k, v: mg.scaled_dot_product_attention(q, k, v, causal=True), q, k, v)),
+        ("cross_entropy", lambda: gradcheck(lambda x: mg.cross_entropy(x, [1, 0, 5, 2]), x)),
+    ]
+    for name, run in checks:
+        report = run()
+        yield f"{name:<20} largest relative error {report.max_rel:.0e}   {'ok' if report else 'WRONG'}"
+    model = shaken(GPT(7, 8, 2, 2, 6), rng)
+    report = check_module(model, lambda m: mg.cross_entropy(m(IDS), IDS), ())
+    yield f"{'a whole GPT':<20} largest relative error {report.max_rel:.0e}   {'ok' if report else 'WRONG'}, {model.num_parameters()} parameters, each one"
