@@ -17,6 +17,7 @@ from __future__ import annotations
 import inspect
 import itertools
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
@@ -61,6 +62,7 @@ class Value:
 
 
 FREED: Any = ("freed",)
+USED = -1  # the tick of a gradient that an optimizer step has consumed
 _by_tick = attrgetter("tick")
 _tensor_type: Any = Value
 
@@ -174,7 +176,7 @@ class Op(Generic[P]):
         inputs, params = self.bind(args, kwargs)
         if any(isinstance(x, Value) for x in inputs):
             return self.apply(inputs, params)
-        return self.forward(*inputs, **params)  # type: ignore[call-arg]
+        return self.forward(*inputs, **params)
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort the arguments of a call into inputs (differentiable) and params."""
@@ -201,7 +203,7 @@ class Op(Generic[P]):
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
         """Compute the op, and record it when an input wants a gradient."""
-        arrays = []
+        arrays: list[Any] = []
         wanted = False
         for x in inputs:
             if isinstance(x, Value):
@@ -212,7 +214,7 @@ class Op(Generic[P]):
                 arrays.append(x if type(x) is float else constant(x))
         now = mode.get()
         try:
-            data = self.forward(*arrays, **params)  # type: ignore[arg-type]
+            data = self.forward(*arrays, **params)
         except (ValueError, IndexError, TypeError) as error:
             raise self.explained(error, arrays) from error
         if self.saves:
@@ -407,6 +409,13 @@ def boundary(output: Value, start: int) -> list[Value]:
 
 def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
     """Add ``g`` to ``t.grad``, in memory that no other tensor shares."""
+    if t.grad is not None and t.grad.tick == USED:
+        warnings.warn(
+            f"backward adds to a gradient that an optimizer step has used already (shape {t.data.shape}), so two steps are mixed; "
+            "call optimizer.zero_grad() before each backward()",
+            stacklevel=4,
+        )
+        t.grad.tick = 0
     if create_graph:
         t.grad = g if t.grad is None else t.grad + g
     elif t.grad is None:
@@ -429,7 +438,7 @@ def _conform_tensor(r: Any, x: Value) -> Any:
     r = r if isinstance(r, Value) else wrap(r)
     if r.data.shape != x.data.shape:
         r = unbroadcast(r, x.data.shape)
-    return r if r.data.dtype == x.data.dtype else r.astype(x.data.dtype)  # type: ignore[attr-defined]
+    return r if r.data.dtype == x.data.dtype else r.astype(x.data.dtype)
 
 
 # What can go wrong behind the engine's back ---------------------------------------------------------------------------
@@ -453,7 +462,7 @@ def _refuse_written(t: Value, op: Op, inputs: Iterable[Any]) -> None:
 
 
 def _checksum(arrays: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(zlib.crc32(np.ascontiguousarray(a).view(np.uint8)) if isinstance(a, np.ndarray) and a.ndim else 0 for a in arrays)
+    return tuple(zlib.crc32(np.ascontiguousarray(a).tobytes()) if isinstance(a, np.ndarray) and a.ndim else 0 for a in arrays)
 
 
 def _finite(a: Any) -> bool:

@@ -21,7 +21,7 @@ class Mode(NamedTuple):
     anomaly: bool = False
 
 
-mode: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())
+mode: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a NamedTuple is immutable)
 
 
 class _Switch:

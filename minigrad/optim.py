@@ -2,7 +2,8 @@ r"""Optimizers, schedules and clipping.  With gradient :math:`g`, learning rate 
 
 - SGD: :math:`v \leftarrow \mu v + g`, :math:`\theta \leftarrow \theta - \eta v`
 - Adam: :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`, :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
-  :math:`\theta \leftarrow \theta - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)` with :math:`\hat m = m/(1-\beta_1^t)`, :math:`\hat v = v/(1-\beta_2^t)`
+  :math:`\theta \leftarrow \theta - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)`,
+  with :math:`\hat m = m/(1-\beta_1^t)`, :math:`\hat v = v/(1-\beta_2^t)`
 - AdamW: as Adam, after :math:`\theta \leftarrow \theta - \eta \lambda \theta`.
 
 Sources: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2.
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .graph import USED
 from .tensor import Tensor
 
 BLOCK = 1 << 15  # numbers updated at a time, so that all their states stay in the cache
@@ -59,6 +61,7 @@ class Optimizer:
             if not np.shares_memory(theta, p.data):
                 theta = p.data = np.ascontiguousarray(p.data)
                 theta = theta.reshape(-1)
+            p.grad.tick = USED
             g = np.ascontiguousarray(p.grad.data).reshape(-1)
             remembered = [self.state[name][i].reshape(-1) for name in self.memory]
             for start in range(0, theta.size, BLOCK):

@@ -33,7 +33,7 @@ def write_atomically(path: str | Path, write: Any) -> None:
 
 def _checksum(name: str, array: np.ndarray) -> int:
     head = zlib.crc32(f"{name} {array.dtype.str} {array.shape}".encode())
-    return zlib.crc32(memoryview(np.ascontiguousarray(array)).cast("B") if array.size else b"", head)
+    return zlib.crc32(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)) if array.size else b"", head)  # type: ignore[arg-type]
 
 
 def save(state: Mapping[str, Any], path: str | Path) -> None:
@@ -50,7 +50,7 @@ def save(state: Mapping[str, Any], path: str | Path) -> None:
     if CHECKSUMS in arrays:
         raise ValueError(f"save: the name {CHECKSUMS!r} is reserved")
     sums = json.dumps({name: _checksum(name, array) for name, array in arrays.items()})
-    write_atomically(path, lambda file: np.savez(file, **{CHECKSUMS: np.array(sums)}, **arrays))
+    write_atomically(path, lambda file: np.savez(file, **{CHECKSUMS: np.array(sums), **arrays}))  # type: ignore[arg-type]
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:

@@ -76,7 +76,7 @@ class MultiHeadAttention(nn.Module):
         k = self.positions.rotate(self.heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
         v = self.heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
         if cache is not None:
-            k, v = cache.append(k, v)
+            k, v = cache.append(k, v)  # type: ignore[assignment]
         bias = self.positions.bias(q.shape[-2], k.shape[-2], q.dtype)
         if bias is not None:
             mask = bias if mask is None else as_bias(mask, q.dtype) + bias

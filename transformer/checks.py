@@ -122,4 +122,5 @@ def demonstration() -> Iterator[str]:
         yield f"{name:<20} largest relative error {report.max_rel:.0e}   {'ok' if report else 'WRONG'}"
     model = shaken(GPT(7, 8, 2, 2, 6), rng)
     report = check_module(model, lambda m: mg.cross_entropy(m(IDS), IDS), ())
-    yield f"{'a whole GPT':<20} largest relative error {report.max_rel:.0e}   {'ok' if report else 'WRONG'}, {model.num_parameters()} parameters, each one"
+    verdict = 'ok' if report else 'WRONG'
+    yield f"{'a whole GPT':<20} largest relative error {report.max_rel:.0e}   {verdict}, each of {model.num_parameters()} parameters"

@@ -145,7 +145,7 @@ def first_run(args: argparse.Namespace) -> int:
     for line in demonstration():
         print("  " + line, flush=True)
     print()
-    return train_command(parser().parse_args(["train", "--steps", "1500", "--evaluate-every", "250"]))
+    return train_command(parser().parse_args(["train", "--steps", "1500", "--evaluate-every", "300"]))
 
 
 def load_text(text: list[str] | None) -> str:
@@ -221,7 +221,7 @@ def train_command(args: argparse.Namespace) -> int:
     trainer.model = best
     sample = trainer.sample(tokens=400)
     print("\nThe model writes:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
-    draw_attention(best, tokenizer, validation_ids[: min(24, model.context_length)], folder.path / "attention.png")
+    draw_attention(best, tokenizer, tokenizer.encode(trainer.opening())[: model.context_length], folder.path / "attention.png")
     print(f"{folder.path}: last.npz, best.npz, config.json, tokenizer.json, log.csv, samples.txt, loss.png, attention.png")
     print(f"more text: python -m transformer generate {folder.path} --prompt \"The \"")
     return 0
@@ -301,7 +301,8 @@ def evaluate_command(args: argparse.Namespace) -> int:
     loss = float(losses.mean(dtype=np.float64))
     lines = baselines(train_ids, ids, tokenizer.vocab_size)
     bits = bits_per_character(float(losses.sum(dtype=np.float64)), len(tokenizer.decode(ids[1:])))
-    result = {"tokens": len(losses), "loss": loss, "perplexity": math.exp(loss), "bits_per_character": bits, **{f"{k}_loss": v for k, v in lines.items()}}
+    result = {"tokens": len(losses), "loss": loss, "perplexity": math.exp(loss), "bits_per_character": bits}
+    result.update({f"{name}_loss": value for name, value in lines.items()})
     if args.json:
         print(json.dumps(result, indent=2))
         return 0

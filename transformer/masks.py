@@ -36,6 +36,6 @@ def padding_mask(attention_mask: Any) -> np.ndarray:
 
 def as_bias(mask: Any, dtype: Any) -> Any:
     """A boolean mask as something to add to scores, 0 where it allows and −∞ where it forbids; a float mask as it is."""
-    if getattr(mask, "dtype", None) == bool:
+    if np.result_type(mask.dtype) == np.bool_:
         return np.where(np.asarray(mask), 0.0, -np.inf).astype(dtype)
     return mask

@@ -74,9 +74,9 @@ def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: 
     labels do not fit the weights.
     """
     queries = keys if queries is None else queries
-    for layer, w in enumerate(weights):
+    for number, w in enumerate(weights, 1):
         if w.ndim != 3 or w.shape[1:] != (len(queries), len(keys)):
-            raise ValueError(f"plot_attention: layer {layer} has weights {w.shape}; expected (heads, {len(queries)} queries, {len(keys)} keys)")
+            raise ValueError(f"plot_attention: layer {number} has weights {w.shape}; expected (heads, {len(queries)} queries, {len(keys)} keys)")
     rows, columns = len(weights), max(len(w) for w in weights)
     side = min(3.4, max(1.7, 0.16 * max(len(keys), len(queries))))
     fig, axes = figure(side * columns + 1.0, side * len(queries) / len(keys) * rows + 1.0, rows, columns, squeeze=False, sharex=True, sharey=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import signal
 import sys
 import zlib
@@ -44,7 +45,7 @@ class Settings:
     clip: float = 1.0
     label_smoothing: float = 0.0
     evaluate_every: int = 250
-    evaluation_tokens: int = 16_384
+    evaluation_tokens: int = 50_000
     sample_tokens: int = 200
     seed: int = 0
 
@@ -123,20 +124,25 @@ class Trainer:
         ids = self.validation_ids if tokens is None else self.validation_ids[: tokens + 1]
         return float(token_losses(self.model, ids).mean(dtype=np.float64))
 
-    def sample(self, prompt: str = "\n", tokens: int | None = None) -> str:
-        """Text written by the model, from a generator of its own so that the run is not disturbed."""
+    def opening(self, characters: int = 24) -> str:
+        """The first piece of running text in the validation part, for samples and pictures."""
         if self.tokenizer is None:
-            raise ValueError("Trainer.sample: needs a tokenizer")
-        try:
-            ids = self.tokenizer.encode(prompt)
-        except ValueError:
-            ids = self.train_ids[:1]
+            raise ValueError("Trainer: needs a tokenizer for samples")
+        text = self.tokenizer.decode(self.validation_ids[:4000])
+        phrase = re.search(rf"(?<=\s)\w[^\W\d_]+(?: \w[^\s]*){{3,}}.{{{characters}}}", text)
+        return (phrase[0] if phrase else text)[:characters]
+
+    def sample(self, tokens: int | None = None) -> str:
+        """How the model continues that opening, drawn from a generator of its own so that the run is not disturbed."""
+        if self.tokenizer is None:
+            raise ValueError("Trainer: needs a tokenizer for samples")
+        ids = self.tokenizer.encode(self.opening())
         rng = np.random.default_rng([self.settings.seed, self.progress.step])
         count = self.settings.sample_tokens if tokens is None else tokens
         self.model.eval()
         written = generate(self.model, ids, count, temperature=0.8, top_p=0.95, rng=rng)
         self.model.train()
-        return self.tokenizer.decode(written[len(ids) :])
+        return self.tokenizer.decode(written)
 
     # The run ----------------------------------------------------------------------------------------------------------
 
@@ -206,8 +212,8 @@ class Trainer:
         """A checksum of the data, so that a run is not continued on another text."""
         crc = 0
         for start in range(0, len(self.train_ids), 1 << 20):
-            crc = zlib.crc32(np.ascontiguousarray(self.train_ids[start : start + (1 << 20)]).view(np.uint8), crc)
-        return zlib.crc32(np.ascontiguousarray(self.validation_ids[: 1 << 20]).view(np.uint8), crc)
+            crc = zlib.crc32(np.ascontiguousarray(self.train_ids[start : start + (1 << 20)]).tobytes(), crc)
+        return zlib.crc32(np.ascontiguousarray(self.validation_ids[: 1 << 20]).tobytes(), crc)
 
     def resume(self) -> None:
         """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""

@@ -86,9 +86,9 @@ def _log_of_base(a: Any) -> Any:
 
 
 def _power_base(g: Any, c: Any, a: Any, b: Any) -> Any:
-    if type(b) in (int, float):
+    if isinstance(b, int | float):
         return g if b == 1 else g * (2 * a) if b == 2 else g * (b * a ** (b - 1)) if b else g * 0
-    exponent = np.subtract(b, np.not_equal(b, 0))  # b = 0: the derivative is 0 · a⁰, also at a = 0
+    exponent = np.subtract(b, np.not_equal(b, 0).astype(np.int8))  # b = 0: the derivative is 0 · a⁰, also at a = 0
     return g * (b * a**exponent)
 
 

@@ -92,7 +92,11 @@ def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tupl
     return rows, flat[rows]
 
 
-@op(r"L = \operatorname{mean}_n \big(\log \textstyle\sum_j e^{x_{nj}} - (1-\varepsilon) x_{n t_n} - \tfrac{\varepsilon}{V} \sum_j x_{nj}\big)", inputs=["x"], saves=True)
+@op(
+    r"L = \operatorname{mean}_n \big(\log \textstyle\sum_j e^{x_{nj}} - (1-\varepsilon) x_{n t_n} - \tfrac{\varepsilon}{V} \sum_j x_{nj}\big)",
+    inputs=["x"],
+    saves=True,
+)
 def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
     v = x.shape[-1]
     logits = x.reshape(-1, v)
@@ -189,12 +193,12 @@ def cross_entropy(
         raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
     ids = np.array(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
     counted = ids if ignore_index is None else ids[ids != ignore_index]
-    counted = checked_ids("cross_entropy", counted, shape[-1], "target")
-    if counted.size and counted.min() < 0:
+    if counted.dtype.kind == "i" and counted.size and counted.min() < 0:
         raise IndexError(
             f"cross_entropy: target {int(counted.min())} is negative; classes run from 0 to {shape[-1] - 1}. "
             "To leave padding out, pass ignore_index=" + str(int(counted.min()))
         )
+    checked_ids("cross_entropy", counted, shape[-1], "target")
     return _cross_entropy(logits, ids.astype(np.int64), ignore_index, label_smoothing, reduction)
 
 
@@ -256,7 +260,7 @@ layer_norm.examples = lambda rng: [
 ]
 
 
-def _norm_vjp_arrays(g: np.ndarray, weight: Any, normalised: np.ndarray, inverse: np.ndarray, centre: bool) -> Any:
+def _norm_vjp_arrays(g: np.ndarray, weight: Any, normalised: np.ndarray, inverse: np.ndarray, centre: bool) -> tuple[Any, ...]:
     n = g.shape[-1]
     u = g * weight
     along = kernels.row_dots(u, normalised)[..., None] / n
@@ -293,7 +297,7 @@ rms_norm.twin = rms_norm_twin
 )
 def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
     if saved is not None:
-        return _norm_vjp_arrays(g, weight, *saved, centre=False)
+        return _norm_vjp_arrays(g, weight, saved[0], saved[1], centre=False)
     inverse = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     normalised = x * inverse
     u = g * weight

@@ -32,7 +32,7 @@ def plain_index(index: Any) -> Any:
 def is_basic(index: Any) -> bool:
     """Whether ``index`` picks each entry at most once and gives a view: integers, slices, None and Ellipsis only."""
     items = index if isinstance(index, tuple) else (index,)
-    return all(i is None or i is Ellipsis or isinstance(i, slice | int | np.integer) and not isinstance(i, bool) for i in items)
+    return all(i is None or i is Ellipsis or (isinstance(i, slice | int | np.integer) and not isinstance(i, bool)) for i in items)
 
 
 @op(r"y_i = x_{s_i}", inputs=["x"])

@@ -61,10 +61,9 @@ matmul.examples = lambda rng: [
 def linear(x, weight, bias=None):
     """``x @ weight + bias`` for ``x`` (..., in), ``weight`` (in, out), ``bias`` (out,) or None."""
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
-        raise ValueError(
-            f"linear: {x.shape} @ {weight.shape}: "
-            + (f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if x.ndim and weight.ndim == 2 else "weight must be (in, out)")
-        )
+        fits = x.ndim and weight.ndim == 2
+        reason = f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if fits else "weight must be (in, out)"
+        raise ValueError(f"linear: {x.shape} @ {weight.shape}: {reason}")
     y = x.reshape(-1, x.shape[-1]) @ weight
     if bias is not None:
         if bias.shape != weight.shape[1:]:
@@ -111,7 +110,7 @@ def _einsum_vjp(g: Any, y: Any, *operands: Any, subscripts: str) -> list[Any]:
 
 
 _einsum.examples = lambda rng: [
-    Example(tuple(rng.normal(size=s) for s in shapes), {"subscripts": subscripts})
+    Example(tuple(rng.normal(size=s) for s in shapes), {"subscripts": subscripts})  # type: ignore[arg-type]
     for subscripts, *shapes in [
         ("ij,jk->ik", (2, 3), (3, 2)), ("bij,bkj->bik", (2, 2, 3), (2, 2, 3)), ("ij->ji", (2, 3)), ("ij->", (2, 3)), ("ij->i", (2, 3)),
         ("ii->i", (3, 3)), ("ii->", (3, 3)), ("iij->ji", (2, 2, 3)), ("iii->i", (2, 2, 2)), ("ij,ij->", (2, 3), (2, 3)),
@@ -131,7 +130,7 @@ def _einsum_rule(i: int, g: Any, operands: Any, terms: list[str], target: str) -
     unique = "".join(dict.fromkeys(mine))
     known = [c for c in unique if c in target or any(c in t for t in others)]
     r = np.einsum(",".join([target, *others]) + "->" + "".join(known), g, *rest)
-    for axis, c in enumerate(unique):  # a size-1 axis that was broadcast against a longer one: sum it back
+    for c in unique:  # a size-1 axis that was broadcast against a longer one: sum it back
         if c in known and sizes[c] == 1 and r.shape[known.index(c)] != 1:
             r = r.sum(axis=known.index(c), keepdims=True)
     laid = tuple(r.shape[known.index(c)] if c in known else 1 for c in unique)

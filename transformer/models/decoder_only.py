@@ -74,7 +74,7 @@ class GPT(nn.Module):
         self.positions = choice(POSITIONS, positions, "positions")(context_length, embedding_dim, num_heads)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            EncoderLayer(
+            [EncoderLayer(
                 embedding_dim,
                 num_heads,
                 dropout=dropout,
@@ -85,7 +85,7 @@ class GPT(nn.Module):
                 ffn=make_ffn(embedding_dim, ffn_dim, bias),
                 bias=bias,
             )
-            for _ in range(num_layers)
+            for _ in range(num_layers)]
         )
         for layer in self.layers:
             layer.scale_residuals(1 / math.sqrt(2 * num_layers))
