@@ -6,7 +6,8 @@ arguments to differentiate (an integer, or a tuple of integers).  Everything nes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -33,19 +34,17 @@ def leaves(tree: Any) -> list[Any]:
 
 def rebuild(tree: Any, new: Sequence[Any]) -> Any:
     """The same tree with other leaves."""
-    remaining = iter(new)
+    return _build(tree, iter(new))
 
-    def build(node: Any) -> Any:
-        if isinstance(node, dict):
-            built = {key: build(node[key]) for key in sorted(node)}
-            return {key: built[key] for key in node}
-        if isinstance(node, tuple) and hasattr(node, "_fields"):
-            return type(node)(*(build(branch) for branch in node))
-        if isinstance(node, list | tuple):
-            return type(node)(build(branch) for branch in node)
-        return None if node is None else next(remaining)
 
-    return build(tree)
+def _build(node: Any, remaining: Iterator[Any]) -> Any:
+    if isinstance(node, dict):
+        built = {key: _build(node[key], remaining) for key in sorted(node)}
+        return {key: built[key] for key in node}
+    if isinstance(node, list | tuple):
+        branches = [_build(branch, remaining) for branch in node]
+        return type(node)(*branches) if hasattr(node, "_fields") else type(node)(branches)
+    return None if node is None else next(remaining)
 
 
 def _fresh(x: Any) -> Tensor:
@@ -86,9 +85,21 @@ def _arrange(values: Sequence[Any], trees: Sequence[Any], argnums: Argnums) -> A
     return grouped[0] if isinstance(argnums, int) else tuple(grouped)
 
 
+_inside: ContextVar[bool] = ContextVar("minigrad_inside_a_derivative", default=False)
+
+
+def _call(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """``f(...)`` where the derivatives that ``f`` takes are recorded: it may use the outer variables without being given them."""
+    token = _inside.set(True)
+    try:
+        return f(*args, **kwargs)
+    finally:
+        _inside.reset(token)
+
+
 def _outer_needs_graph(args: Any) -> bool:
-    """Whether an enclosing derivative is recording: one of the arguments has a history or wants a gradient."""
-    return any(isinstance(x, Tensor) and x.requires_grad for x in leaves(list(args)))
+    """Whether an enclosing derivative is recording: we are in its function, or one of the arguments wants a gradient."""
+    return _inside.get() or any(isinstance(x, Tensor) and x.requires_grad for x in leaves(list(args)))
 
 
 def _pull(outputs: Sequence[Tensor], upstream: Sequence[Tensor], variables: Sequence[Tensor], keep: bool, graph_too: bool) -> list[Tensor]:
@@ -115,7 +126,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
         with enable_grad():
             recording = _outer_needs_graph((args, kwargs))
             new_args, trees, variables = _prepare(args, argnums)
-            value = f(*new_args, **kwargs)
+            value = _call(f, *new_args, **kwargs)
             output, aux = value if has_aux else (value, None)
             if not isinstance(output, Tensor) or output.size != 1:
                 got = f"shape {output.shape}" if isinstance(output, Tensor) else type(output).__name__
@@ -145,7 +156,7 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
     """
     with enable_grad():
         new_args, trees, variables = _prepare(primals, tuple(range(len(primals))))
-        value = f(*new_args)
+        value = _call(f, *new_args)
     output, aux = value if has_aux else (value, None)
     outputs = leaves(output)
 
@@ -173,7 +184,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
         outer = _outer_needs_graph((primals, tangents))
         new_args, _, variables = _prepare(primals, tuple(range(len(primals))))
         directions = [upstream_gradient(v, t) for v, t in zip(variables, leaves(tangents), strict=True)]
-        output = f(*new_args)
+        output = _call(f, *new_args)
         outputs = leaves(output)
         dummies = [Tensor(np.zeros(t.shape), requires_grad=True, dtype=t.dtype) for t in outputs]
         gradients = _pull(outputs, dummies, variables, True, True)
@@ -192,7 +203,7 @@ def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
         with enable_grad():
             recording = _outer_needs_graph((args, kwargs))
             new_args, trees, variables = _prepare(args, argnums)
-            output = f(*new_args, **kwargs)
+            output = _call(f, *new_args, **kwargs)
             if not isinstance(output, Tensor):
                 raise ValueError(f"jacobian: the function must return one Tensor, got {type(output).__name__}")
             rows = []
@@ -288,8 +299,10 @@ def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tenso
         variables = [_fresh(x) if x.dtype.kind == "f" else x for x in own] if recording else [_variable(x) for x in own]
         now = generator().bit_generator.state
         generator().bit_generator.state = state
-        again = run(variables)
-        generator().bit_generator.state = now
+        try:
+            again = run(variables)
+        finally:
+            generator().bit_generator.state = now
         wanted = [x for x in (*variables, *captured) if x.requires_grad]
         found = iter(_pull([again], [g if recording else graph.wrap(g)], wanted, recording, recording))
     got = [next(found) if x.requires_grad else None for x in (*variables, *captured)]

@@ -18,6 +18,7 @@ import inspect
 import itertools
 import threading
 import warnings
+import weakref
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
@@ -49,7 +50,7 @@ class Value:
     pass has used it; ``tick`` orders the results by the time at which they were made.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "history", "keeps_grad", "name", "requires_grad", "tick", "written")
+    __slots__ = ("__weakref__", "data", "grad", "history", "keeps_grad", "name", "requires_grad", "tick")
 
     data: np.ndarray
     grad: Tensor | None
@@ -58,7 +59,6 @@ class Value:
     name: str | None
     requires_grad: bool
     tick: int
-    written: int
 
 
 FREED: Any = ("freed",)
@@ -94,12 +94,23 @@ def constant(x: Any, recording: bool = True) -> Any:
     """
     if x is None or type(x) in (int, float, bool):
         return x
+    if type(x) in (list, tuple):
+        refuse_hidden(x)
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"expected real numbers, got {type(x).__name__} with dtype {array.dtype}: {_short(x)}")
     if array.ndim == 0:
         return array.item()
     return array.copy() if recording and array is x else array
+
+
+def refuse_hidden(x: Any) -> None:
+    """Raise TypeError for a list with Tensors in it that require grad: as an array it would lose their gradients."""
+    for item in x:
+        if type(item) in (list, tuple):
+            refuse_hidden(item)
+        elif isinstance(item, Value) and item.requires_grad and mode.get().grad:
+            raise TypeError("a list of Tensors that require grad would lose their gradients as an array; join them with minigrad.stack([...])")
 
 
 def plain(x: Any) -> Any:
@@ -199,6 +210,13 @@ class Op(Generic[P]):
                 what = "given twice" if name in params or name in self.inputs else "unknown"
                 raise TypeError(f"{self.name}: argument {name!r} is {what}; it takes {inspect.signature(self.forward)}")
             params[name] = value
+        for name, value in params.items():
+            if isinstance(value, Value):
+                if value.requires_grad:
+                    raise TypeError(
+                        f"{self.name}: {name} takes no gradient, but got a Tensor that requires grad; use plain operators, or {name}.detach()"
+                    )
+                params[name] = value.data
         return tuple(inputs), params
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
@@ -242,10 +260,11 @@ class Op(Generic[P]):
         """The error of a forward pass, with the op and the shapes in front."""
         kind = TypeError if isinstance(error, TypeError) else ValueError if isinstance(error, ValueError) else IndexError
         message = str(error)
-        if message.startswith(f"{self.name}:"):
+        name = self.name.lstrip("_")
+        if message.startswith(f"{name}:"):
             return kind(message)
         shapes = ", ".join(str(x.shape) if isinstance(x, np.ndarray) else repr(x) for x in arrays)
-        return kind(f"{self.name}: inputs of shape {shapes}: {message}")
+        return kind(f"{name}: inputs of shape {shapes}: {message}")
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -316,13 +335,13 @@ def pullback(
         if create_graph:
             if op.saves:
                 params = {**params, "saved": None}
-            arguments: Any = inputs
+            arguments: Any = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays, strict=True)]
             out: Any = t
         else:
             arguments = arrays
             out = t.data
         if _last_write > t.tick:
-            _refuse_written(t, op, inputs)
+            _refuse_written(t, op, arrays)
         if anomaly:
             _refuse_changed(t, op, arrays)
         results = op.joint(g, out, *arguments, **params) if op.joint else None
@@ -417,7 +436,7 @@ def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
         )
         t.grad.tick = 0
     if create_graph:
-        t.grad = g if t.grad is None else t.grad + g
+        t.grad = g.copy() if t.grad is None else t.grad + g
     elif t.grad is None:
         t.grad = wrap(g if owned else g.copy())
     else:
@@ -446,18 +465,32 @@ def _conform_tensor(r: Any, x: Value) -> Any:
 _checksums = threading.local()  # id(tensor) -> checksums of the arrays that made it; only filled by detect_anomaly()
 
 
+_writes: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}  # id of a block of memory -> when it was last written
+
+
+def _memory(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory of this one."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
 def note_write(t: Value) -> None:
     """Remember that ``t`` was written in place, so that a backward pass that still needs the old values refuses."""
     global _last_write
-    _last_write = t.written = _tick()
+    owner = _memory(t.data)
+    key = id(owner)
+    _last_write = _tick()
+    _writes[key] = (weakref.ref(owner, lambda _: _writes.pop(key, None)), _last_write)
 
 
-def _refuse_written(t: Value, op: Op, inputs: Iterable[Any]) -> None:
-    for x in inputs:
-        if isinstance(x, Value) and x.written > t.tick:
+def _refuse_written(t: Value, op: Op, arrays: Sequence[Any]) -> None:
+    for i, a in enumerate((*arrays, t.data)):
+        if isinstance(a, np.ndarray) and _writes.get(id(_memory(a)), (None, 0))[1] > t.tick:
+            what = "an input" if i < len(arrays) else "the output"
             raise RuntimeError(
-                f"backward: an input of {op.name}, shape {x.data.shape}, was changed in place after {op.name} read it, so "
-                "its gradient would be wrong. Write into a copy (x.detach().copy()) or after backward()."
+                f"backward: {what} of {op.name}, shape {a.shape}, was changed in place after {op.name} had run, so "
+                "its gradient would be wrong. Write into a copy (x.detach().copy()), or write (step an optimizer) after backward()."
             )
 
 

@@ -107,6 +107,8 @@ REDUCES: dict[Any, Any] = {
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a ufunc (or its ``reduce``) called with a Tensor among its inputs."""
+    if any(isinstance(x, Value) for x in kwargs.get("out") or ()):
+        raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
     tracked = any(isinstance(x, Value) and x.requires_grad for x in inputs)
     if ufunc in WITHOUT_DERIVATIVE_UFUNCS or (kwargs.get("out") is not None and not tracked):
         return getattr(ufunc, method)(*plain(inputs), **{k: plain(v) for k, v in kwargs.items()})

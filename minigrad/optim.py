@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import USED
+from .graph import USED, note_write
 from .tensor import Tensor
 
 BLOCK = 1 << 15  # numbers updated at a time, so that all their states stay in the cache
@@ -39,7 +39,7 @@ class Optimizer:
                 raise TypeError(f"{type(self).__name__}: expected Tensors that require grad, got {type(p).__name__}")
         if len({id(p) for p in self.params}) < len(self.params):
             raise ValueError(f"{type(self).__name__}: a parameter is listed twice; model.parameters() lists shared ones once")
-        if lr < 0 or weight_decay < 0:
+        if not (0 <= lr < math.inf and 0 <= weight_decay < math.inf):
             raise ValueError(f"{type(self).__name__}: lr={lr}, weight_decay={weight_decay}; expected numbers ≥ 0")
         self.lr = lr
         self.weight_decay = weight_decay
@@ -67,6 +67,7 @@ class Optimizer:
             for start in range(0, theta.size, BLOCK):
                 block = slice(start, start + BLOCK)
                 self.update(theta[block], g[block], *(m[block] for m in remembered))
+            note_write(p)
 
     def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
         """Move a block of numbers ``theta`` with gradients ``g``, in place."""
@@ -98,6 +99,8 @@ class SGD(Optimizer):
 
     def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         super().__init__(params, lr, weight_decay)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"SGD: momentum={momentum}; expected a number from 0 up to, but not including, 1")
         self.momentum = momentum
 
     def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:

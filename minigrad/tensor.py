@@ -14,7 +14,7 @@ from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
 
-UNSET = {"name": None, "written": 0, "keeps_grad": False, "grad": None}
+UNSET = {"name": None, "keeps_grad": False, "grad": None}
 
 
 @graph.results_are
@@ -31,6 +31,8 @@ class Tensor(graph.Value):
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         if isinstance(data, graph.Value):
             data = data.data
+        elif type(data) in (list, tuple):
+            graph.refuse_hidden(data)
         try:
             array = np.array(data, dtype=dtype)
         except (ValueError, TypeError) as error:

@@ -6,6 +6,7 @@ Exit status 0 on success, 1 when a check fails, 2 on wrong usage, 130 after Ctrl
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -145,12 +146,18 @@ def first_run(args: argparse.Namespace) -> int:
     for line in demonstration():
         print("  " + line, flush=True)
     print()
-    return train_command(parser().parse_args(["train", "--steps", "1500", "--evaluate-every", "300"]))
+    return train_command(parser().parse_args(["train", "--steps", "1200", "--evaluate-every", "300"]))
 
 
 def load_text(text: list[str] | None) -> str:
     """The given files, or the default text."""
     return corpora.read_text(text) if text else corpora.default_text()
+
+
+def held_out(ids: np.ndarray, context_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first 90 % for training; of the rest at most 200 000 tokens for validation, so that a large text does not wait for it."""
+    train_ids, validation_ids = corpora.train_validation_split(ids, context_length)
+    return train_ids, validation_ids[:200_001]
 
 
 def next_run() -> Path:
@@ -196,7 +203,7 @@ def train_command(args: argparse.Namespace) -> int:
     ids = tokenizer.encode(text)
     characters = len(text)
     del text
-    train_ids, validation_ids = corpora.train_validation_split(ids, model.context_length)
+    train_ids, validation_ids = held_out(ids, model.context_length)
     trainer = Trainer(model, train_ids, validation_ids, settings, tokenizer, folder)
     if args.resume:
         trainer.resume()
@@ -220,10 +227,10 @@ def train_command(args: argparse.Namespace) -> int:
     print_lines(loss, lines)
     trainer.model = best
     sample = trainer.sample(tokens=400)
-    print("\nThe model writes:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
+    print(f"\nThe model continues {trainer.opening()!r}:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
     draw_attention(best, tokenizer, tokenizer.encode(trainer.opening())[: model.context_length], folder.path / "attention.png")
     print(f"{folder.path}: last.npz, best.npz, config.json, tokenizer.json, log.csv, samples.txt, loss.png, attention.png")
-    print(f"more text: python -m transformer generate {folder.path} --prompt \"The \"")
+    print(f"more text: python -m transformer generate {folder.path} --prompt {json.dumps(trainer.opening().split(' ')[0], ensure_ascii=False)}")
     return 0
 
 
@@ -281,8 +288,9 @@ def generate_command(args: argparse.Namespace) -> int:
     import codecs
 
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    first = list(itertools.islice(steps, 1))  # a wrong setting is reported here, before any text
     sys.stdout.write(args.prompt)
-    for step in steps:
+    for step in itertools.chain(first, steps):
         sys.stdout.write(decoder.decode(tokenizer.token_bytes(int(step[0]))))
         sys.stdout.flush()
     sys.stdout.write(decoder.decode(b"", True) + "\n")
@@ -293,7 +301,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
     """Loss, perplexity and bits per character, against the uniform, unigram and bigram lines."""
     folder = RunFolder(args.dir)
     model, tokenizer, config = folder.load_model()
-    train_ids, validation_ids = corpora.train_validation_split(tokenizer.encode(load_text(config.get("text"))), model.context_length)
+    train_ids, validation_ids = held_out(tokenizer.encode(load_text(config.get("text"))), model.context_length)
     ids = tokenizer.encode(corpora.read_text(args.text)) if args.text else validation_ids
     if len(ids) < 2:
         raise UsageError(f"the text has {len(ids)} tokens; evaluation needs two or more")

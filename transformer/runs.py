@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -40,16 +41,19 @@ class RunFolder:
     # Beginning --------------------------------------------------------------------------------------------------------
 
     def create(self, config: dict[str, Any], tokenizer: Tokenizer) -> None:
-        """Start a new run; FileExistsError when the folder holds one already."""
+        """Start a new run; FileExistsError when the folder holds one already, or a file that would be lost."""
         if self.config_file.exists():
             raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
         if self.path.exists() and not self.path.is_dir():
             raise FileExistsError(f"{self.path}: is a file; choose another --out")
         self.path.mkdir(parents=True, exist_ok=True)
-        for leftover in (self.last_file, self.best_file, self.log_file, self.samples_file):
-            leftover.unlink(missing_ok=True)
+        for file in (self.last_file, self.best_file, self.log_file, self.samples_file):
+            if file.exists():
+                raise FileExistsError(f"{file}: exists already, and a new run would replace it; choose another --out")
+        self.sweep()
         tokenizer.save(self.tokenizer_file)
-        text = json.dumps({"format": FORMAT, **config}, indent=2, ensure_ascii=False) + "\n"
+        config = {"format": FORMAT, **config, "tokenizer": self.tokenizer_checksum()}
+        text = json.dumps({**config, "checksum": _checksum(config)}, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.config_file, lambda file: file.write(text.encode("utf-8")))
         self.rewrite_log([])
 
@@ -65,13 +69,22 @@ class RunFolder:
             raise ValueError(f"{self.config_file}: not readable as JSON: {error}") from error
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"{self.config_file}: not a configuration of this project (format {FORMAT!r} expected)")
+        if config.pop("checksum", None) != _checksum(config):
+            raise ValueError(f"{self.config_file}: damaged or edited: its checksum does not match; put the original back, or train anew")
         return config
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with."""
         if not self.tokenizer_file.exists():
             raise FileNotFoundError(f"{self.tokenizer_file}: missing; the model's ids mean nothing without it")
-        return load_tokenizer(self.tokenizer_file)
+        tokenizer = load_tokenizer(self.tokenizer_file)
+        if self.tokenizer_checksum() != self.config().get("tokenizer"):
+            raise ValueError(f"{self.tokenizer_file}: damaged, or from another run: not the file that {self.config_file.name} describes")
+        return tokenizer
+
+    def tokenizer_checksum(self) -> int:
+        """Of the tokenizer's file, whatever the ends of its lines."""
+        return zlib.crc32(self.tokenizer_file.read_bytes().replace(b"\r\n", b"\n"))
 
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
@@ -85,7 +98,7 @@ class RunFolder:
     def load_last(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]], dict[str, Any]]:
         """The state of the model, of the optimizers, and the progress."""
         if not self.last_file.exists():
-            raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint, so start it anew")
+            raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint: delete {self.path} and start anew")
         state = load(self.last_file)
         try:
             progress = json.loads(str(state.pop("progress")))
@@ -127,9 +140,7 @@ class RunFolder:
 
     def rewrite_log(self, rows: list[list[str]]) -> None:
         """Replace the log by these rows."""
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerows([LOG_COLUMNS, *rows])
-        write_atomically(self.log_file, lambda file: file.write(out.getvalue().encode("utf-8")))
+        write_atomically(self.log_file, lambda file: file.write(_log_bytes([LOG_COLUMNS, *rows])))
 
     def read_log(self) -> list[list[str]]:
         """The rows of the log, as text; a line cut short by a crash is left out."""
@@ -142,18 +153,43 @@ class RunFolder:
             raise ValueError(f"{self.log_file}: not the log of a run; expected the columns {', '.join(LOG_COLUMNS)}")
         return [row for row in rows[1:] if len(row) == len(LOG_COLUMNS) and row[0].isdigit()]
 
-    def cut_back(self, step: int) -> None:
-        """Drop what log and samples say of the steps after ``step``; they will be made again."""
+    def cut_back(self, step: int, checksum: int) -> None:
+        """Drop what log and samples say of the steps after ``step``, which will be made again, and what a crash left lying about.
+
+        Raises ValueError, before anything is changed, when they are not those of the checkpoint (``checksum`` of the log's rows).
+        """
         rows = self.read_log()
         kept = [row for row in rows if int(row[0]) <= step]
         if len(kept) != step:
             raise ValueError(f"{self.log_file}: holds {len(kept)} of the {step} steps that {self.last_file.name} has seen; it was changed or lost")
+        if zlib.crc32(_log_bytes(kept)) != checksum:
+            raise ValueError(f"{self.log_file}: damaged or edited: the first {step} steps are not those that {self.last_file.name} has seen")
+        text = self.samples_file.read_text(encoding="utf-8", errors="replace") if self.samples_file.exists() else ""
+        if text and not "=== step ".startswith(text[:9]):
+            raise ValueError(f"{self.samples_file}: not the samples of a run; expected it to begin with '=== step'; move it away")
+        self.sweep()
         self.rewrite_log(kept)
-        if self.samples_file.exists():
-            text = self.samples_file.read_text(encoding="utf-8", errors="replace")
+        if text:
             blocks = re.split(r"(?m)^(?==== step \d+ ===$)", text)
             good = "".join(b for b in blocks if (m := re.match(r"=== step (\d+) ===\n", b)) and int(m[1]) <= step)
             write_atomically(self.samples_file, lambda file: file.write(good.encode("utf-8")))
+
+
+    def sweep(self) -> None:
+        """Remove the temporary files of writes that a crash cut short."""
+        for file in (self.config_file, self.tokenizer_file, self.last_file, self.best_file, self.log_file, self.samples_file):
+            for leftover in self.path.glob(f".{file.name}.*.tmp"):
+                leftover.unlink(missing_ok=True)
+
+
+def _checksum(config: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(config, sort_keys=True).encode())
+
+
+def _log_bytes(rows: list[list[str]]) -> bytes:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue().encode("utf-8")
 
 
 def build_model(config: dict[str, Any], where: Any = "config") -> GPT:

@@ -95,6 +95,7 @@ class Trainer:
         self.losses: list[float] = []
         self.validation: list[tuple[int, float]] = []
         self.stopping = False
+        self.log_checksum = 0  # of all rows so far
         manual_seed(s.seed)
 
     # One step ---------------------------------------------------------------------------------------------------------
@@ -139,9 +140,12 @@ class Trainer:
         ids = self.tokenizer.encode(self.opening())
         rng = np.random.default_rng([self.settings.seed, self.progress.step])
         count = self.settings.sample_tokens if tokens is None else tokens
+        training = self.model.training
         self.model.eval()
-        written = generate(self.model, ids, count, temperature=0.8, top_p=0.95, rng=rng)
-        self.model.train()
+        try:
+            written = generate(self.model, ids, count, temperature=0.8, top_p=0.95, rng=rng)
+        finally:
+            self.model.train(training)
         return self.tokenizer.decode(written)
 
     # The run ----------------------------------------------------------------------------------------------------------
@@ -203,9 +207,10 @@ class Trainer:
             file.write(log)
             file.flush()
             os.fsync(file.fileno())
+        self.log_checksum = zlib.crc32(log.encode("utf-8"), self.log_checksum)
         if better:
             save(self.model.state_dict(), self.folder.best_file)
-        progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint()}
+        progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint(), "log": self.log_checksum}
         self.folder.save_last(self.model, self.optimizers, progress)
 
     def fingerprint(self) -> int:
@@ -225,15 +230,17 @@ class Trainer:
             raise ValueError(f"{where}: was trained on another text; resume with the same --text")
         if len(optimizers) != len(self.optimizers):
             raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.optimizers)}")
+        self.folder.load_model("best")  # needed in the end, so damage is told now; before the generator's state is set, as it draws
         try:
             self.model.load_state_dict(model)
             for optimizer, state in zip(self.optimizers, optimizers, strict=True):
                 optimizer.load_state_dict(state)
             generator().bit_generator.state = progress["rng"]
             self.progress = Progress(int(progress["step"]), float(progress["best"]), int(progress["best_step"]))
+            self.log_checksum = int(progress["log"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{where}: does not fit this run: {error}") from error
-        self.folder.cut_back(self.progress.step)
+        self.folder.cut_back(self.progress.step, self.log_checksum)
         rows = self.folder.read_log()
         self.losses = [float(r[1]) for r in rows]
         self.validation = [(int(r[0]), float(r[4])) for r in rows if r[4]]

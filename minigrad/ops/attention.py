@@ -127,12 +127,13 @@ def scaled_dot_product_attention(
     that may attend to nothing gets zeros.  Returns the output (..., H, T, D), with ``return_weights`` also the weights
     (..., H, T, S).  Raises ValueError for shapes that do not fit.  Source: Vaswani et al. (2017), eq. 1.
     """
+    q, k, v = (x if hasattr(x, "dtype") else np.asarray(x, np.float64) for x in (q, k, v))
     shapes = tuple(np.shape(x) for x in (q, k, v))
     _check_shapes(*shapes)
     t, s = shapes[0][-2], shapes[1][-2]
     batch = np.broadcast_shapes(shapes[0][:-3], shapes[1][:-3], shapes[2][:-3])
     full = (*batch, *shapes[0][-3:-2], t, s)
-    dtype = np.result_type(*(x.dtype for x in (q, k, v) if hasattr(x, "dtype")))
+    dtype = np.result_type(np.float16, *(x.dtype for x in (q, k, v)))
     bias = None if mask is None else _bias(mask, full, dtype)
     keep = dropout_mask(full, dropout, dtype) if dropout else None
     if return_weights:

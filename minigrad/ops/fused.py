@@ -25,7 +25,7 @@ ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 def _highest(x: Any, axis: int) -> Any:
     """The maximum along ``axis`` as a constant, 0 where it is −∞: subtracting it changes no value, only the range."""
-    top = np.max(getattr(x, "data", x) if not isinstance(x, np.ndarray) else x, axis=axis, keepdims=True)
+    top = np.max(getattr(x, "data", x) if not isinstance(x, np.ndarray) else x, axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isneginf(top), 0, top).astype(x.dtype)
 
 
@@ -35,6 +35,9 @@ def _highest(x: Any, axis: int) -> Any:
 @op(r"y_i = e^{x_i} / \sum_j e^{x_j}")
 def softmax(x, axis=-1):
     """Softmax along ``axis``; a slice of nothing but −∞ gives zeros."""
+    x = kernels.real(x)
+    if not x.ndim:
+        raise ValueError("softmax: a single number has no axis to normalise along")
     if axis in (-1, x.ndim - 1):
         return kernels.softmax(x)
     return np.swapaxes(kernels.softmax(np.swapaxes(x, axis, -1)), axis, -1)
@@ -65,6 +68,9 @@ softmax.examples = lambda rng: [
 @op(r"y_i = x_i - \log \sum_j e^{x_j}")
 def log_softmax(x, axis=-1):
     """The logarithm of softmax along ``axis``, without overflow or log 0."""
+    x = kernels.real(x)
+    if not x.ndim:
+        raise ValueError("log_softmax: a single number has no axis to normalise along")
     y = x - _highest(x, axis)
     y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
     return y
@@ -98,6 +104,7 @@ def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tupl
     saves=True,
 )
 def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
+    x = kernels.real(x)
     v = x.shape[-1]
     logits = x.reshape(-1, v)
     rows, columns = _targets(x, targets, ignore_index)
@@ -315,7 +322,8 @@ rms_norm.examples = lambda rng: [
 @op(r"y = x \, \sigma(x)")
 def silu(x):
     """x σ(x), also called swish.  Source: Elfwing, Uchibe & Doya (2018)."""
-    y = np.negative(x)
+    x = kernels.real(x)
+    y = np.negative(x, out=np.empty_like(x))
     with np.errstate(over="ignore"):
         np.exp(y, out=y)
     y += 1
@@ -331,7 +339,7 @@ def _silu(g: Any, y: Any, x: Any) -> Any:
 
 
 silu.vjp("x", r"\bar y \odot (s + y (1 - s)), \quad s = \sigma(x)", _silu)
-silu.examples = lambda rng: [example(rng.normal(size=(3, 4))), example(4 * rng.normal(size=6))]
+silu.examples = lambda rng: [example(rng.normal(size=(3, 4))), example(4 * rng.normal(size=6)), example(rng.normal(size=()))]
 
 
 @op(r"y = x \, \Phi(x), \quad \Phi(x) = \tfrac12 (1 + \operatorname{erf}(x / \sqrt2))")
@@ -353,7 +361,8 @@ _gelu_erf.examples = silu.examples
 
 @op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)")
 def _gelu_tanh(x):
-    y = x * x
+    x = kernels.real(x)
+    y = np.multiply(x, x, out=np.empty_like(x))
     y *= -2 * ROOT_2_OVER_PI * 0.044715
     y -= 2 * ROOT_2_OVER_PI
     y *= x

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Example, example, op
+from ..kernels import real
 
 Axis = int | tuple[int, ...] | None
 
@@ -57,8 +58,8 @@ sum.examples = _along_axes
 @op(r"y = \tfrac1n \sum_i x_i", numpy=[np.mean])
 def mean(x, axis=None, keepdims=False):
     """The mean over ``axis``."""
-    if not count(x.shape, axis):
-        raise ValueError(f"mean: of no entries (shape {x.shape}, axis {axis})")
+    if not count(np.shape(x), axis):
+        raise ValueError(f"mean: of no entries (shape {np.shape(x)}, axis {axis})")
     return np.mean(x, axis=axis, keepdims=keepdims)
 
 
@@ -116,6 +117,7 @@ min.examples = _along_axes
 @op(r"y = \log \sum_i e^{x_i}")
 def logsumexp(x, axis=None, keepdims=False):
     """log Σ exp(x) over ``axis``, shifted by the maximum so that nothing overflows; −∞ where all entries are −∞."""
+    x = real(x)
     top = np.max(x, axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(divide="ignore"):

@@ -109,7 +109,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """
     n = np.shape(x)[axis]
     if isinstance(indices_or_sections, int | np.integer):
-        if n % indices_or_sections:
+        if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
         step = n // int(indices_or_sections)
         cuts = list(range(step, n, step))
