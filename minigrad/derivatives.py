@@ -102,10 +102,12 @@ def _outer_needs_graph(args: Any) -> bool:
     return _inside.get() or any(isinstance(x, Tensor) and x.requires_grad for x in leaves(list(args)))
 
 
-def _pull(outputs: Sequence[Tensor], upstream: Sequence[Tensor], variables: Sequence[Tensor], keep: bool, graph_too: bool) -> list[Tensor]:
+def _pull(
+    outputs: Sequence[Tensor], upstream: Sequence[Tensor], variables: Sequence[Tensor], keep: bool, graph_too: bool, since: int = 0
+) -> list[Tensor]:
     live = [(t, g) for t, g in zip(outputs, upstream, strict=True) if t.requires_grad]
     found = graph.pullback(
-        [t for t, _ in live], [g if graph_too else g.data for _, g in live], wrt=variables, retain_graph=keep, create_graph=graph_too
+        [t for t, _ in live], [g if graph_too else g.data for _, g in live], variables, retain_graph=keep, create_graph=graph_too, since=since
     )
     return [
         graph.wrap(np.zeros(v.shape, v.dtype)) if d is None else d if isinstance(d, Tensor) else graph.wrap(np.array(d))
@@ -297,6 +299,7 @@ def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tenso
     own = inputs[: len(inputs) - len(captured)]
     with enable_grad():
         variables = [_fresh(x) if x.dtype.kind == "f" else x for x in own] if recording else [_variable(x) for x in own]
+        start = graph.now()
         now = generator().bit_generator.state
         generator().bit_generator.state = state
         try:
@@ -304,7 +307,7 @@ def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tenso
         finally:
             generator().bit_generator.state = now
         wanted = [x for x in (*variables, *captured) if x.requires_grad]
-        found = iter(_pull([again], [g if recording else graph.wrap(g)], wanted, recording, recording))
+        found = iter(_pull([again], [g if recording else graph.wrap(g)], wanted, recording, recording, start))
     got = [next(found) if x.requires_grad else None for x in (*variables, *captured)]
     return got if recording else [d if d is None else d.data for d in got]
 

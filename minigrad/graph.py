@@ -294,19 +294,21 @@ def pullback(
     wrt: Sequence[Value] | None = None,
     retain_graph: bool = False,
     create_graph: bool = False,
+    since: int = 0,
 ) -> list[Any]:
     """Walk the graph back from ``outputs`` and return the gradient of each tensor in ``wrt`` (None if unreachable).
 
     Without ``wrt``, the gradients of the leaves (and of tensors that asked by ``retain_grad``) go to their ``.grad``.
     ``upstream`` holds one array, or one Tensor if ``create_graph``, for each output; it is never changed.
+    Tensors from before the tick ``since`` count as leaves.
     """
-    order = reachable(outputs)
+    order = reachable(outputs, since)
     needed = {id(t) for t in order}
     asked = None if wrt is None else {id(t) for t in wrt}
     if asked is not None:
         needed &= asked
         for t in order:
-            if t.history and any(id(x) in needed for x in t.history[1]):
+            if t.history and t.tick >= since and any(id(x) in needed for x in t.history[1]):
                 needed.add(id(t))
     anomaly = mode.get().anomaly
     gradients: dict[int, Any] = {}
@@ -327,48 +329,40 @@ def pullback(
                 answers[key] = g
         elif history is None or t.keeps_grad:
             deposit(t, g, key in owned, create_graph)
-        if history is None:
+        if history is None or t.tick < since:
             continue
         op, inputs, arrays, params = history
         if asked is not None and not any(id(x) in needed for x in inputs):
             continue
-        if create_graph:
-            if op.saves:
-                params = {**params, "saved": None}
-            arguments: Any = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays, strict=True)]
-            out: Any = t
-        else:
-            arguments = arrays
-            out = t.data
         if _last_write > t.tick:
             _refuse_written(t, op, arrays)
         if anomaly:
             _refuse_changed(t, op, arrays)
+        arguments: Any = arrays
+        out: Any = t.data
+        if create_graph:
+            arguments = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays, strict=True)]
+            out = t
+            if op.saves:
+                params = {**params, "saved": None}
         results = op.joint(g, out, *arguments, **params) if op.joint else None
         for i, x in enumerate(inputs):
             slot = id(x)
-            if slot not in needed or not isinstance(x, Value):
+            if slot not in needed:
                 continue
-            if results is not None:
-                r = results[i]
-            else:
-                r = op.rules[i](g, out, *arguments, **params)  # type: ignore[misc]
+            r = op.rules[i](g, out, *arguments, **params) if results is None else results[i]  # type: ignore[misc]
             if create_graph:
                 r = _conform_tensor(r, x)
                 gradients[slot] = gradients[slot] + r if slot in gradients else r
                 continue
-            fresh = r is not g and op.builtin
-            if type(r) is not np.ndarray:
-                r = np.asarray(r)
-            if r.shape != x.data.shape:
-                r = unbroadcast(r, x.data.shape)
-            if r.dtype != x.data.dtype:
-                r = r.astype(x.data.dtype)
+            shape, dtype = arrays[i].shape, arrays[i].dtype
+            if type(r) is not np.ndarray or r.shape != shape or r.dtype != dtype:
+                r = _conform(r, shape, dtype)
             if anomaly:
                 _inspect_backward(op, i, r, g)
             if slot not in gradients:
                 gradients[slot] = r
-                if fresh and r.base is None and r is not out and not any(r is a for a in arrays):
+                if r.base is None and r is not g and op.builtin:  # our rules give g itself, a view, or a new array
                     owned.add(slot)
             elif slot in owned:
                 gradients[slot] += r
@@ -377,12 +371,12 @@ def pullback(
                 owned.add(slot)
         if not (retain_graph or create_graph):
             t.history = FREED
-        del t, g, history, inputs, arrays, arguments, out, params, results
+        del t, g, history, inputs, arrays, arguments, out, params, results  # so that their memory is free before the next op
         x = r = None
     return [] if wrt is None else [answers.get(id(t)) for t in wrt]
 
 
-def reachable(outputs: Iterable[Value]) -> list[Value]:
+def reachable(outputs: Iterable[Value], since: int = 0) -> list[Value]:
     """The tensors that want a gradient and from which an output was computed, oldest first."""
     stack = [t for t in outputs if t.requires_grad]
     seen = {id(t) for t in stack}
@@ -391,7 +385,7 @@ def reachable(outputs: Iterable[Value]) -> list[Value]:
         t = stack.pop()
         order.append(t)
         history = t.history
-        if history is None:
+        if history is None or t.tick < since:
             continue
         if history is FREED:
             raise RuntimeError(
@@ -430,7 +424,7 @@ def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
     """Add ``g`` to ``t.grad``, in memory that no other tensor shares."""
     if t.grad is not None and t.grad.tick == USED:
         warnings.warn(
-            f"backward adds to a gradient that an optimizer step has used already (shape {t.data.shape}), so two steps are mixed; "
+            "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
             "call optimizer.zero_grad() before each backward()",
             stacklevel=4,
         )
@@ -451,6 +445,14 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
         rows = g.reshape(-1, *shape).reshape(-1, max(1, int(np.prod(shape))))
         return (np.ones(len(rows), g.dtype) @ rows).reshape(shape)  # the sum along the batch axis, by BLAS
     return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
+
+
+def _conform(r: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """What a rule gave, as an array of the input's shape and dtype."""
+    r = np.asarray(r)
+    if r.shape != shape:
+        r = unbroadcast(r, shape)
+    return r if r.dtype == dtype else r.astype(dtype)
 
 
 def _conform_tensor(r: Any, x: Value) -> Any:

@@ -25,6 +25,10 @@ def write_atomically(path: str | Path, write: Any) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if hasattr(os, "umask"):  # mkstemp makes files for the owner alone; give ours the mode of any new file
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     finally:
         if os.path.exists(temporary):
@@ -66,11 +70,13 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: is empty; expected a state dict written by minigrad.save")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile) or CHECKSUMS not in file.files:
                 raise ValueError("was not written by minigrad.save")
             state = {name: file[name] for name in file.files}
         sums = json.loads(str(state.pop(CHECKSUMS)))
+        if not isinstance(sums, dict):
+            raise ValueError("was not written by minigrad.save")
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, SyntaxError) as error:
         reason = str(error) if "minigrad.save" in str(error) else f"truncated, damaged or not a state dict ({error})"
         raise ValueError(f"{path}: {' '.join(reason.split())}") from error

@@ -52,6 +52,8 @@ class Tensor(graph.Value):
     def __getattr__(self, name: str) -> Any:
         if name in UNSET:
             return UNSET[name]
+        if name == "unsqueeze":
+            raise AttributeError("Tensor has no attribute 'unsqueeze'; NumPy writes np.expand_dims(t, axis) or t[:, None]", name=name, obj=self)
         close = difflib.get_close_matches(name, [n for n in dir(type(self)) if not n.startswith("_")], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ". A NumPy array with all its methods is in .data"
         raise AttributeError(f"Tensor has no attribute {name!r}{hint}", name=name, obj=self)
@@ -127,7 +129,7 @@ class Tensor(graph.Value):
     def item(self) -> Any:
         """The one number that it holds, as a Python number; ValueError if it holds more."""
         if self.size != 1:
-            raise ValueError(f"item: a Tensor of shape {self.shape} holds {self.size} numbers, not one")
+            raise ValueError(f"item: a Tensor of shape {self.shape} holds {self.size} numbers, not one; reduce it first, or use .tolist()")
         return self.data.item()
 
     def numpy(self) -> np.ndarray:

@@ -188,8 +188,14 @@ COMMANDS: list[tuple[str, list[str], list[str]]] = [
     ("kv heads", ["train", "--text", "TEXT", "--heads", "4", "--kv-heads", "3"], ["4", "3"]),
     ("dropout", ["train", "--text", "TEXT", "--dropout", "1"], ["p=1.0", "not including"]),
     ("learning rate", ["train", "--text", "TEXT", "--lr", "-1"], ["lr=-1.0", "positive"]),
+    ("rate that is no number", ["train", "--lr", "nan"], ["lr=nan", "positive"]),
+    ("lowest rate", ["train", "--min-lr", "-1"], ["min_lr=-1.0", "0 or more"]),
+    ("warm-up", ["train", "--warmup", "-5"], ["warmup=-5", "0 or more"]),
+    ("smoothing", ["train", "--label-smoothing", "2"], ["label_smoothing=2.0", "0 to 1"]),
+    ("sample", ["train", "--sample-tokens", "-3"], ["sample_tokens=-3", "0 or more"]),
+    ("betas", ["train", "--text", "TEXT", "--beta1", "2"], ["betas=(2.0, 0.99)", "not including, 1"]),
     ("positions", ["train", "--positions", "rope"], ["rope", "rotary"]),
-    ("seed", ["train", "--text", "TEXT", "--context", "4", "--seed", "-1"], ["seed", "-1"]),
+    ("seed", ["train", "--text", "TEXT", "--context", "4", "--seed", "-1"], ["seed=-1", "0 or more"]),
     ("rotary on odd heads", ["train", "--text", "TEXT", "--width", "6", "--heads", "2", "--positions", "rotary"], ["3", "odd", "pairs"]),
     ("resume without a folder", ["train", "--resume"], ["--resume", "--out"]),
     ("no text", ["train", "--text", "NOTHING"], ["NOTHING"]),
@@ -216,3 +222,13 @@ def test_the_command_line_says_it_in_one_line(
     for word in words:
         assert word in errors, (word, errors)
     assert [p.name for p in tmp_path.iterdir()] == ["TEXT"]
+
+
+def test_a_forgotten_zero_grad_warns() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    optimizer = optim.SGD(layer.parameters(), 0.1)
+    layer(np.ones((1, 2))).sum().backward()
+    layer(np.ones((1, 2))).sum().backward()  # gradients of two batches, added on purpose: no warning before a step
+    optimizer.step()
+    with pytest.warns(UserWarning, match=r"used already.*optimizer\.zero_grad\(\)"):
+        layer(np.ones((1, 2))).sum().backward()

@@ -22,11 +22,14 @@ def test_attention_maps_have_keys_across_and_queries_down():
     axes = panels(fig)
     assert len(axes) == 4
     for n, ax in enumerate(axes):
-        assert [t.get_text() for t in ax.get_xticklabels()] == keys
-        assert [t.get_text() for t in ax.get_yticklabels()] == queries
+        assert ax.get_xticks().tolist() == [0, 1, 2, 3] and ax.get_yticks().tolist() == [0, 1, 2]
         assert np.array_equal(ax.images[0].get_array(), weights[n // 2][n % 2])  # a row of the picture is a query
         assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first query at the top
         assert ax.images[0].get_clim() == (0, 1)
+    for ax in axes[2:]:  # labels stand below the lowest row and left of the first column
+        assert [t.get_text() for t in ax.get_xticklabels()] == keys
+    for ax in axes[::2]:
+        assert [t.get_text() for t in ax.get_yticklabels()] == queries
     assert [ax.get_title() for ax in axes] == ["head 1", "head 2", "", ""]
     assert [ax.get_ylabel() for ax in axes] == ["layer 1", "", "layer 2", ""]
     assert "key" in fig.get_supxlabel() and "query" in fig.get_supylabel()

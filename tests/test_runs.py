@@ -20,9 +20,10 @@ from transformer.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
-OPTIONS = (
-    "--steps 60 --width 16 --layers 1 --heads 2 --context 16 --batch 4 --evaluate-every 5 --dropout 0.1 --sample-tokens 10 --seed 3"
-).split()
+OPTIONS = [
+    "--steps", "60", "--width", "16", "--layers", "1", "--heads", "2", "--context", "16", "--batch", "4", "--evaluate-every", "5",
+    "--dropout", "0.1", "--sample-tokens", "10", "--seed", "3",
+]  # fmt: skip
 FEW = [*OPTIONS, "--steps", "6", "--evaluate-every", "3"]
 FILES = ["config.json", "tokenizer.json", "last.npz", "best.npz", "log.csv"]
 READ_BY = {

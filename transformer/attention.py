@@ -44,7 +44,7 @@ class MultiHeadAttention(nn.Module):
         if num_heads < 1 or embedding_dim < 1 or embedding_dim % num_heads:
             raise ValueError(
                 f"MultiHeadAttention: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; "
-                f"{_divisors(embedding_dim)} would"
+                f"{divisors(embedding_dim)} would"
             )
         if num_kv_heads < 1 or num_heads % num_kv_heads:
             raise ValueError(f"MultiHeadAttention: num_heads={num_heads} is no multiple of num_kv_heads={num_kv_heads}")
@@ -93,7 +93,8 @@ class MultiHeadAttention(nn.Module):
         return swapaxes(reshape(x, (*x.shape[:-1], num_heads, self.head_dim)), -2, -3)
 
 
-def _divisors(n: int) -> str:
+def divisors(n: int) -> str:
+    """The numbers of heads that would divide the width ``n``, for messages."""
     return ", ".join(str(i) for i in range(1, min(n, 64) + 1) if n % i == 0)
 
 

@@ -55,6 +55,11 @@ class Settings:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
         if not self.lr > 0 or not self.clip > 0:
             raise ValueError(f"training: lr={self.lr}, clip={self.clip}; expected positive numbers")
+        for name in ("min_lr", "warmup", "weight_decay", "sample_tokens", "seed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
+        if not 0 <= self.label_smoothing <= 1:
+            raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
 
 
 @dataclass

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..derivatives import grad, rebuild, vjp
 from ..derivatives import leaves as tree_leaves
-from ..modes import no_grad
+from ..modes import enable_grad, no_grad
 from ..random import generator
 from ..tensor import Tensor
 
@@ -150,27 +150,24 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
         generator().bit_generator.state = state
         return _weighted(f(*rebuild(arrays, values)), weights, rng)
 
-    def scalar(values: list[np.ndarray]) -> float:
-        with no_grad():
+    def watched(values: list[Any]) -> Any:
+        before = [np.array(x) for x in values]
+        result = call(values)
+        if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, values, strict=True)):
+            raise RuntimeError(f"{title}: the function changed its inputs in place; let it work on copies")
+        return result
+
+    def evaluate(values: list[np.ndarray], call: Any = call) -> float:
+        with no_grad() if title == "gradcheck" else enable_grad():  # gradgradcheck differentiates inside f
             return float(call([Tensor(x) if i in which else x for i, x in enumerate(values)]).item())
 
-    # gradgradcheck differentiates inside f, so values are computed with recording left on
-    evaluate = scalar if title == "gradcheck" else lambda values: float(call([Tensor(x) if i in which else x for i, x in enumerate(values)]).item())
-    before = [x.copy() for x in flat]
-    first = evaluate(flat)
-    if evaluate(flat) != first:
+    if evaluate(flat, watched) != evaluate(flat):
         raise RuntimeError(f"{title}: two calls with the same inputs gave different values; take randomness from minigrad's generator or fix it")
-    variables = [Tensor(x, requires_grad=i in which) for i, x in enumerate(flat)]
-    output = call([t if i in which else flat[i] for i, t in enumerate(variables)])
+    place = {i: k for k, i in enumerate(which)}
+    output, pull = vjp(lambda *xs: watched([xs[place[i]] if i in place else x for i, x in enumerate(flat)]), *(flat[i] for i in which))
     if not output.requires_grad and title == "gradcheck":
         raise TypeError(f"{title}: {CUT}")
-    if output.requires_grad:
-        _, pull = vjp(lambda *chosen: call([chosen[which.index(i)] if i in which else flat[i] for i in range(len(flat))]), *(flat[i] for i in which))
-        analytic = pull(1.0)
-    else:  # the first derivative is a constant
-        analytic = [Tensor(np.zeros(flat[i].shape)) for i in which]
-    if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, flat, strict=True)):
-        raise RuntimeError(f"{title}: the function changed its inputs in place; let it work on copies")
+    analytic = pull(1.0)  # zeros where the gradient is constant and gradgradcheck differentiates it
     generator().bit_generator.state = state
     report = Report(title=title)
     labels = names or [f"x{i}" for i in range(len(flat))]
@@ -198,7 +195,7 @@ def _check_one(evaluate: Any, flat: list[np.ndarray], i: int, gradient: np.ndarr
             size = max(1.0, abs(float(x[place]))) if np.isfinite(x[place]) else 1.0
             analytic[k] = gradient[place]
         numeric[k], doubt[k], kinks[k] = _difference(evaluate, flat, i, direction, size)
-    scale = max(float(np.abs(numeric).max(initial=0)), float(np.abs(analytic).max(initial=0)), 1e-3)
+    scale = max(float(np.abs(a[np.isfinite(a)]).max(initial=0)) for a in (numeric, analytic, np.array([1e-3])))
     error = np.abs(analytic - numeric)
     error = np.where(np.isnan(error), np.inf, error)
     bad = (error > rtol * scale + 2 * doubt) & ~kinks

@@ -23,6 +23,8 @@ def matmul(a, b):
             reason = "a scalar has no matrix product; use *"
         elif a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
             reason = f"inner sizes {a.shape[-1]} and {b.shape[-2 if b.ndim > 1 else 0]} differ"
+            if b.ndim > 1 and a.shape[-1] == b.shape[-1]:
+                reason += "; perhaps a @ b.mT is meant"
         else:
             reason = f"leading axes {a.shape[:-2]} and {b.shape[:-2]} do not broadcast"
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: {reason}") from error

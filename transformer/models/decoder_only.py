@@ -12,7 +12,7 @@ from typing import Any
 
 from minigrad import Tensor, linear, nn
 
-from ..attention import KVCache
+from ..attention import KVCache, divisors
 from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 from .inputs import checked_ids
@@ -70,7 +70,7 @@ class GPT(nn.Module):
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)
         if embedding_dim % num_heads:
-            raise ValueError(f"GPT: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}")
+            raise ValueError(f"GPT: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; {divisors(embedding_dim)} would")
         self.positions = choice(POSITIONS, positions, "positions")(context_length, embedding_dim, num_heads)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
