@@ -15,11 +15,7 @@ Source: Baydin et al., "Automatic differentiation in machine learning: a survey"
 from __future__ import annotations
 
 import inspect
-import itertools
-import threading
 import warnings
-import weakref
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
 from operator import attrgetter
@@ -27,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
+from . import watch
 from .modes import mode
+from .watch import short
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -39,8 +37,6 @@ Rule = Callable[..., Any]
 REGISTRY: dict[str, Op] = {}  # every op by name: tests, checks and documentation walk it
 BY_NUMPY: dict[Any, Callable[..., Any]] = {}  # which function of ours answers a NumPy function called on a Tensor
 
-_tick = itertools.count(1).__next__
-_last_write = 0
 
 
 class Value:
@@ -98,7 +94,7 @@ def constant(x: Any, recording: bool = True) -> Any:
         refuse_hidden(x)
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"expected real numbers, got {type(x).__name__} with dtype {array.dtype}: {_short(x)}")
+        raise TypeError(f"expected real numbers, got {type(x).__name__} with dtype {array.dtype}: {short(x)}")
     if array.ndim == 0:
         return array.item()
     return array.copy() if recording and array is x else array
@@ -247,13 +243,13 @@ class Op(Generic[P]):
         if wanted and now.grad and data.dtype.kind == "f":
             out.requires_grad = True
             out.history = (self, inputs, arrays, params)
-            out.tick = _tick()
+            out.tick = watch.tick()
         else:
             out.requires_grad = False
             out.history = None
             out.tick = 0
         if now.anomaly:
-            _inspect_forward(self, out, arrays)
+            watch.inspect_forward(self, out, arrays)
         return out
 
     def explained(self, error: Exception, arrays: Sequence[Any]) -> Exception:
@@ -334,10 +330,10 @@ def pullback(
         op, inputs, arrays, params = history
         if asked is not None and not any(id(x) in needed for x in inputs):
             continue
-        if _last_write > t.tick:
-            _refuse_written(t, op, arrays)
+        if watch.last_write > t.tick:
+            watch.refuse_written(t, op, arrays)
         if anomaly:
-            _refuse_changed(t, op, arrays)
+            watch.refuse_changed(t, op, arrays)
         arguments: Any = arrays
         out: Any = t.data
         if create_graph:
@@ -359,7 +355,7 @@ def pullback(
             if type(r) is not np.ndarray or r.shape != shape or r.dtype != dtype:
                 r = _conform(r, shape, dtype)
             if anomaly:
-                _inspect_backward(op, i, r, g)
+                watch.inspect_backward(op, i, r, g)
             if slot not in gradients:
                 gradients[slot] = r
                 if r.base is None and r is not g and op.builtin:  # our rules give g itself, a view, or a new array
@@ -402,7 +398,7 @@ def reachable(outputs: Iterable[Value], since: int = 0) -> list[Value]:
 
 def now() -> int:
     """A tick: whatever is recorded later has a greater one."""
-    return _tick()
+    return watch.tick()
 
 
 def boundary(output: Value, start: int) -> list[Value]:
@@ -460,81 +456,3 @@ def _conform_tensor(r: Any, x: Value) -> Any:
     if r.data.shape != x.data.shape:
         r = unbroadcast(r, x.data.shape)
     return r if r.data.dtype == x.data.dtype else r.astype(x.data.dtype)
-
-
-# What can go wrong behind the engine's back ---------------------------------------------------------------------------
-
-_checksums = threading.local()  # id(tensor) -> checksums of the arrays that made it; only filled by detect_anomaly()
-
-
-_writes: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}  # id of a block of memory -> when it was last written
-
-
-def _memory(array: np.ndarray) -> np.ndarray:
-    """The array that owns the memory of this one."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def note_write(t: Value) -> None:
-    """Remember that ``t`` was written in place, so that a backward pass that still needs the old values refuses."""
-    global _last_write
-    owner = _memory(t.data)
-    key = id(owner)
-    _last_write = _tick()
-    _writes[key] = (weakref.ref(owner, lambda _: _writes.pop(key, None)), _last_write)
-
-
-def _refuse_written(t: Value, op: Op, arrays: Sequence[Any]) -> None:
-    for i, a in enumerate((*arrays, t.data)):
-        if isinstance(a, np.ndarray) and _writes.get(id(_memory(a)), (None, 0))[1] > t.tick:
-            what = "an input" if i < len(arrays) else "the output"
-            raise RuntimeError(
-                f"backward: {what} of {op.name}, shape {a.shape}, was changed in place after {op.name} had run, so "
-                "its gradient would be wrong. Write into a copy (x.detach().copy()), or write (step an optimizer) after backward()."
-            )
-
-
-def _checksum(arrays: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(zlib.crc32(np.ascontiguousarray(a).tobytes()) if isinstance(a, np.ndarray) and a.ndim else 0 for a in arrays)
-
-
-def _finite(a: Any) -> bool:
-    return not isinstance(a, np.ndarray) or a.dtype.kind != "f" or bool(np.isfinite(a).all())
-
-
-def _inspect_forward(op: Op, out: Value, arrays: Sequence[Any]) -> None:
-    if not _finite(out.data) and all(map(_finite, arrays)):
-        bad = np.argwhere(~np.isfinite(out.data))[0]
-        where = tuple(int(i) for i in bad)
-        raise FloatingPointError(f"detect_anomaly: forward of {op.name} made {out.data[where]} at {where} from finite inputs")
-    if out.history:
-        table = _checksums.__dict__.setdefault("table", {})
-        if len(table) > 1_000_000:
-            table.clear()
-        table[out.tick] = _checksum([*arrays, out.data])
-
-
-def _refuse_changed(t: Value, op: Op, arrays: Sequence[Any]) -> None:
-    noted = _checksums.__dict__.get("table", {}).pop(t.tick, None)
-    if noted is None:
-        return
-    for i, (before, after) in enumerate(zip(noted, _checksum([*arrays, t.data]), strict=True)):
-        if before != after:
-            what = "the output" if i == len(arrays) else f"input {op.inputs[i] if i < len(op.inputs) else i}"
-            raise RuntimeError(
-                f"detect_anomaly: {what} of {op.name} was changed after the forward pass (shape {t.data.shape}); "
-                "its gradient would be wrong. Do not write into .data or into an array that shares its memory before backward()."
-            )
-
-
-def _inspect_backward(op: Op, i: int, r: np.ndarray, g: Any) -> None:
-    if not _finite(r) and _finite(g):
-        name = op.inputs[i] if i < len(op.inputs) else i
-        raise FloatingPointError(f"detect_anomaly: backward of {op.name} made a gradient of {name} that is not finite")
-
-
-def _short(x: Any) -> str:
-    text = repr(x)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from .graph import USED, note_write
+from .graph import USED
 from .tensor import Tensor
+from .watch import note_write
 
 BLOCK = 1 << 15  # numbers updated at a time, so that all their states stay in the cache
 

@@ -13,6 +13,7 @@ from .numpy_protocol import call_function, call_ufunc
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
+from .watch import note_write, short
 
 UNSET = {"name": None, "keeps_grad": False, "grad": None}
 
@@ -36,9 +37,9 @@ class Tensor(graph.Value):
         try:
             array = np.array(data, dtype=dtype)
         except (ValueError, TypeError) as error:
-            raise TypeError(f"Tensor: cannot make an array of {graph._short(data)}: {error}") from error
+            raise TypeError(f"Tensor: cannot make an array of {short(data)}: {error}") from error
         if array.dtype.kind not in "biuf":
-            raise TypeError(f"Tensor: expected real numbers, got dtype {array.dtype} from {graph._short(data)}")
+            raise TypeError(f"Tensor: expected real numbers, got dtype {array.dtype} from {short(data)}")
         self.data = array
         self.history = None
         self.tick = 0
@@ -275,7 +276,7 @@ class Tensor(graph.Value):
                 "in-place write of a value that requires grad would drop its gradient; "
                 "use minigrad.where(mask, a, b) or minigrad.concatenate([...])"
             )
-        graph.note_write(self)
+        note_write(self)
         self.data[graph.plain(index)] = graph.plain(value)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:

@@ -297,6 +297,15 @@ def test_checkpoint_reaches_tensors_that_the_function_only_closes_over():
     np.testing.assert_allclose(x.grad.data, expected_x.data, rtol=1e-12)
 
 
+def test_checkpoint_with_closures_to_second_order():
+    def f(w):
+        h = w * 2
+        return checkpoint(lambda t: mg.tanh(h @ t) * w.sum(), X)
+
+    assert mg.gradcheck(f, A)
+    assert mg.gradgradcheck(f, A)
+
+
 def test_checkpoint_of_constants_still_reaches_parameters():
     w = Tensor(A, requires_grad=True)
     checkpoint(lambda x: w @ x, X).sum().backward()

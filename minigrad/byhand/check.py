@@ -161,7 +161,7 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
         with no_grad() if title == "gradcheck" else enable_grad():  # gradgradcheck differentiates inside f
             return float(call([Tensor(x) if i in which else x for i, x in enumerate(values)]).item())
 
-    if evaluate(flat, watched) != evaluate(flat):
+    if not np.array_equal(evaluate(flat, watched), evaluate(flat), equal_nan=True):
         raise RuntimeError(f"{title}: two calls with the same inputs gave different values; take randomness from minigrad's generator or fix it")
     place = {i: k for k, i in enumerate(which)}
     output, pull = vjp(lambda *xs: watched([xs[place[i]] if i in place else x for i, x in enumerate(flat)]), *(flat[i] for i in which))

@@ -1,0 +1,208 @@
+"""Optimizers, clipping and schedules against their formulas, step by step."""
+
+import math
+
+import numpy as np
+import pytest
+
+from minigrad import Tensor, nn
+from minigrad.optim import SGD, Adam, AdamW, clip_grad_norm, constant, noam, warmup_cosine
+
+RNG = np.random.default_rng(0)
+
+
+def parameters(*shapes, dtype=np.float64):
+    return [nn.Parameter(RNG.normal(size=s), dtype=dtype) for s in shapes]
+
+
+def give_gradients(params, seed):
+    rng = np.random.default_rng(seed)
+    for p in params:
+        p.grad = Tensor(rng.normal(size=p.shape), dtype=p.dtype)
+
+
+def formula(kind, theta, gradients, lr, weight_decay=0.0, momentum=0.0, betas=(0.9, 0.999), eps=1e-8):
+    m = v = np.zeros_like(theta)
+    for t, g in enumerate(gradients, 1):
+        if kind is AdamW:
+            theta = theta - lr * weight_decay * theta
+        else:
+            g = g + weight_decay * theta
+        if kind is SGD:
+            v = momentum * v + g
+            theta = theta - lr * v
+            continue
+        m, v = betas[0] * m + (1 - betas[0]) * g, betas[1] * v + (1 - betas[1]) * g * g
+        theta = theta - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return theta
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    (SGD, {}), (SGD, {"momentum": 0.9}), (SGD, {"momentum": 0.5, "weight_decay": 0.1}), (Adam, {}), (Adam, {"weight_decay": 0.1}),
+    (Adam, {"betas": (0.5, 0.7), "eps": 0.01}), (AdamW, {"weight_decay": 0.0}), (AdamW, {"weight_decay": 0.1, "betas": (0.8, 0.95)}),
+])  # fmt: skip
+def test_steps_follow_the_formula_for_every_parameter_alike(kind, options):
+    """Every tensor shares one step count: bias correction must not depend on its place in the list."""
+    params = parameters((3, 4), (5,), (), (40_000,))
+    start = [p.data.copy() for p in params]
+    optimizer = kind(params, lr=0.01, **options)
+    history = []
+    for step in range(5):
+        give_gradients(params, step)
+        history.append([p.grad.data.copy() for p in params])
+        optimizer.step()
+        optimizer.zero_grad()
+    assert optimizer.steps == 5
+    for i, p in enumerate(params):
+        np.testing.assert_allclose(p.data, formula(kind, start[i], [h[i] for h in history], 0.01, **options), rtol=1e-11, atol=1e-13)
+
+
+def test_adamw_decays_by_a_hundredth_unless_told_and_adam_does_not():
+    assert AdamW(parameters(2)).weight_decay == 0.01
+    assert Adam(parameters(2)).weight_decay == 0
+
+
+def test_the_learning_rate_may_change_between_steps():
+    (p,) = parameters(3)
+    before = p.data.copy()
+    optimizer = SGD([p], lr=1.0)
+    give_gradients([p], 0)
+    optimizer.lr = 0.0
+    optimizer.step()
+    np.testing.assert_array_equal(p.data, before)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_steps_keep_float32_and_leave_gradients_alone_and_skip_what_has_none(kind):
+    params = parameters((3, 2), (4,), dtype=np.float32)
+    give_gradients(params[:1], 0)
+    g, untouched = params[0].grad.data.copy(), params[1].data.copy()
+    kind(params, lr=0.1, weight_decay=0.1).step()
+    assert params[0].dtype == np.float32
+    np.testing.assert_array_equal(params[0].grad.data, g)
+    np.testing.assert_array_equal(params[1].data, untouched)
+
+
+def test_a_parameter_in_another_memory_order_is_updated_too():
+    p = nn.Parameter(np.zeros((3, 4)), dtype=np.float64)
+    p.data = np.asfortranarray(np.arange(12.0).reshape(3, 4))
+    p.grad = Tensor(np.arange(12.0).reshape(3, 4))
+    SGD([p], lr=1.0).step()
+    assert not p.data.any()
+
+
+@pytest.mark.parametrize("kind", [lambda p: SGD(p, 0.1, momentum=0.9), Adam, AdamW])
+def test_state_dict_continues_the_very_same_run(kind):
+    def steps(params, optimizer, seeds):
+        for seed in seeds:
+            give_gradients(params, seed)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    a = parameters((3, 4), (5,), dtype=np.float32)
+    first = kind(a)
+    steps(a, first, range(3))
+    b = [nn.Parameter(p.data) for p in a]
+    second = kind(b)
+    second.load_state_dict(first.state_dict())
+    steps(a, first, range(3, 6))
+    steps(b, second, range(3, 6))
+    assert second.steps == 6
+    for p, q in zip(a, b, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda s: s.pop("steps"), "entries differ: .*steps"), (lambda s: s.update(mean=np.ones(1)), "entries differ"),
+    (lambda s: s.update({"square.1": np.ones(4)}), r"square.1 has shape \(4,\), expected \(5,\)"),
+])  # fmt: skip
+def test_load_state_dict_refuses_before_it_changes_anything(change, message):
+    params = parameters((3, 4), (5,))
+    optimizer = Adam(params)
+    give_gradients(params, 0)
+    optimizer.step()
+    before, state = optimizer.state_dict(), Adam(params).state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=f"Adam.load_state_dict: {message}"):
+        optimizer.load_state_dict(state)
+    for name, array in optimizer.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_training_lowers_the_loss_of_a_tied_net():
+    w = nn.Parameter(RNG.normal(size=(4, 4)), dtype=np.float64)
+    x = RNG.normal(size=(20, 4))
+    optimizer, losses = AdamW([w], lr=0.05), []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = ((x @ w @ w.T - x) ** 2).mean()  # w is used twice
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_a_forgotten_zero_grad_is_warned_of():
+    w = nn.Parameter([1.0, 2.0])
+    optimizer = SGD([w], lr=0.1)
+    (w * w).sum().backward()
+    optimizer.step()
+    with pytest.warns(UserWarning, match="zero_grad"):
+        (w * w).sum().backward()
+
+
+def test_clipping_scales_the_joint_norm_and_gives_the_norm_before():
+    params = parameters((3, 4), (5,))
+    give_gradients(params, 0)
+    before = [p.grad.data.copy() for p in params]
+    norm = math.sqrt(sum((g**2).sum() for g in before))
+    assert clip_grad_norm(params, 100.0) == pytest.approx(norm)
+    np.testing.assert_array_equal(params[0].grad.data, before[0])
+    assert clip_grad_norm(params, 1.0) == pytest.approx(norm)
+    for p, g in zip(params, before, strict=True):
+        np.testing.assert_allclose(p.grad.data, g / norm, rtol=1e-5)
+    assert clip_grad_norm(params, 1.0) == pytest.approx(1, rel=1e-5)
+    assert clip_grad_norm([nn.Parameter([1.0])], 1.0) == 0
+
+
+def test_clipping_gradients_that_were_recorded_scales_each_once():
+    a, b = (nn.Parameter(np.ones(2), dtype=np.float64) for _ in range(2))
+    (a + b).sum().backward(create_graph=True)
+    clip_grad_norm([a, b], 1.0)
+    np.testing.assert_allclose(a.grad.data, 0.5, rtol=1e-5)
+    np.testing.assert_allclose(b.grad.data, 0.5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_clipping_refuses_a_norm_that_is_no_number(bad):
+    (p,) = parameters(3)
+    p.grad = Tensor([1.0, bad, 0.0])
+    with pytest.raises(FloatingPointError, match="clip_grad_norm: the gradient norm is"):
+        clip_grad_norm([p], 1.0)
+
+
+def test_schedules_follow_their_formulas():
+    assert [constant(0.1)(t) for t in (0, 10**6)] == [0.1, 0.1]
+    s = warmup_cosine(1.0, 4, 12, min_lr=0.2)
+    np.testing.assert_allclose([s(t) for t in range(5)], [0.25, 0.5, 0.75, 1.0, 1.0])
+    assert s(8) == pytest.approx(0.6) and s(12) == pytest.approx(0.2) and s(1000) == pytest.approx(0.2)
+    assert all(s(t) >= s(t + 1) for t in range(4, 20))
+    assert warmup_cosine(1.0, 0, 0)(0) == 1.0
+    n = noam(512, 4000)
+    for t in (1, 100, 4000, 20_000):
+        assert n(t - 1) == pytest.approx(512**-0.5 * min(t**-0.5, t * 4000**-1.5))
+    assert max(range(10_000), key=n) == 3999
+
+
+@pytest.mark.parametrize(("make", "error", "message"), [
+    (lambda: SGD([], 0.1), ValueError, r"SGD: no parameters; pass model.parameters\(\)"),
+    (lambda: Adam([np.ones(2)]), TypeError, "Adam: expected Tensors that require grad, got ndarray"),
+    (lambda: Adam([Tensor([1.0])]), TypeError, "require grad"), (lambda: SGD(parameters(2) * 2, 0.1), ValueError, "listed twice"),
+    (lambda: SGD(parameters(2), -1), ValueError, "lr=-1"), (lambda: SGD(parameters(2), math.nan), ValueError, "lr=nan"),
+    (lambda: SGD(parameters(2), 0.1, momentum=1.0), ValueError, "momentum=1.0"), (lambda: Adam(parameters(2), betas=(0.9, 1.0)), ValueError, "betas"),
+    (lambda: AdamW(parameters(2), weight_decay=-0.1), ValueError, "weight_decay=-0.1"),
+    (lambda: warmup_cosine(1.0, 5, 4), ValueError, "warmup_steps=5 of total_steps=4"), (lambda: noam(0), ValueError, "embedding_dim=0"),
+])  # fmt: skip
+def test_wrong_settings_are_named(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
