@@ -8,7 +8,9 @@ from .ops.arithmetic import (
     sigmoid, sin, sqrt, square, subtract, tanh, where,
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
-from .ops.fused import cross_entropy, dropout, gelu, layer_norm, log_softmax, rms_norm, silu, softmax
+from .ops.activations import gelu, silu
+from .ops.dropout import dropout
+from .ops.fused import cross_entropy, layer_norm, log_softmax, rms_norm, softmax
 from .ops.indexing import embedding, getitem, take
 from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
 from .ops.reductions import cumsum, logsumexp, max, mean, min, prod, sum, var

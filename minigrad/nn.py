@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from .ops.fused import dropout
+from .ops.dropout import dropout
 from .ops.indexing import embedding
 from .ops.linear import linear
 from .random import generator

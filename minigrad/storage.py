@@ -70,7 +70,8 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: is empty; expected a state dict written by minigrad.save")
     try:
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with path.open("rb") as opened:
+            file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile) or CHECKSUMS not in file.files:
                 raise ValueError("was not written by minigrad.save")
             state = {name: file[name] for name in file.files}

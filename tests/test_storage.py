@@ -139,7 +139,7 @@ def test_nothing_is_ever_unpickled(path, tmp_path, monkeypatch):
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nowhere.npz: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.npz: no such file"):
         load(tmp_path / "nowhere.npz")
     with pytest.raises(ValueError, match="is a folder"):
         load(tmp_path)

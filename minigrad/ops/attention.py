@@ -18,7 +18,8 @@ import numpy as np
 
 from .. import kernels
 from ..graph import Example, op
-from .fused import dropout_mask, softmax_twin
+from .dropout import dropout_mask
+from .fused import softmax_twin
 from .indexing import take
 
 

@@ -1,0 +1,89 @@
+r"""Smooth activations, fused: with :math:`y = x\,s(x)` and a soft switch s, :math:`\bar x = \bar y \odot (s + x s')`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..graph import example, op
+from .arithmetic import erf, sigmoid
+from .arithmetic import tanh as tanh_
+
+ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+
+
+@op(r"y = x \, \sigma(x)")
+def silu(x):
+    """x σ(x), also called swish.  Source: Elfwing, Uchibe & Doya (2018)."""
+    x = kernels.real(x)
+    y = np.negative(x, out=np.empty_like(x))
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.divide(x, y, out=y)
+
+
+silu.twin = lambda x: x * sigmoid(x)
+
+
+def _silu(g: Any, y: Any, x: Any) -> Any:
+    s = sigmoid.on(x)
+    return g * (s + y * (1 - s))
+
+
+silu.vjp("x", r"\bar y \odot (s + y (1 - s)), \quad s = \sigma(x)", _silu)
+silu.examples = lambda rng: [example(rng.normal(size=(3, 4))), example(4 * rng.normal(size=6)), example(rng.normal(size=()))]
+
+
+@op(r"y = x \, \Phi(x), \quad \Phi(x) = \tfrac12 (1 + \operatorname{erf}(x / \sqrt2))")
+def _gelu_erf(x):
+    return x * (0.5 * (1 + kernels.erf(x / math.sqrt(2))))
+
+
+_gelu_erf.twin = lambda x: x * 0.5 * (1 + erf(x / math.sqrt(2)))
+
+
+def _gelu_erf_vjp(g: Any, y: Any, x: Any) -> Any:
+    density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+    return g * (0.5 * (1 + erf.on(x / math.sqrt(2))) + x * density)
+
+
+_gelu_erf.vjp("x", r"\bar y \odot (\Phi(x) + x \varphi(x))", _gelu_erf_vjp)
+_gelu_erf.examples = silu.examples
+
+
+@op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)")
+def _gelu_tanh(x):
+    x = kernels.real(x)
+    y = np.multiply(x, x, out=np.empty_like(x))
+    y *= -2 * ROOT_2_OVER_PI * 0.044715
+    y -= 2 * ROOT_2_OVER_PI
+    y *= x
+    with np.errstate(over="ignore"):
+        np.exp(y, out=y)
+    y += 1
+    return np.divide(x, y, out=y)
+
+
+_gelu_tanh.twin = lambda x: 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
+
+
+def _gelu_tanh_vjp(g: Any, y: Any, x: Any) -> Any:
+    square = x * x
+    s = sigmoid.on((2 * ROOT_2_OVER_PI) * (x + 0.044715 * (square * x)))
+    return g * (s + y * (1 - s) * (2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * square)))
+
+
+_gelu_tanh.vjp("x", r"\bar y \odot (s + 2 u' y (1 - s)), \quad s = \sigma(2u)", _gelu_tanh_vjp)
+_gelu_tanh.examples = silu.examples
+
+
+def gelu(x: Any, approximate: str = "tanh") -> Any:
+    """x Φ(x) with Φ the normal distribution function: by its tanh approximation, or exactly with ``approximate="none"``.
+    Source: Hendrycks & Gimpel (2016), section 2."""
+    if approximate not in ("tanh", "none"):
+        raise ValueError(f"gelu: approximate={approximate!r}; expected 'tanh' or 'none'")
+    return _gelu_tanh(x) if approximate == "tanh" else _gelu_erf(x)
