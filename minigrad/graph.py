@@ -217,6 +217,7 @@ class Op(Generic[P]):
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
         """Compute the op, and record it when an input wants a gradient."""
+        now = mode.get()
         arrays: list[Any] = []
         wanted = False
         for x in inputs:
@@ -225,8 +226,7 @@ class Op(Generic[P]):
                 if x.requires_grad:
                     wanted = True
             else:
-                arrays.append(x if type(x) is float else constant(x))
-        now = mode.get()
+                arrays.append(x if type(x) is float else constant(x, now.grad))
         try:
             data = self.forward(*arrays, **params)
         except (ValueError, IndexError, TypeError) as error:

@@ -1,0 +1,74 @@
+"""The trainer: one schedule step for each batch, one optimizer step for each parameter, and a model that learns."""
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad.optim import AdamW, warmup_cosine
+from transformer import GPT, Trainer
+from transformer.data.corpora import bigram_loss
+from transformer.training import Settings
+
+IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
+
+
+def trainer(**settings):
+    mg.manual_seed(0)
+    model = GPT(8, 16, 2, 2, 8)
+    return Trainer(model, IDS[:400], IDS[400:], Settings(**{"steps": 60, "batch_size": 4, "evaluate_every": 30, "warmup": 5, **settings}))
+
+
+def test_the_schedule_moves_once_for_each_batch_and_not_once_for_each_parameter():
+    run = trainer(steps=20, lr=3e-3, min_lr=1e-4)
+    schedule = warmup_cosine(3e-3, 5, 20, 1e-4)
+    assert [run.step()[2] for _ in range(20)] == [schedule(i) for i in range(20)]
+
+
+def test_the_optimizers_count_batches():
+    run = trainer()
+    for _ in range(3):
+        run.step()
+    assert [optimizer.steps for optimizer in run.optimizers] == [3, 3]
+
+
+def test_decay_acts_on_matrices_only():
+    run = trainer()
+    assert {p.ndim for p in run.optimizers[0].params} == {2} and run.optimizers[0].weight_decay > 0
+    assert {p.ndim for p in run.optimizers[1].params} == {1} and run.optimizers[1].weight_decay == 0
+
+
+def test_the_first_adam_step_has_the_size_of_the_learning_rate_for_every_parameter():
+    parameters = [mg.nn.Parameter(np.zeros(2)), mg.nn.Parameter(np.zeros(3)), mg.nn.Parameter(np.zeros(4))]
+    optimizer = AdamW(parameters, 0.1, weight_decay=0.0)
+    mg.concatenate(parameters).sum().backward()
+    optimizer.step()
+    for p in parameters:
+        np.testing.assert_allclose(p.data, -0.1, rtol=1e-5)
+
+
+def test_a_pattern_that_repeats_is_learned_beyond_what_pairs_can_tell(capsys):
+    run = trainer(steps=150, lr=5e-3)
+    run.train()
+    assert run.evaluate() < 0.5 * bigram_loss(IDS[:400], IDS[400:], 8)
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_others(capsys):
+    losses = []
+    for seed in (1, 1, 2):
+        run = trainer(steps=5, seed=seed)
+        run.train()
+        losses.append(run.losses)
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_with_a_cure():
+    run = trainer()
+    run.model.token_embedding.weight.data[:] = np.nan
+    with pytest.raises(FloatingPointError, match="lower the learning rate"):
+        run.step()
+
+
+def test_tied_logits_have_a_gradient():
+    logits = mg.Tensor(np.zeros((1, 4)), requires_grad=True)
+    mg.cross_entropy(logits, [2]).backward()
+    np.testing.assert_allclose(logits.grad.data, [[0.25, 0.25, -0.75, 0.25]])
