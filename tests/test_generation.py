@@ -323,3 +323,8 @@ def test_beam_search_refuses_a_batch_and_no_beams():
         beam_search(tiny(), [[1], [2]], 3, 2)
     with pytest.raises(ValueError, match="num_beams=0"):
         beam_search(tiny(), [1], 3, 0)
+
+
+def test_beam_search_refuses_a_negative_length():
+    with pytest.raises(ValueError, match="max_new_tokens=-1; expected 0 or more"):
+        beam_search(GPT(5, 4, 1, 1, 4), [1], -1, 2)

@@ -227,6 +227,8 @@ def beam_search(
         raise ValueError(f"beam_search: expected one prompt (length,), got shape {ids.shape}; call it for each row")
     if num_beams < 1:
         raise ValueError(f"beam_search: num_beams={num_beams}; expected 1 or more")
+    if max_new_tokens < 0:
+        raise ValueError(f"beam_search: max_new_tokens={max_new_tokens}; expected 0 or more")
     beams, scores = ids[None], np.zeros(1)
     finished: list[tuple[float, np.ndarray]] = []
     training = model.training
