@@ -72,3 +72,28 @@ def test_tied_logits_have_a_gradient():
     logits = mg.Tensor(np.zeros((1, 4)), requires_grad=True)
     mg.cross_entropy(logits, [2]).backward()
     np.testing.assert_allclose(logits.grad.data, [[0.25, 0.25, -0.75, 0.25]])
+
+
+def test_a_stop_on_an_evaluation_step_still_evaluates_so_that_the_log_is_that_of_the_whole_run(tmp_path, capsys):
+    from transformer import CharTokenizer
+    from transformer.runs import RunFolder
+
+    def run(name, stop_at):
+        folder = RunFolder(tmp_path / name)
+        t = trainer(steps=20, evaluate_every=5)
+        t.folder = folder
+        folder.create({"model": {}}, CharTokenizer("abcdefgh"))
+        one = t.step
+
+        def step():
+            row = one()
+            t.stopping = row[0] == stop_at
+            return row
+
+        t.step = step
+        t.train()
+        return folder.read_log()
+
+    whole = run("whole", None)
+    assert run("stopped", 10) == whole[:10] and whole[9][-1]
+    assert run("between", 12) == whole[:12]

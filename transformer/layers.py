@@ -165,19 +165,9 @@ class DecoderLayer(_Block):
 
 
 class _Stack(nn.Module):
-    """Layers one after the other, and a last norm when they are pre-norm."""
+    """``num_layers`` layers one after the other; a last norm when pre-norm, or as ``final_norm`` says."""
 
-    def __init__(self, layers: list[Any], embedding_dim: int, final_norm: bool, norm: Callable[..., nn.Module], bias: bool) -> None:
-        if not layers:
-            raise ValueError(f"{type(self).__name__}: num_layers must be 1 or more")
-        for layer in layers:
-            layer.scale_residuals(1 / math.sqrt(2 * len(layers)))
-        self.layers = nn.ModuleList(layers)
-        self.norm = norm(embedding_dim, bias=bias) if final_norm else None
-
-
-class Encoder(_Stack):
-    """``num_layers`` encoder layers; a last norm when pre-norm, or as ``final_norm`` says."""
+    layer: Callable[..., Any]
 
     def __init__(
         self,
@@ -190,8 +180,19 @@ class Encoder(_Stack):
         activation: str = "relu",
         final_norm: bool | None = None,
     ) -> None:
-        layers = [EncoderLayer(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation) for _ in range(num_layers)]
-        super().__init__(layers, embedding_dim, norm_first if final_norm is None else final_norm, LayerNorm, True)
+        if num_layers < 1:
+            raise ValueError(f"{type(self).__name__}: num_layers={num_layers}; expected 1 or more")
+        make = type(self).layer
+        self.layers = nn.ModuleList([make(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation) for _ in range(num_layers)])
+        for layer in self.layers:
+            layer.scale_residuals(1 / math.sqrt(2 * num_layers))
+        self.norm = LayerNorm(embedding_dim) if (norm_first if final_norm is None else final_norm) else None
+
+
+class Encoder(_Stack):
+    """A stack of encoder layers."""
+
+    layer = EncoderLayer
 
     def forward(self, x: Any, mask: Any = None) -> Tensor:
         """(B, S, C) → (B, S, C)."""
@@ -201,21 +202,9 @@ class Encoder(_Stack):
 
 
 class Decoder(_Stack):
-    """``num_layers`` decoder layers; a last norm when pre-norm, or as ``final_norm`` says."""
+    """A stack of decoder layers."""
 
-    def __init__(
-        self,
-        num_layers: int,
-        embedding_dim: int,
-        num_heads: int,
-        ffn_dim: int | None = None,
-        dropout: float = 0.0,
-        norm_first: bool = False,
-        activation: str = "relu",
-        final_norm: bool | None = None,
-    ) -> None:
-        layers = [DecoderLayer(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation) for _ in range(num_layers)]
-        super().__init__(layers, embedding_dim, norm_first if final_norm is None else final_norm, LayerNorm, True)
+    layer = DecoderLayer
 
     def forward(self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None, cache: KVCache | None = None) -> Tensor:
         """(B, T, C), memory (B, S, C) → (B, T, C)."""

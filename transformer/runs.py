@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import zlib
 from pathlib import Path
@@ -113,12 +114,12 @@ class RunFolder:
                 optimizers[int(match[1])][match[2]] = array
         return model, optimizers, progress
 
-    def load_model(self, which: str = "best") -> tuple[GPT, Tokenizer, dict[str, Any]]:
-        """The trained model in eval mode, its tokenizer and the settings; the best checkpoint, or the last one."""
+    def load_model(self) -> tuple[GPT, Tokenizer, dict[str, Any]]:
+        """The trained model in eval mode, its tokenizer and the settings; from the best checkpoint where there is one."""
         config = self.config()
         tokenizer = self.tokenizer()
         model = build_model(config, self.config_file)
-        if which == "best" and self.best_file.exists():
+        if self.best_file.exists():
             source, state = self.best_file, load(self.best_file)
         else:
             source, state = self.last_file, self.load_last()[0]
@@ -132,11 +133,14 @@ class RunFolder:
 
     # Logs -------------------------------------------------------------------------------------------------------------
 
-    def append_log(self, row: list[Any]) -> str:
-        """A row as a line of CSV; numbers in full precision."""
-        out = io.StringIO()
-        csv.writer(out, lineterminator="\n").writerow(["" if v is None else repr(v) if isinstance(v, float) else v for v in row])
-        return out.getvalue()
+    def append_log(self, rows: list[list[Any]]) -> bytes:
+        """Add rows, numbers in full precision, and see them on the disk; gives what was written."""
+        lines = _log_bytes([["" if v is None else repr(v) if isinstance(v, float) else str(v) for v in row] for row in rows])
+        with self.log_file.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        return lines
 
     def rewrite_log(self, rows: list[list[str]]) -> None:
         """Replace the log by these rows."""

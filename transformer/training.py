@@ -7,8 +7,8 @@ resumed gives the very same losses as one that was not.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
-import os
 import re
 import signal
 import sys
@@ -162,24 +162,22 @@ class Trainer:
         s, tokens = self.settings, self.settings.batch_size * self.model.context_length
         self.model.train()
         bar = tqdm(total=s.steps, initial=self.progress.step, file=self.output, unit="step", dynamic_ncols=True, mininterval=0.5)
-        pending = ""
+        pending: list[list[Any]] = []  # rows of the log since the last checkpoint
         start = self.progress.step
         try:
             with self.clean_stop():
                 while self.progress.step < s.steps and not self.stopping:
                     row = self.step()
-                    done = self.progress.step == s.steps
-                    if self.progress.step % s.evaluate_every == 0 or done or self.stopping:
-                        if not self.stopping or done:
-                            row[-1] = self.evaluate(s.evaluation_tokens)
-                            self.validation.append((self.progress.step, row[-1]))
-                        pending += self.folder.append_log(row) if self.folder else ""
+                    due = self.progress.step % s.evaluate_every == 0 or self.progress.step == s.steps
+                    if due:
+                        row[-1] = self.evaluate(s.evaluation_tokens)
+                        self.validation.append((self.progress.step, row[-1]))
+                    pending.append(row)
+                    if due or self.stopping:
                         self.checkpoint(pending, row[-1])
-                        pending = ""
-                        if row[-1] is not None:
-                            self.report(bar, show, row)
-                    elif self.folder:
-                        pending += self.folder.append_log(row)
+                        pending = []
+                    if due:
+                        self.report(bar, show, row)
                     bar.update(1)
                     if self.progress.step % 10 == 0:
                         rate = tokens * (self.progress.step - start) / max(1e-9, bar.format_dict["elapsed"])
@@ -201,23 +199,20 @@ class Trainer:
             bar.clear()
             show(message)
 
-    def checkpoint(self, log: str, validation: float | None) -> None:
+    def checkpoint(self, rows: list[list[Any]], validation: float | None) -> None:
         """First the log, then the checkpoint: a checkpoint never knows of steps that the log lacks."""
         better = validation is not None and validation < self.progress.best
         if better:
             self.progress.best, self.progress.best_step = float(validation or 0.0), self.progress.step
         if not self.folder:
             return
-        with self.folder.log_file.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(log)
-            file.flush()
-            os.fsync(file.fileno())
-        self.log_checksum = zlib.crc32(log.encode("utf-8"), self.log_checksum)
+        self.log_checksum = zlib.crc32(self.folder.append_log(rows), self.log_checksum)
         if better:
             save(self.model.state_dict(), self.folder.best_file)
-        progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint(), "log": self.log_checksum}
+        progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint, "log": self.log_checksum}
         self.folder.save_last(self.model, self.optimizers, progress)
 
+    @functools.cached_property
     def fingerprint(self) -> int:
         """A checksum of the data, so that a run is not continued on another text."""
         crc = 0
@@ -231,11 +226,11 @@ class Trainer:
             raise ValueError("Trainer.resume: needs a run folder")
         model, optimizers, progress = self.folder.load_last()
         where = self.folder.last_file
-        if progress.get("data") != self.fingerprint():
+        if progress.get("data") != self.fingerprint:
             raise ValueError(f"{where}: was trained on another text; resume with the same --text")
         if len(optimizers) != len(self.optimizers):
             raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.optimizers)}")
-        self.folder.load_model("best")  # needed in the end, so damage is told now; before the generator's state is set, as it draws
+        self.folder.load_model()  # needed in the end, so damage is told now; before the generator's state is set, as it draws
         try:
             self.model.load_state_dict(model)
             for optimizer, state in zip(self.optimizers, optimizers, strict=True):
