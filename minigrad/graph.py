@@ -42,16 +42,15 @@ BY_NUMPY: dict[Any, Callable[..., Any]] = {}  # which function of ours answers a
 class Value:
     """What the graph knows of a tensor: its array, whether it wants a gradient, and where it came from.
 
-    ``history`` is None for a leaf, ``(op, inputs, arrays, params)`` for the result of an op, and FREED after a backward
-    pass has used it; ``tick`` orders the results by the time at which they were made.
+    ``history`` is None for a leaf, ``(op, inputs, arrays, params, keeps_grad)`` for the result of an op, and FREED after a
+    backward pass has used it; ``tick`` orders the results by the time at which they were made.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "history", "keeps_grad", "name", "requires_grad", "tick")
+    __slots__ = ("__weakref__", "data", "grad", "history", "name", "requires_grad", "tick")
 
     data: np.ndarray
     grad: Tensor | None
-    history: tuple[Op, tuple[Any, ...], list[Any], dict[str, Any]] | None
-    keeps_grad: bool
+    history: tuple[Op, tuple[Any, ...], list[Any], dict[str, Any], bool] | None
     name: str | None
     requires_grad: bool
     tick: int
@@ -59,7 +58,9 @@ class Value:
 
 FREED: Any = ("freed",)
 USED = -1  # the tick of a gradient that an optimizer step has consumed
+NO_PARAMS: dict[str, Any] = {}
 _by_tick = attrgetter("tick")
+new_object = object.__new__
 _tensor_type: Any = Value
 
 
@@ -77,8 +78,6 @@ def wrap(data: Any) -> Tensor:
     out.requires_grad = False
     out.history = None
     out.tick = 0
-    out.grad = None
-    out.keeps_grad = False
     return out
 
 
@@ -174,9 +173,8 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         if kwargs or len(args) != self.arity:
-            inputs, params = self.bind(args, kwargs)
-            return self.apply(inputs, params)
-        return self.apply(args, {})
+            return self.apply(*self.bind(args, kwargs))
+        return self.apply(args)
 
     def on(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The op inside a rule: on arrays it gives an array, on Tensors a recorded Tensor."""
@@ -215,40 +213,35 @@ class Op(Generic[P]):
                 params[name] = value.data
         return tuple(inputs), params
 
-    def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
+    def apply(self, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Tensor:
         """Compute the op, and record it when an input wants a gradient."""
-        now = mode.get()
-        arrays: list[Any] = []
+        recording, anomaly = mode.get()
         wanted = False
+        arrays: list[Any] = []
         for x in inputs:
             if isinstance(x, Value):
                 arrays.append(x.data)
-                if x.requires_grad:
-                    wanted = True
+                wanted = wanted or x.requires_grad
             else:
-                arrays.append(x if type(x) is float else constant(x, now.grad))
+                arrays.append(x if type(x) is float else constant(x, recording))
         try:
-            data = self.forward(*arrays, **params)
+            data = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except (ValueError, IndexError, TypeError) as error:
             raise self.explained(error, arrays) from error
         if self.saves:
             data, saved = data
             params = {**params, "saved": saved}
-        if type(data) is not np.ndarray:
-            data = np.asarray(data)
-        out = _tensor_type.__new__(_tensor_type)
-        out.data = data
-        out.grad = None
-        out.keeps_grad = False
-        if wanted and now.grad and data.dtype.kind == "f":
+        out = new_object(_tensor_type)
+        out.data = data if type(data) is np.ndarray else np.asarray(data)
+        if wanted and recording and out.data.dtype.kind == "f":
             out.requires_grad = True
-            out.history = (self, inputs, arrays, params)
+            out.history = (self, inputs, arrays, params, False)
             out.tick = watch.tick()
         else:
             out.requires_grad = False
             out.history = None
             out.tick = 0
-        if now.anomaly:
+        if anomaly:
             watch.inspect_forward(self, out, arrays)
         return out
 
@@ -299,37 +292,35 @@ def pullback(
     Tensors from before the tick ``since`` count as leaves.
     """
     order = reachable(outputs, since)
-    needed = {id(t) for t in order}
-    asked = None if wrt is None else {id(t) for t in wrt}
-    if asked is not None:
-        needed &= asked
-        for t in order:
-            if t.history and t.tick >= since and any(id(x) in needed for x in t.history[1]):
-                needed.add(id(t))
-    anomaly = mode.get().anomaly
-    gradients: dict[int, Any] = {}
-    answers: dict[int, Any] = {}
-    owned: set[int] = set()  # the gradients whose buffer was allocated here, so that adding in place is safe
+    answers: dict[int, Any] = dict.fromkeys(map(id, wrt or ()))
+    gradients: dict[int, Any] = {}  # of each tensor on the way; None until something has reached it
+    for t in order:
+        if wrt is None or id(t) in answers or (t.history and t.tick >= since and any(id(x) in gradients for x in t.history[1])):
+            gradients[id(t)] = None
+    borrowed: set[int] = set()  # tensors whose gradient is not an array of its own: adding to it in place is not allowed
     for t, g in zip(outputs, upstream, strict=True):
-        gradients[id(t)] = gradients[id(t)] + g if id(t) in gradients else g
+        key = id(t)
+        if key in gradients:
+            gradients[key] = g if gradients[key] is None else gradients[key] + g
+            borrowed.add(key)
+    anomaly = mode.get().anomaly
+    absent = object()
 
     while order:
         t = order.pop()
         key = id(t)
-        if key not in gradients or key not in needed:
+        g = gradients.pop(key, None)
+        if g is None:
             continue
-        g = gradients.pop(key)
         history = t.history
-        if asked is not None:
-            if key in asked:
+        if wrt is not None:
+            if key in answers:
                 answers[key] = g
-        elif history is None or t.keeps_grad:
-            deposit(t, g, key in owned, create_graph)
+        elif history is None or history[4]:
+            deposit(t, g, key in borrowed, create_graph)
         if history is None or t.tick < since:
             continue
-        op, inputs, arrays, params = history
-        if asked is not None and not any(id(x) in needed for x in inputs):
-            continue
+        op, inputs, arrays, params, _ = history
         if watch.last_write > t.tick:
             watch.refuse_written(t, op, arrays)
         if anomaly:
@@ -341,41 +332,43 @@ def pullback(
             out = t
             if op.saves:
                 params = {**params, "saved": None}
-        results = op.joint(g, out, *arguments, **params) if op.joint else None
+        results = op.joint(g, out, *arguments, **params) if op.joint and any(id(x) in gradients for x in inputs) else None
         for i, x in enumerate(inputs):
             slot = id(x)
-            if slot not in needed:
+            held = gradients.get(slot, absent)
+            if held is absent:
                 continue
             r = op.rules[i](g, out, *arguments, **params) if results is None else results[i]  # type: ignore[misc]
             if create_graph:
                 r = _conform_tensor(r, x)
-                gradients[slot] = gradients[slot] + r if slot in gradients else r
+                gradients[slot] = r if held is None else held + r
                 continue
-            shape, dtype = arrays[i].shape, arrays[i].dtype
-            if type(r) is not np.ndarray or r.shape != shape or r.dtype != dtype:
-                r = _conform(r, shape, dtype)
+            a = arrays[i]
+            if type(r) is not np.ndarray or r.shape != a.shape or r.dtype != a.dtype:
+                r = _conform(r, a.shape, a.dtype)
             if anomaly:
                 watch.inspect_backward(op, i, r, g)
-            if slot not in gradients:
+            if held is None:
                 gradients[slot] = r
-                if r.base is None and r is not g and op.builtin:  # our rules give g itself, a view, or a new array
-                    owned.add(slot)
-            elif slot in owned:
-                gradients[slot] += r
+                if r is g or r.base is not None or not op.builtin:  # our rules give g itself, a view, or an array of their own
+                    borrowed.add(slot)
+            elif slot in borrowed:
+                gradients[slot] = held + r
+                borrowed.remove(slot)
             else:
-                gradients[slot] = gradients[slot] + r
-                owned.add(slot)
+                held += r
+                gradients[slot] = held
         if not (retain_graph or create_graph):
             t.history = FREED
         del t, g, history, inputs, arrays, arguments, out, params, results  # so that their memory is free before the next op
-        x = r = None
-    return [] if wrt is None else [answers.get(id(t)) for t in wrt]
+        x = r = a = held = None
+    return [answers[id(t)] for t in wrt or ()]
 
 
 def reachable(outputs: Iterable[Value], since: int = 0) -> list[Value]:
     """The tensors that want a gradient and from which an output was computed, oldest first."""
     stack = [t for t in outputs if t.requires_grad]
-    seen = {id(t) for t in stack}
+    seen = set(map(id, stack))
     order = []
     while stack:
         t = stack.pop()
@@ -416,7 +409,7 @@ def boundary(output: Value, start: int) -> list[Value]:
     return older
 
 
-def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
+def deposit(t: Value, g: Any, borrowed: bool, create_graph: bool) -> None:
     """Add ``g`` to ``t.grad``, in memory that no other tensor shares."""
     if t.grad is not None and t.grad.tick == USED:
         warnings.warn(
@@ -428,7 +421,7 @@ def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
     if create_graph:
         t.grad = g.copy() if t.grad is None else t.grad + g
     elif t.grad is None:
-        t.grad = wrap(g if owned else g.copy())
+        t.grad = wrap(g.copy() if borrowed else g)
     else:
         t.grad = wrap(t.grad.data + g)
 
