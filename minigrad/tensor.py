@@ -276,7 +276,7 @@ class Tensor(graph.Value):
                 "in-place write of a value that requires grad would drop its gradient; "
                 "use minigrad.where(mask, a, b) or minigrad.concatenate([...])"
             )
-        note_write(self)
+        note_write(self.data)
         self.data[graph.plain(index)] = graph.plain(value)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:

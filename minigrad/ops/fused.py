@@ -99,25 +99,25 @@ def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tupl
     inputs=["x"],
     saves=True,
 )
-def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
+def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=False):
     x = kernels.real(x)
-    v = x.shape[-1]
-    logits = x.reshape(-1, v)
+    logits = x.reshape(-1, x.shape[-1])
+    ell = np.empty((len(logits), 1), x.dtype)  # log Σ exp of each row: all that the backward pass needs besides x
+    for rows in kernels.row_blocks(logits):
+        top = _highest(logits[rows], -1)
+        e = logits[rows] - top
+        np.exp(e, out=e)
+        ell[rows] = np.log(e.sum(axis=-1, keepdims=True)) + top
     rows, columns = _targets(x, targets, ignore_index)
-    weights = logits - _highest(logits, -1)
-    picked = weights[rows, columns]
-    average = weights.mean(axis=-1) if label_smoothing else None
-    np.exp(weights, out=weights)
-    total = weights.sum(axis=-1)
     losses = np.zeros(len(logits), x.dtype)
-    losses[rows] = np.log(total[rows]) - (1 - label_smoothing) * picked
-    if average is not None:
-        losses[rows] -= label_smoothing * average[rows]
-    weights /= total[:, None]
+    losses[rows] = ell[rows, 0] - (1 - label_smoothing) * logits[rows, columns]
+    if label_smoothing:
+        losses[rows] -= label_smoothing * logits[rows].mean(axis=-1)
     if reduction == "none":
-        return losses.reshape(x.shape[:-1]), weights
-    loss = losses.sum()
-    return np.asarray(loss / max(1, len(rows)) if reduction == "mean" else loss, x.dtype), weights
+        loss = losses.reshape(x.shape[:-1])
+    else:
+        loss = np.asarray(losses.sum() / (max(1, len(rows)) if reduction == "mean" else 1), x.dtype)
+    return (loss, ell) if save else loss
 
 
 def _cross_entropy_vjp(
@@ -125,21 +125,21 @@ def _cross_entropy_vjp(
 ) -> Any:
     v = x.shape[-1]
     rows, columns = _targets(x, targets, ignore_index)
-    wanted = np.full((targets.size, v), label_smoothing / v, x.dtype) if label_smoothing else None
-    counts = np.zeros(targets.size, x.dtype)
+    counts = np.zeros((targets.size, 1), x.dtype)
     counts[rows] = 1 / max(1, len(rows)) if reduction == "mean" else 1
-    if isinstance(g, np.ndarray):
-        scale = (g.ravel() * counts if reduction == "none" else g * counts)[:, None]
-        dx = saved * scale
-        if wanted is not None:
-            dx -= wanted * scale
-        dx[rows, columns] -= (1 - label_smoothing) * scale[rows, 0]
+    upstream = (g.reshape(-1, 1) if reduction == "none" else g) * counts  # of each row: (N, 1)
+    if saved is not None:
+        logits, dx = x.reshape(-1, v), np.empty((targets.size, v), x.dtype)
+        for block in kernels.row_blocks(logits):
+            p = np.subtract(logits[block], saved[block], out=dx[block])
+            np.exp(p, out=p)
+            p -= label_smoothing / v
+            p *= upstream[block]
+        dx[rows, columns] -= (1 - label_smoothing) * upstream[rows, 0]
         return dx.reshape(x.shape)
-    if wanted is None:
-        wanted = np.zeros((targets.size, v), x.dtype)
+    wanted = np.full((targets.size, v), label_smoothing / v, x.dtype)
     wanted[rows, columns] += 1 - label_smoothing
-    upstream = g.reshape(targets.size, 1) if reduction == "none" else g
-    return (upstream * counts[:, None] * (softmax(x.reshape(-1, v)) - wanted)).reshape(x.shape)
+    return (upstream * (softmax(x.reshape(-1, v)) - wanted)).reshape(x.shape)
 
 
 _cross_entropy.vjp("x", r"\tfrac{\bar L}{N} \, (\operatorname{softmax}(x_n) - \text{target}_n)", _cross_entropy_vjp)
@@ -209,19 +209,17 @@ def cross_entropy(
 
 
 @op(r"y = \gamma \odot \hat x + \beta, \quad \hat x = (x - \mu) / \sqrt{\sigma^2 + \varepsilon}", inputs=["x", "weight", "bias"], saves=True)
-def layer_norm(x, weight, bias=None, eps=1e-5):
+def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
     """Each vector along the last axis shifted to mean 0 and scaled to variance 1, then scaled by ``weight`` and shifted
     by ``bias``, both (C,).  Source: Ba, Kiros & Hinton (2016), eq. 4."""
     _check_norm("layer_norm", x, weight, bias)
-    n = x.shape[-1]
-    y = x - (np.einsum("...i->...", x) / n)[..., None]
-    inverse = (1 / np.sqrt(kernels.row_dots(y, y) / n + x.dtype.type(eps)))[..., None]
-    y *= inverse
-    normalised = y.copy() if bias is None or weight is not None else y
+    normalised = x - kernels.row_means(x)
+    inverse = kernels.inverse_norms(normalised, eps)
+    normalised *= inverse
     y = normalised * weight
     if bias is not None:
         y += bias
-    return y, (normalised, inverse)
+    return (y, (normalised, inverse)) if save else y
 
 
 def _check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
@@ -247,8 +245,7 @@ layer_norm.twin = layer_norm_twin
 )
 def _layer_norm_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, eps: float = 1e-5, saved: Any = None) -> Any:
     if saved is not None:
-        normalised, inverse = saved
-        return (*_norm_vjp_arrays(g, weight, normalised, inverse, centre=True), None if bias is None else g)
+        return (*_norm_vjp(g, weight, *saved, centred=True), g)
     centred = x - x.mean(axis=-1, keepdims=True)
     inverse = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     normalised = centred * inverse
@@ -263,27 +260,29 @@ layer_norm.examples = lambda rng: [
 ]
 
 
-def _norm_vjp_arrays(g: np.ndarray, weight: Any, normalised: np.ndarray, inverse: np.ndarray, centre: bool) -> tuple[Any, ...]:
-    n = g.shape[-1]
-    u = g * weight
-    along = kernels.row_dots(u, normalised)[..., None] / n
-    if centre:
-        u -= (np.einsum("...i->...", u) / n)[..., None]
-    product = normalised * along
-    u -= product
-    u *= inverse
-    np.multiply(g, normalised, out=product)
-    return u, kernels.column_sums(product.reshape(-1, n))
+def _norm_vjp(g: np.ndarray, weight: np.ndarray, normalised: np.ndarray, inverse: np.ndarray, centred: bool) -> tuple[Any, ...]:
+    """The gradients of x and weight: the means over C are products with the vector γ/C."""
+    share = (weight / weight.size)[:, None]
+    product = g * normalised
+    d_weight = kernels.column_sums(product.reshape(-1, weight.size))
+    np.multiply(normalised, product @ share, out=product)
+    if centred:
+        product += g @ share
+    dx = g * weight
+    dx -= product
+    dx *= inverse
+    return dx, d_weight
 
 
 @op(r"y = \gamma \odot x / \sqrt{\langle x^2 \rangle + \varepsilon}", inputs=["x", "weight"], saves=True)
-def rms_norm(x, weight, eps=1e-6):
+def rms_norm(x, weight, eps=1e-6, save=False):
     """Each vector along the last axis divided by its root mean square, then scaled by ``weight`` (C,).
     Source: Zhang & Sennrich (2019), eq. 4."""
     _check_norm("rms_norm", x, weight)
-    inverse = (1 / np.sqrt(kernels.row_dots(x, x) / x.shape[-1] + x.dtype.type(eps)))[..., None]
+    inverse = kernels.inverse_norms(x, eps)
     normalised = x * inverse
-    return normalised * weight, (normalised, inverse)
+    y = normalised * weight
+    return (y, (normalised, inverse)) if save else y
 
 
 def rms_norm_twin(x: Any, weight: Any, eps: float = 1e-6) -> Any:
@@ -300,7 +299,7 @@ rms_norm.twin = rms_norm_twin
 )
 def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
     if saved is not None:
-        return _norm_vjp_arrays(g, weight, saved[0], saved[1], centre=False)
+        return _norm_vjp(g, weight, *saved, centred=False)
     inverse = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     normalised = x * inverse
     u = g * weight
