@@ -190,8 +190,13 @@ class Op(Generic[P]):
         if self.variadic:
             return args, kwargs
         n = len(self.inputs)
-        if not kwargs and n <= len(args) <= n + len(self.params) and not any(isinstance(x, Value) for x in args[n:]):
-            return args[:n], dict(zip(self.params, args[n:]))
+        if not kwargs and n <= len(args) <= n + len(self.params):
+            params = dict(zip(self.params, args[n:]))
+            for value in params.values():
+                if isinstance(value, Value):
+                    break
+            else:
+                return args[:n], params
         if len(args) > n + len(self.params):
             raise TypeError(f"{self.name}: takes {n + len(self.params)} arguments at most, got {len(args)}")
         params = dict(zip(self.params, args[n:], strict=False))
@@ -317,7 +322,7 @@ def pullback(
         if id(t) in gradients:
             gradients[id(t)] = g if gradients[id(t)] is None else gradients[id(t)] + g
     answers: dict[int, Any] = {}
-    shared = set(map(id, upstream))  # gradients that must be copied before they are kept
+    shared = set(map(id, upstream))  # arrays that stand, or will stand, for more than one gradient
     free = not (retain_graph or create_graph)
     anomaly, last_write = mode.get().anomaly, watch.last_write
 
@@ -358,8 +363,16 @@ def pullback(
                 r = _conform(r, a.shape, a.dtype)
             if anomaly:
                 watch.inspect_backward(op, inputs, x, r, g)
+            if r is g:
+                shared.add(id(r))
             held = gradients[slot]
-            gradients[slot] = r if held is None else held + r  # never in place: a rule may have given g, or a view of it
+            if held is None:
+                gradients[slot] = r
+            elif create_graph or held.base is not None or id(held) in shared:
+                gradients[slot] = held + r
+            else:  # our rules give g itself, a view, or an array of their own, which may be added to
+                held += r
+                gradients[slot] = held
         if free:
             t.history = FREED
         x = a = r = held = rules = None  # so that their memory is free before the next op

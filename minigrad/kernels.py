@@ -92,10 +92,18 @@ def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
     return ([a[start : start + BLOCK] for a in flat] for start in range(0, flat[0].size, BLOCK))
 
 
-def row_blocks(x: np.ndarray) -> Iterator[slice]:
-    """Slices of so many rows of ``(N, C)`` as the cache holds well, one at least."""
-    step = max(1, BLOCK // max(1, x.shape[-1]))
-    return (slice(start, start + step) for start in range(0, len(x), step))
+def row_blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same rows of several arrays ``(..., C)``, flattened to ``(N, C)``: as many as the cache holds well, one at least."""
+    flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    n = max(1, BLOCK // max(1, flat[0].shape[1]))
+    return ([a[start : start + n] for a in flat] for start in range(0, len(flat[0]), n))
+
+
+def row_maxima(x: np.ndarray) -> np.ndarray:
+    """The largest number of each row of ``(..., C)``, or 0 where that is −∞: ``(..., 1)``."""
+    tops = x.max(axis=-1, keepdims=True)
+    tops[np.isneginf(tops)] = 0
+    return tops
 
 
 def shift_of(x: np.ndarray) -> Any:
@@ -109,9 +117,7 @@ def shift_of(x: np.ndarray) -> Any:
     top = x.max()
     if top < x.min() + 32:
         return top
-    tops = x.max(axis=-1, keepdims=True)
-    tops[np.isneginf(tops)] = 0
-    return tops
+    return row_maxima(x)
 
 
 def sum_rows(x: np.ndarray) -> np.ndarray:

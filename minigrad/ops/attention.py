@@ -19,14 +19,9 @@ import numpy as np
 from .. import kernels
 from ..graph import Example, Value, op
 from ..random import generator
-from .attention_blocks import attend, attend_vjp, dropout_matrix
+from .attention_blocks import attend, attend_vjp, dropout_matrix, future
 from .fused import softmax_twin
 from .indexing import take
-
-
-def causal_bias(t: int, s: int, dtype: Any) -> np.ndarray:
-    """(T, S): 0 where key j may be seen by query i, −∞ where it lies in its future; the last query sees the last key."""
-    return np.triu(np.full((t, s), -np.inf, dtype), s - t + 1)
 
 
 def attention_twin(
@@ -37,7 +32,7 @@ def attention_twin(
     keep = None if drop is None else dropout_matrix(*(getattr(x, "data", x) if isinstance(x, Value) else x for x in (q, k, v)), causal, drop)
     k, v = shared_heads(q, k), shared_heads(q, v)
     scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)  # (..., H, T, S)
-    for added in (bias, mask, causal_bias(*scores.shape[-2:], scores.dtype) if causal else None):
+    for added in (bias, mask, future(*scores.shape[-2:], scores.dtype) if causal else None):
         if added is not None:
             scores = scores + added
     weights = softmax_twin(scores)
@@ -136,19 +131,20 @@ def scaled_dot_product_attention(
     if not 0 <= dropout < 1:
         raise ValueError(f"scaled_dot_product_attention: dropout={dropout}; expected a probability from 0 up to, but not including, 1")
     q, k, v = (x if hasattr(x, "dtype") else np.asarray(x, np.float64) for x in (q, k, v))
-    shapes = tuple(np.shape(x) for x in (q, k, v))
-    _check_shapes(*shapes)
-    t, s = shapes[0][-2], shapes[1][-2]
-    batch = np.broadcast_shapes(shapes[0][:-3], shapes[1][:-3], shapes[2][:-3])
-    full = (*batch, *shapes[0][-3:-2], t, s)
-    dtype = np.result_type(np.float16, *(x.dtype for x in (q, k, v)))
-    bias = None if mask is None else _bias(mask, full, dtype)
-    drop = (dropout, int(generator().integers(1 << 62))) if dropout else None
-    learned = isinstance(bias, Value) and bias.requires_grad
-    added = (bias, None) if learned else (None, getattr(bias, "data", bias) if isinstance(bias, Value) else bias)
+    shapes = (q.shape, k.shape, v.shape)
+    if not shapes[0] == shapes[1] == shapes[2] or q.ndim < 2:
+        _check_shapes(*shapes)
+    bias = fixed = drop = None
+    if mask is not None:
+        batch = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+        added = _added(mask, (*batch, *q.shape[-3:-1], k.shape[-2]), np.result_type(np.float16, *(x.dtype for x in (q, k, v))))
+        learned = isinstance(added, Value) and added.requires_grad
+        bias, fixed = (added, None) if learned else (None, getattr(added, "data", added) if isinstance(added, Value) else added)
+    if dropout:
+        drop = (dropout, int(generator().integers(1 << 62)))
     if return_weights:
-        return attention_twin(q, k, v, *added, causal, scale, drop)
-    return attention(q, k, v, *added, causal, scale, drop)
+        return attention_twin(q, k, v, bias, fixed, causal, scale, drop)
+    return attention(q, k, v, bias, fixed, causal, scale, drop)
 
 
 def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
@@ -167,7 +163,7 @@ def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) ->
         raise ValueError(f"{name}: batch axes of q {q}, k {k}, v {v} do not broadcast") from error
 
 
-def _bias(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
+def _added(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
     """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
     shape = np.shape(mask)
     try:

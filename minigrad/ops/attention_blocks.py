@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,6 +48,11 @@ class Heads:
         self.q, self.k, self.v = self.split(q), self.split(k), self.split(v)
         self.bias = None if bias is None else self.split(bias)
         self.causal, self.scale, self.drop = causal, q.dtype.type(scale), drop
+        self.keys = self.turned(self.k)
+
+    def turned(self, x: np.ndarray) -> np.ndarray:
+        """τ xᵀ, (N, G, 1, D, S): side by side in memory, for which a product with many queries pays the copying."""
+        return np.multiply(x.mT, self.scale, out=np.empty(x.mT.shape, x.dtype)) if self.q.shape[-2] > 8 else x.mT * self.scale
 
     def split(self, x: np.ndarray) -> np.ndarray:
         """(..., H, T, D) → (N, G, R, T, D), where N and G may stay 1; a view if that is possible."""
@@ -70,7 +76,7 @@ class Heads:
 
     def scores(self, b: Block) -> tuple[np.ndarray, Any]:
         """S = τ q kᵀ + bias with −∞ for the future, and what to subtract from it before ``exp``."""
-        s = (self.q[b.n, b.g, :, b.t] * self.scale) @ self.k[b.n, b.g, :, : b.s].mT
+        s = self.q[b.n, b.g, :, b.t] @ self.keys[b.n, b.g, ..., : b.s]
         if self.bias is not None:
             bias = self.bias[b.n if len(self.bias) > 1 else slice(None), b.g if self.bias.shape[1] > 1 else slice(None)]
             s += bias[..., b.t if bias.shape[-2] > 1 else slice(None), : b.s]
@@ -78,7 +84,7 @@ class Heads:
         rows = b.t.stop - b.t.start
         if self.causal and rows > 1:
             late = min(rows, b.s)  # of the keys only the last ones lie in the future of some query
-            s[..., b.s - late :] += np.triu(np.full((rows, late), -np.inf, s.dtype), late - rows + 1)
+            s[..., b.s - late :] += future(rows, late, s.dtype)
         return s, shift
 
     def keep(self, b: Block, shape: tuple[int, ...]) -> Any:
@@ -87,6 +93,12 @@ class Heads:
             return None
         p, seed = self.drop
         return np.greater_equal(np.random.default_rng([seed, b.number]).random(shape, np.float32), p) * self.q.dtype.type(1 / (1 - p))
+
+
+@lru_cache(maxsize=16)
+def future(t: int, s: int, dtype: Any) -> np.ndarray:
+    """(T, S): −∞ where a key lies in the future of a query, else 0; the last query sees the last key.  Not to be written."""
+    return np.triu(np.full((t, s), -np.inf, dtype), s - t + 1)
 
 
 def attend(q, k, v, bias, causal, scale, drop, save):
@@ -115,7 +127,8 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
     heads = Heads(q, k, v, bias, causal, scale, drop)
     weights, ell = saved
     g, o = g.reshape(*heads.q.shape[:-1], -1), out.reshape(*heads.q.shape[:-1], -1)
-    dot = kernels.row_dots(g, o)[..., None]
+    dot = kernels.row_dots(g, o)[..., None] * heads.scale
+    values = heads.turned(heads.v)
     dq, dk, dv = np.empty_like(heads.q), np.empty_like(heads.k), np.empty_like(heads.v)
     d_bias = np.zeros((*heads.q.shape[:-1], k.shape[-2]), out.dtype) if want_bias else None
     for b in heads.blocks():
@@ -127,7 +140,7 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
             np.exp(p, out=p)
         here = (b.n, b.g, slice(None), b.t)
         keep = heads.keep(b, p.shape)
-        ds = g[here] @ heads.v[b.n, b.g, :, : b.s].mT
+        ds = g[here] @ values[b.n, b.g, ..., : b.s]  # τ S̄, so that the gradients of q and k need no scaling
         if keep is not None:
             ds *= keep
         ds -= dot[here]
@@ -137,9 +150,7 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
         add_product(dv[b.n, b.g], first, p if keep is None else p * keep, g[here])
         add_product(dk[b.n, b.g], first, ds, heads.q[here])
         if d_bias is not None:
-            d_bias[(*here, slice(0, b.s))] = ds
-    dq *= heads.scale
-    dk *= heads.scale
+            np.divide(ds, heads.scale, out=d_bias[(*here, slice(0, b.s))])
     shapes = ((*heads.lead, *x.shape[max(0, x.ndim - 3) :]) for x in (q, k, v))
     gradients = [d.reshape(shape) for d, shape in zip((dq, dk, dv), shapes)]
     return (*gradients, None if d_bias is None else d_bias.reshape(*heads.shape[:-1], -1))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..graph import Example, example, op
+from ..graph import Example, Value, example, op
 from .arithmetic import exp, log, sqrt
 from .indexing import checked_ids
 from .reductions import mean
@@ -103,11 +103,12 @@ def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fa
     x = kernels.real(x)
     logits = x.reshape(-1, x.shape[-1])
     ell = np.empty((len(logits), 1), x.dtype)  # log Σ exp of each row: all that the backward pass needs besides x
-    for rows in kernels.row_blocks(logits):
-        top = _highest(logits[rows], -1)
-        e = logits[rows] - top
+    for rows, log_sum in kernels.row_blocks(logits, ell):
+        top = kernels.row_maxima(rows)
+        e = rows - top
         np.exp(e, out=e)
-        ell[rows] = np.log(e.sum(axis=-1, keepdims=True)) + top
+        np.log(kernels.sum_rows(e), out=log_sum)
+        log_sum += top
     rows, columns = _targets(x, targets, ignore_index)
     losses = np.zeros(len(logits), x.dtype)
     losses[rows] = ell[rows, 0] - (1 - label_smoothing) * logits[rows, columns]
@@ -130,11 +131,12 @@ def _cross_entropy_vjp(
     upstream = (g.reshape(-1, 1) if reduction == "none" else g) * counts  # of each row: (N, 1)
     if saved is not None:
         logits, dx = x.reshape(-1, v), np.empty((targets.size, v), x.dtype)
-        for block in kernels.row_blocks(logits):
-            p = np.subtract(logits[block], saved[block], out=dx[block])
-            np.exp(p, out=p)
-            p -= label_smoothing / v
-            p *= upstream[block]
+        for row, log_sum, d, u in kernels.row_blocks(logits, saved, dx, upstream):
+            np.subtract(row, log_sum, out=d)
+            np.exp(d, out=d)
+            if label_smoothing:
+                d -= label_smoothing / v
+            d *= u
         dx[rows, columns] -= (1 - label_smoothing) * upstream[rows, 0]
         return dx.reshape(x.shape)
     wanted = np.full((targets.size, v), label_smoothing / v, x.dtype)
@@ -187,22 +189,22 @@ def cross_entropy(
     not fit, TypeError for targets that are no integers, IndexError for a target out of range.
     Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
-    shape = np.shape(logits)
+    shape = logits.shape if isinstance(logits, Value) else np.shape(logits)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
     if not shape or np.shape(targets) != shape[:-1]:
         raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
-    ids = np.array(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
+    ids = np.array(targets.data if isinstance(targets, Value) else targets)
     counted = ids if ignore_index is None else ids[ids != ignore_index]
-    if counted.dtype.kind == "i" and counted.size and counted.min() < 0:
+    if counted.dtype.kind == "i" and counted.size and (low := int(counted.min())) < 0:
         raise IndexError(
-            f"cross_entropy: target {int(counted.min())} is negative; classes run from 0 to {shape[-1] - 1}. "
-            "To leave padding out, pass ignore_index=" + str(int(counted.min()))
+            f"cross_entropy: target {low} is negative; classes run from 0 to {shape[-1] - 1}. "
+            f"To leave padding out, pass ignore_index={low}"
         )
     checked_ids("cross_entropy", counted, shape[-1], "target")
-    return _cross_entropy(logits, ids.astype(np.int64), ignore_index, label_smoothing, reduction)
+    return _cross_entropy(logits, ids.astype(np.int64, copy=False), ignore_index, label_smoothing, reduction)
 
 
 # Normalisation -----------------------------------------------------------------------------------------------------------
@@ -213,13 +215,14 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
     """Each vector along the last axis shifted to mean 0 and scaled to variance 1, then scaled by ``weight`` and shifted
     by ``bias``, both (C,).  Source: Ba, Kiros & Hinton (2016), eq. 4."""
     _check_norm("layer_norm", x, weight, bias)
-    normalised = x - kernels.row_means(x)
-    inverse = kernels.inverse_norms(normalised, eps)
-    normalised *= inverse
-    y = normalised * weight
+    mean = kernels.row_means(x)
+    y = x - mean
+    inverse = kernels.inverse_norms(y, eps)
+    y *= inverse
+    y *= weight
     if bias is not None:
         y += bias
-    return (y, (normalised, inverse)) if save else y
+    return (y, (mean, inverse)) if save else y
 
 
 def _check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
@@ -245,7 +248,7 @@ layer_norm.twin = layer_norm_twin
 )
 def _layer_norm_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, eps: float = 1e-5, saved: Any = None) -> Any:
     if saved is not None:
-        return (*_norm_vjp(g, weight, *saved, centred=True), g)
+        return (*_norm_vjp(g, x, weight, *saved), g)
     centred = x - x.mean(axis=-1, keepdims=True)
     inverse = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     normalised = centred * inverse
@@ -260,16 +263,19 @@ layer_norm.examples = lambda rng: [
 ]
 
 
-def _norm_vjp(g: np.ndarray, weight: np.ndarray, normalised: np.ndarray, inverse: np.ndarray, centred: bool) -> tuple[Any, ...]:
-    """The gradients of x and weight: the means over C are products with the vector γ/C."""
+def _norm_vjp(g: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray | None, inverse: np.ndarray) -> tuple[Any, ...]:
+    """The gradients of x and weight, from the row means (None for RMS norm) and 1/σ; means over C are products with γ/C."""
     share = (weight / weight.size)[:, None]
-    product = g * normalised
-    d_weight = kernels.column_sums(product.reshape(-1, weight.size))
-    np.multiply(normalised, product @ share, out=product)
-    if centred:
-        product += g @ share
-    dx = g * weight
-    dx -= product
+    normalised = x * inverse if mean is None else x - mean
+    if mean is not None:
+        normalised *= inverse
+    dx = g * normalised
+    d_weight = kernels.column_sums(dx.reshape(-1, weight.size))
+    normalised *= dx @ share
+    if mean is not None:
+        normalised += g @ share
+    np.multiply(g, weight, out=dx)
+    dx -= normalised
     dx *= inverse
     return dx, d_weight
 
@@ -280,9 +286,9 @@ def rms_norm(x, weight, eps=1e-6, save=False):
     Source: Zhang & Sennrich (2019), eq. 4."""
     _check_norm("rms_norm", x, weight)
     inverse = kernels.inverse_norms(x, eps)
-    normalised = x * inverse
-    y = normalised * weight
-    return (y, (normalised, inverse)) if save else y
+    y = x * inverse
+    y *= weight
+    return (y, (None, inverse)) if save else y
 
 
 def rms_norm_twin(x: Any, weight: Any, eps: float = 1e-6) -> Any:
@@ -299,7 +305,7 @@ rms_norm.twin = rms_norm_twin
 )
 def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
     if saved is not None:
-        return _norm_vjp(g, weight, *saved, centred=False)
+        return _norm_vjp(g, x, weight, *saved)
     inverse = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     normalised = x * inverse
     u = g * weight
