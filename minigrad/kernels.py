@@ -87,7 +87,8 @@ def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """The same piece of several contiguous arrays of one size, as many numbers at a time as the cache holds well."""
+    """The same piece of several arrays of one shape, as many numbers at a time as the cache holds well; those that are to be
+    written must be contiguous."""
     flat = [a.reshape(-1) for a in arrays]
     return ([a[start : start + BLOCK] for a in flat] for start in range(0, flat[0].size, BLOCK))
 

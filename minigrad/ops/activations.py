@@ -15,31 +15,29 @@ from .arithmetic import tanh as tanh_
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
-def _fused(x, save, switch):
-    """y = x s(x) with s = σ(z), z and z' from ``switch``; and if ``save`` the derivative s + z' y (1 − s)."""
-    x = kernels.real(x)
+def _rooms(x: np.ndarray, save: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Room for y, and for dy/dx if that is to be saved (else the same room, to be overwritten)."""
     y = np.empty(x.shape, x.dtype)
-    slope = np.empty(x.shape if save else 0, x.dtype)
-    with np.errstate(over="ignore"):
-        for a, b, *rest in kernels.blocks(np.ascontiguousarray(x), y, *([slope] if save else [])):
-            s, dz = switch(a, save)
-            np.negative(s, out=s)
-            np.exp(s, out=s)
-            s += 1
-            np.reciprocal(s, out=s)
-            np.multiply(a, s, out=b)
-            for d in rest:  # d = s + (1 − s) y z'
-                dz *= b
-                np.subtract(1, s, out=d)
-                d *= dz
-                d += s
-    return (y, slope) if save else y
+    return y, np.empty(x.shape, x.dtype) if save else y
 
 
 @op(r"y = x \, \sigma(x)", saves=True)
 def silu(x, save=False):
     """x σ(x), also called swish.  Source: Elfwing, Uchibe & Doya (2018)."""
-    return _fused(x, save, lambda x, save: (x.copy(), np.ones_like(x) if save else None))
+    x = kernels.real(x)
+    y, slope = _rooms(x, save)
+    with np.errstate(over="ignore"):
+        for a, b, d in kernels.blocks(x, y, slope):
+            s = np.exp(-a)
+            s += 1
+            np.reciprocal(s, out=s)
+            if save:  # dy/dx = s + (1 − s) y
+                np.subtract(1, s, out=d)
+                d *= a
+                d += 1
+                d *= s
+            np.multiply(a, s, out=b)
+    return (y, slope) if save else y
 
 
 silu.twin = lambda x: x * sigmoid(x)
@@ -75,19 +73,26 @@ _gelu_erf.examples = silu.examples
 
 @op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)", saves=True)
 def _gelu_tanh(x, save=False):
-    return _fused(x, save, _twice_u)
-
-
-def _twice_u(x, slope):
-    """2u = x (2c + 2c·0.044715 x²), and its slope 2c + 6c·0.044715 x²."""
-    square = x * x
-    square *= 2 * ROOT_2_OVER_PI * 0.044715
-    z = square + 2 * ROOT_2_OVER_PI
-    z *= x
-    if slope:
-        square *= 3
-        square += 2 * ROOT_2_OVER_PI
-    return z, square
+    x = kernels.real(x)
+    y, slope = _rooms(x, save)
+    c = ROOT_2_OVER_PI
+    for a, b, d in kernels.blocks(x, y, slope):
+        du = a * a
+        du *= 0.044715 * c
+        h = du + c
+        h *= a
+        np.tanh(h, out=h)
+        h += 1
+        h *= 0.5  # Φ ≈ h = ½ (1 + tanh u)
+        np.multiply(a, h, out=b)
+        if save:  # dy/dx = h + 2 u' y (1 − h)
+            du *= 6
+            du += 2 * c
+            du *= b
+            np.subtract(1, h, out=d)
+            d *= du
+            d += h
+    return (y, slope) if save else y
 
 
 _gelu_tanh.twin = lambda x: 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
