@@ -10,6 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -62,14 +63,20 @@ def sum_rows_by_index(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndar
     return out
 
 
+@lru_cache(maxsize=64)
+def column(n: int, value: float, dtype: Any) -> np.ndarray:
+    """``n`` times the same number, as a matrix (n, 1) to multiply by.  Not to be written."""
+    return np.full((n, 1), value, dtype)
+
+
 def column_sums(x: np.ndarray) -> np.ndarray:
     """The sums of the columns of ``(N, C)``, by BLAS."""
-    return np.ones(len(x), x.dtype) @ x
+    return column(len(x), 1.0, x.dtype)[:, 0] @ x
 
 
 def row_means(x: np.ndarray) -> np.ndarray:
     """The means over the last axis, by BLAS: ``(..., 1)``."""
-    return x @ np.full((x.shape[-1], 1), 1 / x.shape[-1], x.dtype)
+    return x @ column(x.shape[-1], 1 / x.shape[-1], x.dtype)
 
 
 def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
@@ -82,8 +89,8 @@ def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
 
 
 def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The dot products of the rows of two arrays ``(..., C)``: ``(...)``."""
-    return np.einsum("...i,...i->...", a, b)
+    """The dot products of the rows of two arrays ``(..., C)``, by BLAS: ``(...)``."""
+    return np.asarray(np.vecdot(a, b))
 
 
 def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
@@ -102,7 +109,7 @@ def row_blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
 
 def row_maxima(x: np.ndarray) -> np.ndarray:
     """The largest number of each row of ``(..., C)``, or 0 where that is −∞: ``(..., 1)``."""
-    tops = x.max(axis=-1, keepdims=True)
+    tops = np.maximum.reduce(x, axis=-1, keepdims=True)
     tops[np.isneginf(tops)] = 0
     return tops
 
@@ -115,15 +122,15 @@ def shift_of(x: np.ndarray) -> Any:
     """
     if not x.size:
         return 0
-    top = x.max()
-    if top < x.min() + 32:
+    top = np.maximum.reduce(x, axis=None)
+    if top < np.minimum.reduce(x, axis=None) + 32:
         return top
     return row_maxima(x)
 
 
 def sum_rows(x: np.ndarray) -> np.ndarray:
     """The sums of the rows of ``(..., C)`` by BLAS, 1 in place of 0, to divide by: ``(..., 1)``."""
-    total = x @ np.ones((x.shape[-1], 1), x.dtype)
+    total = x @ column(x.shape[-1], 1.0, x.dtype)
     total += total == 0
     return total
 

@@ -48,14 +48,18 @@ class Heads:
         self.q, self.k, self.v = self.split(q), self.split(k), self.split(v)
         self.bias = None if bias is None else self.split(bias)
         self.causal, self.scale, self.drop = causal, q.dtype.type(scale), drop
-        self.keys = self.turned(self.k)
+        self.queries, self.keys = self.scaled(self.q, self.k)
 
-    def turned(self, x: np.ndarray) -> np.ndarray:
-        """τ xᵀ, (N, G, 1, D, S): side by side in memory, for which a product with many queries pays the copying."""
-        return np.multiply(x.mT, self.scale, out=np.empty(x.mT.shape, x.dtype)) if self.q.shape[-2] > 8 else x.mT * self.scale
+    def scaled(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two factors whose product is τ x yᵀ: with many rows in x it pays to lay yᵀ side by side in memory."""
+        if x.shape[-2] < 16:
+            return x * self.scale, y.mT
+        return x, np.multiply(y.mT, self.scale, out=np.empty(y.mT.shape, y.dtype))
 
     def split(self, x: np.ndarray) -> np.ndarray:
         """(..., H, T, D) → (N, G, R, T, D), where N and G may stay 1; a view if that is possible."""
+        if x.ndim == 4 and x.shape[1] == self.groups:
+            return x[:, :, None]
         x = x.reshape((1,) * (3 - x.ndim) + x.shape)
         if 1 < math.prod(x.shape[:-3]) < math.prod(self.lead):
             x = np.broadcast_to(x, self.lead + x.shape[-3:])
@@ -76,7 +80,7 @@ class Heads:
 
     def scores(self, b: Block) -> tuple[np.ndarray, Any]:
         """S = τ q kᵀ + bias with −∞ for the future, and what to subtract from it before ``exp``."""
-        s = self.q[b.n, b.g, :, b.t] @ self.keys[b.n, b.g, ..., : b.s]
+        s = self.queries[b.n, b.g, :, b.t] @ self.keys[b.n, b.g, ..., : b.s]
         if self.bias is not None:
             bias = self.bias[b.n if len(self.bias) > 1 else slice(None), b.g if self.bias.shape[1] > 1 else slice(None)]
             s += bias[..., b.t if bias.shape[-2] > 1 else slice(None), : b.s]
@@ -128,7 +132,7 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
     weights, ell = saved
     g, o = g.reshape(*heads.q.shape[:-1], -1), out.reshape(*heads.q.shape[:-1], -1)
     dot = kernels.row_dots(g, o)[..., None] * heads.scale
-    values = heads.turned(heads.v)
+    upstream, values = heads.scaled(g, heads.v)
     dq, dk, dv = np.empty_like(heads.q), np.empty_like(heads.k), np.empty_like(heads.v)
     d_bias = np.zeros((*heads.q.shape[:-1], k.shape[-2]), out.dtype) if want_bias else None
     for b in heads.blocks():
@@ -140,7 +144,7 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
             np.exp(p, out=p)
         here = (b.n, b.g, slice(None), b.t)
         keep = heads.keep(b, p.shape)
-        ds = g[here] @ values[b.n, b.g, ..., : b.s]  # τ S̄, so that the gradients of q and k need no scaling
+        ds = upstream[here] @ values[b.n, b.g, ..., : b.s]  # τ S̄, so that the gradients of q and k need no scaling
         if keep is not None:
             ds *= keep
         ds -= dot[here]

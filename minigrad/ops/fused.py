@@ -227,7 +227,7 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
 
 def _check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
     for what, p in (("weight", weight), ("bias", bias)):
-        if p is not None and np.shape(p) != x.shape[-1:]:
+        if p is not None and getattr(p, "shape", ()) != x.shape[-1:]:
             raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
 
 
