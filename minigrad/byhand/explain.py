@@ -1,0 +1,464 @@
+r"""The worked solution: every step of the chain rule behind a gradient, in formulas and in numbers.
+
+Forward, each op in turn: :math:`y = f(x_1, \dots)`.  Then backward, newest first, from :math:`\bar L = 1`: what an op receives,
+:math:`\bar y`, times its derivative is what it hands on, :math:`\bar x_i`; where a tensor was used several times, its parts add.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import graph
+from ..graph import FREED, Value
+from ..tensor import Tensor, upstream_gradient
+from . import matrices, worked
+from .naming import Names, recorded
+from .notation import ACCENTS, OPAQUE, Name, argument, substitute, symbols, tokens
+from .phrases import Call, Phrase, input_symbol, output_symbol, phrase
+from .worked import Equation, Heading, Item, Piece, Sentence, Side
+
+DEFINITION = r", \quad "
+
+
+@dataclass
+class Forward:
+    """One op of the forward pass."""
+
+    number: int
+    op: str
+    name: Name
+    formula: str
+    value: np.ndarray
+    notes: list[str]
+
+
+@dataclass
+class Letter:
+    """A letter that a rule defines on the way, with its value."""
+
+    symbol: str
+    formula: str
+    value: Any
+    numbers: list[Piece] | None
+
+
+@dataclass
+class Flow:
+    """What one op hands to one of its inputs: ``symbol = formula = numbers = value``.
+
+    ``raw`` is the gradient before it was summed over ``axes``, those along which the input was broadcast.
+    """
+
+    name: Name
+    symbol: str
+    formula: str
+    numbers: list[Piece] | None
+    raw: np.ndarray
+    value: np.ndarray
+    axes: tuple[int, ...]
+
+
+@dataclass
+class Backward:
+    """One op of the backward pass: the gradient that it receives and those that it hands on."""
+
+    number: int
+    op: str
+    name: Name
+    upstream: np.ndarray
+    letters: list[Letter]
+    flows: list[Flow]
+    notes: list[str]
+
+
+@dataclass
+class Meeting:
+    """Where the parts of a gradient add, because its tensor was used several times."""
+
+    name: Name
+    parts: list[tuple[str, np.ndarray]]
+    value: np.ndarray
+
+
+@dataclass
+class Explanation:
+    """The worked solution.  ``print`` it, show it in a notebook, or take ``latex()`` or ``markdown()`` for a handout.
+
+    ``given`` lists (name, full name, array) of the inputs; ``forward`` and ``backward`` the steps; ``gradients`` the results by name.
+    """
+
+    output: Name
+    given: list[tuple[Name, str, np.ndarray]]
+    forward: list[Forward]
+    seed: np.ndarray
+    backward: list[Backward | Meeting]
+    gradients: dict[str, np.ndarray]
+    results: list[tuple[Name, np.ndarray]] = field(repr=False)
+    digits: int = 4
+
+    def items(self) -> list[Item]:
+        """The solution as headings, sentences and equations."""
+        return _items(self)
+
+    def __str__(self) -> str:
+        return worked.text(self.items(), self.digits)
+
+    def __repr__(self) -> str:
+        return f"<explanation of {self.output.text}: {len(self.forward)} steps; print() shows it>"
+
+    def latex(self) -> str:
+        """LaTeX to paste into a document that uses amsmath."""
+        return worked.latex(self.items(), self.digits)
+
+    def markdown(self) -> str:
+        """Markdown with mathematics between dollars."""
+        return worked.markdown(self.items(), self.digits)
+
+    def _repr_markdown_(self) -> str:
+        return self.markdown()
+
+    def _repr_html_(self) -> str:
+        return worked.as_html(self.items(), self.digits)
+
+
+def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = None, digits: int = 4) -> Explanation:
+    """Write out the gradient of ``output`` step by step, as one would by hand, with the graph's own numbers.
+
+    ``wrt`` is a tensor or a list of them: only what leads to them is shown (default: every leaf).  ``gradient`` is the upstream
+    gradient, needed unless ``output`` is a scalar.  ``names`` maps names to tensors (``locals()`` will do), or is a Module;
+    otherwise tensors go by their ``name``, and the rest get letters.  The largest entry of an array has ``digits`` significant digits.
+    Nothing is changed: ``backward()`` may follow.  Raises RuntimeError when there is no graph (or no longer), ValueError when
+    ``output`` was not computed from a tensor of ``wrt``.
+    """
+    order = _order(output)
+    targets = _targets(order, wrt)
+    needed = {id(t) for t in order} if wrt is None else {id(t) for t in targets}
+    for t in order:
+        if t.history and any(id(x) in needed for x in t.history[1]):
+            needed.add(id(t))
+    if output.data.size != 1 and gradient is None:
+        raise RuntimeError(
+            f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output, gradient=...), "
+            "or explain a scalar such as its sum"
+        )
+    seed = np.array(upstream_gradient(output, gradient).data)
+    return _Walk(order, needed, Names(order, names)).run(targets, seed, digits)
+
+
+def _order(output: Any) -> list[Value]:
+    if not isinstance(output, Value):
+        raise TypeError(f"explain: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
+    if not output.requires_grad:
+        raise RuntimeError("explain: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
+    if output.history is FREED or any(t.history is FREED for t in _until_freed(output)):
+        raise RuntimeError("explain: backward() has freed this graph. Explain before backward(), or keep it with backward(retain_graph=True)")
+    return graph.reachable([output])
+
+
+def _until_freed(output: Value) -> list[Value]:
+    stack, seen = [output], {id(output)}
+    found = []
+    while stack:
+        t = stack.pop()
+        found.append(t)
+        for x in t.history[1] if t.history and t.history is not FREED else ():
+            if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
+                seen.add(id(x))
+                stack.append(x)
+    return found
+
+
+def _targets(order: list[Value], wrt: Any) -> list[Value]:
+    if wrt is None:
+        return [t for t in order if t.history is None]
+    wanted = list(wrt) if isinstance(wrt, list | tuple) else [wrt]
+    known = {id(t) for t in order}
+    for t in wanted:
+        if not isinstance(t, Value):
+            raise TypeError(f"explain: wrt takes a Tensor or a list of Tensors, got {type(t).__name__}")
+        if id(t) not in known:
+            reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
+            raise ValueError(f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}")
+    return wanted
+
+
+class _Walk:
+    """The state of one explanation."""
+
+    def __init__(self, order: list[Value], needed: set[int], names: Names) -> None:
+        self.order, self.needed, self.names = order, needed, names
+        self.numbers = {id(t): i for i, t in enumerate((t for t in order if t.history), 1)}
+        self.uses = Counter(id(x) for t in order if t.history and id(t) in needed for x in t.history[1] if id(x) in needed)
+        self.parts: dict[int, list[tuple[str, np.ndarray]]] = {}
+
+    def run(self, targets: Sequence[Value], seed: np.ndarray, digits: int) -> Explanation:
+        output = self.order[-1]
+        forward = [self.forward(t) for t in self.order if t.history]
+        self.parts[id(output)] = [(self.names.of(output).bar, seed)]
+        backward: list[Backward | Meeting] = []
+        gradients: dict[int, np.ndarray] = {}
+        for t in reversed(self.order):
+            if id(t) not in self.needed or id(t) not in self.parts:
+                continue
+            parts = self.parts.pop(id(t))
+            total = sum(value for _, value in parts[1:]) + parts[0][1] if len(parts) > 1 else parts[0][1]
+            gradients[id(t)] = total
+            if len(parts) > 1:
+                backward.append(Meeting(self.names.of(t), parts, total))
+            if t.history and any(id(x) in self.needed for x in t.history[1]):
+                backward.append(self.backward(t, total))
+        given = self.given()
+        place = {name: i for i, (name, _, _) in enumerate(given)}
+        results = sorted(((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place)))
+        return Explanation(
+            self.names.of(output), given, forward, seed, backward, {n.text: g for n, g in results}, results, digits
+        )
+
+    def given(self) -> list[tuple[Name, str, np.ndarray]]:
+        """The leaves and the constant arrays, in the order of use."""
+        found: dict[int, tuple[Name, str, np.ndarray]] = {}
+        for t in self.order:
+            for x in t.history[1] if t.history else ():
+                name = self.names.by_id.get(id(x))
+                if name is not None and not (isinstance(x, Value) and x.history) and id(x) not in found:
+                    found[id(x)] = (name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if isinstance(x, Value) else x))
+        return list(found.values())
+
+    def said(self, t: Value) -> tuple[Call, Phrase, dict[str, Name]]:
+        """The call that made ``t``, how to say it, and the names of its formula's symbols."""
+        assert t.history is not None
+        call = recorded(t)
+        said = phrase(call)
+        names = {input_symbol(call.op, i): self.names.of(x) for i, x in enumerate(t.history[1]) if x is not None}
+        names[output_symbol(call.op)] = self.names.of(t)
+        everything = " ".join([said.formula, *(d for _, d in said.derivatives)])
+        for symbol in symbols(everything) - names.keys() - {"e", r"\pi"}:
+            if symbol in self.names:  # a letter of the op's own that the reader uses for something else
+                names[symbol] = Name(symbol + "'")
+        return call, said, names
+
+    def forward(self, t: Value) -> Forward:
+        call, said, names = self.said(t)
+        return Forward(self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, [substitute_prose(n, names) for n in said.notes])
+
+    def backward(self, t: Value, g: np.ndarray) -> Backward:
+        assert t.history is not None
+        op, inputs, arrays, params = t.history
+        call, said, names = self.said(t)
+        values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
+        out = output_symbol(op)
+        values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
+        step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
+        results = op.joint(g.copy(), t.data, *arrays, **params) if op.joint else None
+        seen = Counter[int]()
+        definitions: dict[str, str] = {}
+        for i, x in enumerate(inputs):
+            if id(x) not in self.needed:
+                continue
+            rule = op.rules[i] if results is None else None
+            raw = np.asarray(rule(g.copy(), t.data, *arrays, **params) if rule else results[i])  # type: ignore[index]
+            index, derivative = said.derivatives[i]
+            main, *where = derivative.split(DEFINITION)
+            definitions |= {d.partition(" = ")[0]: d.partition(" = ")[2] for d in where}
+            step.flows.append(self.flow(t, x, seen, raw, index, main, names, values, step.notes))
+        for d in said.formula.split(DEFINITION)[1:]:
+            left, _, right = d.partition(" = ")
+            used = " ".join([*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)])
+            if symbol_key(left) in values and left in used and symbol_key(left) != out:
+                definitions = {left: right} | definitions
+        step.letters = [self.letter(left, right, names, values) for left, right in definitions.items()]
+        return step
+
+    def letter(self, left: str, right: str, names: dict[str, Name], values: dict[str, Any]) -> Letter:
+        value = values.get(symbol_key(left))
+        pieces = numeric(right, values) if value is not None else None
+        return Letter(substitute(left, names), substitute(right, names), value, pieces)
+
+    def flow(
+        self, t: Value, x: Any, seen: Counter[int], raw: np.ndarray, index: str, main: str, names: dict[str, Name], values: dict[str, Any], notes: list[str]
+    ) -> Flow:
+        """The gradient that one input gets, with its part's name when it is one of several."""
+        name = self.names.of(x)
+        value = graph._conform(raw, x.data.shape, x.data.dtype)
+        axes = _summed(raw.shape, x.data.shape)
+        if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
+            axes = axes or tuple(range(t.data.ndim - x.data.ndim))
+            main = re.sub(r"_n\b", "", match[1])
+        elif match:
+            main = re.sub(r"_n\b", "", match[1])
+        elif axes:
+            notes.append(f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over {_axes(axes)}")
+        if axes:
+            which = ", ".join(map(str, axes))
+            main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
+        symbol = name.bar
+        if self.uses[id(x)] > 1:
+            seen[id(x)] += 1
+            consumer = self.names.of(t).latex
+            times = sum(y is x for y in t.history[1]) if t.history else 1
+            symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
+        self.parts.setdefault(id(x), []).append((symbol, value))
+        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (f"_{{{index}}}" if index else "")
+        shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
+        pieces = numeric(main, values)
+        return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
+
+
+def substitute_prose(text: str, names: dict[str, Name]) -> str:
+    """A note with the symbols between its dollars replaced."""
+    return "$".join(substitute(part, names) if i % 2 else part for i, part in enumerate(text.split("$")))
+
+
+def symbol_key(latex: str) -> str:
+    r"""One spelling for a symbol: ``\bar y`` and ``\bar{y}`` alike."""
+    parts = [t for t in tokens(latex) if not t.isspace() and t not in "{}"]
+    return f"{parts[0]}{{{parts[1]}}}" if len(parts) == 2 and parts[0] in ACCENTS else "".join(parts)
+
+
+def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(raw) - len(shape)
+    return tuple(i for i, n in enumerate(raw) if i < extra or (shape[i - extra] == 1 and n != 1))
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+
+
+OPERATORS = {r"\odot": r" \odot ", r"\cdot": r" \cdot ", "+": " + ", "-": " - ", "/": " / ", "(": "(", ")": ")", r"\langle": r"\langle ", r"\rangle": r"\rangle ",
+             r"\big": "", r"\,": r"\,"}  # fmt: skip
+
+
+def numeric(latex: str, values: dict[str, Any]) -> list[Piece] | None:
+    """A formula with its symbols replaced by their arrays; None when it is not made of small matrices, sums and products,
+    or is a single symbol."""
+    parts, out, i, arrays = tokens(latex), list[Piece](), 0, 0
+    while i < len(parts):
+        part = parts[i]
+        i += 1
+        if part.isspace():
+            continue
+        if part == r"\operatorname":
+            inside, i = argument(parts, i)
+            text = rf"\operatorname{{{''.join(inside)}}}"
+            if i < len(parts) and parts[i] == "_":
+                below, i = argument(parts, i + 1)
+                text += f"_{{{''.join(below)}}}"
+            if "".join(inside) not in ("sum", "rowsum"):
+                return None
+            out.append(text)
+        elif part == "^" and out and isinstance(out[-1], np.ndarray):
+            inside, i = argument(parts, i)
+            if "".join(inside) != r"\top" or out[-1].ndim != 2:
+                return None
+            out[-1] = out[-1].T
+        elif part in OPERATORS:
+            out.append(OPERATORS[part])
+        elif part[0].isdigit():
+            out.append(part)
+        else:
+            if part in ACCENTS:
+                inside, i = argument(parts, i)
+                part = f"{part}{{{''.join(inside)}}}"
+            elif i + 1 < len(parts) and parts[i] == "_" and f"{part}_{parts[i + 1]}" in values:
+                part, i = f"{part}_{parts[i + 1]}", i + 2
+            if part in OPAQUE or part not in values:
+                return None
+            value = np.asarray(values[part], dtype=float)
+            if value.ndim > 2 or not matrices.is_small(value) or not value.size:
+                return None
+            arrays += value.ndim > 0
+            out.append(value if value.ndim else _number(float(value), values[part]))
+    return out if len(out) > 1 and arrays else None
+
+
+def _number(value: float, given: Any) -> Piece:
+    """A scalar: exact when it is a constant of the formula, rounded like the arrays when it was computed."""
+    text = matrices.constant(value) if not isinstance(given, np.ndarray) else ""
+    if not text:
+        return np.asarray(value)
+    return f"({text})" if text.startswith("-") or "/" in text else text + r"\," if text[0] == "\\" else text + " "
+
+
+# The page ----------------------------------------------------------------------------------------------------------------
+
+LEGEND = (
+    (r"\odot", r"$\odot$ multiplies entry by entry"),
+    (r"\operatorname{rowsum}", "rowsum adds up each row"),
+    ("[", "[…] is 1 where the condition holds and 0 elsewhere"),
+    (r"\overline", r"the bar of a longer name, $\overline{K^\top}$, likewise"),
+    (r"\vert_", r"a bar with an index, $\bar{x}\vert_{y}$, is the part of $\bar{x}$ that comes back through $y$"),
+)
+
+
+def _items(e: Explanation) -> list[Item]:
+    items: list[Item] = [Heading("Given")]
+    for name, full, value in e.given:
+        if full:
+            items.append(Sentence(f"${name.latex}$ is {full}, {matrices.size(value)}"))
+        items.append(Equation([[name.latex], [value]]))
+    items.append(Heading("Forward"))
+    for f in e.forward:
+        items.append(Heading(f"({f.number}) " + _title(f.formula) + _tail(f.formula), 2))
+        items += [Sentence("; ".join(f.notes))] * bool(f.notes)
+        items.append(Equation([[f.name.latex], [f.value]]))
+    items.append(Heading("Backward, by the chain rule"))
+    items += [Sentence(line) for line in _legend(e)]
+    items.append(Equation([[e.output.bar], [e.seed]]))
+    formulas = {f.number: f.formula.split(DEFINITION)[0] for f in e.forward}
+    for b in e.backward:
+        items += _meeting(b) if isinstance(b, Meeting) else _step(b, formulas[b.number])
+    items.append(Heading("Result"))
+    items += [Equation([[rf"\partial {e.output.latex} / \partial {name.latex}"], [name.bar], [value]]) for name, value in e.results]
+    return items
+
+
+def _tail(formula: str) -> str:
+    rest = formula.split(DEFINITION)[1:]
+    return ", " + ", ".join(f"${r}$" for r in rest) if rest else ""
+
+
+def _title(formula: str) -> str:
+    main = formula.split(DEFINITION)[0]
+    left, _, right = main.partition(" = ")
+    base = right.removesuffix(r"^{\top}")
+    return f"${left}$, the transpose of ${base}$" if left == rf"{base}^\top" else f"${main}$"
+
+
+def _legend(e: Explanation) -> list[str]:
+    L = e.output.latex
+    everything = " ".join(f.formula + f.symbol for b in e.backward if isinstance(b, Backward) for f in (*b.flows, *b.letters))
+    lines = [rf"A bar is a gradient: $\bar{{x}} = \partial {L} / \partial x$"] + [text for sign, text in LEGEND if sign in everything]
+    return ["; ".join(lines) + "."]
+
+
+def _step(b: Backward, formula: str) -> list[Item]:
+    items: list[Item] = [Heading(f"Back through ({b.number}) {_title(formula)}", 2), *map(Sentence, b.notes)]
+    for letter in b.letters:
+        sides: list[Side] = [[letter.symbol], [letter.formula]]
+        if letter.value is not None:
+            sides += [*([letter.numbers] if letter.numbers else []), [np.asarray(letter.value)]]
+        items.append(Equation(sides))
+    for f in b.flows:
+        items.append(Equation([[f.symbol], [f.formula], *([f.numbers] if f.numbers else []), [f.value]]))
+    return items
+
+
+def _meeting(m: Meeting) -> list[Item]:
+    words = {2: "two", 3: "three", 4: "four", 5: "five"}
+    formula = " + ".join(symbol for symbol, _ in m.parts)
+    sides: list[Side] = [[m.name.bar], [formula]]
+    if all(matrices.is_small(value) and value.ndim <= 2 for _, value in m.parts):
+        added: list[Piece] = []
+        for i, (_, value) in enumerate(m.parts):
+            added += ([" + "] if i else []) + [value]
+        sides.append(added)
+    n = len(m.parts)
+    return [Heading(f"${m.name.latex}$ was used {words.get(n, n)} times: its gradients meet and add", 2), Equation([*sides, [m.value]])]
+
+
