@@ -358,7 +358,7 @@ def numeric(latex: str, values: dict[str, Any]) -> list[Piece] | None:
                 return None
             out[-1] = out[-1].T
         elif part in OPERATORS:
-            out.append(OPERATORS[part])
+            out.append(OPERATORS[part] if out else OPERATORS[part].strip())
         elif part[0].isdigit():
             out.append(part)
         else:
@@ -388,11 +388,11 @@ def _number(value: float, given: Any) -> Piece:
 # The page ----------------------------------------------------------------------------------------------------------------
 
 LEGEND = (
-    (r"\odot", r"$\odot$ multiplies entry by entry"),
-    (r"\operatorname{rowsum}", "rowsum adds up each row"),
-    ("[", "[…] is 1 where the condition holds and 0 elsewhere"),
-    (r"\overline", r"the bar of a longer name, $\overline{K^\top}$, likewise"),
-    (r"\vert_", r"a bar with an index, $\bar{x}\vert_{y}$, is the part of $\bar{x}$ that comes back through $y$"),
+    (r"\\odot", r"$\odot$ multiplies entry by entry"),
+    (r"rowsum", "rowsum adds up each row"),
+    (r"\[[^]]*([<>=]|\\le)", "[…] is 1 where the condition holds and 0 elsewhere"),
+    (r"\\overline", r"the bar of a longer name, $\overline{K^\top}$, likewise"),
+    (r"\\vert_", r"a bar with an index, $\bar{x}\vert_{y}$, is the part of $\bar{x}$ that comes back through $y$"),
 )
 
 
@@ -433,7 +433,7 @@ def _title(formula: str) -> str:
 def _legend(e: Explanation) -> list[str]:
     L = e.output.latex
     everything = " ".join(f.formula + f.symbol for b in e.backward if isinstance(b, Backward) for f in (*b.flows, *b.letters))
-    lines = [rf"A bar is a gradient: $\bar{{x}} = \partial {L} / \partial x$"] + [text for sign, text in LEGEND if sign in everything]
+    lines = [rf"A bar is a gradient: $\bar{{x}} = \partial {L} / \partial x$"] + [text for sign, text in LEGEND if re.search(sign, everything)]
     return ["; ".join(lines) + "."]
 
 

@@ -35,6 +35,7 @@ class Names:
         self.long: dict[int, str] = {}  # the full names of parameters that are shortened to W_up and the like
         self.taken: set[str] = set()
         self._given = _by_identity(given)
+        order = [x for t in order if t.history for x in (*(y for y in t.history[1] if _is_leaf(y)), t)] or order
         constants = [x for t in order if t.history for x in t.history[1] if _is_constant(x)]
         for x in (*order, *constants):
             if id(x) not in self.by_id and (name := self._own_name(x)):
@@ -42,7 +43,7 @@ class Names:
         for t in order:
             if id(t) not in self.by_id and t.history and is_transpose(recorded(t)):
                 self._claim_transpose(t)
-        self._claim_letters([t for t in order if id(t) not in self.by_id], order)
+        self._claim_letters(list({id(t): t for t in order if id(t) not in self.by_id}.values()), order)
         unnamed = list({id(x): x for x in constants if id(x) not in self.by_id}.values())
         for i, x in enumerate(unnamed, 1):
             self._claim(x, Name("C", str(i) if len(unnamed) > 1 else ""))
@@ -118,6 +119,10 @@ class Names:
             for later in unnamed:  # the transpose of an unnamed tensor is called after it
                 if later.history and later.history[1][0] is t and is_transpose(recorded(later)) and id(later) not in self.by_id:
                     self._claim_transpose(later)
+
+
+def _is_leaf(x: Any) -> bool:
+    return isinstance(x, Value) and x.requires_grad and not x.history
 
 
 def _is_constant(x: Any) -> bool:

@@ -42,6 +42,8 @@ def argument(parts: list[str], i: int) -> tuple[list[str], int]:
     if parts[i] in OPAQUE:
         inside, end = argument(parts, i + 1)
         return [parts[i], "{", *inside, "}"], end
+    if parts[i].isdigit() and len(parts[i]) > 1:  # TeX takes one digit
+        parts[i : i + 1] = [parts[i][0], parts[i][1:]]
     if parts[i] != "{":
         return parts[i : i + 1], i + 1
     depth, start = 1, i + 1
@@ -142,6 +144,9 @@ def substitute(latex: str, names: Mapping[str, Name]) -> str:
             else:
                 out.append(f"{part}{{{symbol}}}")
                 i = after
+        elif i < len(parts) and parts[i] == "_" and (whole := f"{part}_{''.join(argument(list(parts), i + 1)[0])}") in names:
+            text, i = _dressed(names[whole], names[whole].latex, False, parts, argument(parts, i + 1)[1], names)
+            out.append(text)
         elif part in names:
             text, i = _dressed(names[part], names[part].latex, False, parts, i, names)
             out.append(text)
@@ -211,7 +216,8 @@ def _plain(parts: list[str]) -> str:
             out += "|" + _plain(inside)
         elif part in "_^":
             inside, i = argument(parts, i)
-            out += _script(_plain(inside), part)
+            script = _plain(inside)
+            out += (f"[{script}]" if script.startswith("ax") else f"_{script}") if r"\text" in inside else _script(script, part)
         elif part in ("{", "}"):
             continue
         elif part in OPAQUE:

@@ -114,6 +114,8 @@ def _value(value: Any) -> str:
         return f"{start}:{stop}" + (f":{step}" if step else "")
     if isinstance(value, tuple):
         return ", ".join(map(_value, value)) if value else "()"
+    if isinstance(value, type):
+        return value.__name__
     return "..." if value is Ellipsis else str(value)
 
 
@@ -232,7 +234,8 @@ def _exchange(call: Call, said: Phrase) -> None:
         said.formula, said.derivatives = r"y = x^\top", [("", r"\bar y^\top")]
         said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
     else:
-        said.notes = [_param(k, v) for k, v in call.params.items() if v is not None]
+        said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")]
+        said.notes = [f"from shape {np.shape(call.arrays[0])} to {call.out.shape}"]
 
 
 def is_transpose(call: Call) -> bool:
@@ -251,6 +254,8 @@ def _reshape(call: Call, said: Phrase) -> None:
     word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
     said.formula = said.formula.replace(rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}")
     said.notes = [f"from {x} to {call.out.shape}"]
+    if call.op.name == "broadcast_to":
+        said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
 
 
 def _pick(call: Call, said: Phrase) -> None:
@@ -264,6 +269,11 @@ def _take(call: Call, said: Phrase) -> None:
     said.notes = [f"$s$ = {_value(call.param('indices'))} counts along axis {call.param('axis')}"]
 
 
+def _put(call: Call, said: Phrase) -> None:
+    said.derivatives = [("i", d) for _, d in said.derivatives]
+    said.notes = [_param(k, v) for k, v in call.params.items()]
+
+
 def _joined(call: Call, said: Phrase) -> None:
     n = len(call.arrays)
     axis = call.param("axis") or 0
@@ -275,7 +285,7 @@ def _joined(call: Call, said: Phrase) -> None:
 
 def _einsum(call: Call, said: Phrase) -> None:
     subscripts = call.param("subscripts")
-    terms = [rf"(x_{i + 1})_{{{t}}}" if t else f"x_{i + 1}" for i, t in enumerate(subscripts.split("->")[0].split(","))]
+    terms = [f"x_{i + 1}_{{{t}}}" if t else f"x_{i + 1}" for i, t in enumerate(subscripts.split("->")[0].split(","))]
     target = subscripts.split("->")[1]
     summed = [c for c in dict.fromkeys(subscripts.replace(",", "").split("->")[0]) if c not in target]
     said.formula = (f"Y_{{{target}}}" if target else "Y") + " = " + (rf"\sum_{{{','.join(summed)}}} " if summed else "") + r" \, ".join(terms)
@@ -362,7 +372,19 @@ def _norm(call: Call, said: Phrase) -> None:
     s = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     if call.op.name == "layer_norm":
         said.notes.insert(0, r"$\mu$ and $\sigma^2$ are the mean and the variance of each row")
-    said.values = lambda g: {r"\hat{x}": centred * s, "s": s, "u": g * weight}
+    normalised = centred * s
+
+    def inside(g: np.ndarray) -> dict[str, Any]:
+        u = g * weight
+        return {
+            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True), "c": (u * normalised).mean(axis=-1, keepdims=True)
+        }  # fmt: skip
+
+    said.values = inside
+
+
+def _recomputed(call: Call, said: Phrase) -> None:
+    said.notes = ["a checkpoint: what $f$ computed was not kept, and is computed again on the way back"]
 
 
 PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
@@ -371,6 +393,7 @@ PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
     "silu": _values(lambda x, y, g: {"s": sigmoid.forward(x)}), "_gelu_tanh": _values(_gelu_slopes),
     **dict.fromkeys(REDUCTIONS, _reduction), "softmax": _softmax, "log_softmax": _softmax,
     "matmul": _matmul, "swapaxes": _exchange, "transpose": _exchange, "reshape": _reshape, "broadcast_to": _reshape,
-    "pick": _pick, "_take": _take, "_concatenate": _joined, "_stack": _joined, "_einsum": _einsum,
+    "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined, "_einsum": _einsum,
     "attention": _attention, "_cross_entropy": _cross_entropy, "layer_norm": _norm, "rms_norm": _norm, "linear": lambda call, said: None,
+    "_recomputed": _recomputed,
 }  # fmt: skip

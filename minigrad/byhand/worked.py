@@ -52,6 +52,7 @@ def _mathematics(text: str, math: Callable[[str], str], prose: Callable[[str], s
 
 
 Row = list[tuple[str, Side]]  # the sign in front of each side
+OPENING, CLOSING = ("(", r"\langle"), (")", r"\rangle")
 
 
 def _rows(sides: Sequence[Side], digits: int, limit: int) -> list[Row]:
@@ -70,24 +71,24 @@ def _rows(sides: Sequence[Side], digits: int, limit: int) -> list[Row]:
 
 
 def _broken(side: Side, digits: int, limit: int) -> list[Side]:
-    """A side in parts that fit, broken before operators outside parentheses."""
-    if _side_block(side, digits).width <= limit:
-        return [side]
-    depth, cuts = 0, [0]
-    for i, piece in enumerate(side):
-        if isinstance(piece, str):
-            if i and not depth and piece.startswith(" "):
-                cuts.append(i)
-            depth += piece.count("(") - piece.count(")")
-    chunks = [list(side[a:b]) for a, b in zip(cuts, [*cuts[1:], len(side)], strict=True)]
-    parts: list[Side] = [chunks[0]]
-    for chunk in chunks[1:]:
-        together = [*parts[-1], *chunk]
-        if _side_block(together, digits).width <= limit:
-            parts[-1] = together
-        else:
-            parts.append(chunk)
-    return parts
+    """A side in parts that fit, broken before operators: those outside parentheses, or else inside."""
+    best: list[Side] = [side]
+    for inside in range(3):
+        if all(_side_block(part, digits).width <= limit for part in best):
+            break
+        depth, cuts = 0, [0]
+        for i, piece in enumerate(side):
+            if isinstance(piece, str):
+                if i and depth <= inside and piece.startswith(" "):
+                    cuts.append(i)
+                depth += sum(piece.count(c) for c in OPENING) - sum(piece.count(c) for c in CLOSING)
+        best = []
+        for chunk in (list(side[a:b]) for a, b in zip(cuts, [*cuts[1:], len(side)], strict=True)):
+            if best and _side_block([*best[-1], *chunk], digits).width <= limit:
+                best[-1] = [*best[-1], *chunk]
+            else:
+                best.append(chunk)
+    return best
 
 
 # Text --------------------------------------------------------------------------------------------------------------------
@@ -96,7 +97,8 @@ def _broken(side: Side, digits: int, limit: int) -> list[Side]:
 def _side_block(side: Side, digits: int) -> matrices.Block:
     blocks: list[matrices.Block] = []
     for k, piece in enumerate(side):
-        if k and not isinstance(piece, str) and not isinstance(side[k - 1], str):
+        before = side[k - 1] if k else ""
+        if k and not isinstance(piece, str) and (not isinstance(before, str) or before[-1:].isdigit()):
             blocks.append(matrices.Block([" "]))
         if isinstance(piece, str):
             spaced = piece.startswith(" "), piece.endswith(" ")
@@ -132,8 +134,9 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
 
 
 def _side_latex(side: Side, digits: int) -> str:
-    tall = any(not isinstance(piece, str) for piece in side)
-    grow = (lambda t: re.sub(r"\(", r"\\left(", re.sub(r"\)", r"\\right)", t))) if tall else str
+    text = "".join(piece for piece in side if isinstance(piece, str))
+    tall = len(side) > 1 and text.count("(") == text.count(")")  # parentheses as high as the matrices, unless a line break parts them
+    grow = (lambda t: t.replace("(", r"\left(").replace(")", r"\right)")) if tall else (lambda t: t)
     return "".join(grow(piece) if isinstance(piece, str) else matrices.latex(piece, digits) for piece in side)
 
 

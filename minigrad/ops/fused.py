@@ -241,7 +241,8 @@ layer_norm.twin = layer_norm_twin
 
 
 @layer_norm.joint_vjp(
-    x=r"s \odot \big(u - \langle u \rangle - \hat x \odot \langle u \odot \hat x \rangle\big), \quad s = 1 / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y",
+    x=r"s \odot (u - m - \hat x \odot c), \quad s = 1 / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y,"
+    r" \quad m = \langle u \rangle, \quad c = \langle u \odot \hat x \rangle",
     weight=r"\sum_n \bar y_n \odot \hat x_n",
     bias=r"\sum_n \bar y_n",
 )
@@ -295,7 +296,7 @@ rms_norm.twin = rms_norm_twin
 
 
 @rms_norm.joint_vjp(
-    x=r"s \odot \big(u - \hat x \odot \langle u \odot \hat x \rangle\big), \quad u = \gamma \odot \bar y",
+    x=r"s \odot (u - \hat x \odot c), \quad u = \gamma \odot \bar y, \quad c = \langle u \odot \hat x \rangle",
     weight=r"\sum_n \bar y_n \odot \hat x_n",
 )
 def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
