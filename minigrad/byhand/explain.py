@@ -136,7 +136,7 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
     Nothing is changed: ``backward()`` may follow.  Raises RuntimeError when there is no graph (or no longer), ValueError when
     ``output`` was not computed from a tensor of ``wrt``.
     """
-    order = _order(output)
+    order = recorded_order(output, "explain")
     targets = _targets(order, wrt)
     needed = {id(t) for t in order} if wrt is None else {id(t) for t in targets}
     for t in order:
@@ -151,13 +151,14 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
     return _Walk(order, needed, Names(order, names)).run(targets, seed, digits)
 
 
-def _order(output: Any) -> list[Value]:
+def recorded_order(output: Any, name: str) -> list[Value]:
+    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function ``name``."""
     if not isinstance(output, Value):
-        raise TypeError(f"explain: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
+        raise TypeError(f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
     if not output.requires_grad:
-        raise RuntimeError("explain: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
-    if output.history is FREED or any(t.history is FREED for t in _until_freed(output)):
-        raise RuntimeError("explain: backward() has freed this graph. Explain before backward(), or keep it with backward(retain_graph=True)")
+        raise RuntimeError(f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
+    if any(t.history is FREED for t in _until_freed(output)):
+        raise RuntimeError(f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with backward(retain_graph=True)")
     return graph.reachable([output])
 
 

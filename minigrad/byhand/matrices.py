@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .notation import plain
+
 SMALL = 36  # entries of an array that is still shown whole
 LONGEST = 10  # entries of a row or column that is still shown whole
 
@@ -69,6 +71,11 @@ def constant(value: float) -> str:
         if 1 < n <= 100_000 and math.isclose(square, n, rel_tol=1e-7) and math.isqrt(n) ** 2 != n:
             return ("-" if value < 0 else "") + form.format(n)
     return scientific(value)
+
+
+def plain_constant(value: float) -> str:
+    """The same as text."""
+    return plain(constant(value))
 
 
 def scientific(value: float) -> str:
