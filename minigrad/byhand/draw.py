@@ -69,7 +69,7 @@ def module_calls(module: Any) -> Iterator[list[Frame]]:
 
     def note(path: str, m: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **kwargs: Any) -> Any:
-            frame = Frame(path.split(".")[-1] if path else type(m).__name__, type(m).__name__, graph.now(), 0)
+            frame = Frame(_last_name(path) or type(m).__name__, type(m).__name__, graph.now(), 0)
             calls.append(frame)
             try:
                 return forward(*args, **kwargs)
@@ -85,6 +85,12 @@ def module_calls(module: Any) -> Iterator[list[Frame]]:
     finally:
         for _, m in watched:
             del m.__dict__["forward"]
+
+
+def _last_name(path: str) -> str:
+    """The name of a module in its parent; of a list's member with the list's name, ``layers.0``."""
+    *others, last = path.split(".")
+    return f"{others[-1]}.{last}" if last.isdigit() and others else last
 
 
 class Drawing:

@@ -33,7 +33,7 @@ class Box:
     head: float = 0.0  # room for a frame's title
     x: float = 0.0
     y: float = 0.0
-    routes: list[tuple[Key, list[Point]]] = field(default_factory=list)
+    routes: list[tuple[list[Point], bool]] = field(default_factory=list)  # each edge, and whether it ends at a node
     ins: dict[Key, float] = field(default_factory=dict)
     outs: dict[Key, float] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
     count = len(boxes)
     widths = [b.width for b in boxes]
     dummies: dict[tuple[Key, int], int] = {}  # a value passes a layer once, whoever reads it below
-    links: set[tuple[int, int]] = set()
+    links: dict[tuple[int, int], float] = {}  # how much further right than its upper end the lower end should stand
     chains: list[tuple[int, int, Key, list[int]]] = []
     for a, b, v in edges:
         chain = []
@@ -100,12 +100,14 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
             chain.append(dummies[v, r])
         chains.append((a, b, v, chain))
         stops = [a, *chain, b]
-        links |= set(zip(stops, stops[1:], strict=False))
+        for upper, lower in zip(stops, stops[1:], strict=False):
+            links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for i, r in enumerate(rank):
         layers[r].append(i)
-    layers = _ordered(layers, links, len(widths))
+    layers = _ordered(layers, set(links), len(widths))
     xs = _abscissas(layers, links, widths, count)
+    _straighten(xs, layers, widths, [chain for *_, chain in chains if chain])
 
     heights = [max((boxes[i].height for i in layer if i < count), default=0.0) for layer in layers]
     ports = {rank[i] for i, b in enumerate(boxes) if _is_port(b)}
@@ -136,7 +138,7 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
         end = (target.x + (target.ins[v] if v in target.ins else entries[b, v]), target.y)
         if target.height < heights[rank[b]]:
             points.append((end[0], tops[rank[b]]))
-        frame.routes.append((v, [*points, end]))
+        frame.routes.append(([*points, end], not target.children and not _is_port(target)))
 
 
 def _is_port(box: Box) -> bool:
@@ -193,14 +195,14 @@ def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> li
     return best
 
 
-def _abscissas(layers: list[list[int]], links: set[tuple[int, int]], widths: list[float], count: int) -> np.ndarray:
+def _abscissas(layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int) -> np.ndarray:
     """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies straightest."""
     xs = np.zeros(len(widths))
     neighbours = defaultdict(list)
-    for a, b in links:
+    for (a, b), shift in links.items():
         weight = 1.0 if a < count and b < count else 4.0 if a >= count and b >= count else 2.0
-        neighbours[a].append((b, weight))
-        neighbours[b].append((a, weight))
+        neighbours[a].append((b, -shift, weight))
+        neighbours[b].append((a, shift, weight))
     offsets = []
     for layer in layers:
         at, places = 0.0, []
@@ -217,12 +219,28 @@ def _abscissas(layers: list[list[int]], links: set[tuple[int, int]], widths: lis
         for layer, places in pairs if sweep % 2 == 0 else pairs[::-1]:
             wanted, weights = [], []
             for i in layer:
-                near = [(xs[j], w / max(abs(xs[j] - xs[i]), 0.05) if sweep > 20 else w) for j, w in neighbours[i]]
+                near = [(xs[j] + s, w / max(abs(xs[j] + s - xs[i]), 0.05) if sweep > 20 else w) for j, s, w in neighbours[i]]
                 total = sum(w for _, w in near)
                 wanted.append(sum(x * w for x, w in near) / total if near else xs[i])
                 weights.append(max(total, 0.1))
             xs[layer] = _increasing(np.array(wanted) - places, np.array(weights)) + places
     return xs
+
+
+def _straighten(xs: np.ndarray, layers: list[list[int]], widths: list[float], chains: list[list[int]]) -> None:
+    """Stand the dummies of a long edge exactly above each other where their neighbours leave room."""
+    room = {}
+    for layer in layers:
+        for k, i in enumerate(layer):
+            room[i] = (layer[k - 1] if k else None, layer[k + 1] if k + 1 < len(layer) else None)
+    for chain in chains:
+        low, high = -np.inf, np.inf
+        for i in chain:
+            left, right = room[i]
+            low = max(low, -np.inf if left is None else xs[left] + (widths[left] + widths[i]) / 2 + GAP_X / 2)
+            high = min(high, np.inf if right is None else xs[right] - (widths[right] + widths[i]) / 2 - GAP_X / 2)
+        if low <= high:
+            xs[chain] = np.clip(np.median(xs[chain]), low, high)
 
 
 def _increasing(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ def paint(root: Frame, output: int, show: str) -> Any:
     except ImportError as error:
         raise ImportError("draw: pictures need matplotlib; pip install matplotlib, or use to_dot() or to_mermaid()") from error
     nodes = {node.key: node for node in root.everything()}
-    box = _frame_box(root, nodes, show)
+    of = nodes[output].name
+    box = _frame_box(root, nodes, show, of)
     arrange(box)
     figure = Figure(figsize=(max(2.0, box.width), max(1.2, box.height)))
     FigureCanvasAgg(figure)
@@ -35,12 +36,12 @@ def paint(root: Frame, output: int, show: str) -> Any:
     axes.set_xlim(-figure.get_figwidth() / 2, figure.get_figwidth() / 2)
     axes.set_ylim(figure.get_figheight(), 0)
     axes.axis("off")
-    _paint_frame(axes, box, root, 0.0, 0.0, 0, output, show)
+    _paint_frame(axes, box, root, 0.0, 0.0, 0, output, show, of)
     return figure
 
 
-def lines_of(node: Node, show: str) -> list[tuple[str, str]]:
-    """The text of a node: (style, line)."""
+def lines_of(node: Node, show: str, of: str) -> list[tuple[str, str]]:
+    """The text of a node: (style, line); ``of`` names the output whose gradients are shown."""
     from .draw import label
 
     title, *parameters = label(node)
@@ -48,7 +49,7 @@ def lines_of(node: Node, show: str) -> list[tuple[str, str]]:
     if show in ("values", "gradients"):
         lines += [("value", row) for row in _grid(node.value)]
     if show == "gradients" and node.gradient is not None and node.gradient.ndim == node.value.ndim:
-        lines += [("gradient", "gradient"), *(("gradient", row) for row in _grid(node.gradient))]
+        lines += [("gradient", f"∂{of}/∂{node.name}" if of and node.name else "gradient"), *(("gradient", row) for row in _grid(node.gradient))]
     return lines
 
 
@@ -62,23 +63,27 @@ def _grid(x: np.ndarray) -> list[str]:
     return ([front] if front else []) + [" ".join(row) for row in rows]
 
 
-def _frame_box(frame: Frame, nodes: dict[int, Node], show: str) -> Box:
+def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
     inside = {n.key for n in frame.everything()}
-    children = [_node_box(node, show) for node in frame.nodes] + [_frame_box(f, nodes, show) for f in frame.frames]
+    children = [_node_box(node, show, of) for node in frame.nodes] + [_frame_box(f, nodes, show, of) for f in frame.frames]
     reads = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
     made = [n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
     head = LINE + 0.04 if frame.name else 0.0
-    return Box(id(frame), (len(frame.name) + 3) * LETTER + 0.2 if frame.name else 0.0, 0.0, reads, made, children, head)
+    return Box(id(frame), (len(_title(frame)) + 3) * LETTER + 0.2 if frame.name else 0.0, 0.0, reads, made, children, head)
 
 
-def _node_box(node: Node, show: str) -> Box:
-    lines = lines_of(node, show)
+def _title(frame: Frame) -> str:
+    return frame.name if frame.name == frame.kind else f"{frame.name} · {frame.kind}"
+
+
+def _node_box(node: Node, show: str, of: str) -> Box:
+    lines = lines_of(node, show, of)
     longest = max(len(node.op) * 1.05, *(matrices.columns(text) for _, text in lines))
     height = (len(lines) + bool(node.op)) * LINE + 2 * PAD + (0.06 if node.op else 0.0)
     return Box(node.key, longest * LETTER + 3 * PAD, height, list(dict.fromkeys(node.inputs)), [node.key])
 
 
-def _paint_frame(axes: Any, box: Box, frame: Frame, x: float, y: float, depth: int, output: int, show: str) -> None:
+def _paint_frame(axes: Any, box: Box, frame: Frame, x: float, y: float, depth: int, output: int, show: str, of: str) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     if depth:
@@ -89,20 +94,20 @@ def _paint_frame(axes: Any, box: Box, frame: Frame, x: float, y: float, depth: i
             )
         )  # fmt: skip
         axes.text(
-            x - box.width / 2 + PAD, y + 0.05, frame.name, fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8, parse_math=False
+            x - box.width / 2 + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8, parse_math=False
         )
-    for _, points in box.routes:
-        _paint_edge(axes, [(x + a, y + b) for a, b in points], ends_in_box=points[-1][1] < box.height)
+    for points, at_node in box.routes:
+        _paint_edge(axes, [(x + a, y + b) for a, b in points], at_node)
     members: dict[Any, Any] = {node.key: node for node in frame.nodes} | {id(f): f for f in frame.frames}
     for child in box.children:
         member = members[child.key]
         if child.children:
-            _paint_frame(axes, child, member, x + child.x, y + child.y, depth + 1, output, show)
+            _paint_frame(axes, child, member, x + child.x, y + child.y, depth + 1, output, show, of)
         else:
-            _paint_node(axes, child, member, x + child.x, y + child.y, output, show)
+            _paint_node(axes, child, member, x + child.x, y + child.y, output, show, of)
 
 
-def _paint_edge(axes: Any, points: list[tuple[float, float]], ends_in_box: bool) -> None:
+def _paint_edge(axes: Any, points: list[tuple[float, float]], arrow: bool) -> None:
     """Down through the gaps between layers, with vertical tangents; straight past the boxes of a layer."""
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
@@ -116,13 +121,13 @@ def _paint_edge(axes: Any, points: list[tuple[float, float]], ends_in_box: bool)
             middle = (y0 + y1) / 2
             vertices += [(x0, middle), (x1, middle), (x1, y1)]
             codes += [Path.CURVE4] * 3
-    style = "-|>,head_length=3.2,head_width=1.7" if ends_in_box else "-"
+    style = "-|>,head_length=3.2,head_width=1.7" if arrow else "-"
     axes.add_patch(
         FancyArrowPatch(path=Path(vertices, codes), arrowstyle=style, color=EDGE, linewidth=1.0, zorder=5, shrinkA=0, shrinkB=0, joinstyle="round")
     )
 
 
-def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int, show: str) -> None:
+def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int, show: str, of: str) -> None:
     from matplotlib.patches import FancyBboxPatch, Rectangle
 
     left, last = x - box.width / 2, node.key == output
@@ -143,7 +148,7 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
     looks = {
         "title": {"fontweight": "bold", "color": INK}, "parameter": {"color": "#5b4a1f"}, "value": {"color": INK}, "gradient": {"color": GRADIENT, "style": "italic"},
     }  # fmt: skip
-    for style, text in lines_of(node, show):
+    for style, text in lines_of(node, show, of):
         axes.text(
             x, at + LINE / 2, text, fontsize=SIZE, family="DejaVu Sans Mono", ha="center", va="center", zorder=8, parse_math=False, **looks[style]
         )
