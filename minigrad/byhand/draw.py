@@ -286,13 +286,14 @@ def _numbered(nodes: list[Node]) -> dict[int, int]:
 
 
 def _dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
+    looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
     lines = []
     for node in frame.nodes:
         text = "\\n".join(s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node))
-        look = ' shape=ellipse fillcolor="#fdf0d5"' if node.kind == "leaf" else ' shape=ellipse style="filled,dashed"' if node.kind == "constant" else ""
-        lines.append(f'{indent}n{number[node.key]} [label="{text}"{look}];')
+        lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
     for inner in frame.frames:
-        lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";', *_dot(inner, indent + "  ", number, frames), f"{indent}}}"]
+        lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
+        lines += [*_dot(inner, indent + "  ", number, frames), f"{indent}}}"]
     return lines
 
 

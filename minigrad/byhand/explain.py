@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,114 +16,12 @@ import numpy as np
 from .. import graph
 from ..graph import FREED, Value
 from ..tensor import Tensor, upstream_gradient
-from . import matrices, worked
+from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting
 from .naming import Names, recorded
-from .notation import ACCENTS, OPAQUE, Name, argument, substitute, symbols, tokens
-from .phrases import Call, Phrase, input_symbol, output_symbol, phrase
-from .worked import Equation, Heading, Item, Piece, Sentence, Side
-
-DEFINITION = r", \quad "
-
-
-@dataclass
-class Forward:
-    """One op of the forward pass."""
-
-    number: int
-    op: str
-    name: Name
-    formula: str
-    value: np.ndarray
-    notes: list[str]
-
-
-@dataclass
-class Letter:
-    """A letter that a rule defines on the way, with its value."""
-
-    symbol: str
-    formula: str
-    value: Any
-    numbers: list[Piece] | None
-
-
-@dataclass
-class Flow:
-    """What one op hands to one of its inputs: ``symbol = formula = numbers = value``.
-
-    ``raw`` is the gradient before it was summed over ``axes``, those along which the input was broadcast.
-    """
-
-    name: Name
-    symbol: str
-    formula: str
-    numbers: list[Piece] | None
-    raw: np.ndarray
-    value: np.ndarray
-    axes: tuple[int, ...]
-
-
-@dataclass
-class Backward:
-    """One op of the backward pass: the gradient that it receives and those that it hands on."""
-
-    number: int
-    op: str
-    name: Name
-    upstream: np.ndarray
-    letters: list[Letter]
-    flows: list[Flow]
-    notes: list[str]
-
-
-@dataclass
-class Meeting:
-    """Where the parts of a gradient add, because its tensor was used several times."""
-
-    name: Name
-    parts: list[tuple[str, np.ndarray]]
-    value: np.ndarray
-
-
-@dataclass
-class Explanation:
-    """The worked solution.  ``print`` it, show it in a notebook, or take ``latex()`` or ``markdown()`` for a handout.
-
-    ``given`` lists (name, full name, array) of the inputs; ``forward`` and ``backward`` the steps; ``gradients`` the results by name.
-    """
-
-    output: Name
-    given: list[tuple[Name, str, np.ndarray]]
-    forward: list[Forward]
-    seed: np.ndarray
-    backward: list[Backward | Meeting]
-    gradients: dict[str, np.ndarray]
-    results: list[tuple[Name, np.ndarray]] = field(repr=False)
-    digits: int = 4
-
-    def items(self) -> list[Item]:
-        """The solution as headings, sentences and equations."""
-        return _items(self)
-
-    def __str__(self) -> str:
-        return worked.text(self.items(), self.digits)
-
-    def __repr__(self) -> str:
-        return f"<explanation of {self.output.text}: {len(self.forward)} steps; print() shows it>"
-
-    def latex(self) -> str:
-        """LaTeX to paste into a document that uses amsmath."""
-        return worked.latex(self.items(), self.digits)
-
-    def markdown(self) -> str:
-        """Markdown with mathematics between dollars."""
-        return worked.markdown(self.items(), self.digits)
-
-    def _repr_markdown_(self) -> str:
-        return self.markdown()
-
-    def _repr_html_(self) -> str:
-        return worked.as_html(self.items(), self.digits)
+from .notation import ACCENTS, Name, substitute, symbols, tokens
+from .numeric import numeric
+from .phrases import Call, Phrase, input_symbol, output_symbol
+from .sayings import phrase
 
 
 def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = None, digits: int = 4) -> Explanation:
@@ -246,15 +143,18 @@ class _Walk:
 
     def forward(self, t: Value) -> Forward:
         call, said, names = self.said(t)
-        return Forward(self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, [substitute_prose(n, names) for n in said.notes])
+        notes = [substitute_prose(n, names) for n in said.notes]
+        return Forward(self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes)
 
     def backward(self, t: Value, g: np.ndarray) -> Backward:
         assert t.history is not None
         op, inputs, arrays, params = t.history
-        call, said, names = self.said(t)
+        _, said, names = self.said(t)
         values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
         out = output_symbol(op)
         values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
+        if said.vectors is not None:
+            values = {k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v for k, v in values.items()}
         step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
         results = op.joint(g.copy(), t.data, *arrays, **params) if op.joint else None
         seen = Counter[int]()
@@ -282,7 +182,16 @@ class _Walk:
         return Letter(substitute(left, names), substitute(right, names), value, pieces)
 
     def flow(
-        self, t: Value, x: Any, seen: Counter[int], raw: np.ndarray, index: str, main: str, names: dict[str, Name], values: dict[str, Any], notes: list[str]
+        self,
+        t: Value,
+        x: Any,
+        seen: Counter[int],
+        raw: np.ndarray,
+        index: str,
+        main: str,
+        names: dict[str, Name],
+        values: dict[str, Any],
+        notes: list[str],
     ) -> Flow:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
@@ -329,137 +238,3 @@ def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _axes(axes: tuple[int, ...]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
-
-
-OPERATORS = {r"\odot": r" \odot ", r"\cdot": r" \cdot ", "+": " + ", "-": " - ", "/": " / ", "(": "(", ")": ")", r"\langle": r"\langle ", r"\rangle": r"\rangle ",
-             r"\big": "", r"\,": r"\,"}  # fmt: skip
-
-
-def numeric(latex: str, values: dict[str, Any]) -> list[Piece] | None:
-    """A formula with its symbols replaced by their arrays; None when it is not made of small matrices, sums and products,
-    or is a single symbol."""
-    parts, out, i, arrays = tokens(latex), list[Piece](), 0, 0
-    while i < len(parts):
-        part = parts[i]
-        i += 1
-        if part.isspace():
-            continue
-        if part == r"\operatorname":
-            inside, i = argument(parts, i)
-            text = rf"\operatorname{{{''.join(inside)}}}"
-            if i < len(parts) and parts[i] == "_":
-                below, i = argument(parts, i + 1)
-                text += f"_{{{''.join(below)}}}"
-            if "".join(inside) not in ("sum", "rowsum"):
-                return None
-            out.append(text)
-        elif part == "^" and out and isinstance(out[-1], np.ndarray):
-            inside, i = argument(parts, i)
-            if "".join(inside) != r"\top" or out[-1].ndim != 2:
-                return None
-            out[-1] = out[-1].T
-        elif part in OPERATORS:
-            out.append(OPERATORS[part] if out else OPERATORS[part].strip())
-        elif part[0].isdigit():
-            out.append(part)
-        else:
-            if part in ACCENTS:
-                inside, i = argument(parts, i)
-                part = f"{part}{{{''.join(inside)}}}"
-            elif i + 1 < len(parts) and parts[i] == "_" and f"{part}_{parts[i + 1]}" in values:
-                part, i = f"{part}_{parts[i + 1]}", i + 2
-            if part in OPAQUE or part not in values:
-                return None
-            value = np.asarray(values[part], dtype=float)
-            if value.ndim > 2 or not matrices.is_small(value) or not value.size:
-                return None
-            arrays += value.ndim > 0
-            out.append(value if value.ndim else _number(float(value), values[part]))
-    return out if len(out) > 1 and arrays else None
-
-
-def _number(value: float, given: Any) -> Piece:
-    """A scalar: exact when it is a constant of the formula, rounded like the arrays when it was computed."""
-    text = matrices.constant(value) if not isinstance(given, np.ndarray) else ""
-    if not text:
-        return np.asarray(value)
-    return f"({text})" if text.startswith("-") or "/" in text else text + r"\," if text[0] == "\\" else text + " "
-
-
-# The page ----------------------------------------------------------------------------------------------------------------
-
-LEGEND = (
-    (r"\\odot", r"$\odot$ multiplies entry by entry"),
-    (r"rowsum", "rowsum adds up each row"),
-    (r"\[[^]]*([<>=]|\\le)", "[…] is 1 where the condition holds and 0 elsewhere"),
-    (r"\\overline", r"the bar of a longer name, $\overline{K^\top}$, likewise"),
-    (r"\\vert_", r"a bar with an index, $\bar{x}\vert_{y}$, is the part of $\bar{x}$ that comes back through $y$"),
-)
-
-
-def _items(e: Explanation) -> list[Item]:
-    items: list[Item] = [Heading("Given")]
-    for name, full, value in e.given:
-        if full:
-            items.append(Sentence(f"${name.latex}$ is {full}, {matrices.size(value)}"))
-        items.append(Equation([[name.latex], [value]]))
-    items.append(Heading("Forward"))
-    for f in e.forward:
-        items.append(Heading(f"({f.number}) " + _title(f.formula) + _tail(f.formula), 2))
-        items += [Sentence("; ".join(f.notes))] * bool(f.notes)
-        items.append(Equation([[f.name.latex], [f.value]]))
-    items.append(Heading("Backward, by the chain rule"))
-    items += [Sentence(line) for line in _legend(e)]
-    items.append(Equation([[e.output.bar], [e.seed]]))
-    formulas = {f.number: f.formula.split(DEFINITION)[0] for f in e.forward}
-    for b in e.backward:
-        items += _meeting(b) if isinstance(b, Meeting) else _step(b, formulas[b.number])
-    items.append(Heading("Result"))
-    items += [Equation([[rf"\partial {e.output.latex} / \partial {name.latex}"], [name.bar], [value]]) for name, value in e.results]
-    return items
-
-
-def _tail(formula: str) -> str:
-    rest = formula.split(DEFINITION)[1:]
-    return ", " + ", ".join(f"${r}$" for r in rest) if rest else ""
-
-
-def _title(formula: str) -> str:
-    main = formula.split(DEFINITION)[0]
-    left, _, right = main.partition(" = ")
-    base = right.removesuffix(r"^{\top}")
-    return f"${left}$, the transpose of ${base}$" if left == rf"{base}^\top" else f"${main}$"
-
-
-def _legend(e: Explanation) -> list[str]:
-    L = e.output.latex
-    everything = " ".join(f.formula + f.symbol for b in e.backward if isinstance(b, Backward) for f in (*b.flows, *b.letters))
-    lines = [rf"A bar is a gradient: $\bar{{x}} = \partial {L} / \partial x$"] + [text for sign, text in LEGEND if re.search(sign, everything)]
-    return ["; ".join(lines) + "."]
-
-
-def _step(b: Backward, formula: str) -> list[Item]:
-    items: list[Item] = [Heading(f"Back through ({b.number}) {_title(formula)}", 2), *map(Sentence, b.notes)]
-    for letter in b.letters:
-        sides: list[Side] = [[letter.symbol], [letter.formula]]
-        if letter.value is not None:
-            sides += [*([letter.numbers] if letter.numbers else []), [np.asarray(letter.value)]]
-        items.append(Equation(sides))
-    for f in b.flows:
-        items.append(Equation([[f.symbol], [f.formula], *([f.numbers] if f.numbers else []), [f.value]]))
-    return items
-
-
-def _meeting(m: Meeting) -> list[Item]:
-    words = {2: "two", 3: "three", 4: "four", 5: "five"}
-    formula = " + ".join(symbol for symbol, _ in m.parts)
-    sides: list[Side] = [[m.name.bar], [formula]]
-    if all(matrices.is_small(value) and value.ndim <= 2 for _, value in m.parts):
-        added: list[Piece] = []
-        for i, (_, value) in enumerate(m.parts):
-            added += ([" + "] if i else []) + [value]
-        sides.append(added)
-    n = len(m.parts)
-    return [Heading(f"${m.name.latex}$ was used {words.get(n, n)} times: its gradients meet and add", 2), Equation([*sides, [m.value]])]
-
-

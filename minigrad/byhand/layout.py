@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
             chain.append(dummies[v, r])
         chains.append((a, b, v, chain))
         stops = [a, *chain, b]
-        for upper, lower in zip(stops, stops[1:], strict=False):
+        for upper, lower in pairwise(stops):
             links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for i, r in enumerate(rank):
@@ -121,17 +122,19 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
     frame.width = max(frame.width, right - left + 2 * MARGIN)
     frame.height = y + (0.0 if len(layers) - 1 in ports else MARGIN)
     centre = (left + right) / 2
-    for i, b in enumerate(boxes):
-        b.x = xs[i] - centre
-        b.y = tops[rank[i]] + (heights[rank[i]] - b.height) / 2
-        if _is_port(b):
-            b.y = 0.0 if b.makes else frame.height
+    for i, box in enumerate(boxes):
+        box.x = float(xs[i] - centre)
+        box.y = tops[rank[i]] + (heights[rank[i]] - box.height) / 2
+        if _is_port(box):
+            box.y = 0.0 if box.makes else frame.height
     entries = _entries(boxes, chains, xs, centre)
     frame.routes = []
     for a, b, v, chain in chains:
         source, target = boxes[a], boxes[b]
         points: list[Point] = [(source.x + source.outs.get(v, 0.0), source.y + source.height)]
-        if source.height < heights[rank[a]]:
+        if _is_port(source):  # down past the frame's title
+            points.append((points[0][0], tops[0]))
+        elif source.height < heights[rank[a]]:
             points.append((points[0][0], tops[rank[a]] + heights[rank[a]]))
         for d in chain:
             points += [(xs[d] - centre, tops[rank[d]]), (xs[d] - centre, tops[rank[d]] + heights[rank[d]])]
@@ -162,7 +165,7 @@ def _entries(boxes: list[Box], chains: list[tuple[int, int, Key, list[int]]], xs
 def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> int:
     """How many pairs of edges between neighbouring layers cross."""
     total = 0
-    for upper, lower in zip(layers, layers[1:], strict=False):
+    for upper, lower in pairwise(layers):
         up, low = {i: k for k, i in enumerate(upper)}, {i: k for k, i in enumerate(lower)}
         pairs = sorted((up[a], low[b]) for a, b in links if a in up and b in low)
         ends = [b for _, b in pairs]
@@ -205,15 +208,15 @@ def _abscissas(layers: list[list[int]], links: dict[tuple[int, int], float], wid
         neighbours[b].append((a, shift, weight))
     offsets = []
     for layer in layers:
-        at, places = 0.0, []
+        at, middles = 0.0, []
         for k, i in enumerate(layer):
             at += (widths[layer[k - 1]] / 2 + GAP_X if k else 0.0) + widths[i] / 2
-            places.append(at)
+            middles.append(at)
             xs[i] = at
         middle = at / 2
         for i in layer:
             xs[i] -= middle
-        offsets.append(np.array(places))
+        offsets.append(np.array(middles))
     for sweep in range(80):  # later sweeps weigh a link less the longer it is, so that most become straight
         pairs = list(zip(layers, offsets, strict=True))
         for layer, places in pairs if sweep % 2 == 0 else pairs[::-1]:

@@ -37,7 +37,7 @@ def numbers(x: Any, digits: int = 4) -> Numbers:
     finite = np.abs(x[np.isfinite(x)])
     top = float(finite.max(initial=0.0))
     exponent = 0
-    if top and not np.array_equal(finite, np.round(finite)) or top >= 1e6:
+    if (top and not np.array_equal(finite, np.round(finite))) or top >= 1e6:
         size = math.floor(math.log10(top))
         exponent = size if size < -3 or size > 5 else 0
         decimals = max(0, digits - 1 - (size - exponent))
@@ -170,7 +170,7 @@ def block(x: Any, digits: int = 4) -> Block:
             parts.append(Block([f"[ {rows[0]} ]"]))
         else:
             ends = ["⎡⎤", *["⎢⎥"] * (len(rows) - 2), "⎣⎦"]
-            parts.append(Block([f"{a} {row} {b}" for row, (a, b) in zip(rows, ends, strict=True)], (len(rows) - 1) // 2))
+            parts.append(Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2))
         if i + 1 < len(grids):
             parts.append(Block([" | "]))
     return beside(*parts)

@@ -11,7 +11,8 @@ import numpy as np
 from ..graph import Value
 from .matrices import constant
 from .notation import Name, escape, named
-from .phrases import Call, input_symbol, is_transpose
+from .phrases import Call, input_symbol
+from .sayings import is_transpose
 
 RESULTS = {"softmax": "P", "attention": "O", "_cross_entropy": "L"}  # the usual letter for the result of an op
 MATRICES, VECTORS = "ABDEFGHRUYZ", "abdfghrvwyz"  # for the rest; no letter that means something else in a formula or an index

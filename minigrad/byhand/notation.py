@@ -7,6 +7,7 @@ Unicode text for a terminal.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -188,7 +189,7 @@ def symbols(latex: str) -> set[str]:
         i += 1
         if part in OPAQUE or part == "_":
             _, i = argument(parts, i)
-        elif part.isalpha() or part.lstrip("\\") in GREEK and part.startswith("\\"):
+        elif part.isalpha() or (part.lstrip("\\") in GREEK and part.startswith("\\")):
             found.add(part)
     return found
 
@@ -200,7 +201,7 @@ def plain(latex: str) -> str:
     """LaTeX as Unicode text: ``\\bar C B^\\top`` as ``C̄ Bᵀ``."""
     text = _plain(tokens(latex))
     text = re.sub(r" *\x00 *", "   ", re.sub(r" +", " ", text)).strip()
-    return re.sub(r"([(⟨]) | ([)⟩,])", r"\1\2", text)
+    return unicodedata.normalize("NFC", re.sub(r"([(⟨]) | ([)⟩,])", r"\1\2", text))
 
 
 def _plain(parts: list[str]) -> str:

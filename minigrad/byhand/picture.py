@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,12 @@ LINE, LETTER = 1.35 * SIZE / 72, 0.605 * SIZE / 72  # inches: the height of a li
 INK, OP, GIVEN, EDGE, GRADIENT = "#1b1b1b", "#0b3c5d", "#fdf0d5", "#55606b", "#a33b00"
 FRAMES = ("#f2f5f7", "#e4eaee", "#d6dfe5")
 PAD = 0.09
+LOOKS: dict[str, dict[str, str]] = {
+    "title": {"fontweight": "bold", "color": INK},
+    "parameter": {"color": "#5b4a1f"},
+    "value": {"color": INK},
+    "gradient": {"color": GRADIENT, "style": "italic"},
+}
 
 
 def paint(root: Frame, output: int, show: str) -> Any:
@@ -66,10 +74,10 @@ def _grid(x: np.ndarray) -> list[str]:
 def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
     inside = {n.key for n in frame.everything()}
     children = [_node_box(node, show, of) for node in frame.nodes] + [_frame_box(f, nodes, show, of) for f in frame.frames]
-    reads = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
-    made = [n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
+    reads: list[Hashable] = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
+    made: list[Hashable] = [n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
     head = LINE + 0.04 if frame.name else 0.0
-    return Box(id(frame), (len(_title(frame)) + 3) * LETTER + 0.2 if frame.name else 0.0, 0.0, reads, made, children, head)
+    return Box(id(frame), 2 * (len(_title(frame)) + 1) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head)
 
 
 def _title(frame: Frame) -> str:
@@ -94,7 +102,8 @@ def _paint_frame(axes: Any, box: Box, frame: Frame, x: float, y: float, depth: i
             )
         )  # fmt: skip
         axes.text(
-            x - box.width / 2 + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8, parse_math=False
+            x - box.width / 2 + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8, parse_math=False,
+            bbox={"facecolor": FRAMES[min(depth - 1, len(FRAMES) - 1)], "edgecolor": "none", "pad": 1.0},
         )
     for points, at_node in box.routes:
         _paint_edge(axes, [(x + a, y + b) for a, b in points], at_node)
@@ -113,7 +122,7 @@ def _paint_edge(axes: Any, points: list[tuple[float, float]], arrow: bool) -> No
     from matplotlib.path import Path
 
     vertices, codes = [points[0]], [Path.MOVETO]
-    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(points):
         if abs(x0 - x1) < 1e-6:
             vertices.append((x1, y1))
             codes.append(Path.LINETO)
@@ -145,11 +154,8 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
         axes.add_patch(Rectangle((left, y), box.width, strip, facecolor=OP, edgecolor=OP, linewidth=1.1, zorder=7))
         axes.text(x, y + strip / 2, node.op, fontsize=SIZE, color="white", fontweight="bold", ha="center", va="center", zorder=8, parse_math=False)
         at = y + strip + 0.05
-    looks = {
-        "title": {"fontweight": "bold", "color": INK}, "parameter": {"color": "#5b4a1f"}, "value": {"color": INK}, "gradient": {"color": GRADIENT, "style": "italic"},
-    }  # fmt: skip
     for style, text in lines_of(node, show, of):
         axes.text(
-            x, at + LINE / 2, text, fontsize=SIZE, family="DejaVu Sans Mono", ha="center", va="center", zorder=8, parse_math=False, **looks[style]
+            x, at + LINE / 2, text, fontsize=SIZE, family="DejaVu Sans Mono", ha="center", va="center", zorder=8, parse_math=False, **LOOKS[style]
         )
         at += LINE

@@ -185,7 +185,9 @@ def _ascii(text: str) -> str:
 STYLE = (
     "<style>.worked{max-width:72em;line-height:1.45}.worked h3{border-bottom:1px solid;padding-bottom:.2em;margin:1.2em 0 .5em}"
     ".worked .step{border-left:4px solid #0072B2;padding:.1em 0 .1em 1em;margin:.9em 0}.worked .step>h4{margin:.2em 0}"
-    ".worked p{margin:.35em 0}.worked .math{font-size:95%;display:inline-block;vertical-align:middle;margin:0 2.5em .3em 0;max-width:100%;overflow-x:auto;overflow-y:hidden}</style>"
+    ".worked p{margin:.35em 0}"
+    ".worked .math{font-size:95%;display:inline-block;vertical-align:middle;margin:0 2.5em .3em 0;"
+    "max-width:100%;overflow-x:auto;overflow-y:hidden}</style>"
 )
 
 
