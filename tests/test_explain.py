@@ -86,7 +86,7 @@ def read(strings):
 
 TOKEN = re.compile(
     r"\s+|M\d+|10\^\{-?\d+\}|(?:1/)?\\sqrt\{\d+\}|\\operatorname\{rowsum\}|\\operatorname\{sum\}_\{\\text\{ax[ie]s ([\d, ]+)\}\}"
-    r"|\\odot|\\cdot|\\langle|\\rangle|\\left|\\right|\\,|\d+(?:\.\d+)?|[-+/()]"
+    r"|\\odot|\\cdot|\\langle|\\rangle|\\left|\\right|\\Bigg|\\,|\d+(?:\.\d+)?|[-+/()]"
 )
 
 
@@ -99,7 +99,7 @@ def evaluate(latex, found):
         if not match:
             return None
         token, position = match[0], match.end()
-        if token.isspace() or token in (r"\,", r"\left", r"\right"):
+        if token.isspace() or token in (r"\,", r"\left", r"\right", r"\Bigg"):
             continue
         opens = token[0] in "M1234567890(" or token.startswith((r"\sqrt", r"1/", r"\operatorname", r"\langle"))
         if previous and opens:
@@ -248,7 +248,7 @@ def test_a_block_of_gpt_is_explained_with_the_parameters_names():
     e = mg.explain(loss, names=block)
     assert_consistent(e)
     text = str(e)
-    assert "W_q_proj is self_attention.q_proj.weight, 8 × 8" in text
+    assert "W_q_proj = self_attention.q_proj.weight = [8 × 8, norm" in text
     assert "2 × 5 × 8, norm" in text
     assert "x was used twice" in text
     loss.backward()
@@ -323,7 +323,7 @@ def test_a_graph_with_many_unnamed_results_numbers_them():
     ("name", "latex", "bar"),
     [
         ("Q", "Q", r"\bar{Q}"), ("W_Q", "W_{Q}", r"\bar{W}_{Q}"), ("x1", "x_{1}", r"\bar{x}_{1}"), ("beta", r"\beta", r"\bar{\beta}"),
-        ("loss", r"\mathrm{loss}", r"\overline{\mathrm{loss}}"), ("W_out", r"W_{\text{out}}", r"\bar{W}_{\text{out}}"),
+        ("loss", r"\mathrm{loss}", r"\overline{\mathrm{loss}}"), ("W_out", r"W_{\mathrm{out}}", r"\bar{W}_{\mathrm{out}}"),
         ("h.0.w", r"\mathtt{h.0.w}", r"\overline{\mathtt{h.0.w}}"), ("é", "é", r"\bar{é}"),
     ],
 )  # fmt: skip

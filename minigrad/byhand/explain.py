@@ -20,7 +20,7 @@ from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Lette
 from .naming import Names, recorded
 from .notation import ACCENTS, Name, substitute, symbols, tokens
 from .numeric import numeric
-from .phrases import Call, Phrase, input_symbol, output_symbol
+from .phrases import COLUMN, Call, Phrase, input_symbol, output_symbol
 from .sayings import phrase
 
 
@@ -167,7 +167,9 @@ class _Walk:
             index, derivative = said.derivatives[i]
             main, *where = derivative.split(DEFINITION)
             definitions |= {d.partition(" = ")[0]: d.partition(" = ")[2] for d in where}
-            step.flows.append(self.flow(t, x, seen, raw, index, main, names, values, step.notes))
+            flow = self.flow(t, x, seen, raw, index, main, names, values, step.notes)
+            flow.column = said.vectors == COLUMN and flow.numbers is not None and flow.value.ndim == 1
+            step.flows.append(flow)
         for d in said.formula.split(DEFINITION)[1:]:
             left, _, right = d.partition(" = ")
             used = " ".join([*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)])

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import matrices, worked
-from .notation import Name
+from .notation import Name, escape
 from .worked import Equation, Heading, Item, Piece, Sentence, Side
 
 DEFINITION = r", \quad "  # between a formula and the letters that it defines
@@ -41,7 +41,8 @@ class Letter:
 class Flow:
     """What one op hands to one of its inputs: ``symbol = formula = numbers = value``.
 
-    ``raw`` is the gradient before it was summed over ``axes``, those along which the input was broadcast.
+    ``raw`` is the gradient before it was summed over ``axes``, those along which the input was broadcast; ``column`` says that
+    a vector stands as a column in these numbers.
     """
 
     name: Name
@@ -51,6 +52,7 @@ class Flow:
     raw: np.ndarray
     value: np.ndarray
     axes: tuple[int, ...]
+    column: bool = False
 
 
 @dataclass
@@ -130,9 +132,7 @@ LEGEND = (
 def _items(e: Explanation) -> list[Item]:
     items: list[Item] = [Heading("Given")]
     for name, full, value in e.given:
-        if full:
-            items.append(Sentence(f"${name.latex}$ is {full}, {matrices.size(value)}"))
-        items.append(Equation([[name.latex], [value]]))
+        items.append(Equation([[name.latex], *([[rf"\mathtt{{{escape(full)}}}"]] if full else []), [value]]))
     items.append(Heading("Forward"))
     for f in e.forward:
         items.append(Heading(f"({f.number}) " + _title(f.formula) + _tail(f.formula), 2))
@@ -182,7 +182,7 @@ def _step(b: Backward, formula: str) -> list[Item]:
             sides += [*([letter.numbers] if letter.numbers else []), [np.asarray(letter.value)]]
         items.append(Equation(sides))
     for f in b.flows:
-        items.append(Equation([[f.symbol], [f.formula], *([f.numbers] if f.numbers else []), [f.value]]))
+        items.append(Equation([[f.symbol], [f.formula], *([f.numbers] if f.numbers else []), [f.value[:, None] if f.column else f.value]]))
     return items
 
 

@@ -79,7 +79,7 @@ class Names:
             return named(name)
         self.long[id(x)] = name
         for depth in range(1, len(path) + 1):
-            short = Name(letter, rf"\text{{{escape('.'.join(path[-depth:]))}}}")
+            short = Name(letter, rf"\mathrm{{{escape('.'.join(path[-depth:]))}}}")
             if short.latex not in self.taken:
                 return short
         return named(name)

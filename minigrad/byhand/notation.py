@@ -117,7 +117,7 @@ def named(name: str) -> Name:
         return Name(rf"\mathtt{{{escape(name)}}}" if re.search(r"[._\d]", name) else rf"\mathrm{{{escape(name)}}}")
     index = match[2] or match[3] or ""
     if len(index) > 1 and not index.replace(",", "").isdigit():
-        index = rf"\text{{{escape(index)}}}"
+        index = rf"\mathrm{{{escape(index)}}}"  # not \text, in which MathJax shows \_ as it stands
     return Name(match[1] if letter else "\\" + match[1], index)
 
 
@@ -218,7 +218,7 @@ def _plain(parts: list[str]) -> str:
         elif part in "_^":
             inside, i = argument(parts, i)
             script = _plain(inside)
-            out += (f"[{script}]" if script.startswith("ax") else f"_{script}") if r"\text" in inside else _script(script, part)
+            out += (f"[{script}]" if script.startswith("ax") else f"_{script}") if {r"\text", r"\mathrm"} & set(inside) else _script(script, part)
         elif part in ("{", "}"):
             continue
         elif part in OPAQUE:

@@ -11,6 +11,7 @@ import numpy as np
 from ..graph import Op
 from .notation import escape, symbols, tokens
 
+COLUMN, ROW = (-1, 1), (1, -1)  # how a vector stands in a product of matrices
 ALIASES = {"weight": ("W", r"\gamma"), "bias": ("b", r"\beta", "M"), "logits": ("x",)}
 
 

@@ -77,7 +77,7 @@ def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
     reads: list[Hashable] = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
     made: list[Hashable] = [n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
     head = LINE + 0.04 if frame.name else 0.0
-    return Box(id(frame), 2 * (len(_title(frame)) + 1) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head)
+    return Box(id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head)
 
 
 def _title(frame: Frame) -> str:

@@ -17,7 +17,7 @@ from ..ops.fused import softmax_twin
 from ..ops.reductions import axes_of, count
 from .matrices import constant, scientific
 from .notation import escape
-from .phrases import Call, Phrase, derivative, in_words, input_symbol, parameter
+from .phrases import COLUMN, ROW, Call, Phrase, derivative, in_words, input_symbol, parameter
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -144,7 +144,7 @@ def _matmul(call: Call, said: Phrase) -> None:
     columns, rows = np.ndim(b) == 1, np.ndim(a) == 1
     batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 and (columns or rows) else ""
     if columns or rows:
-        said.vectors = (-1, 1)
+        said.vectors = COLUMN
         said.notes = ["vectors are columns"]
     if columns and rows:
         said.formula, said.derivatives = r"C = A^\top B", [("", r"\bar C B"), ("", r"A \bar C")]
@@ -161,7 +161,7 @@ def _matmul(call: Call, said: Phrase) -> None:
 
 
 def _linear(call: Call, said: Phrase) -> None:
-    said.vectors = (1, -1)
+    said.vectors = ROW
 
 
 def _exchange(call: Call, said: Phrase) -> None:
@@ -170,7 +170,9 @@ def _exchange(call: Call, said: Phrase) -> None:
         said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
     else:
         said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")]
-        said.notes = [f"from shape {np.shape(call.arrays[0])} to {call.out.shape}"]
+        axes = call.param("axes") or range(call.out.ndim)[::-1]
+        order = f"in the order {tuple(axes)}" if call.op.name == "transpose" else f"{call.param('axis1')} and {call.param('axis2')} exchanged"
+        said.notes = [f"axes {order}: from {np.shape(call.arrays[0])} to {call.out.shape}"]
 
 
 def is_transpose(call: Call) -> bool:

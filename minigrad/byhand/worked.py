@@ -135,9 +135,17 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
 
 def _side_latex(side: Side, digits: int) -> str:
     text = "".join(piece for piece in side if isinstance(piece, str))
-    tall = len(side) > 1 and text.count("(") == text.count(")")  # parentheses as high as the matrices, unless a line break parts them
-    grow = (lambda t: t.replace("(", r"\left(").replace(")", r"\right)")) if tall else (lambda t: t)
-    return "".join(grow(piece) if isinstance(piece, str) else matrices.latex(piece, digits) for piece in side)
+    if len(side) > 1:  # parentheses as high as the matrices; two that a line break parts cannot know their height
+        whole = all(text.count(a) == text.count(b) for a, b in zip(OPENING, CLOSING, strict=True))
+        before, after = (r"\left", r"\right") if whole else (r"\Bigg", r"\Bigg")
+        side = [_enlarged(piece, before, after) if isinstance(piece, str) else piece for piece in side]
+    return "".join(piece if isinstance(piece, str) else matrices.latex(piece, digits) for piece in side)
+
+
+def _enlarged(text: str, before: str, after: str) -> str:
+    for opening, closing in zip(OPENING, CLOSING, strict=True):
+        text = text.replace(opening, before + opening).replace(closing, after + closing)
+    return text
 
 
 def equation(item: Equation, digits: int = 4) -> str:
