@@ -474,6 +474,29 @@ def test_mistakes_are_answered_with_what_to_do():
         mg.explain(loss)
 
 
+def test_numbers_that_were_written_over_are_refused_as_in_backward():
+    x = mg.Tensor([1.0, 2.0], requires_grad=True)
+    c = mg.Tensor([3.0, 4.0])
+    loss = (x * c).sum()
+    c[0] = 5.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        mg.explain(loss)
+
+
+def test_odd_graphs_are_explained_too():
+    x = mg.Tensor(2.0, requires_grad=True, name="x")
+    assert mg.explain(x).gradients["x"] == 1.0
+    (x**3).backward(create_graph=True)
+    second = mg.explain(x.grad * 1e-200 * 1e250, wrt=x)
+    np.testing.assert_allclose(second.gradients["x"], 12e50)
+    strange = mg.Tensor([np.inf, np.nan, 1e-30], requires_grad=True, name="a $strange$ name_1 {}")
+    assert "∞" in str(mg.explain((strange * 2).sum())) and mg.explain((strange * 2).sum()).markdown().count("$") % 2 == 0
+    empty = mg.Tensor(np.zeros((0, 3)), requires_grad=True)
+    assert "of shape (0, 3)" in str(mg.explain(empty.sum()))
+    single = mg.Tensor(np.float32([0.1, 0.2]), requires_grad=True, name="s")
+    assert "[ 0.1  0.2 ]" in str(mg.explain(single.sum()))
+
+
 def test_the_derivation_of_an_op_ends_in_agreement_with_its_plain_twin():
     text = derivation("layer_norm")
     assert text.startswith("layer_norm: y = γ ⊙ x̂ + β")

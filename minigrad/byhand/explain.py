@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import graph
+from .. import graph, watch
 from ..graph import FREED, Value
 from ..tensor import Tensor, upstream_gradient
 from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting
@@ -149,6 +149,8 @@ class _Walk:
     def backward(self, t: Value, g: np.ndarray) -> Backward:
         assert t.history is not None
         op, inputs, arrays, params = t.history
+        if watch.last_write > t.tick:
+            watch.refuse_written(t, op, arrays)
         _, said, names = self.said(t)
         values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
         out = output_symbol(op)

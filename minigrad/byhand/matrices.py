@@ -33,7 +33,9 @@ class Numbers:
 
 def numbers(x: Any, digits: int = 4) -> Numbers:
     """``x`` with ``digits`` significant digits for its largest entry, and as many decimals for the others; fewer where that is exact."""
-    x = np.asarray(x, dtype=float)
+    x = np.asarray(x)
+    noise = 1e-9 if x.dtype.kind != "f" else max(1e-9, 2 * float(np.finfo(x.dtype).eps))
+    x = x.astype(float)
     finite = np.abs(x[np.isfinite(x)])
     top = float(finite.max(initial=0.0))
     exponent = 0
@@ -45,7 +47,7 @@ def numbers(x: Any, digits: int = 4) -> Numbers:
         decimals = 0
     scaled = x / 10.0**exponent
     rest = scaled[np.isfinite(scaled)]
-    while decimals and np.allclose(np.round(rest, decimals - 1), rest, rtol=0, atol=1e-9):
+    while decimals and np.allclose(np.round(rest, decimals - 1), rest, rtol=0, atol=noise):
         decimals -= 1
 
     def write(value: float) -> str:
@@ -66,6 +68,8 @@ def constant(value: float) -> str:
         return r"\text{nan}" if math.isnan(value) else r"\infty" if value > 0 else r"-\infty"
     if value == int(value) and abs(value) < 1e6:
         return str(int(value))
+    if not 1e-3 < abs(value) < 1e3:
+        return scientific(value)
     for square, form in ((value * value, r"\sqrt{{{}}}"), (1 / (value * value), r"1/\sqrt{{{}}}")):
         n = round(square)
         if 1 < n <= 100_000 and math.isclose(square, n, rel_tol=1e-7) and math.isqrt(n) ** 2 != n:

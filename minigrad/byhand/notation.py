@@ -107,7 +107,7 @@ class Name:
 
 def named(name: str) -> Name:
     """A user's name as mathematics: ``Q``, ``W_Q`` (an index), ``x1``, ``gamma`` (Greek), ``loss`` (a word)."""
-    name = name.strip().strip("$")
+    name = name.replace("$", "").strip() or "?"
     if name.startswith("\\"):
         return Name(name)
     letter = re.fullmatch(r"([^\W\d_])(?:_?(\d+)|_\{?([\w,]+?)\}?)?", name)

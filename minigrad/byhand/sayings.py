@@ -171,7 +171,7 @@ def _exchange(call: Call, said: Phrase) -> None:
     else:
         said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")]
         axes = call.param("axes") or range(call.out.ndim)[::-1]
-        order = f"in the order {tuple(axes)}" if call.op.name == "transpose" else f"{call.param('axis1')} and {call.param('axis2')} exchanged"
+        order = f"in the order {tuple(axes)}" if call.op.name == "transpose" else f"{' and '.join(str(call.param(p) % call.out.ndim) for p in ('axis1', 'axis2'))} exchanged"
         said.notes = [f"axes {order}: from {np.shape(call.arrays[0])} to {call.out.shape}"]
 
 
