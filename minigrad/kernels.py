@@ -9,8 +9,12 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+
+BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
 
 
 def real(x: np.ndarray | float) -> np.ndarray:
@@ -63,23 +67,71 @@ def column_sums(x: np.ndarray) -> np.ndarray:
     return np.ones(len(x), x.dtype) @ x
 
 
+def row_means(x: np.ndarray) -> np.ndarray:
+    """The means over the last axis, by BLAS: ``(..., 1)``."""
+    return x @ np.full((x.shape[-1], 1), 1 / x.shape[-1], x.dtype)
+
+
+def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
+    """1/√(mean of x² over the last axis + ε): ``(..., 1)``."""
+    mean = row_dots(x, x)[..., None]
+    mean /= x.shape[-1]
+    mean += eps
+    np.sqrt(mean, out=mean)
+    return np.reciprocal(mean, out=mean)
+
+
 def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """The dot products of the rows of two arrays ``(..., C)``: ``(...)``."""
     return np.einsum("...i,...i->...", a, b)
 
 
+def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same piece of several contiguous arrays of one size, as many numbers at a time as the cache holds well."""
+    flat = [a.reshape(-1) for a in arrays]
+    return ([a[start : start + BLOCK] for a in flat] for start in range(0, flat[0].size, BLOCK))
+
+
+def row_blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same rows of several arrays ``(..., C)``, flattened to ``(N, C)``: as many as the cache holds well, one at least."""
+    flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    n = max(1, BLOCK // max(1, flat[0].shape[1]))
+    return ([a[start : start + n] for a in flat] for start in range(0, len(flat[0]), n))
+
+
+def row_maxima(x: np.ndarray) -> np.ndarray:
+    """The largest number of each row of ``(..., C)``, or 0 where that is −∞: ``(..., 1)``."""
+    tops = x.max(axis=-1, keepdims=True)
+    tops[np.isneginf(tops)] = 0
+    return tops
+
+
+def shift_of(x: np.ndarray) -> Any:
+    """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost.
+
+    The maximum of everything costs a fraction of one for each row, and serves as long as the numbers lie close together;
+    otherwise it is the maximum of each row (..., 1), or 0 where that is −∞.
+    """
+    if not x.size:
+        return 0
+    top = x.max()
+    if top < x.min() + 32:
+        return top
+    return row_maxima(x)
+
+
+def sum_rows(x: np.ndarray) -> np.ndarray:
+    """The sums of the rows of ``(..., C)`` by BLAS, 1 in place of 0, to divide by: ``(..., 1)``."""
+    total = x @ np.ones((x.shape[-1], 1), x.dtype)
+    total += total == 0
+    return total
+
+
 def softmax(x: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in one new array; a row of nothing but −∞ gives zeros."""
-    if not x.size:
-        return x.copy()
-    top = np.max(x, axis=-1, keepdims=True)
-    if np.isneginf(top).any():
-        top = np.where(np.isneginf(top), 0, top)
-    y = np.subtract(x, top)
+    y = x - shift_of(x)
     np.exp(y, out=y)
-    total = y.sum(axis=-1, keepdims=True)
-    total += total == 0
-    y /= total
+    y /= sum_rows(y)
     return y
 
 
@@ -108,46 +160,3 @@ def erf(x: np.ndarray) -> np.ndarray:
         tail = b + (n / 2) / tail
     y[~near] = 1 - np.exp(-b * b) / (math.sqrt(math.pi) * tail)
     return np.copysign(y, x).astype(x.dtype if x.dtype.kind == "f" else np.float64)
-
-
-# Attention ---------------------------------------------------------------------------------------------------------------
-
-
-def _grouped(x: np.ndarray, group: int) -> np.ndarray:
-    return x if group == 1 else np.repeat(x, group, axis=-3)
-
-
-def _scores(q: np.ndarray, k: np.ndarray, bias: np.ndarray | None, causal: bool, tau: float) -> np.ndarray:
-    scores = (q * q.dtype.type(tau)) @ k.mT
-    if bias is not None:
-        scores += bias
-    if causal:
-        t, s = scores.shape[-2:]
-        scores += np.triu(np.full((t, s), -np.inf, scores.dtype), s - t + 1)
-    return scores
-
-
-def attention(q, k, v, bias, causal, tau, keep):
-    """softmax(τ q kᵀ + bias) v and the weights."""
-    q, k, v = real(q), real(k), real(v)
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    p = softmax(_scores(q, _grouped(k, group), bias, causal, tau))
-    return (p if keep is None else p * keep) @ _grouped(v, group), p
-
-
-def attention_vjp(g, o, q, k, v, bias, causal, tau, keep, p, want_bias):
-    """The gradients of q, k, v and bias."""
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    dv = (p if keep is None else p * keep).mT @ g
-    ds = g @ _grouped(v, group).mT
-    if keep is not None:
-        ds *= keep
-    ds -= row_dots(g, o)[..., None]
-    ds *= p
-    dq = ds @ _grouped(k, group)
-    dq *= tau
-    dk = ds.mT @ q
-    dk *= tau
-    if group > 1:
-        dk, dv = (d.reshape(*d.shape[:-3], -1, group, *d.shape[-2:]).sum(axis=-3) for d in (dk, dv))
-    return dq, dk, dv, ds if want_bias else None

@@ -54,12 +54,14 @@ def recorded_order(output: Any, name: str) -> list[Value]:
         raise TypeError(f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
     if not output.requires_grad:
         raise RuntimeError(f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
-    if any(t.history is FREED for t in _until_freed(output)):
+    found = _behind(output)
+    if any(t.history is FREED for t in found):
         raise RuntimeError(f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with backward(retain_graph=True)")
-    return graph.reachable([output])
+    return sorted(found, key=lambda t: t.tick if t.history else 0)
 
 
-def _until_freed(output: Value) -> list[Value]:
+def _behind(output: Value) -> list[Value]:
+    """The tensors that want a gradient and from which ``output`` was computed, as far back as the graph is kept."""
     stack, seen = [output], {id(output)}
     found = []
     while stack:
@@ -148,7 +150,7 @@ class _Walk:
 
     def backward(self, t: Value, g: np.ndarray) -> Backward:
         assert t.history is not None
-        op, inputs, arrays, params = t.history
+        op, inputs, arrays, params = t.history[:4]
         if watch.last_write > t.tick:
             watch.refuse_written(t, op, arrays)
         _, said, names = self.said(t)

@@ -21,7 +21,7 @@ MATRICES, VECTORS = "ABDEFGHRUYZ", "abdfghrvwyz"  # for the rest; no letter that
 def recorded(t: Value) -> Call:
     """The op that made ``t``."""
     assert t.history is not None
-    op, _, arrays, params = t.history
+    op, _, arrays, params = t.history[:4]
     return Call(op, arrays, params, t.data)
 
 

@@ -13,9 +13,10 @@ import numpy as np
 
 from ..ops.arithmetic import sigmoid
 from ..ops.attention import attention_twin
+from ..ops.attention_blocks import dropout_matrix
 from ..ops.fused import softmax_twin
 from ..ops.reductions import axes_of, count
-from .matrices import constant, scientific
+from .matrices import constant, scientific, size
 from .notation import escape
 from .phrases import COLUMN, ROW, Call, Phrase, derivative, in_words, input_symbol, parameter
 
@@ -171,7 +172,9 @@ def _exchange(call: Call, said: Phrase) -> None:
     else:
         said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")]
         axes = call.param("axes") or range(call.out.ndim)[::-1]
-        order = f"in the order {tuple(axes)}" if call.op.name == "transpose" else f"{' and '.join(str(call.param(p) % call.out.ndim) for p in ('axis1', 'axis2'))} exchanged"
+        order = f"in the order {tuple(axes)}"
+        if call.op.name == "swapaxes":
+            order = " and ".join(str(call.param(p) % call.out.ndim) for p in ("axis1", "axis2")) + " exchanged"
         said.notes = [f"axes {order}: from {np.shape(call.arrays[0])} to {call.out.shape}"]
 
 
@@ -241,26 +244,28 @@ def _einsum(call: Call, said: Phrase) -> None:
 
 def _attention(call: Call, said: Phrase) -> None:
     q, k, v, bias = call.arrays
-    causal, scale, keep = (call.param(p) for p in ("causal", "scale", "keep"))
+    mask, causal, scale, drop = (call.param(p) for p in ("mask", "causal", "scale", "drop"))
     tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     said.notes = [rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"]
+    added = [] if bias is None else ["M"]
+    if mask is not None:
+        added.append(r"M_\text{mask}")
+        said.notes.append(rf"$M_\text{{mask}}$, {size(mask)}, is added to the scores: −∞ where a word may not be seen")
     if causal:
-        mask = r"M_\text{causal}" if bias is None else r"M + M_\text{causal}"
-        said.formula = said.formula.replace("+ M", f"+ {mask}")
-        said.derivatives = [(i, d.replace("+ M", f"+ {mask}")) for i, d in said.derivatives]
+        added.append(r"M_\text{causal}")
         said.notes.append(r"$M_\text{causal}$ is −∞ where the key is a later word than the query, so that its weight in $P$ is 0, and 0 elsewhere")
+    _rewrite(said, {" + M": "".join(f" + {m}" for m in added)})
     grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
     if grouped:
         said.notes.append(f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each group")
+    keep = None if drop is None else dropout_matrix(q, k, v, causal, drop)
     if keep is not None:
-        said.notes.append("$D$ is the dropout mask of the weights")
-        swap = {r"\, V": r"\odot D \, V", r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"}
-        said.formula = said.formula.replace(r"\, V", swap[r"\, V"])
-        for old, new in list(swap.items())[1:]:
-            said.derivatives = [(i, d.replace(old, new)) for i, d in said.derivatives]
+        said.notes.append(f"$D$ is the dropout mask of the weights: 0 with probability {drop[0]:g}, and 1/{1 - drop[0]:g} elsewhere")
+        said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
+        _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
 
     def inside(g: np.ndarray) -> dict[str, Any]:
-        p = np.asarray(attention_twin(q, k, v, bias, causal, scale)[1])
+        p = np.asarray(attention_twin(q, k, v, bias, mask, causal, scale)[1])
         found = {"P": p, r"\tau": tau} | ({"D": keep} if keep is not None else {})
         if not grouped:
             p_bar = g @ v.swapaxes(-1, -2) * (1 if keep is None else keep)
@@ -268,6 +273,12 @@ def _attention(call: Call, said: Phrase) -> None:
         return found
 
     said.values = inside
+
+
+def _rewrite(said: Phrase, changes: dict[str, str]) -> None:
+    for old, new in changes.items():
+        said.formula = said.formula.replace(old, new)
+        said.derivatives = [(i, d.replace(old, new)) for i, d in said.derivatives]
 
 
 def _cross_entropy(call: Call, said: Phrase) -> None:

@@ -15,21 +15,39 @@ from .arithmetic import tanh as tanh_
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
-@op(r"y = x \, \sigma(x)")
-def silu(x):
-    """x σ(x), also called swish.  Source: Elfwing, Uchibe & Doya (2018)."""
+def _fused(x, save, switch):
+    """y = x s(x) with s = σ(z), z and z' from ``switch``; and if ``save`` the derivative s + z' y (1 − s)."""
     x = kernels.real(x)
-    y = np.negative(x, out=np.empty_like(x))
+    y = np.empty(x.shape, x.dtype)
+    slope = np.empty(x.shape if save else 0, x.dtype)
     with np.errstate(over="ignore"):
-        np.exp(y, out=y)
-    y += 1
-    return np.divide(x, y, out=y)
+        for a, b, *rest in kernels.blocks(np.ascontiguousarray(x), y, *([slope] if save else [])):
+            s, dz = switch(a, save)
+            np.negative(s, out=s)
+            np.exp(s, out=s)
+            s += 1
+            np.reciprocal(s, out=s)
+            np.multiply(a, s, out=b)
+            for d in rest:  # d = s + (1 − s) y z'
+                dz *= b
+                np.subtract(1, s, out=d)
+                d *= dz
+                d += s
+    return (y, slope) if save else y
+
+
+@op(r"y = x \, \sigma(x)", saves=True)
+def silu(x, save=False):
+    """x σ(x), also called swish.  Source: Elfwing, Uchibe & Doya (2018)."""
+    return _fused(x, save, lambda x, save: (x.copy(), np.ones_like(x) if save else None))
 
 
 silu.twin = lambda x: x * sigmoid(x)
 
 
-def _silu(g: Any, y: Any, x: Any) -> Any:
+def _silu(g: Any, y: Any, x: Any, saved: Any = None) -> Any:
+    if saved is not None:
+        return g * saved
     s = sigmoid.on(x)
     return g * (s + y * (1 - s))
 
@@ -55,23 +73,29 @@ _gelu_erf.vjp("x", r"\bar y \odot (\Phi(x) + x \odot \varphi(x)), \quad \varphi 
 _gelu_erf.examples = silu.examples
 
 
-@op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)")
-def _gelu_tanh(x):
-    x = kernels.real(x)
-    y = np.multiply(x, x, out=np.empty_like(x))
-    y *= -2 * ROOT_2_OVER_PI * 0.044715
-    y -= 2 * ROOT_2_OVER_PI
-    y *= x
-    with np.errstate(over="ignore"):
-        np.exp(y, out=y)
-    y += 1
-    return np.divide(x, y, out=y)
+@op(r"y = \tfrac12 x \, (1 + \tanh u) = x \, \sigma(2u), \quad u = \sqrt{2/\pi} \, (x + 0.044715 \, x^3)", saves=True)
+def _gelu_tanh(x, save=False):
+    return _fused(x, save, _twice_u)
+
+
+def _twice_u(x, slope):
+    """2u = x (2c + 2c·0.044715 x²), and its slope 2c + 6c·0.044715 x²."""
+    square = x * x
+    square *= 2 * ROOT_2_OVER_PI * 0.044715
+    z = square + 2 * ROOT_2_OVER_PI
+    z *= x
+    if slope:
+        square *= 3
+        square += 2 * ROOT_2_OVER_PI
+    return z, square
 
 
 _gelu_tanh.twin = lambda x: 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
 
 
-def _gelu_tanh_vjp(g: Any, y: Any, x: Any) -> Any:
+def _gelu_tanh_vjp(g: Any, y: Any, x: Any, saved: Any = None) -> Any:
+    if saved is not None:
+        return g * saved
     square = x * x
     s = sigmoid.on((2 * ROOT_2_OVER_PI) * (x + 0.044715 * (square * x)))
     return g * (s + y * (1 - s) * (2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * square)))
