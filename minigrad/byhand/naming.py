@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -103,6 +103,10 @@ class Names:
             free = [c for c in pool if c not in self.taken]
             if len(rest) <= len(free):
                 wanted |= {id(t): c for t, c in zip(rest, free, strict=False)}
+        transposes = defaultdict(list)
+        for t in unnamed:
+            if t.history and is_transpose(recorded(t)):
+                transposes[id(t.history[1][0])].append(t)
         totals, seen = Counter(wanted.values()), Counter[str]()
         for t in unnamed:
             if id(t) in self.by_id:
@@ -115,10 +119,8 @@ class Names:
                 seen[letter] += 1
                 name = Name(letter, str(seen[letter]))
             self._claim(t, name)
-            if t.history and is_transpose(recorded(t)):
-                continue
-            for later in unnamed:  # the transpose of an unnamed tensor is called after it
-                if later.history and later.history[1][0] is t and is_transpose(recorded(later)) and id(later) not in self.by_id:
+            for later in transposes[id(t)]:  # the transpose of an unnamed tensor is called after it
+                if id(later) not in self.by_id:
                     self._claim_transpose(later)
 
 
