@@ -50,7 +50,7 @@ def _silu(g: Any, y: Any, x: Any, saved: Any = None) -> Any:
     return g * (s + y * (1 - s))
 
 
-silu.vjp("x", r"\bar y \odot (s + y (1 - s)), \quad s = \sigma(x)", _silu)
+silu.vjp("x", r"\bar y \odot (s + y \odot (1 - s)), \quad s = \sigma(x)", _silu)
 silu.examples = lambda rng: [example(rng.normal(size=(3, 4))), example(4 * rng.normal(size=6)), example(rng.normal(size=()))]
 
 
@@ -67,7 +67,7 @@ def _gelu_erf_vjp(g: Any, y: Any, x: Any) -> Any:
     return g * (0.5 * (1 + erf.on(x / math.sqrt(2))) + x * density)
 
 
-_gelu_erf.vjp("x", r"\bar y \odot (\Phi(x) + x \varphi(x))", _gelu_erf_vjp)
+_gelu_erf.vjp("x", r"\bar y \odot (\Phi(x) + x \odot \varphi(x)), \quad \varphi = \Phi'", _gelu_erf_vjp)
 _gelu_erf.examples = silu.examples
 
 
@@ -106,7 +106,7 @@ def _gelu_tanh_vjp(g: Any, y: Any, x: Any, saved: Any = None) -> Any:
     return g * (s + y * (1 - s) * (2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * square)))
 
 
-_gelu_tanh.vjp("x", r"\bar y \odot (s + 2 u' y (1 - s)), \quad s = \sigma(2u)", _gelu_tanh_vjp)
+_gelu_tanh.vjp("x", r"\bar y \odot (s + y \odot (1 - s) \odot w), \quad s = \sigma(2u), \quad w = 2 u'(x)", _gelu_tanh_vjp)
 _gelu_tanh.examples = silu.examples
 
 

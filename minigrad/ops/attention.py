@@ -59,7 +59,8 @@ attention.twin = lambda *inputs, **params: attention_twin(*inputs, **params)[0]
 
 
 @attention.joint_vjp(
-    q=r"\tau \bar S K, \quad \bar S = P \odot (\bar O V^\top - \operatorname{rowsum}(\bar O \odot O))",
+    q=r"\tau \bar S K, \quad P = \operatorname{softmax}(\tau Q K^\top + M), \quad \bar P = \bar O V^\top,"
+    r" \quad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big)",
     k=r"\tau \bar S^\top Q",
     v=r"P^\top \bar O",
     bias=r"\bar S",

@@ -28,7 +28,7 @@ def _highest(x: Any, axis: int) -> Any:
 # Softmax and the losses on top of it -----------------------------------------------------------------------------------
 
 
-@op(r"y_i = e^{x_i} / \sum_j e^{x_j}")
+@op(r"y = \operatorname{softmax}(x), \quad y_j = e^{x_j} / \textstyle\sum_k e^{x_k}")
 def softmax(x, axis=-1):
     """Softmax along ``axis``; a slice of nothing but −∞ gives zeros."""
     x = kernels.real(x)
@@ -55,13 +55,13 @@ def _softmax(g: Any, y: Any, x: Any, axis: int = -1) -> Any:
 
 
 softmax.twin = softmax_twin
-softmax.vjp("x", r"y \odot (\bar y - \textstyle\sum_j \bar y_j y_j)", _softmax)
+softmax.vjp("x", r"y \odot \big(\bar y - \operatorname{rowsum}(\bar y \odot y)\big)", _softmax)
 softmax.examples = lambda rng: [
     example(rng.normal(size=shape), axis=axis) for shape, axis in [((3, 4), -1), ((2, 3, 2), 1), ((3, 2), 0), ((4,), 0), ((2, 1), -1), ((0, 3), 1)]
 ]
 
 
-@op(r"y_i = x_i - \log \sum_j e^{x_j}")
+@op(r"y = \log \operatorname{softmax}(x), \quad y_j = x_j - \log \textstyle\sum_k e^{x_k}")
 def log_softmax(x, axis=-1):
     """The logarithm of softmax along ``axis``, without overflow or log 0."""
     x = kernels.real(x)
@@ -81,7 +81,7 @@ def log_softmax_twin(x: Any, axis: int = -1) -> Any:
 log_softmax.twin = log_softmax_twin
 log_softmax.vjp(
     "x",
-    r"\bar y - e^{y} \textstyle\sum_j \bar y_j",
+    r"\bar y - p \odot \operatorname{rowsum}(\bar y), \quad p = e^y",
     lambda g, y, x, axis=-1: g - np.exp(y) * g.sum(axis=axis, keepdims=True),
 )
 log_softmax.examples = softmax.examples
@@ -95,7 +95,7 @@ def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tupl
 
 
 @op(
-    r"L = \operatorname{mean}_n \big(\log \textstyle\sum_j e^{x_{nj}} - (1-\varepsilon) x_{n t_n} - \tfrac{\varepsilon}{V} \sum_j x_{nj}\big)",
+    r"L = -\tfrac1N \sum_{n,j} T_{nj} \log p_{nj}, \quad p = \operatorname{softmax}(x)",
     inputs=["x"],
     saves=True,
 )
@@ -144,7 +144,7 @@ def _cross_entropy_vjp(
     return (upstream * (softmax(x.reshape(-1, v)) - wanted)).reshape(x.shape)
 
 
-_cross_entropy.vjp("x", r"\tfrac{\bar L}{N} \, (\operatorname{softmax}(x_n) - \text{target}_n)", _cross_entropy_vjp)
+_cross_entropy.vjp("x", r"\bar L \cdot (p - T) / N", _cross_entropy_vjp)
 _cross_entropy.examples = lambda rng: [
     Example(
         (rng.normal(size=(*shape, 4)),),
@@ -242,7 +242,8 @@ layer_norm.twin = layer_norm_twin
 
 
 @layer_norm.joint_vjp(
-    x=r"\big(u - \langle u \rangle - \hat x \langle u \odot \hat x \rangle\big) / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y",
+    x=r"s \odot (u - m - \hat x \odot c), \quad s = 1 / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y,"
+    r" \quad m = \langle u \rangle, \quad c = \langle u \odot \hat x \rangle",
     weight=r"\sum_n \bar y_n \odot \hat x_n",
     bias=r"\sum_n \bar y_n",
 )
@@ -280,7 +281,7 @@ def _norm_vjp(g: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray
     return dx, d_weight
 
 
-@op(r"y = \gamma \odot x / \sqrt{\langle x^2 \rangle + \varepsilon}", inputs=["x", "weight"], saves=True)
+@op(r"y = \gamma \odot \hat x, \quad \hat x = s \odot x, \quad s = 1 / \sqrt{\langle x^2 \rangle + \varepsilon}", inputs=["x", "weight"], saves=True)
 def rms_norm(x, weight, eps=1e-6, save=False):
     """Each vector along the last axis divided by its root mean square, then scaled by ``weight`` (C,).
     Source: Zhang & Sennrich (2019), eq. 4."""
@@ -300,7 +301,7 @@ rms_norm.twin = rms_norm_twin
 
 
 @rms_norm.joint_vjp(
-    x=r"\big(u - \hat x \langle u \odot \hat x \rangle\big) / \sqrt{\langle x^2 \rangle + \varepsilon}, \quad u = \gamma \odot \bar y",
+    x=r"s \odot (u - \hat x \odot c), \quad u = \gamma \odot \bar y, \quad c = \langle u \odot \hat x \rangle",
     weight=r"\sum_n \bar y_n \odot \hat x_n",
 )
 def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
