@@ -1,0 +1,102 @@
+"""Real weights: checkpoints in the formats of the transformers library, read and written.
+
+A checkpoint is a folder with ``config.json`` and ``model.safetensors``.  What is trained here opens there, with
+``AutoModelForCausalLM.from_pretrained(folder)``, and the other way round.  The formats are GPT-2's, Llama's and BERT's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..models.bert import BERT, MaskedLM
+from ..models.decoder_only import GPT
+from . import bert, gpt2, llama
+from .files import CONFIG, INDEX, WEIGHTS, read_json, read_safetensors, read_weights, write_json, write_safetensors
+from .names import Format, to_ours, to_theirs
+
+__all__ = [
+    "from_arrays", "load_pretrained", "read_safetensors", "save_pretrained", "to_arrays", "write_safetensors",
+]  # fmt: skip
+
+FORMATS: dict[str, Format] = {"gpt2": gpt2.FORMAT, "llama": llama.FORMAT, "bert": bert.FORMAT}
+
+
+def load_pretrained(folder: str | Path, interleaved: bool = False) -> Any:
+    """The model in a checkpoint folder, in eval mode: a GPT (from GPT-2's or Llama's format), a BERT or a MaskedLM.
+
+    ``interleaved`` gives a Llama whose rotary positions turn neighbouring coordinates, as in the paper; it computes the same.
+    Raises FileNotFoundError; ValueError for another kind of model, a damaged file, or weights that do not fit the config;
+    ImportError without the extra "pretrained".
+    """
+    folder = Path(folder)
+    config = read_json(folder / CONFIG)
+    try:
+        return from_arrays(config, read_weights(folder), interleaved)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
+
+
+def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], interleaved: bool = False) -> Any:
+    """The model that a config.json and arrays under the names of its format describe; ValueError when they do not fit."""
+    kind = config.get("model_type")
+    if kind not in FORMATS:
+        raise ValueError(f"{CONFIG} has model_type {kind!r}; expected one of {', '.join(FORMATS)}")
+    format = FORMATS[kind]
+    arrays = {
+        name if name.startswith((format.prefix, "lm_head.", "cls.")) else format.prefix + name: array
+        for name, array in arrays.items()
+        if not name.endswith(format.ignored)
+    }
+    build = partial(format.build, interleaved=True) if interleaved and kind == "llama" else format.build
+    model = build(config, arrays)
+    if getattr(model, "output", True) is None:
+        arrays.pop("lm_head.weight", None)  # a copy of the embeddings
+    return model.load_state_dict(to_ours(format.table(model), arrays, model)).eval()
+
+
+def save_pretrained(model: Any, folder: str | Path) -> None:
+    """Write a GPT, BERT or MaskedLM as a checkpoint folder that the transformers library opens.
+
+    Raises TypeError for another model, ValueError for a GPT that neither GPT-2's nor Llama's format can express, both before
+    anything is written; ImportError without the extra "pretrained".
+    """
+    config, arrays = to_arrays(model)
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"{folder}: is a file; pass the name of a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / INDEX).exists():
+        raise FileExistsError(f"{folder}: holds a checkpoint in several files ({INDEX}); choose another folder")
+    write_safetensors(arrays, folder / WEIGHTS)
+    write_json(config, folder / CONFIG)
+
+
+def to_arrays(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The config.json of a model and its arrays, under the names and in the layout of its format."""
+    kind = format_of(model)
+    table, state = FORMATS[kind].table(model), model.state_dict()
+    if kind == "gpt2":
+        state = gpt2.with_biases(state, table)
+    return {**FORMATS[kind].config(model), "torch_dtype": str(next(iter(state.values())).dtype)}, to_theirs(table, state)
+
+
+def format_of(model: Any) -> str:
+    """The name of the format that can express the model."""
+    if isinstance(model, BERT | MaskedLM):
+        return "bert"
+    if not isinstance(model, GPT):
+        raise TypeError(f"save_pretrained: {type(model).__name__} has no format of the transformers library; expected a GPT, BERT or MaskedLM")
+    reasons = []
+    for name in ("gpt2", "llama"):
+        try:
+            FORMATS[name].config(model)
+        except ValueError as error:
+            reasons.append(str(error))
+        else:
+            return name
+    raise ValueError(f"save_pretrained: no format of the transformers library expresses this GPT: {'; '.join(reasons)}")
