@@ -126,11 +126,14 @@ class WordPieceTokenizer(Tokenizer):
         """Texts to ids (B, T), padded to the longest, and the attention mask (B, T) with 0 for padding."""
         if isinstance(texts, str) or not len(texts):
             raise ValueError(f"batch takes a list of one text or more, got {texts!r:.40}")
-        rows = [self.encode(text) for text in texts]
+        return self.padded([self.encode(text) for text in texts])
+
+    def padded(self, rows: Sequence[Ids]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of ids as one array (B, T), and its attention mask."""
         ids = np.full((len(rows), max(map(len, rows))), self.pad_id, np.int64)
         mask = np.zeros_like(ids)
-        for row, kept, encoded in zip(ids, mask, rows, strict=True):
-            row[: len(encoded)], kept[: len(encoded)] = encoded, 1
+        for padded, real, row in zip(ids, mask, rows, strict=True):
+            padded[: len(row)], real[: len(row)] = row, 1
         return ids, mask
 
     def decode(self, ids: npt.ArrayLike) -> str:

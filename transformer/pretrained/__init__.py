@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
+from ..data.tokenizers import Tokenizer
 from ..models.bert import BERT, MaskedLM
 from ..models.decoder_only import GPT
 from . import bert, gpt2, llama
 from .files import CONFIG, INDEX, WEIGHTS, read_json, read_safetensors, read_weights, write_json, write_safetensors
 from .names import Format, to_ours, to_theirs
+from .sentences import SentenceEncoder, load_sentence_encoder
+from .tokenizers import read_tokenizer, write_tokenizer
 
 __all__ = [
-    "from_arrays", "load_pretrained", "read_safetensors", "save_pretrained", "to_arrays", "write_safetensors",
+    "SentenceEncoder", "from_arrays", "load_pretrained", "load_sentence_encoder", "read_safetensors", "read_tokenizer", "save_pretrained",
+    "to_arrays", "write_safetensors", "write_tokenizer",
 ]  # fmt: skip
 
 FORMATS: dict[str, Format] = {"gpt2": gpt2.FORMAT, "llama": llama.FORMAT, "bert": bert.FORMAT}
@@ -59,8 +63,8 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
     return model.load_state_dict(to_ours(format.table(model), arrays, model)).eval()
 
 
-def save_pretrained(model: Any, folder: str | Path) -> None:
-    """Write a GPT, BERT or MaskedLM as a checkpoint folder that the transformers library opens.
+def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
+    """Write a GPT, BERT or MaskedLM, and its tokenizer, as a checkpoint folder that the transformers library opens.
 
     Raises TypeError for another model, ValueError for a GPT that neither GPT-2's nor Llama's format can express, both before
     anything is written; ImportError without the extra "pretrained".
@@ -74,6 +78,8 @@ def save_pretrained(model: Any, folder: str | Path) -> None:
         raise FileExistsError(f"{folder}: holds a checkpoint in several files ({INDEX}); choose another folder")
     write_safetensors(arrays, folder / WEIGHTS)
     write_json(config, folder / CONFIG)
+    if tokenizer is not None:
+        write_tokenizer(tokenizer, folder)
 
 
 def to_arrays(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
