@@ -23,8 +23,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from minigrad.storage import write_atomically
-
 from .tokenizers import CACHE_ENTRIES, Ids, Tokenizer, _checked_text, _encoded, _learn_merges
 
 END_OF_TEXT = "<|endoftext|>"
@@ -95,12 +93,11 @@ class GPT2Tokenizer(Tokenizer):
         except ValueError as error:
             raise ValueError(f"{os.fspath(merges)}, with {os.fspath(vocabulary)}: {error}") from error
 
-    def save_files(self, folder: str | os.PathLike[str]) -> None:
-        """Write ``vocab.json`` and ``merges.txt`` into a folder."""
-        tokens = json.dumps(dict(sorted(self.vocabulary.items(), key=lambda item: item[1])), ensure_ascii=False)
-        lines = "\n".join(["#version: 0.2", *map(" ".join, self.merges)]) + "\n"
-        write_atomically(Path(folder) / "vocab.json", lambda file: file.write(tokens.encode("utf-8")))
-        write_atomically(Path(folder) / "merges.txt", lambda file: file.write(lines.encode("utf-8")))
+    def files(self) -> dict[str, str]:
+        """The contents of ``vocab.json`` and ``merges.txt``."""
+        tokens = dict(sorted(self.vocabulary.items(), key=lambda item: item[1]))
+        lines = ["#version: 0.2", *(f"{left} {right}" for left, right in self.merges)]
+        return {"vocab.json": json.dumps(tokens, ensure_ascii=False) + "\n", "merges.txt": "\n".join(lines) + "\n"}
 
     @classmethod
     def train(cls, text: str, vocab_size: int = 512, max_characters: int = 2_000_000) -> Self:

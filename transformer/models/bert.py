@@ -73,6 +73,8 @@ class MaskedLM(nn.Module):
     """
 
     def __init__(self, bert: BERT, activation: str = "gelu_erf", eps: float = 1e-12) -> None:
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"MaskedLM: activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
         self.bert = bert
         self.transform = nn.Linear(bert.embedding_dim, bert.embedding_dim)
         self.activation = activation

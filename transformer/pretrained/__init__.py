@@ -7,7 +7,6 @@ A checkpoint is a folder with ``config.json`` and ``model.safetensors``.  What i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,14 @@ from ..data.tokenizers import Tokenizer
 from ..models.bert import BERT, MaskedLM
 from ..models.decoder_only import GPT
 from . import bert, gpt2, llama
-from .files import CONFIG, INDEX, WEIGHTS, read_json, read_safetensors, read_weights, write_json, write_safetensors
+from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, write_safetensors, write_text
 from .names import Format, to_ours, to_theirs
 from .sentences import SentenceEncoder, load_sentence_encoder
-from .tokenizers import read_tokenizer, write_tokenizer
+from .tokenizers import TOKENIZER_FILES, read_tokenizer, tokenizer_files
 
 __all__ = [
     "SentenceEncoder", "from_arrays", "load_pretrained", "load_sentence_encoder", "read_safetensors", "read_tokenizer", "save_pretrained",
-    "to_arrays", "write_safetensors", "write_tokenizer",
+    "to_arrays", "tokenizer_files", "write_safetensors",
 ]  # fmt: skip
 
 FORMATS: dict[str, Format] = {"gpt2": gpt2.FORMAT, "llama": llama.FORMAT, "bert": bert.FORMAT}
@@ -56,8 +55,7 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
         for name, array in arrays.items()
         if not name.endswith(format.ignored)
     }
-    build = partial(format.build, interleaved=True) if interleaved and kind == "llama" else format.build
-    model = build(config, arrays)
+    model: Any = llama.build(config, arrays, interleaved) if kind == "llama" else format.build(config, arrays)
     if getattr(model, "output", True) is None:
         arrays.pop("lm_head.weight", None)  # a copy of the embeddings
     return model.load_state_dict(to_ours(format.table(model), arrays, model)).eval()
@@ -66,20 +64,24 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
 def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
     """Write a GPT, BERT or MaskedLM, and its tokenizer, as a checkpoint folder that the transformers library opens.
 
-    Raises TypeError for another model, ValueError for a GPT that neither GPT-2's nor Llama's format can express, both before
-    anything is written; ImportError without the extra "pretrained".
+    Raises TypeError for another model, ValueError for a GPT that neither GPT-2's nor Llama's format can express, FileExistsError when
+    the folder holds files that contradict it, all before anything is written; ImportError without the extra "pretrained".
     """
     config, arrays = to_arrays(model)
+    texts = {} if tokenizer is None else tokenizer_files(tokenizer)
+    if tokenizer is not None and tokenizer.vocab_size > config["vocab_size"]:
+        sizes = f"the tokenizer has {tokenizer.vocab_size} tokens, the model {config['vocab_size']}"
+        raise ValueError(f"save_pretrained: {sizes}; they do not belong together")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; pass the name of a folder")
+    for name in (INDEX, *(TOKENIZER_FILES if texts else ())):
+        if name not in texts and (folder / name).exists():
+            raise FileExistsError(f"{folder}: holds {name} of another checkpoint, which would be read in place of ours; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / INDEX).exists():
-        raise FileExistsError(f"{folder}: holds a checkpoint in several files ({INDEX}); choose another folder")
     write_safetensors(arrays, folder / WEIGHTS)
-    write_json(config, folder / CONFIG)
-    if tokenizer is not None:
-        write_tokenizer(tokenizer, folder)
+    for name, text in {CONFIG: json_text(config), **texts}.items():
+        write_text(text, folder / name)
 
 
 def to_arrays(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -88,7 +90,8 @@ def to_arrays(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     table, state = FORMATS[kind].table(model), model.state_dict()
     if kind == "gpt2":
         state = gpt2.with_biases(state, table)
-    return {**FORMATS[kind].config(model), "torch_dtype": str(next(iter(state.values())).dtype)}, to_theirs(table, state)
+    dtype = str(next(iter(state.values())).dtype)
+    return {**FORMATS[kind].config(model), "torch_dtype": dtype}, to_theirs(table, state)
 
 
 def format_of(model: Any) -> str:

@@ -11,14 +11,14 @@ from typing import Any
 
 from ..models.bert import BERT, MaskedLM
 from .gpt2 import ACTIVATIONS
-from .names import Format, Row, module, require, setting
+from .names import NUMBER, Format, Row, module, require, setting
 
 
 def build(config: Mapping[str, Any], names: Iterable[str]) -> BERT | MaskedLM:
     """The model that a config.json of BERT describes; pooler and head are there when the file has their weights."""
     require(config, position_embedding_type=("absolute",), is_decoder=(False,), hidden_act=("gelu", *ACTIVATIONS))
     names, activation = set(names), ACTIVATIONS[config.get("hidden_act", "gelu")]
-    eps = setting(config, "layer_norm_eps", 1e-12, float)
+    eps = setting(config, "layer_norm_eps", 1e-12, NUMBER)
     bert = BERT(
         vocab_size=setting(config, "vocab_size", 30522),
         embedding_dim=setting(config, "hidden_size", 768),
@@ -27,7 +27,7 @@ def build(config: Mapping[str, Any], names: Iterable[str]) -> BERT | MaskedLM:
         max_length=setting(config, "max_position_embeddings", 512),
         ffn_dim=setting(config, "intermediate_size", 3072),
         num_segments=setting(config, "type_vocab_size", 2),
-        dropout=setting(config, "hidden_dropout_prob", 0.1, (int, float)),
+        dropout=setting(config, "hidden_dropout_prob", 0.1, NUMBER),
         activation=activation,
         eps=eps,
         pooler="bert.pooler.dense.weight" in names,

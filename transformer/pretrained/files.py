@@ -99,7 +99,11 @@ def read_json(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def write_json(content: Mapping[str, Any], path: str | Path) -> None:
-    """Write a JSON object; an old file stays whole until the new one replaces it."""
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+def json_text(content: Mapping[str, Any]) -> str:
+    """A JSON object as a text for people."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def write_text(text: str, path: str | Path) -> None:
+    """Write a text as UTF-8; an old file stays whole until the new one replaces it."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8")))

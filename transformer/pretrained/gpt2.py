@@ -14,7 +14,7 @@ import numpy as np
 from ..layers import FeedForward, LayerNorm
 from ..models.decoder_only import GPT
 from ..positions import LearnedPositions
-from .names import Format, Row, module, require, setting
+from .names import NUMBER, Format, Row, module, require, setting
 
 ACTIVATIONS = {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "gelu": "gelu_erf", "relu": "relu", "silu": "silu"}  # theirs to ours
 
@@ -30,8 +30,8 @@ def build(config: Mapping[str, Any], names: Iterable[str]) -> GPT:
         num_layers=setting(config, "n_layer", 12),
         context_length=setting(config, "n_positions", 1024),
         ffn_dim=setting(config, "n_inner", 4 * setting(config, "n_embd", 768)),
-        dropout=setting(config, "resid_pdrop", 0.1, (int, float)),
-        norm=partial(LayerNorm, eps=setting(config, "layer_norm_epsilon", 1e-5, float)),
+        dropout=setting(config, "resid_pdrop", 0.1, NUMBER),
+        norm=partial(LayerNorm, eps=setting(config, "layer_norm_epsilon", 1e-5, NUMBER)),
         ffn=partial(FeedForward, activation=ACTIVATIONS[config.get("activation_function", "gelu_new")]),
         tie_embeddings=setting(config, "tie_word_embeddings", True, bool),
     )

@@ -17,16 +17,15 @@ import numpy as np
 
 from ..layers import RMSNorm, SwiGLU
 from ..models.decoder_only import GPT
-from ..positions import RotaryPositions
-from .names import Format, Row, module, require, setting
+from ..positions import RotaryPositions, StretchedRotation
+from .names import NUMBER, Format, Row, module, require, setting
 
 
 def build(config: Mapping[str, Any], names: Iterable[str], interleaved: bool = False) -> GPT:
     """The model that a config.json of Llama describes, with rotary positions in halves or ``interleaved``."""
     width, heads = setting(config, "hidden_size", 4096), setting(config, "num_attention_heads", 32)
     require(config, hidden_act=("silu",), head_dim=(None, width // heads))
-    rotary = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {})}
-    require(rotary, rope_type=("default",))
+    mlp_bias = setting(config, "mlp_bias", False, bool)
     return GPT(
         vocab_size=setting(config, "vocab_size", 32000),
         embedding_dim=width,
@@ -34,13 +33,25 @@ def build(config: Mapping[str, Any], names: Iterable[str], interleaved: bool = F
         num_layers=setting(config, "num_hidden_layers", 32),
         context_length=setting(config, "max_position_embeddings", 2048),
         num_kv_heads=setting(config, "num_key_value_heads", heads),
-        norm=partial(RMSNorm, eps=setting(config, "rms_norm_eps", 1e-6, float)),
-        positions=RotaryPositions(width // heads, setting(rotary, "rope_theta", 10_000.0, (int, float)), interleaved),
+        norm=partial(RMSNorm, eps=setting(config, "rms_norm_eps", 1e-6, NUMBER)),
+        positions=rotary(config, width // heads, interleaved),
         ffn_dim=setting(config, "intermediate_size", 11008),
-        ffn=lambda *sizes, bias: SwiGLU(*sizes, bias=setting(config, "mlp_bias", False, bool)),
+        ffn=lambda width, ffn_dim, bias: SwiGLU(width, ffn_dim, bias=mlp_bias),
         tie_embeddings=setting(config, "tie_word_embeddings", False, bool),
         bias=setting(config, "attention_bias", False, bool),
     )
+
+
+def rotary(config: Mapping[str, Any], head_dim: int, interleaved: bool) -> RotaryPositions:
+    """The positions: the base, and the stretching of Llama 3.1 where there is one."""
+    rope = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {})}
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    require({"rope_type": kind, **rope}, rope_type=("default", "llama3"), partial_rotary_factor=(1, None))
+    stretch = None
+    if kind == "llama3":
+        factor, low, high = (setting(rope, name, kind=NUMBER) for name in ("factor", "low_freq_factor", "high_freq_factor"))
+        stretch = StretchedRotation(factor, low, high, setting(rope, "original_max_position_embeddings"))
+    return RotaryPositions(head_dim, setting(rope, "rope_theta", 10_000.0, NUMBER), interleaved, stretch=stretch)
 
 
 def config(model: Any) -> dict[str, Any]:
@@ -61,12 +72,28 @@ def config(model: Any) -> dict[str, Any]:
         "hidden_act": "silu",
         "rms_norm_eps": model.norm.eps,
         "rope_theta": float(model.positions.base),
+        "rope_scaling": stretching(model.positions.stretch),
         "attention_bias": attention.q_proj.bias is not None,
         "attention_dropout": attention.dropout,
         "mlp_bias": ffn.up.bias is not None,
         "tie_word_embeddings": model.output is None,
         "bos_token_id": None,
         "eos_token_id": None,
+    }
+
+
+def stretching(stretch: Any) -> dict[str, Any] | None:
+    """The entry of config.json for a stretched rotation."""
+    if stretch is None:
+        return None
+    if not isinstance(stretch, StretchedRotation):
+        raise ValueError(f"Llama's format has rotary angles as they are or a StretchedRotation, not {stretch!r}")
+    return {
+        "rope_type": "llama3",
+        "factor": float(stretch.factor),
+        "low_freq_factor": float(stretch.low),
+        "high_freq_factor": float(stretch.high),
+        "original_max_position_embeddings": stretch.original_length,
     }
 
 

@@ -5,7 +5,7 @@ The same table reads and writes, so the two directions cannot drift apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 class Format(NamedTuple):
     """How a family of checkpoints is read and written."""
 
-    build: Callable[[Mapping[str, Any], Iterable[str]], nn.Module]  # from config.json and the names of the arrays
+    build: Callable[..., nn.Module]  # from config.json and the names of the arrays
     config: Callable[[Any], dict[str, Any]]  # the config.json of a model; ValueError when the format cannot express it
     table: Callable[[Any], list[Row]]  # the names of a model
     prefix: str  # what their names begin with in a whole model, and lack when only its inner part was saved
@@ -41,7 +41,7 @@ def to_ours(table: Sequence[Row], arrays: Mapping[str, np.ndarray], model: nn.Mo
     if missing or unknown:
         parts = [f"{what} {', '.join(sorted(names)[:4])}{' …' * (len(names) > 4)}" for what, names in (("lacks", missing), ("has", unknown)) if names]
         raise ValueError(f"the weights do not fit this {type(model).__name__}: the file " + " and ".join(parts))
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for row in table:
         array = arrays[row.theirs].T if row.transposed else arrays[row.theirs]
         widths = [sizes[name][-1] for name in row.ours]
@@ -72,6 +72,9 @@ def module(theirs: str, *ours: str, bias: bool = True, transposed: bool = False,
         Row(f"{theirs}.{leaf}", tuple(f"{name}.{leaf}" for name in ours), transposed, order)
         for leaf in (["weight", "bias"] if bias else ["weight"])
     ]
+
+
+NUMBER = (int, float)
 
 
 def setting(config: Mapping[str, Any], name: str, default: Any = None, kind: type | tuple[type, ...] = int) -> Any:

@@ -94,5 +94,6 @@ def load_sentence_encoder(folder: str | Path | None = None) -> SentenceEncoder:
         raise ValueError(f"{folder}: has a step {unknown[0]!r} after the encoder; expected pooling and normalising only")
     model, tokenizer = load_pretrained(folder), read_tokenizer(folder)
     if not isinstance(model, BERT) or not isinstance(tokenizer, WordPieceTokenizer):
-        raise ValueError(f"{folder}: a {type(model).__name__} with a {type(tokenizer).__name__} is no sentence encoder; expected a BERT with WordPiece")
+        found = f"a {type(model).__name__} with a {type(tokenizer).__name__}"
+        raise ValueError(f"{folder}: {found} is no sentence encoder; expected a BERT with a WordPieceTokenizer")
     return SentenceEncoder(model, tokenizer, "mean" if modes == ["mean_tokens"] else "cls", "Normalize" in steps)

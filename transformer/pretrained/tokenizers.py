@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from minigrad.storage import write_atomically
-
 from ..data.byte_level import CHARACTER, GPT2Tokenizer
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from ..data.wordpiece import SPECIAL, WordPieceTokenizer
-from .files import read_json, write_json
+from .files import json_text, read_json
 
 EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+TOKENIZER_FILES = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
 SPACE = r"\s\x1c-\x1f"  # Python's white space
 OUR_CHUNKS = {  # transformer.data.tokenizers.CHUNK, in the words of that library
     "type": "Sequence",
@@ -88,27 +87,27 @@ def _from_json(content: Mapping[str, Any], options: dict[str, Any]) -> Tokenizer
     )
 
 
-def write_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
-    """Write the files with which ``AutoTokenizer.from_pretrained(folder)`` gives the same ids; TypeError for an unknown tokenizer."""
-    folder, config = Path(folder), {"clean_up_tokenization_spaces": False}
+def tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
+    """Names and contents of the files with which ``AutoTokenizer.from_pretrained(folder)`` gives the same ids.
+
+    Raises TypeError for a kind of tokenizer that is not known here.
+    """
     if isinstance(tokenizer, WordPieceTokenizer):
-        text = "\n".join(tokenizer.vocabulary) + "\n"
-        write_atomically(folder / "vocab.txt", lambda file: file.write(text.encode("utf-8")))
         settings = {"do_lower_case": tokenizer.lowercase, "strip_accents": tokenizer.strip_accents, "model_max_length": tokenizer.max_length}
         special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
-        write_json({"tokenizer_class": "BertTokenizer", **settings, **special}, folder / "tokenizer_config.json")
+        config, files = {"tokenizer_class": "BertTokenizer", **settings, **special}, {"vocab.txt": "\n".join(tokenizer.vocabulary) + "\n"}
     elif isinstance(tokenizer, GPT2Tokenizer):
-        tokenizer.save_files(folder)
-        write_json({"tokenizer_class": "GPT2Tokenizer", **config}, folder / "tokenizer_config.json")
+        config, files = {"tokenizer_class": "GPT2Tokenizer"}, tokenizer.files()
     else:
-        write_json(_to_json(tokenizer), folder / "tokenizer.json")
-        write_json({"tokenizer_class": "PreTrainedTokenizerFast", **config}, folder / "tokenizer_config.json")
+        config, files = {"tokenizer_class": "PreTrainedTokenizerFast"}, {"tokenizer.json": json_text(_to_json(tokenizer))}
+    return {**files, "tokenizer_config.json": json_text({**config, "clean_up_tokenization_spaces": False})}
 
 
 def _to_json(tokenizer: Tokenizer) -> dict[str, Any]:
     if isinstance(tokenizer, CharTokenizer):
-        model = {"type": "WordLevel", "vocab": {c: i for i, c in enumerate(tokenizer.vocabulary)}, "unk_token": "[UNK]"}
-        cutting, decoder = EACH_CHARACTER, {"type": "Fuse"}
+        model: Any = {"type": "WordLevel", "vocab": {c: i for i, c in enumerate(tokenizer.vocabulary)}, "unk_token": "[UNK]"}
+        cutting: Any = EACH_CHARACTER
+        decoder: Any = {"type": "Fuse"}
     elif isinstance(tokenizer, BPETokenizer):
         names = ["".join(CHARACTER[byte] for byte in tokenizer.token_bytes(i)) for i in range(tokenizer.vocab_size)]
         if len(set(names)) < len(names):
