@@ -50,15 +50,12 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
     if kind not in FORMATS:
         raise ValueError(f"{CONFIG} has model_type {kind!r}; expected one of {', '.join(FORMATS)}")
     format = FORMATS[kind]
-    arrays = {
-        name if name.startswith((format.prefix, "lm_head.", "cls.")) else format.prefix + name: array
-        for name, array in arrays.items()
-        if not name.endswith(format.ignored)
-    }
+    arrays = {name.removeprefix(format.prefix): array for name, array in arrays.items() if not name.endswith(format.ignored)}
     model: Any = llama.build(config, arrays, interleaved) if kind == "llama" else format.build(config, arrays)
     if getattr(model, "output", True) is None:
         arrays.pop("lm_head.weight", None)  # a copy of the embeddings
-    return model.load_state_dict(to_ours(format.table(model), arrays, model)).eval()
+    table = [row._replace(theirs=row.theirs.removeprefix(format.prefix)) for row in format.table(model)]
+    return model.load_state_dict(to_ours(table, arrays, model)).eval()
 
 
 def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:

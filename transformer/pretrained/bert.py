@@ -30,7 +30,7 @@ def build(config: Mapping[str, Any], names: Iterable[str]) -> BERT | MaskedLM:
         dropout=setting(config, "hidden_dropout_prob", 0.1, NUMBER),
         activation=activation,
         eps=eps,
-        pooler="bert.pooler.dense.weight" in names,
+        pooler="pooler.dense.weight" in names,
     )
     return MaskedLM(bert, activation, eps) if "cls.predictions.bias" in names else bert
 
@@ -61,16 +61,16 @@ def config(model: Any) -> dict[str, Any]:
 def table(model: Any) -> list[Row]:
     """Their names and ours."""
     linear = partial(module, transposed=True)
-    inside = "bert." if isinstance(model, MaskedLM) else ""
+    inside = "bert." if isinstance(model, MaskedLM) else ""  # there and here
     bert = model.bert if inside else model
     rows = [
-        Row("bert.embeddings.word_embeddings.weight", (f"{inside}token_embedding.weight",)),
-        Row("bert.embeddings.position_embeddings.weight", (f"{inside}positions.weight",)),
-        Row("bert.embeddings.token_type_embeddings.weight", (f"{inside}segment_embedding.weight",)),
-        *module("bert.embeddings.LayerNorm", f"{inside}norm"),
+        Row(f"{inside}embeddings.word_embeddings.weight", (f"{inside}token_embedding.weight",)),
+        Row(f"{inside}embeddings.position_embeddings.weight", (f"{inside}positions.weight",)),
+        Row(f"{inside}embeddings.token_type_embeddings.weight", (f"{inside}segment_embedding.weight",)),
+        *module(f"{inside}embeddings.LayerNorm", f"{inside}norm"),
     ]
     for i in range(len(bert.encoder.layers)):
-        theirs, ours = f"bert.encoder.layer.{i}", f"{inside}encoder.layers.{i}"
+        theirs, ours = f"{inside}encoder.layer.{i}", f"{inside}encoder.layers.{i}"
         for their_part, part in (("query", "q_proj"), ("key", "k_proj"), ("value", "v_proj")):
             rows += linear(f"{theirs}.attention.self.{their_part}", f"{ours}.self_attention.{part}")
         rows += linear(f"{theirs}.attention.output.dense", f"{ours}.self_attention.out_proj")
@@ -79,7 +79,7 @@ def table(model: Any) -> list[Row]:
         rows += linear(f"{theirs}.output.dense", f"{ours}.ffn.down")
         rows += module(f"{theirs}.output.LayerNorm", f"{ours}.norm2")
     if bert.pooler is not None:
-        rows += linear("bert.pooler.dense", f"{inside}pooler")
+        rows += linear(f"{inside}pooler.dense", f"{inside}pooler")
     if inside:
         rows += linear("cls.predictions.transform.dense", "transform")
         rows += module("cls.predictions.transform.LayerNorm", "norm")

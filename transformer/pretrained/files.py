@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import Tensor
 from minigrad.storage import write_atomically
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
-    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "b1",
 }  # fmt: skip
 
 
@@ -63,11 +64,13 @@ def write_safetensors(arrays: Mapping[str, Any], path: str | Path) -> None:
     Raises TypeError for a type that the format lacks, before anything is written; ImportError without the extra "pretrained".
     """
     library = safetensors_library()
-    plain = {name: np.ascontiguousarray(a if isinstance(a, np.ndarray) else getattr(a, "data", a)) for name, a in arrays.items()}
-    for name, array in plain.items():
+    little = {}
+    for name, value in arrays.items():
+        array = np.asarray(value.data if isinstance(value, Tensor) else value)
         if array.dtype.newbyteorder("<").str.lstrip("|") not in DTYPES.values():
             raise TypeError(f"write_safetensors: {name!r} has dtype {array.dtype}; the format holds {', '.join(DTYPES)}")
-    content = library.numpy.save(plain, metadata={"format": "pt"})  # the transformers library asks for this word
+        little[name] = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    content = library.numpy.save(little, metadata={"format": "pt"})  # the transformers library asks for this word
     write_atomically(path, lambda file: file.write(content))
 
 

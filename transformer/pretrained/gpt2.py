@@ -82,7 +82,8 @@ def table(model: Any) -> list[Row]:
 def with_biases(state: Mapping[str, np.ndarray], rows: Iterable[Row]) -> dict[str, np.ndarray]:
     """A state dict in which a bias that the model lacks is zero, since GPT-2's format has them all."""
     absent = [name for row in rows for name in row.ours if name.endswith(".bias") and name not in state]
-    return {**state, **{name: np.zeros_like(state[name.removesuffix("bias") + "weight"][..., :1, :].ravel()) for name in absent}}
+    weights = {name: state[name.removesuffix("bias") + "weight"] for name in absent}
+    return {**state, **{name: np.zeros(weight.shape[-1], weight.dtype) for name, weight in weights.items()}}
 
 
 FORMAT = Format(build, config, table, "transformer.", (".attn.bias", ".attn.masked_bias"))

@@ -28,7 +28,7 @@ class Format(NamedTuple):
     build: Callable[..., nn.Module]  # from config.json and the names of the arrays
     config: Callable[[Any], dict[str, Any]]  # the config.json of a model; ValueError when the format cannot express it
     table: Callable[[Any], list[Row]]  # the names of a model
-    prefix: str  # what their names begin with in a whole model, and lack when only its inner part was saved
+    prefix: str  # what their names begin with, unless only the inner part of a model was saved
     ignored: tuple[str, ...] = ()  # ends of names that hold nothing learned, or nothing of ours
 
 
