@@ -135,5 +135,5 @@ def test_it_is_saved_and_loaded_like_every_tokenizer(tmp_path):
     assert isinstance(again, GPT2Tokenizer) and again.to_dict() == tokenizer.to_dict()
     np.testing.assert_array_equal(again.encode("naïve"), tokenizer.encode("naïve"))
     for change in ({"merges": 3}, {"vocabulary": {"a": "b"}}, {"more": 1}):
-        with pytest.raises(ValueError, match="merges are no list|give each token|expected a 'gpt2'"):
+        with pytest.raises(ValueError, match=r"merges are no list|give each token|expected a 'gpt2'"):
             GPT2Tokenizer.from_dict({**tokenizer.to_dict(), **change})

@@ -121,8 +121,9 @@ def test_a_folder_says_how_it_pools(tmp_path):
     assert (again.pooling, again.normalise, again.tokenizer.max_length) == ("mean", False, 8)
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Normalize"}]))
-    for pooling, expected in (({"pooling_mode_cls_token": True}, "cls"), ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean")):
-        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    for mean, expected in ((False, "cls"), (True, "mean")):
+        modes = {"pooling_mode_mean_tokens": mean, "pooling_mode_cls_token": not mean, "word_embedding_dimension": 12}
+        (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(modes))
         again = load_sentence_encoder(tmp_path)
         assert (again.pooling, again.normalise) == (expected, True)
     (tmp_path / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}')

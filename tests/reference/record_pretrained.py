@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,11 +120,15 @@ def their_wordpiece(vocabulary: list[str], **options: Any) -> Any:
 
 
 def wordpiece_case(seed: int = 1, count: int = 100) -> dict[str, Any]:
-    """A small vocabulary learned from the nasty texts, and what becomes of them."""
-    texts = nasty(seed, count)
-    tokenizer = tokenizers.BertWordPieceTokenizer()
-    tokenizer.train_from_iterator(texts[10:], vocab_size=500, limit_alphabet=250, show_progress=False)
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
+    """A small vocabulary of pieces that are frequent in the nasty texts, and what becomes of them."""
+    texts, pieces = nasty(seed, count), Counter[str]()
+    for lower in (True, False):
+        rules = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+        for text in texts:
+            for word, _ in tokenizers.pre_tokenizers.BertPreTokenizer().pre_tokenize_str(rules.normalize_str(text)):
+                pieces.update("##" * (i > 0) + word[i : i + n] for i in range(len(word)) for n in (1, 2, 3) if i + n <= len(word))
+    frequent = [piece for piece, times in sorted(pieces.items(), key=lambda item: (-item[1], item[0])) if times > 2][:900]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *frequent]
     case: dict[str, Any] = {"vocabulary": vocabulary, "texts": texts}
     for name, lower in (("uncased", True), ("cased", False)):
         theirs = their_wordpiece(vocabulary, do_lower_case=lower)
