@@ -473,6 +473,21 @@ def test_a_folder_of_theirs_opens_here_and_ours_opens_there(name, library, tmp_p
 
 
 @pytest.mark.weights
+@pytest.mark.parametrize("kind", [CharTokenizer, BPETokenizer, GPT2Tokenizer, WordPieceTokenizer])
+def test_a_tokenizer_written_here_gives_the_same_ids_there(kind, library, tmp_path):
+    texts = library.nasty(seed=5, count=200)
+    tokenizer = our_tokenizers()[3] if kind is WordPieceTokenizer else kind.train("".join(texts))
+    sizes = (tokenizer.vocab_size, 8, 2, 1, 64)
+    save_pretrained(BERT(*sizes) if kind is WordPieceTokenizer else GPT(*sizes), tmp_path, tokenizer)
+    theirs = library.transformers.AutoTokenizer.from_pretrained(tmp_path)
+    for text in texts:
+        ids = tokenizer.encode(text).tolist()
+        assert theirs.encode(text, truncation=True) == ids, ascii(text)
+        if kind is not WordPieceTokenizer:
+            assert theirs.decode(ids) == text
+
+
+@pytest.mark.weights
 @pytest.mark.parametrize("options", [{}, {"bias": False, "ffn": "relu"}, {"norm": "rms", "positions": "rotary", "ffn": "swiglu", "num_kv_heads": 1}])
 @pytest.mark.parametrize("tokenizer", our_tokenizers()[:3], ids=lambda t: t.kind)
 def test_a_model_made_here_opens_there_with_its_tokenizer(options, tokenizer, library, tmp_path):
