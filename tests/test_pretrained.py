@@ -43,6 +43,7 @@ from transformer.pretrained import (
 )
 from transformer.pretrained.llama import interleaving
 from transformer.pretrained.names import to_theirs
+from transformer.runs import RunFolder
 
 FILE = np.load(Path(__file__).parent / "reference" / "pretrained" / "models.npz", allow_pickle=False)
 NAMES = sorted({key.split("/")[0] for key in FILE.files})
@@ -170,6 +171,16 @@ def test_names_without_the_outer_prefix_and_buffers_are_understood():
     assert_close(run(model, case).data, case["output"], "output")
 
 
+def test_old_names_of_bert_and_heads_that_are_not_here_are_understood():
+    case = recorded("bert_masked_words")
+    weights = {}
+    for name, array in named(case, "weight.").items():
+        name = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        weights[name] = array
+    weights |= {"cls.seq_relationship.weight": np.zeros((2, 12)), "bert.embeddings.position_ids": np.arange(9)[None]}
+    assert_close(run(from_arrays(json.loads(str(case["config"])), weights), case).data, case["output"], "output")
+
+
 # Behaviour of the models -----------------------------------------------------------------------------------------------
 
 
@@ -218,6 +229,11 @@ def test_parts_given_in_place_of_names_build_the_same_model():
     np.testing.assert_array_equal(logits(norm=RMSNorm, positions=RotaryPositions(4), ffn=SwiGLU), named_ones)
     np.testing.assert_array_equal(logits(norm=LayerNorm, ffn=partial(FeedForward, activation="gelu")), logits())
     assert np.abs(logits(norm=partial(RMSNorm, eps=0.5), positions="rotary", ffn="swiglu") - named_ones).max() > 1e-3
+    with pytest.raises(ValueError, match="ffn is a SwiGLU already, but each layer needs its own"):
+        logits(ffn=SwiGLU(8, 12))
+    for wrong in (RotaryPositions, 3):
+        with pytest.raises(ValueError, match=r"positions=.*expected one of learned"):
+            logits(positions=wrong)
 
 
 def test_a_stretched_rotation_keeps_fast_waves_slows_slow_ones_and_is_continuous():
@@ -407,9 +423,26 @@ def test_mistakes_with_folders_are_one_line_that_names_the_folder(safetensors, t
     with pytest.raises(ValueError, match="tokenizer has 256 tokens, the model 11"):
         save_pretrained(GPT(11, 8, 2, 1, 6), tmp_path / "new", BPETokenizer([]))
     assert not (tmp_path / "new").exists()
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "config.json").write_text('{"model_type": "gpt2"}')
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"pytorch_model\.bin, a pickle"):
+        load_pretrained(tmp_path / "pickled")
     (tmp_path / "vocab.txt").write_text("")
     with pytest.raises(FileExistsError, match=r"vocab\.txt of another checkpoint"):
         save_pretrained(GPT(300, 8, 2, 1, 6), tmp_path, BPETokenizer([]))
+
+
+@pytest.mark.weights
+def test_a_run_folder_is_neither_read_nor_overwritten(safetensors, tmp_path):
+    tokenizer = CharTokenizer("abc")
+    RunFolder(tmp_path).create({"model": {}}, tokenizer)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="RunFolder"):
+        from_arrays(json.loads((tmp_path / "config.json").read_text()), {})
+    with pytest.raises(FileExistsError, match=r"config\.json that is no checkpoint's"):
+        save_pretrained(GPT(3, 8, 2, 1, 6), tmp_path, tokenizer)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def our_tokenizers():

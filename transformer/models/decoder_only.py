@@ -34,12 +34,18 @@ FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
 
 
 def choice(options: dict[str, Any], name: Any, argument: str) -> Any:
-    """The option of that name, or what was given in its place; ValueError with the list of names."""
-    if callable(name):
-        return name
-    if name not in options:
+    """The option of that name; ValueError with the list of names."""
+    if not isinstance(name, str) or name not in options:
         raise ValueError(f"GPT: {argument}={name!r}; expected one of {', '.join(options)}")
     return options[name]
+
+
+def maker(options: dict[str, Any], given: Any, argument: str) -> Callable[..., nn.Module]:
+    """What makes the norm or the feed-forward of each layer: the option of that name, or what was given in its place."""
+    if isinstance(given, nn.Module):
+        kind = type(given).__name__
+        raise ValueError(f"GPT: {argument} is a {kind} already, but each layer needs its own; pass what makes one, {kind} or partial({kind}, ...)")
+    return given if callable(given) else choice(options, given, argument)
 
 
 class GPT(nn.Module):
@@ -71,7 +77,7 @@ class GPT(nn.Module):
                 f"GPT: sizes must be positive, got vocab_size={vocab_size}, embedding_dim={embedding_dim}, num_heads={num_heads}, "
                 f"num_layers={num_layers}, context_length={context_length}"
             )
-        make_norm, make_ffn = choice(NORMS, norm, "norm"), choice(FEED_FORWARDS, ffn, "ffn")
+        make_norm, make_ffn = maker(NORMS, norm, "norm"), maker(FEED_FORWARDS, ffn, "ffn")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)
         if embedding_dim % num_heads:

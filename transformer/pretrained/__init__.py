@@ -17,7 +17,7 @@ from ..models.bert import BERT, MaskedLM
 from ..models.decoder_only import GPT
 from . import bert, gpt2, llama
 from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, write_safetensors, write_text
-from .names import Format, to_ours, to_theirs
+from .names import Format, tidied, to_ours, to_theirs
 from .sentences import SentenceEncoder, load_sentence_encoder
 from .tokenizers import TOKENIZER_FILES, read_tokenizer, tokenizer_files
 
@@ -48,9 +48,11 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
     """The model that a config.json and arrays under the names of its format describe; ValueError when they do not fit."""
     kind = config.get("model_type")
     if kind not in FORMATS:
+        if "model" in config and "format" in config:
+            raise ValueError(f"{CONFIG} is that of a run of this project; open it with transformer.runs.RunFolder(...).load_model()")
         raise ValueError(f"{CONFIG} has model_type {kind!r}; expected one of {', '.join(FORMATS)}")
     format = FORMATS[kind]
-    arrays = {name.removeprefix(format.prefix): array for name, array in arrays.items() if not name.endswith(format.ignored)}
+    arrays = tidied(format, arrays)
     model: Any = llama.build(config, arrays, interleaved) if kind == "llama" else format.build(config, arrays)
     if getattr(model, "output", True) is None:
         arrays.pop("lm_head.weight", None)  # a copy of the embeddings
@@ -72,6 +74,8 @@ def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None 
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise FileExistsError(f"{folder}: is a file; pass the name of a folder")
+    if (folder / CONFIG).exists() and "model_type" not in read_json(folder / CONFIG):
+        raise FileExistsError(f"{folder}: holds a {CONFIG} that is no checkpoint's, and would be lost; choose another folder")
     for name in (INDEX, *(TOKENIZER_FILES if texts else ())):
         if name not in texts and (folder / name).exists():
             raise FileExistsError(f"{folder}: holds {name} of another checkpoint, which would be read in place of ours; choose another folder")

@@ -16,7 +16,7 @@ from .names import NUMBER, Format, Row, module, require, setting
 
 def build(config: Mapping[str, Any], names: Iterable[str]) -> BERT | MaskedLM:
     """The model that a config.json of BERT describes; pooler and head are there when the file has their weights."""
-    require(config, position_embedding_type=("absolute",), is_decoder=(False,), hidden_act=("gelu", *ACTIVATIONS))
+    require(config, position_embedding_type=("absolute",), is_decoder=(False,), tie_word_embeddings=(True,), hidden_act=("gelu", *ACTIVATIONS))
     names, activation = set(names), ACTIVATIONS[config.get("hidden_act", "gelu")]
     eps = setting(config, "layer_norm_eps", 1e-12, NUMBER)
     bert = BERT(
@@ -87,4 +87,11 @@ def table(model: Any) -> list[Row]:
     return rows
 
 
-FORMAT = Format(build, config, table, "bert.", (".position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias"))
+FORMAT = Format(
+    build,
+    config,
+    table,
+    prefix="bert.",
+    ignored=(".position_ids", "cls.predictions.decoder.weight", "cls.predictions.decoder.bias", "seq_relationship.weight", "seq_relationship.bias"),
+    renamed={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
+)

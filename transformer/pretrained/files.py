@@ -78,6 +78,11 @@ def read_weights(folder: str | Path) -> dict[str, np.ndarray]:
     """The arrays of a checkpoint folder, from one file or from the shards that its index lists."""
     folder = Path(folder)
     if not (folder / INDEX).is_file() or (folder / WEIGHTS).is_file():
+        if (folder / "pytorch_model.bin").is_file() and not (folder / WEIGHTS).is_file():
+            raise FileNotFoundError(
+                f"{folder / WEIGHTS}: no such file; pytorch_model.bin, a pickle that could run anything, is not read here: "
+                "open it with the transformers library and save it again, as safetensors"
+            )
         return read_safetensors(folder / WEIGHTS)
     places = read_json(folder / INDEX).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(v, str) and Path(v).name == v for v in places.values()):

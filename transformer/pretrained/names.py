@@ -30,6 +30,17 @@ class Format(NamedTuple):
     table: Callable[[Any], list[Row]]  # the names of a model
     prefix: str  # what their names begin with, unless only the inner part of a model was saved
     ignored: tuple[str, ...] = ()  # ends of names that hold nothing learned, or nothing of ours
+    renamed: Mapping[str, str] = {}  # ends of names in old files, and what they are called now
+
+
+def tidied(format: Format, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays that the format knows, under today's names and without the prefix."""
+    tidy = {}
+    for name, array in arrays.items():
+        if not name.endswith(format.ignored):
+            old = next((end for end in format.renamed if name.endswith(end)), "")
+            tidy[name.removeprefix(format.prefix).removesuffix(old) + format.renamed.get(old, "")] = array
+    return tidy
 
 
 def to_ours(table: Sequence[Row], arrays: Mapping[str, np.ndarray], model: nn.Module) -> dict[str, np.ndarray]:
