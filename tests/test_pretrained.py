@@ -39,6 +39,7 @@ from transformer.pretrained import (
     read_tokenizer,
     save_pretrained,
     to_arrays,
+    tokenizer_files,
     write_safetensors,
 )
 from transformer.pretrained.llama import interleaving
@@ -313,7 +314,36 @@ def test_without_the_extra_the_error_names_it(monkeypatch, tmp_path):
         write_safetensors({"a": np.zeros(2)}, tmp_path / "x.safetensors")
     with pytest.raises(ImportError, match=r"attention-by-hand\[pretrained\]"):
         read_safetensors(tmp_path / "x.safetensors")
+    with pytest.raises(ImportError, match=r"attention-by-hand\[pretrained\]"):
+        save_pretrained(GPT(11, 8, 2, 1, 6), tmp_path / "new")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("model", {"ignore_merges": True}),
+        ("model", {"byte_fallback": True}),
+        ("normalizer", {"type": "NFC"}),
+        ("pre_tokenizer", {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": True, "use_regex": True}),
+        ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": r"\p{L}+"}, "behavior": "Isolated", "invert": False}),
+    ],
+)
+def test_a_tokenizer_with_other_rules_is_refused_rather_than_misread(part, change, tmp_path):
+    content = json.loads(tokenizer_files(BPETokenizer.train("the cat the mat", 260))["tokenizer.json"])
+    content[part] = {**content["model"], **change} if part == "model" else change
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"tokenizer\.json: a BPE tokenizer .* is not known here"):
+        read_tokenizer(tmp_path)
+
+
+def test_a_missing_or_damaged_tokenizer_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no tokenizer; expected vocab\.txt"):
+        read_tokenizer(tmp_path)
+    for damaged in ('{"model": 3}', "{}", '{"model": {"type": "BPE"}, "pre_tokenizer": {}}'):
+        (tmp_path / "tokenizer.json").write_text(damaged)
+        with pytest.raises(ValueError, match=r"tokenizer\.json: damaged, or not a tokenizer"):
+            read_tokenizer(tmp_path)
 
 
 # Files -----------------------------------------------------------------------------------------------------------------
@@ -518,6 +548,18 @@ def test_a_tokenizer_written_here_gives_the_same_ids_there(kind, library, tmp_pa
         assert theirs.encode(text, truncation=True) == ids, ascii(text)
         if kind is not WordPieceTokenizer:
             assert theirs.decode(ids) == text
+
+
+@pytest.mark.weights
+def test_a_tokenizer_that_the_library_saved_gives_the_same_ids_here(library, tmp_path):
+    texts, ours = library.nasty(seed=6, count=200), our_tokenizers()
+    library.their_gpt2(ours[2].vocabulary, ours[2].merges).save_pretrained(tmp_path / "gpt2")
+    library.their_wordpiece(ours[3].vocabulary, do_lower_case=False).save_pretrained(tmp_path / "bert")
+    for name in ("gpt2", "bert"):
+        theirs = library.transformers.AutoTokenizer.from_pretrained(tmp_path / name)
+        tokenizer = read_tokenizer(tmp_path / name)
+        for text in texts:
+            assert tokenizer.encode(text).tolist() == theirs.encode(text, truncation=name == "bert"), ascii(text)
 
 
 @pytest.mark.weights

@@ -16,7 +16,7 @@ from ..data.tokenizers import Tokenizer
 from ..models.bert import BERT, MaskedLM
 from ..models.decoder_only import GPT
 from . import bert, gpt2, llama
-from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, write_safetensors, write_text
+from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, safetensors_library, write_safetensors, write_text
 from .names import Format, tidied, to_ours, to_theirs
 from .sentences import SentenceEncoder, load_sentence_encoder
 from .tokenizers import TOKENIZER_FILES, read_tokenizer, tokenizer_files
@@ -47,7 +47,7 @@ def load_pretrained(folder: str | Path, interleaved: bool = False) -> Any:
 def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], interleaved: bool = False) -> Any:
     """The model that a config.json and arrays under the names of its format describe; ValueError when they do not fit."""
     kind = config.get("model_type")
-    if kind not in FORMATS:
+    if not isinstance(kind, str) or kind not in FORMATS:
         if "model" in config and "format" in config:
             raise ValueError(f"{CONFIG} is that of a run of this project; open it with transformer.runs.RunFolder(...).load_model()")
         raise ValueError(f"{CONFIG} has model_type {kind!r}; expected one of {', '.join(FORMATS)}")
@@ -79,6 +79,7 @@ def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None 
     for name in (INDEX, *(TOKENIZER_FILES if texts else ())):
         if name not in texts and (folder / name).exists():
             raise FileExistsError(f"{folder}: holds {name} of another checkpoint, which would be read in place of ours; choose another folder")
+    safetensors_library()  # its absence too is told before the folder is made
     folder.mkdir(parents=True, exist_ok=True)
     write_safetensors(arrays, folder / WEIGHTS)
     for name, text in {CONFIG: json_text(config), **texts}.items():

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..data.byte_level import CHARACTER, GPT2Tokenizer
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from ..data.wordpiece import SPECIAL, WordPieceTokenizer
+from ..data.wordpiece import LONGEST_WORD, SPECIAL, WordPieceTokenizer
 from .files import json_text, read_json
 
 EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
@@ -58,6 +58,8 @@ def _options(folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if (folder / "tokenizer_config.json").is_file():
         config = read_json(folder / "tokenizer_config.json")
+        if config.get("tokenize_chinese_chars") is False:
+            raise ValueError(f"{folder / 'tokenizer_config.json'}: tokenize_chinese_chars is false; here CJK characters always stand alone")
         options = {"lowercase": bool(config.get("do_lower_case", True)), "strip_accents": config.get("strip_accents")}
         if isinstance(longest := config.get("model_max_length"), int) and longest < 1 << 31:  # 10³⁰ stands for none
             options["max_length"] = longest
@@ -70,19 +72,21 @@ def _from_json(content: Mapping[str, Any], options: dict[str, Any]) -> Tokenizer
     model, cutting = content["model"], content["pre_tokenizer"]
     tokens = {**model["vocab"], **{added["content"]: added["id"] for added in content["added_tokens"]}}
     in_order = sorted(tokens, key=tokens.__getitem__)
-    if model["type"] == "WordPiece":
-        rules = content["normalizer"]
+    rules = content["normalizer"] or {}
+    usual = {"continuing_subword_prefix": "##", "max_input_chars_per_word": LONGEST_WORD, "clean_text": True, "handle_chinese_chars": True}
+    plain = not rules and not model.get("ignore_merges") and not model.get("byte_fallback")
+    if model["type"] == "WordPiece" and usual.items() <= {**model, **rules}.items():
         options = {**options, "lowercase": rules["lowercase"], "strip_accents": rules["strip_accents"]}
         return WordPieceTokenizer(in_order, **options)
-    if model["type"] == "WordLevel" and cutting == EACH_CHARACTER:
+    if model["type"] == "WordLevel" and plain and cutting == EACH_CHARACTER:
         return CharTokenizer(in_order)
     pairs = [pair.split(" ") if isinstance(pair, str) else pair for pair in model.get("merges", [])]
-    if model["type"] == "BPE" and cutting == OUR_CHUNKS:
+    if model["type"] == "BPE" and plain and cutting == OUR_CHUNKS:
         return BPETokenizer([(tokens[left], tokens[right]) for left, right in pairs])
-    if model["type"] == "BPE" and {**cutting, "trim_offsets": True} == {**BYTE_LEVEL, "trim_offsets": True, "use_regex": True}:
+    if model["type"] == "BPE" and plain and {**cutting, "trim_offsets": True} == {**BYTE_LEVEL, "trim_offsets": True, "use_regex": True}:
         return GPT2Tokenizer(tokens, pairs, [added["content"] for added in content["added_tokens"]])
     raise ValueError(
-        f"tokenizer.json: a {model['type']} tokenizer that cuts text by {json.dumps(cutting)[:200]} is not known here; "
+        f"tokenizer.json: a {model['type']} tokenizer that cuts text by {json.dumps(cutting)[:200]}, with these settings, is not known here; "
         "expected BERT's WordPiece, GPT-2's byte-level BPE, or one of ours"
     )
 
