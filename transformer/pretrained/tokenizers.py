@@ -96,14 +96,16 @@ def tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
 
     Raises TypeError for a kind of tokenizer that is not known here.
     """
+    inputs = {"model_input_names": ["input_ids", "attention_mask"]}  # no segments: a GPT-2 would add token 0 to everything
+    config: dict[str, Any]
     if isinstance(tokenizer, WordPieceTokenizer):
         settings = {"do_lower_case": tokenizer.lowercase, "strip_accents": tokenizer.strip_accents, "model_max_length": tokenizer.max_length}
         special = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
         config, files = {"tokenizer_class": "BertTokenizer", **settings, **special}, {"vocab.txt": "\n".join(tokenizer.vocabulary) + "\n"}
     elif isinstance(tokenizer, GPT2Tokenizer):
-        config, files = {"tokenizer_class": "GPT2Tokenizer"}, tokenizer.files()
+        config, files = {"tokenizer_class": "GPT2Tokenizer", **inputs}, tokenizer.files()
     else:
-        config, files = {"tokenizer_class": "PreTrainedTokenizerFast"}, {"tokenizer.json": json_text(_to_json(tokenizer))}
+        config, files = {"tokenizer_class": "PreTrainedTokenizerFast", **inputs}, {"tokenizer.json": json_text(_to_json(tokenizer))}
     return {**files, "tokenizer_config.json": json_text({**config, "clean_up_tokenization_spaces": False})}
 
 
