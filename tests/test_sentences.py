@@ -51,12 +51,14 @@ def test_search_finds_what_means_the_same_in_other_words(minilm):
     texts = SENTENCES[:16]
     vectors = minilm(texts)
     for query, wanted in [
-        ("Someone has a meal.", {"A man is eating food.", "Someone is having lunch."}),
+        ("A person is eating at noon.", {"Someone is having lunch."}),
+        ("A kitten is taking a nap.", {"The cat sleeps on the sofa."}),
+        ("A child learns an instrument.", {"A boy practises the piano."}),
         ("Equities dropped by ten percent.", {"The stock market fell sharply on Monday.", "Shares lost a tenth of their value."}),
         ("I cannot get into my account.", {"How do I reset my password?", "I forgot my login details."}),
         ("Blue skies and sunshine.", {"The weather is lovely today.", "It is sunny outside."}),
     ]:
-        best = np.argsort(-(vectors @ minilm([query])[0]))[:2]
+        best = np.argsort(-(vectors @ minilm([query])[0]))[: len(wanted)]
         assert {texts[i] for i in best} == wanted
 
 

@@ -19,8 +19,8 @@ NASTY = [
 POOL = "aàâåBcÇ dİß ς Σ中日한\u0301\u200d😀!?.,-_'\"#[]()$ \t\n\u00a0ﬁ0१ 9²½\x00\x1f\u2028\u3000strevmldSTREVMLD''   \n"
 
 SENTENCES = [
-    "A man is eating food.", "A man is eating a piece of bread.", "The girl is carrying a baby.", "A man is riding a horse.",
-    "A woman is playing the violin.", "Two men pushed carts through the woods.", "A monkey is playing drums.",
+    "Grandma is cooking soup.", "The waiter brings a plate of noodles.", "A father rocks the cradle.", "She rides her bicycle to work.",
+    "A boy practises the piano.", "Two hikers got lost in the forest.", "The cat sleeps on the sofa.",
     "The chef prepared a delicious meal for the guests.", "Someone is having lunch.", "The stock market fell sharply on Monday.",
     "Shares lost a tenth of their value.", "How do I reset my password?", "I forgot my login details.", "The weather is lovely today.",
     "It is sunny outside.", "He drove his car to the stadium.", "Der Himmel ist blau.", "Le ciel est bleu.", "El cielo es azul.", "天空是蓝色的。",
