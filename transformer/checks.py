@@ -15,6 +15,7 @@ from minigrad.nn import Module, functional_call
 from .attention import MultiHeadAttention
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .masks import padding_mask
+from .models.bert import BERT, MaskedLM
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier
@@ -58,6 +59,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     smooth = Transformer(7, 8, 2, 1, 12, 8, norm_first=True)
     yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()
+    yield "model", "BERT, masked words", MaskedLM(BERT(7, 8, 2, 1, 8, 12)), lambda m: loss(m, IDS, PADDING, PADDING), ()
     labels = np.array([1, 0])
     yield "model", "Classifier", Classifier(7, 3, 8, 2, 1, 8, 12), lambda m: mg.cross_entropy(m(IDS, PADDING), labels), ()
 
