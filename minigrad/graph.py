@@ -144,7 +144,7 @@ class Op(Generic[P]):
         self.variadic = bool(signature) and signature[0].kind is inspect.Parameter.VAR_POSITIONAL
         names = [p.name for p in signature if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
         self.name = forward.__name__
-        self.forward = forward
+        self.forward: Callable[..., Any] = forward
         self.formula = formula
         self.inputs = tuple(inputs if inputs is not None else names)
         self.params = tuple(p.name for p in signature if p.name not in self.inputs and not (saves and p.name == "save"))
@@ -243,7 +243,7 @@ class Op(Generic[P]):
                 arrays.append(x if type(x) is float else constant(x, recording))
         try:
             if self.saves and wanted and recording:
-                data, saved = self.forward(*arrays, save=True, **params)  # type: ignore[call-arg]
+                data, saved = self.forward(*arrays, save=True, **params)
                 params = {**params, "saved": saved}
             else:
                 data = self.forward(*arrays, **params) if params else self.forward(*arrays)
@@ -282,7 +282,9 @@ def copying(rule: Rule) -> Rule:
 
     def copied(*args: Any, **params: Any) -> Any:
         r = rule(*args, **params)
-        return [np.array(x) if isinstance(x, np.ndarray) else x for x in r] if isinstance(r, tuple | list) else np.array(r) if isinstance(r, np.ndarray) else r
+        if isinstance(r, tuple | list):
+            return [np.array(x) if isinstance(x, ndarray) else x for x in r]
+        return np.array(r) if isinstance(r, ndarray) else r
 
     return update_wrapper(copied, rule)
 

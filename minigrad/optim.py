@@ -27,7 +27,6 @@ from .tensor import Tensor
 from .watch import note_write
 
 
-
 class Pack:
     """Parameters that are moved together: one large one, or small ones of one dtype whose arrays become parts of a flat one."""
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..graph import Example, Value, op
+from ..graph import Example, Value, op, plain
 from ..random import generator
 from .attention_blocks import attend, attend_vjp, dropout_matrix, future
 from .fused import softmax_twin
@@ -29,7 +29,7 @@ def attention_twin(
 ) -> tuple[Any, Any]:
     """The output and the weights P (after dropout), in plain operators."""
     q, k, v = (x if hasattr(x, "mT") else np.asarray(x) for x in (q, k, v))
-    keep = None if drop is None else dropout_matrix(*(getattr(x, "data", x) if isinstance(x, Value) else x for x in (q, k, v)), causal, drop)
+    keep = None if drop is None else dropout_matrix(plain(q), plain(k), plain(v), causal, drop)
     k, v = shared_heads(q, k), shared_heads(q, v)
     scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)  # (..., H, T, S)
     for added in (bias, mask, future(*scores.shape[-2:], scores.dtype) if causal else None):
@@ -74,7 +74,7 @@ def _attention_vjp(
         return attend_vjp(g, o, q, k, v, bias if mask is None else mask, causal, tau, drop, saved, bias is not None)
     _, p = attention_twin(q, k, v, bias, mask, causal, scale)
     group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    keep = 1.0 if drop is None else dropout_matrix(q.data, k.data, v.data, causal, drop)
+    keep = 1.0 if drop is None else dropout_matrix(plain(q), plain(k), plain(v), causal, drop)
     dv = (p * keep).mT @ g
     dp = g @ shared_heads(q, v).mT * keep
     ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))

@@ -2,7 +2,7 @@ r"""Attention on arrays, block by block, so that the memory for T tokens grows l
 
 A block is some queries of some heads against the keys that these may see; with a causal mask the later keys are skipped.
 
-.. math:: P = e^{S - \ell}, \quad \ell = \log \textstyle\sum_j e^{S_j}, \qquad \bar S = P \odot (\bar O V^\top - \operatorname{rowsum}(\bar O \odot O))
+.. math:: P = e^{S - \ell}, \quad \ell = \log \textstyle\sum_j e^{S_j}, \quad \bar S = P \odot (\bar O V^\top - \operatorname{rowsum}(\bar O \odot O))
 
 The backward pass makes the weights P again from the scores S and the ℓ of each row; while there are few, they are kept.
 Source: Dao et al. (2022), "FlashAttention", algorithms 1 and 4.

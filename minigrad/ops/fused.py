@@ -189,7 +189,7 @@ def cross_entropy(
     not fit, TypeError for targets that are no integers, IndexError for a target out of range.
     Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
-    shape = logits.shape if isinstance(logits, Value) else np.shape(logits)
+    shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
     if not 0 <= label_smoothing <= 1:
