@@ -22,6 +22,7 @@ import numpy as np
 from .. import kernels
 
 KEPT = 1 << 21  # up to so many weights are kept for the backward pass
+ROWS = 64  # at least so many queries make a block, and twice as many at most
 SCORES = 1 << 17  # about so many scores are made at a time, so that they stay in the cache
 
 
@@ -70,7 +71,7 @@ class Heads:
         """All blocks; of each head the last queries first, since they see all keys."""
         entries, groups, group, queries, _ = self.q.shape
         keys = self.k.shape[-2]
-        rows = min(queries, max(64, min(128, queries // 4)))
+        rows = min(queries, max(ROWS, min(2 * ROWS, queries // 4)))
         room = max(1, SCORES // max(1, group * rows * keys))  # so many groups are worked on at a time
         g_step, n_step = min(groups, room), max(1, room // groups)
         corners = ((n, g, t) for n in range(0, entries, n_step) for g in range(0, groups, g_step) for t in range(queries, 0, -rows))
