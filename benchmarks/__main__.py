@@ -80,7 +80,8 @@ def machine(threads: int) -> str:
         import torch
 
         versions.append(f"PyTorch {torch.__version__}")
-    return f"Python {platform.python_version()}, {', '.join(versions)}, {platform.machine()}, {threads} thread{'s' if threads > 1 else ''} for every side"
+    each = f"{threads} thread{'s' if threads > 1 else ''} for every side"
+    return ", ".join([f"Python {platform.python_version()}", *versions, platform.machine(), each])
 
 
 def markdown(rows: Iterable[Row], threads: int) -> str:
@@ -94,7 +95,8 @@ def markdown(rows: Iterable[Row], threads: int) -> str:
     for row in rows:
         if row.section != section:
             section = row.section
-            parts += [f"\n## {section[0].upper()}{section[1:]}\n", "| | unit | " + " | ".join((*CONTENDERS, "ours/PyTorch")) + " |", "|---" * (3 + len(CONTENDERS)) + "|"]
+            head = ["", "unit", *CONTENDERS, "ours/PyTorch"]
+            parts += [f"\n## {section[0].upper()}{section[1:]}\n", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
         parts.append("| " + " | ".join(cells(row)) + " |")
     return "\n".join(parts) + "\n"
 
@@ -104,15 +106,17 @@ def save(rows: list[Row], threads: int) -> None:
     from minigrad.storage import write_atomically
     from transformer import plots
 
+    from . import decoding, training_step
+
     name = "results" if threads == 1 else f"results_{threads}_threads"
     write_atomically(HERE / f"{name}.md", lambda file: file.write(markdown(rows, threads).encode("utf-8")))
-    bars = [row for row in rows if "PyTorch" in row.ratios and not row.case.startswith(("T =", "peak memory, T")) and row.section != "cost per op on tiny tensors"]
-    bars = [row for row in rows if row.case == "geometric mean"] + bars
+    compared = [row for row in rows if "PyTorch" in row.ratios]
+    bars = [row for row in compared if row.case == "geometric mean" or row.section in (training_step.SECTION, decoding.SECTION)]
     lengths = [row for row in rows if row.case.startswith("T =")]
     if not bars or not lengths:
         return
     fig, (left, right) = plots.figure(11, 4, 1, 2)
-    labels = ["cost per tiny op" if row.case == "geometric mean" else f"{row.section.split()[0]}: {row.case}" for row in bars]
+    labels = ["cost per op on tiny tensors" if row.case == "geometric mean" else f"{row.section.split()[0]}, {row.case}" for row in bars]
     left.barh(range(len(bars)), [row.ratios["PyTorch"] for row in bars], color=plots.COLOURS[0])
     left.set_yticks(range(len(bars)), labels, fontsize=8)
     left.invert_yaxis()

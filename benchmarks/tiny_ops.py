@@ -32,7 +32,10 @@ def chain(step: Callable[[Any, Any], Any], x: Any, w: Any) -> Callable[[], None]
 
 def steps() -> dict[str, dict[str, Callable[[Any, Any], Any]]]:
     """The ops of a Transformer, for every engine that has them."""
-    same = {"x + w": lambda x, w: x + w, "x * w": lambda x, w: x * w, "x / w": lambda x, w: x / w, "0.9 x": lambda x, w: 0.9 * x, "x @ w": lambda x, w: x @ w}
+    same = {
+        "x + w": lambda x, w: x + w, "x * w": lambda x, w: x * w, "x / w": lambda x, w: x / w, "0.9 x": lambda x, w: 0.9 * x,
+        "x @ w": lambda x, w: x @ w,
+    }  # fmt: skip
     ours = {
         **same, "tanh": lambda x, w: mg.tanh(x), "exp": lambda x, w: mg.exp(x) * 0.3, "relu": lambda x, w: mg.relu(x), "softmax": lambda x, w: mg.softmax(x),
         "gelu": lambda x, w: mg.gelu(x), "linear": lambda x, w: mg.linear(x, w, None), "reshape": lambda x, w: x.reshape(2, 8).reshape(4, 4),

@@ -97,12 +97,12 @@ def matrix_products(size: Size) -> Callable[[], None]:
     def products() -> None:
         for shape in shapes:
             x, w, y = arrays[shape]
-            x @ w, y @ w.T, x.T @ y  # noqa: B018
+            x @ w, y @ w.T, x.T @ y
         for _ in range(size.layers):
             for _ in range(2):  # q kᵀ, and its like for the gradient of the weights
-                q @ k[:, : t // 2].mT  # noqa: B018
+                q @ k[:, : t // 2].mT
             for _ in range(4):  # P v, and the gradients of q, k and v
-                scores @ k[:, : t // 2]  # noqa: B018
+                scores @ k[:, : t // 2]
 
     return products
 

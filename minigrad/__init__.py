@@ -10,7 +10,7 @@ from .ops.arithmetic import (
     sigmoid, sin, sqrt, square, subtract, tanh, where,
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
-from .ops.activations import gelu, silu
+from .ops.activations import gelu, linear_gelu, silu
 from .ops.dropout import dropout
 from .ops.fused import cross_entropy, layer_norm, log_softmax, rms_norm, softmax
 from .ops.indexing import embedding, getitem, take
@@ -27,7 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "concatenate", "cos", "cross_entropy", "cumsum",
     "detect_anomaly", "divide", "dot", "draw", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "explain", "expm1", "flip", "gelu",
-    "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "join_heads", "jvp", "layer_norm", "linear", "load", "log",
+    "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "join_heads", "jvp", "layer_norm", "linear", "linear_gelu", "load", "log",
     "log1p", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
     "negative", "nn", "no_grad", "norm", "optim", "outer", "pad", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm",
     "save", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "split_heads", "sqrt", "square", "stack", "subtract",

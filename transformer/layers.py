@@ -62,7 +62,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Any) -> Tensor:
         """down(act(up(x)))."""
-        return self.down(self.dropout(ACTIVATIONS[self.activation](self.up(x))))
+        return self.down(self.dropout(self.up(x, ACTIVATIONS[self.activation])))
 
 
 class SwiGLU(nn.Module):

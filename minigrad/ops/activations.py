@@ -11,6 +11,7 @@ from .. import kernels
 from ..graph import example, op
 from .arithmetic import erf, sigmoid
 from .arithmetic import tanh as tanh_
+from .linear import linear
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -75,6 +76,12 @@ _gelu_erf.examples = silu.examples
 def _gelu_tanh(x, save=False):
     x = kernels.real(x)
     y, slope = _rooms(x, save)
+    _write_gelu(x, y, slope, save)
+    return (y, slope) if save else y
+
+
+def _write_gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray, save: bool) -> None:
+    """Write y, and if ``save`` dy/dx, which may take the place of x."""
     c = ROOT_2_OVER_PI
     for a, b, d in kernels.blocks(x, y, slope):
         du = a * a
@@ -92,7 +99,6 @@ def _gelu_tanh(x, save=False):
             np.subtract(1, h, out=d)
             d *= du
             d += h
-    return (y, slope) if save else y
 
 
 _gelu_tanh.twin = lambda x: 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
@@ -108,6 +114,33 @@ def _gelu_tanh_vjp(g: Any, y: Any, x: Any, saved: Any = None) -> Any:
 
 _gelu_tanh.vjp("x", r"\bar y \odot (s + y \odot (1 - s) \odot w), \quad s = \sigma(2u), \quad w = 2 u'(x)", _gelu_tanh_vjp)
 _gelu_tanh.examples = silu.examples
+
+
+@op(r"Y = \operatorname{gelu}(U), \quad U = X W + b", inputs=["x", "weight", "bias"], saves=True)
+def linear_gelu(x, weight, bias=None, save=False):
+    """``gelu(linear(x, weight, bias))`` in one op, which keeps gelu'(U) for the backward pass in the place of U."""
+    u = linear.forward(x, weight, bias)
+    y = np.empty_like(u) if save else u
+    _write_gelu(u, y, u, save)
+    return (y, u) if save else y
+
+
+linear_gelu.twin = lambda x, weight, bias=None: _gelu_tanh.twin(linear.twin(x, weight, bias))
+
+
+@linear_gelu.joint_vjp(
+    x=r"\bar U W^\top, \quad \bar U = \bar Y \odot \operatorname{gelu}'(U)", weight=r"X^\top \bar U", bias=r"\sum_n \bar U_n"
+)
+def _linear_gelu_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, saved: Any = None) -> tuple[Any, ...]:
+    if saved is None:
+        u = linear(x, weight, bias)
+        du = _gelu_tanh_vjp(g, _gelu_tanh(u), u)
+    else:
+        du = g * saved
+    return tuple(rule(du, y, x, weight, bias) for rule in linear.rules)
+
+
+linear_gelu.examples = linear.examples
 
 
 def gelu(x: Any, approximate: str = "tanh") -> Any:
