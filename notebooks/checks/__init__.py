@@ -1,0 +1,10 @@
+"""The checks of the exercises: each says right, or what is wrong, with the numbers that show it.
+
+``check_NN_name(answer)`` gives a Verdict; ``.require()`` raises when it is wrong, as graders want.  One file per chapter.
+"""
+
+from .chapter_01 import *  # noqa: F403
+from .chapter_02 import *  # noqa: F403
+from .verdict import Verdict
+
+__all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict"]
