@@ -1,6 +1,9 @@
 """minigrad: reverse-mode automatic differentiation on NumPy arrays, small enough to read in one sitting."""
 
 from .byhand.check import gradcheck, gradgradcheck
+from .byhand.compare import compare
+from .byhand.diagnose import diagnose
+from .custom import custom_op
 from .derivatives import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .modes import detect_anomaly, enable_grad, no_grad
 from .ops.arithmetic import (
@@ -23,8 +26,8 @@ from . import nn, optim  # isort: skip
 
 __version__ = "0.1.0"
 __all__ = [
-    "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "concatenate", "cos", "cross_entropy", "cumsum",
-    "detect_anomaly", "divide", "dot", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "expm1", "flip", "gelu",
+    "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "compare", "concatenate", "cos", "cross_entropy", "cumsum",
+    "custom_op", "detect_anomaly", "diagnose", "divide", "dot", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "expm1", "flip", "gelu",
     "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "jvp", "layer_norm", "linear", "load", "log",
     "log1p", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
     "negative", "nn", "no_grad", "norm", "optim", "outer", "pad", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm",

@@ -1,0 +1,294 @@
+"""Somebody's own gradient: is it right, and if not, what is wrong with it?  In words, and only what the numbers prove."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..modes import enable_grad, no_grad
+from ..random import generator
+from ..tensor import Tensor
+from .check import CUT, as_float64
+from .differences import Line, slope
+from .hypotheses import Case, Finding, Variant, by_entries, by_factor, by_order, by_shape, by_sign, by_sum, off, variants
+from .recording import Recording
+from .report import Report, entries, largest, number, place
+
+UNKNOWN = "not recognised"
+MANY = 400  # steps; a longer computation is searched for the direct mistakes only
+
+
+@dataclass
+class Verdict:
+    """What is said of one claimed gradient; ``mistake`` is None when it is right, and "not recognised" when no pattern fits."""
+
+    name: str
+    shape: tuple[int, ...]
+    mistake: str | None
+    words: str
+    evidence: str
+    others: list[str] = field(default_factory=list)
+    max_abs: float = 0.0
+    worst: str = ""
+
+    def __bool__(self) -> bool:
+        return self.mistake is None
+
+
+@dataclass(repr=False)
+class Diagnosis(Report):
+    """What ``diagnose`` found: true when every claimed gradient is right; prints as a table with a sentence for each mistake."""
+
+    rows: list[Verdict]
+
+    def __bool__(self) -> bool:
+        return all(self.rows)
+
+    def __getitem__(self, name: str) -> Verdict:
+        found = [row for row in self.rows if row.name == name]
+        if not found:
+            raise KeyError(f"diagnose: no claimed gradient of {name!r}; there are {', '.join(row.name for row in self.rows)}")
+        return found[0]
+
+    @property
+    def mistake(self) -> str | None:
+        """The first mistake's name, None when all is right."""
+        return next((row.mistake for row in self.rows if row.mistake), None)
+
+    @property
+    def mistakes(self) -> dict[str, str | None]:
+        """The mistake in each input's gradient, None where it is right."""
+        return {row.name: row.mistake for row in self.rows}
+
+    def table(self) -> list[list[str]]:
+        """One row for each claimed gradient."""
+        head = ["gradient of", "shape", "max difference", "worst entry: yours, chain rule, differences", "verdict"]
+        verdicts = ["right" if row else f"WRONG: {row.mistake}" for row in self.rows]
+        return [head] + [[r.name, str(r.shape), f"{r.max_abs:.1e}", r.worst, v] for r, v in zip(self.rows, verdicts, strict=True)]
+
+    def notes(self) -> list[str]:
+        """What is wrong with each that is wrong, with the evidence."""
+        said = []
+        for row in self.rows:
+            if row.mistake:
+                said.append(f"{row.name}: {row.words}" + (f" ({row.evidence})" if row.evidence else "") + ".")
+                said += [f"    The same numbers would come of this: {other}." for other in row.others]
+        return said
+
+
+def diagnose(
+    f: Callable[..., Any], inputs: Any, claimed: Any, *, upstream: Any = None, names: list[str] | None = None, rtol: float | None = None
+) -> Diagnosis:
+    """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the numbers prove it.
+
+    ``inputs`` is one array, a list or tuple (``f(*inputs)``) or a dict (``f(**inputs)``, or ``f(inputs)`` when ``f`` takes one argument
+    with another name).  ``claimed`` has the same form, None for what is not claimed, or is a function that computes it from
+    the inputs.  ``f`` returns a scalar, or else ``upstream`` gives the upstream gradient.  ``rtol`` (1e-6; 1e-4 for claims in
+    float32) bounds the error relative to the largest entry.  A mistake is named only when undoing it gives the right numbers, or
+    making it gives the claimed ones; else it says "not recognised".  Raises TypeError and ValueError for what does not fit together.
+    """
+    problem = _Problem(f, inputs, upstream, names)
+    answers = problem.match(claimed)
+    recording = problem.recording
+    labels = {id(v): name for v, name in zip(recording.variables, problem.variable_names, strict=True)}
+    scale = max((largest(g)[0] for g in recording.gradients), default=0.0)
+    cases = []
+    for i, answer in answers.items():
+        right = recording.gradients[i]
+        precision = rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
+        tolerance = precision * largest(right)[0] + 1e-12 * scale + 1e-300
+        cases.append(Case(i, problem.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), recording, labels))
+    wrong = [c for c in cases if c.claimed.shape != c.right.shape or not c.close(c.claimed, c.right)]
+    tried = list(variants(recording, labels)) if wrong and len(recording.steps) <= MANY else []
+    return Diagnosis([_judge(c, tried, problem) if any(c is w for w in wrong) else _right(c) for c in cases])
+
+
+def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
+    return lambda a, b: bool((np.abs(np.asarray(a) - b) <= tolerance).all())
+
+
+def _right(case: Case) -> Verdict:
+    top, where = largest(case.claimed - case.right)
+    shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}" if case.right.size else ""
+    return Verdict(case.name, case.right.shape, None, "right", "", [], top, shown)
+
+
+def _judge(case: Case, tried: list[Variant], problem: _Problem) -> Verdict:
+    findings = list(_findings(case, tried))
+    if case.claimed.shape == case.right.shape:
+        top, where = largest(case.claimed - case.right)
+        shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}, {number(problem.difference(case.i, where))}"
+    else:
+        top, shown = float("inf"), f"shapes {case.claimed.shape}, {case.right.shape}"
+    if not findings:
+        return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
+    first, *others = findings
+    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.mistake not in ("wrong shape", "single entries")))
+    return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:2], top, shown)
+
+
+def _findings(case: Case, tried: list[Variant]) -> Any:
+    """Everything that explains the numbers, the plainest first."""
+    if case.claimed.shape != case.right.shape:
+        yield from by_shape(case)
+        return
+    if not np.isfinite(case.claimed).all() or not case.claimed.any():
+        yield from by_entries(case)
+        return
+    for simple in (by_sign, by_order):
+        yield from simple(case)
+    factors = list(by_factor(case))
+    explained = [v for v in tried if case.close(case.claimed, v.gradients[case.i]) and not case.close(v.gradients[case.i], case.right)]
+    shown = [Finding(v.mistake, v.words, f"from what this mistake gives, yours {off(case.claimed, v.gradients[case.i])}") for v in explained]
+    unknown = [f for f in factors if "with no origin" in f.words]
+    yield from (f for f in factors if f not in unknown)
+    yield from shown
+    yield from by_sum(case)
+    yield from unknown
+    yield from by_entries(case)
+
+
+def _no_pattern(case: Case) -> str:
+    wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
+    norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
+    along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
+    return f"wrong, in a way that fits no pattern known here: it differs at {entries(wrong, case.right.size)}{along}"
+
+
+# What was asked --------------------------------------------------------------------------------------------------------------
+
+
+class _Problem:
+    """The function at its inputs: recorded once, and called again for differences."""
+
+    def __init__(self, f: Callable[..., Any], inputs: Any, upstream: Any, names: list[str] | None) -> None:
+        self.f = f
+        self.keys: list[str] | None = list(inputs) if isinstance(inputs, Mapping) else None
+        self.alone = not isinstance(inputs, Mapping | list | tuple)
+        given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs] if self.alone else list(inputs)
+        if any(isinstance(x, Mapping | list | tuple) for x in given if not _is_data(x)):
+            raise TypeError("diagnose: nested inputs; give one array, a flat list or tuple, or a flat dict of arrays")
+        self.as_tree = self.keys is not None and not _takes(f, self.keys)
+        self.arrays = as_float64(given, "diagnose") if all(not isinstance(x, Mapping | list | tuple) for x in given) else _arrays(given)
+        self.which = [i for i, x in enumerate(self.arrays) if x.dtype.kind == "f"]
+        if not self.which:
+            raise TypeError(f"diagnose: no floating-point input to differentiate by; got {[str(x.dtype) for x in self.arrays]}")
+        named = [getattr(x, "name", None) if isinstance(x, Tensor) else None for x in given]
+        own = names or self.keys or _argument_names(f, len(given))
+        self.names = [own[i] if names and i < len(names) else named[i] or own[i] for i in range(len(given))]
+        self.state = generator().bit_generator.state
+        variables = [Tensor(x, requires_grad=i in self.which, name=self.names[i]) if i in self.which else x for i, x in enumerate(self.arrays)]
+        with enable_grad():
+            output = self.call(variables)
+        if not output.requires_grad:
+            raise TypeError(f"diagnose: {CUT}")
+        if upstream is None and output.size != 1:
+            raise ValueError(
+                f"diagnose: the function returns shape {output.shape}, so its gradient needs an upstream gradient: "
+                "pass upstream=array of that shape, or reduce to a scalar (a loss)"
+            )
+        self.upstream = np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64)
+        if self.upstream.shape != output.shape:
+            raise ValueError(f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape of the output")
+        self.recording = Recording(output, self.upstream.astype(output.dtype), [variables[i] for i in self.which])
+        self.variable_names = [self.names[i] for i in self.which]
+
+    def call(self, values: list[Any]) -> Tensor:
+        """``f`` in the form in which its inputs were given, with the same draws of the random generator each time."""
+        before = generator().bit_generator.state
+        generator().bit_generator.state = self.state
+        try:
+            output = self.shaped(self.f, values)
+        finally:
+            generator().bit_generator.state = before
+        if not isinstance(output, Tensor):
+            raise TypeError(f"diagnose: the function must return one Tensor, got {type(output).__name__}; .data or float() loses the gradient")
+        return output
+
+    def shaped(self, function: Callable[..., Any], values: list[Any]) -> Any:
+        """A call with one array, with positions, with keywords or with a dict."""
+        if self.keys is None:
+            return function(*values)
+        arguments = dict(zip(self.keys, values, strict=True))
+        return function(arguments) if self.as_tree else function(**arguments)
+
+    def match(self, claimed: Any) -> dict[int, np.ndarray]:
+        """The claimed arrays by the number of their variable; ValueError when they do not belong to the inputs."""
+        if callable(claimed) and not isinstance(claimed, Tensor | np.ndarray):
+            claimed = self.shaped(claimed, [np.array(x) for x in self.arrays])
+        n = len(self.which)
+        if isinstance(claimed, Mapping):
+            unknown = [name for name in claimed if name not in self.variable_names]
+            if unknown:
+                raise ValueError(f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}")
+            pairs = [(self.variable_names.index(name), value) for name, value in claimed.items()]
+        elif n == 1 and not (isinstance(claimed, list | tuple) and len(claimed) == 1 and np.ndim(claimed[0]) == self.recording.gradients[0].ndim):
+            pairs = [(0, claimed)]
+        elif not isinstance(claimed, list | tuple):
+            raise ValueError(f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a dict by name")
+        elif len(claimed) == n:
+            pairs = list(enumerate(claimed))
+        elif len(claimed) == len(self.arrays):
+            pairs = [(self.which.index(i), value) for i, value in enumerate(claimed) if i in self.which]
+        else:
+            raise ValueError(f"diagnose: {len(claimed)} claimed gradients for {n} inputs ({', '.join(self.variable_names)}); None leaves one out")
+        found = {i: _as_claim(value, self.variable_names[i]) for i, value in pairs if value is not None}
+        if not found:
+            raise ValueError("diagnose: no gradient is claimed")
+        return found
+
+    def difference(self, i: int, where: tuple[int, ...]) -> float:
+        """The derivative by one entry, by central differences: who is right?"""
+        x = self.arrays[self.which[i]]
+        direction = np.zeros(x.shape)
+        direction[where] = 1
+
+        def outputs(step: float) -> np.ndarray:
+            values = list(self.arrays)
+            values[self.which[i]] = x + step * direction
+            with no_grad(), np.errstate(all="ignore"):
+                return self.call([Tensor(v) if k in self.which else v for k, v in enumerate(values)]).data.ravel()
+
+        size = max(1.0, abs(float(x[where]))) if np.isfinite(x[where]) else 1.0
+        line = Line(outputs, outputs(0.0), self.upstream.ravel(), size, float(np.finfo(np.float64).eps))
+        right = float(self.recording.gradients[i][where])
+        return slope(line, right, 1e-6, abs(right), abs(float(x[where]))).value
+
+
+def _is_data(x: Any) -> bool:
+    """A nested list of numbers, such as token ids."""
+    return isinstance(x, list | tuple) and np.asarray(x, object).dtype == object and all(isinstance(i, int | float) for i in np.ravel(x))
+
+
+def _arrays(given: list[Any]) -> list[np.ndarray]:
+    return [as_float64(np.asarray(x) if isinstance(x, list | tuple) else x, "diagnose") for x in given]
+
+
+def _takes(f: Callable[..., Any], keys: list[str]) -> bool:
+    """Whether ``f`` can be called with these keywords."""
+    try:
+        inspect.signature(f).bind(**dict.fromkeys(keys))
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _argument_names(f: Callable[..., Any], n: int) -> list[str]:
+    """The names of the first ``n`` arguments of ``f``, where it has names for them."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+        found = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except (TypeError, ValueError):
+        found = []
+    return [found[i] if i < len(found) else f"x{i}" for i in range(n)]
+
+
+def _as_claim(value: Any, name: str) -> np.ndarray:
+    array = np.asarray(value.data if isinstance(value, Tensor) else value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"diagnose: the claimed gradient of {name} must be real numbers, got {type(value).__name__} with dtype {array.dtype}")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)
