@@ -12,7 +12,8 @@ r"""An op of one's own, in a script or a notebook: its forward and its gradient,
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,13 +70,25 @@ def _guarded(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(forward)
     def called(*args: Any, **kwargs: Any) -> Any:
-        result = forward(*(_shielded(x) for x in args), **kwargs)
+        with _explaining(f"{forward.__name__}: the function"):
+            result = forward(*(_shielded(x) for x in args), **kwargs)
         array = np.asarray(result.data if isinstance(result, Tensor) else result)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{forward.__name__}: the function gave {type(result).__name__} with dtype {array.dtype}; expected an array of numbers")
         return array.copy() if any(isinstance(x, np.ndarray) and np.may_share_memory(array, x) for x in args) else array
 
     return called
+
+
+@contextmanager
+def _explaining(who: str) -> Iterator[None]:
+    """Say who wrote into an argument."""
+    try:
+        yield
+    except ValueError as error:
+        if "read-only" in str(error):
+            raise ValueError(f"{who} writes into an array that it was given, which others still need; let it work on a copy (x = x * 2)") from error
+        raise
 
 
 def _shielded(x: Any) -> Any:
@@ -90,7 +103,8 @@ def _shielded(x: Any) -> Any:
 def _call(op: graph.Op[Any], rule: Rule, g: Any, y: Any, given: Sequence[Any], params: Any) -> Any:
     """The rule's answer; what fails on Tensors is said to be the lack of a second derivative."""
     if not isinstance(g, Tensor):
-        return rule(_shielded(g), _shielded(y), *(_shielded(x) for x in given), **params)
+        with _explaining(f"custom_op {op.name}: its vjp"):
+            return rule(_shielded(g), _shielded(y), *(_shielded(x) for x in given), **params)
     try:
         answer = rule(g, y, *given, **params)
     except (TypeError, ValueError, AttributeError, RuntimeError, IndexError) as error:
@@ -98,7 +112,11 @@ def _call(op: graph.Op[Any], rule: Rule, g: Any, y: Any, given: Sequence[Any], p
             f"custom_op {op.name}: no second derivative, since its vjp works on arrays only ({error}). Write the vjp in plain "
             "operators and minigrad functions, which take Tensors, too"
         ) from error
-    if g.requires_grad and not any(isinstance(r, Tensor) and r.requires_grad for r in (answer if isinstance(answer, tuple | list) else [answer])):
+    answers = answer if isinstance(answer, tuple | list) else [answer]
+    tensors = [r for r in answers if isinstance(r, Tensor)]
+    if any(r is not None and not isinstance(r, Tensor) and np.any(r) for r in answers) or (
+        g.requires_grad and tensors and not any(r.requires_grad for r in tensors)
+    ):
         raise TypeError(
             f"custom_op {op.name}: no second derivative, since its vjp leaves the graph (.data, np.asarray or float()). Write it in plain "
             "operators and minigrad functions, which take Tensors, too"

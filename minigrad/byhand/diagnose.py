@@ -226,7 +226,7 @@ class _Problem:
             if unknown:
                 raise ValueError(f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}")
             pairs = [(self.variable_names.index(name), value) for name, value in claimed.items()]
-        elif n == 1 and not (isinstance(claimed, list | tuple) and len(claimed) == 1 and np.ndim(claimed[0]) == self.recording.gradients[0].ndim):
+        elif n == 1 and not self.listed(claimed):
             pairs = [(0, claimed)]
         elif not isinstance(claimed, list | tuple):
             raise ValueError(f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a dict by name")
@@ -240,6 +240,14 @@ class _Problem:
         if not found:
             raise ValueError("diagnose: no gradient is claimed")
         return found
+
+    def listed(self, claimed: Any) -> bool:
+        """Whether a claim for the one variable is given in a list, and is not itself a list of numbers."""
+        if not isinstance(claimed, list | tuple):
+            return False
+        if len(claimed) == len(self.arrays) > 1:
+            return all(claimed[i] is None for i in range(len(claimed)) if i not in self.which)
+        return len(claimed) == 1 and np.ndim(claimed[0]) == self.recording.gradients[0].ndim
 
     def difference(self, i: int, where: tuple[int, ...]) -> float:
         """The derivative by one entry, by central differences: who is right?"""

@@ -121,7 +121,9 @@ def _times(step: Step) -> Iterator[Origin]:
 def _divide(step: Step) -> Iterator[Origin]:
     s = step.arrays[1]
     if not step.wants(1) and np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
-        yield from _scalar(1 / float(np.reshape(s, -1)[0]), "the division, a factor of {},")
+        d = float(np.reshape(s, -1)[0])
+        yield Origin(abs(d), "factor", f"the division by {_root(d)} is missing")
+        yield Origin(1 / abs(d), "factor", f"the division by {_root(d)} is done twice")
 
 
 def _scalar(s: float, what: str) -> Iterator[Origin]:
@@ -131,7 +133,9 @@ def _scalar(s: float, what: str) -> Iterator[Origin]:
 
 
 def _root(s: float) -> str:
-    """0.5 as 0.5 = 1/√4, and the like."""
+    """2.23607 as 2.23607 = √5, and the like; whole numbers and their inverses as they are."""
+    if any(abs(v - round(v)) < 1e-9 for v in (s, 1 / s)):
+        return f"{s:.6g}"
     for value, form in ((s * s, "√{}"), (1 / (s * s), "1/√{}")):
         if abs(value - round(value)) < 1e-9 and 1 < round(value) < 10_000:
             return f"{s:.6g} = {form.format(round(value))}"

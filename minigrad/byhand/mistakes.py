@@ -366,6 +366,13 @@ def _(g, c, a, b):
     return [None, _try(lambda: g @ a.mT, b.shape) if a.ndim > 1 else None]
 
 
+@mistake("matmul", "missing transposition", "C̄ᵀ stands where C̄ belongs, in the gradient of A or B of C = A B")
+def _(g, c, a, b):
+    if min(g.ndim, a.ndim, b.ndim) < 2 or g.shape[-1] != g.shape[-2]:
+        return [None, None]
+    return [_try(lambda: g.mT @ b.mT, a.shape), _try(lambda: a.mT @ g.mT, b.shape)]
+
+
 @mistake("linear", "missing transposition", "the weight is not transposed: the gradient of X in Y = X W + b is Ȳ Wᵀ, here it is Ȳ W")
 def _(g, y, x, weight, bias=None):
     return [_try(lambda: g @ weight, x.shape), None, None]
