@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..derivatives import grad, rebuild, vjp
+from ..derivatives import rebuild, vjp
 from ..derivatives import leaves as tree_leaves
 from ..modes import enable_grad, no_grad
 from ..random import generator
@@ -77,33 +77,28 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-6, names: li
 
 
 def gradgradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0) -> Report:
-    """The same for second derivatives: checks the gradient of (random vector · gradient of ``f``)."""
-    arrays = [as_float64(x) for x in inputs]
-    flat = tree_leaves(list(arrays))
+    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``."""
+    arrays = [as_float64(x, "gradgradcheck") for x in inputs]
     rng = np.random.default_rng(seed + 1)
-    which = [i for i, x in enumerate(flat) if x.dtype.kind == "f"]
-    vectors = [rng.normal(size=flat[i].shape) for i in which]
-    weights: list[np.ndarray] = []
+    which = [i for i, x in enumerate(tree_leaves(arrays)) if x.dtype.kind == "f"]
+    upstream: list[np.ndarray] = []
 
-    def slope_along_vectors(*args: Any) -> Any:
-        leaves_in = tree_leaves(list(args))
+    def gradient_of(*args: Any) -> list[Tensor]:
+        given = tree_leaves(list(args))
 
-        def scalar(*chosen: Any) -> Any:
-            full = list(leaves_in)
+        def outputs(*chosen: Any) -> list[Tensor]:
             for i, x in zip(which, chosen, strict=True):
-                full[i] = x
-            total = _weighted(_outputs("gradgradcheck", f(*rebuild(list(args), full))), weights, rng)
-            if not total.requires_grad:
+                given[i] = x
+            found = _outputs("gradgradcheck", f(*rebuild(list(args), given)))
+            if not any(t.requires_grad for t in found):
                 raise TypeError(f"gradgradcheck: {CUT}")
-            return total
+            return found
 
-        gradients = grad(scalar, tuple(range(len(which))))(*(leaves_in[i] for i in which))
-        total: Any = 0.0
-        for g, v in zip(gradients, vectors, strict=True):
-            total = total + (g * v).sum()
-        return total
+        found, pull = vjp(outputs, *(given[i] for i in which))
+        _draw(upstream, found, rng)
+        return list(pull(upstream))
 
-    return _check(slope_along_vectors, arrays, rtol, names, seed, "gradgradcheck")
+    return _check(gradient_of, arrays, rtol, names, seed, "gradgradcheck")
 
 
 def as_float64(tree: Any, title: str = "gradcheck") -> Any:
@@ -127,14 +122,10 @@ def _outputs(title: str, output: Any) -> list[Tensor]:
     return outputs
 
 
-def _weighted(outputs: list[Tensor], weights: list[np.ndarray], rng: np.random.Generator) -> Any:
-    while len(weights) < len(outputs):
-        shape = outputs[len(weights)].shape
-        weights.append(rng.normal(size=shape) if shape else np.ones(()))
-    total: Any = 0.0
-    for t, w in zip(outputs, weights, strict=True):
-        total = total + (t * w).sum()
-    return total
+def _draw(weights: list[np.ndarray], outputs: list[Tensor], rng: np.random.Generator) -> None:
+    """A random upstream gradient for each output, 1 for a scalar; drawn once."""
+    for t in outputs[len(weights) :]:
+        weights.append(rng.normal(size=t.shape) if t.ndim else np.ones(()))
 
 
 class Problem:
@@ -164,7 +155,7 @@ class Problem:
         outputs = _outputs(self.title, self.f(*rebuild(self.arrays, values)))
         if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, values, strict=False)):
             raise RuntimeError(f"{self.title}: the function changed its inputs in place; let it work on copies")
-        _weighted(outputs, self.weights, self.rng)
+        _draw(self.weights, outputs, self.rng)
         return outputs
 
     def outputs(self, values: list[np.ndarray], watch: bool = False) -> np.ndarray:
@@ -178,17 +169,17 @@ class Problem:
     def gradient(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """What the engine says, for each floating-point input."""
 
-        def scalar(*chosen: Any) -> Any:
+        def outputs(*chosen: Any) -> list[Tensor]:
             full: list[Any] = list(values)
             for i, x in zip(self.which, chosen, strict=True):
                 full[i] = x
-            return _weighted(self.call(full, watch=True), self.weights, self.rng)
+            return self.call(full, watch=True)
 
         with np.errstate(all="ignore"):
-            output, pull = vjp(scalar, *(values[i] for i in self.which))
-            if not output.requires_grad and self.title == "gradcheck":
+            found, pull = vjp(outputs, *(values[i] for i in self.which))
+            if self.title == "gradcheck" and not any(t.requires_grad for t in found):
                 raise TypeError(f"{self.title}: {CUT}")
-            return [np.asarray(g.data) for g in pull(1.0)]  # zeros where the gradient is constant and gradgradcheck differentiates it
+            return [np.asarray(g.data) for g in pull(self.weights)]  # zeros where the gradient is constant and gradgradcheck differentiates it
 
     def line(self, values: list[np.ndarray], centre: np.ndarray, i: int, direction: np.ndarray, size: float) -> Line:
         """The outputs along one direction of input ``i``."""
