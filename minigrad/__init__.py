@@ -27,8 +27,8 @@ from . import nn, optim  # isort: skip
 __version__ = "0.1.0"
 __all__ = [
     "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "compare", "concatenate", "cos", "cross_entropy", "cumsum",
-    "custom_op", "detect_anomaly", "diagnose", "divide", "dot", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "expm1", "flip", "gelu",
-    "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "jvp", "layer_norm", "linear", "load", "log",
+    "custom_op", "detect_anomaly", "diagnose", "divide", "dot", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "expm1",
+    "flip", "gelu", "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "jvp", "layer_norm", "linear", "load", "log",
     "log1p", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
     "negative", "nn", "no_grad", "norm", "optim", "outer", "pad", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm",
     "save", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "square", "stack", "subtract",

@@ -47,7 +47,7 @@ def test_names_and_shapes_that_do_not_fit_are_rows_of_the_table():
 
 def test_the_tolerance_is_relative_to_the_largest_entry_of_the_reference():
     reference = np.array([1e6, 1e-6])
-    assert compare({"x": reference + [0, 1e-3]}, {"x": reference})
+    assert compare({"x": reference + np.array([0, 1e-3])}, {"x": reference})
     assert not compare({"x": np.array([1e-9])}, {"x": np.array([0.0])})
     assert compare({"x": np.zeros(0)}, {"x": np.zeros(0)})
 

@@ -199,12 +199,13 @@ def make_block(rng):
 
 
 SMOOTH = [mg.tanh, mg.gelu, mg.silu, mg.sigmoid, mg.exp, mg.erf, mg.sin, mg.cos, mg.square, mg.expm1]
+ALONG = [mg.softmax, mg.log_softmax, mg.logsumexp, mg.sum, mg.mean, mg.var, mg.max, mg.min, mg.prod, mg.cumsum, mg.flip]
 KINDS = {
-    **{f.name.lstrip("_") if hasattr(f, "name") else f.__name__: of_one(f) for f in SMOOTH},
+    **{f.__name__: of_one(f) for f in SMOOTH},
     **{f.name: of_one(f, positive=True) for f in (mg.log, mg.sqrt, mg.reciprocal, mg.log1p)},
     **{f.name: of_two(f) for f in (mg.add, mg.subtract, mg.multiply, mg.maximum, mg.minimum)},
     **{f.name: of_two(f, positive=True) for f in (mg.divide, mg.power)},
-    **{f.name: along_an_axis(f) for f in (mg.softmax, mg.log_softmax, mg.logsumexp, mg.sum, mg.mean, mg.var, mg.max, mg.min, mg.prod, mg.cumsum, mg.flip)},
+    **{f.name: along_an_axis(f) for f in ALONG},
     "matmul": make_matmul, "attention": make_attention, "layer_norm": make_norm(mg.layer_norm, True), "rms_norm": make_norm(mg.rms_norm, False),
     "linear": make_linear, "cross_entropy": make_loss, "embedding": make_embedding, "relu": make_relu, "block": make_block,
 }  # fmt: skip

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..derivatives import rebuild, vjp
 from ..derivatives import leaves as tree_leaves
+from ..derivatives import rebuild, vjp
 from ..modes import enable_grad, no_grad
 from ..random import generator
 from ..tensor import Tensor
@@ -284,7 +284,7 @@ def _row(name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slo
         )
     coarse = float((doubt[judged] / scale).max(initial=0)) if scale else 0.0
     if verdict.startswith("ok") and coarse > 100 * rtol and scale > 1e-6 * overall:
-        verdict += f", only to {coarse:.0e}: the function's round-off"
+        verdict += f", known only to {coarse:.0e}"
     if x.size > LARGE:
         verdict += f" ({n} random directions)"
     top = max(float(error[worst]), 0.0)

@@ -12,6 +12,7 @@ approach each other as fast as the step shrinks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -98,13 +99,13 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
     allowed = rtol * max(scale, first.floor)
     if first.doubt <= allowed and abs(claimed - first.value) <= allowed + 2 * first.doubt and not line.bends():
         return first
-    steps = [r * line.size for r in STEPS]
-    if 0 < near_zero < 1e-2 * line.size:
-        steps += [1e-2 * near_zero, 1e-3 * near_zero]
-    tried = [line.central(h) for h in sorted(steps, reverse=True)][::-1]
-    checked = [tried[0]]
-    for smaller, s in zip(tried, tried[1:], strict=False):  # what two steps say differently, their bounds must explain
+    inside = [1e-2 * near_zero, 1e-3 * near_zero] if 0 < near_zero < 1e-2 * line.size else []
+    steps = sorted([r * line.size for r in STEPS] + inside, reverse=True)
+    tried = [line.central(h) for h in steps]
+    for k, (s, smaller) in enumerate(pairwise(tried)):  # what two steps say differently, their bounds must explain
         apart = abs(s.value - smaller.value) - 2 * smaller.doubt
-        checked.append(s._replace(doubt=max(s.doubt, apart) if np.isfinite(apart) else s.doubt))
-    best = min(checked, key=lambda s: s.doubt if np.isfinite(s.value) and np.isfinite(s.doubt) else np.inf)
-    return best._replace(kink=line.kinked())
+        tried[k] = s._replace(doubt=max(s.doubt, apart) if np.isfinite(apart) else s.doubt)
+    k = min(range(len(tried)), key=lambda k: tried[k].doubt if np.isfinite(tried[k].value + tried[k].doubt) else np.inf)
+    best = tried[k]
+    resolved = steps[k] in inside and best.doubt <= allowed and abs(claimed - best.value) <= allowed + 2 * best.doubt
+    return best._replace(kink=not resolved and line.kinked())

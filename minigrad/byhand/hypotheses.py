@@ -271,8 +271,8 @@ def _loss(recording: Recording, what: str, kept: list[Any], gone: list[Any]) -> 
         return f"missing {terms} through {through}", f"{what} also acts through {through}: the path through {lost} is missing"
     n = len(kept) + len(gone)
     if len(kept) == 1:
-        words = f"{what} is used {n} times and its gradients must be added; only the one from {left} is there, as if it had overwritten that from {lost}"
-        return "overwritten", words
+        words = f"only the one from {left} is there, as if it had overwritten that from {lost}"
+        return "overwritten", f"{what} is used {n} times and its gradients must be added; {words}"
     return "missing path", f"{what} is used {n} times and its gradients must be added; the one from {lost} is missing"
 
 
@@ -302,7 +302,8 @@ def not_summed(recording: Recording, step: Step, names: dict[int, str]) -> Itera
                 one = np.take(one, [at], axis=a)
             results: list[Any] = [None] * len(step.inputs)
             results[i] = one.reshape(step.arrays[i].shape)
-            words = f"{what} was broadcast over {r.size // step.arrays[i].size} places by {step.name}: their gradients must be added, here is the {which} alone"
+            n = r.size // step.arrays[i].size
+            words = f"{what} was broadcast over {n} places by {step.name}: their gradients must be added, here is the {which} alone"
             yield Variant("missing sum", words, recording.with_results(step, results))
 
 

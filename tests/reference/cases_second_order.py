@@ -46,7 +46,8 @@ def gpt_loss(ours: dict[str, Tensor], input_ids: Tensor, targets: Tensor) -> Ten
 curvature("gpt_block_curvature", "transformer.EncoderLayer", block, {"x": (1, 3, WIDTH)}, block_shapes(), whole=("x", "norm1.weight", "ffn.up.bias"),
           options={"embedding_dim": WIDTH, "num_heads": 2, "ffn_dim": FFN, "norm_first": True, "activation": "gelu"},
           at_call={"causal": True})  # fmt: skip
-curvature("gpt_loss_curvature", "gpt_loss", gpt_loss, {"input_ids": integers(VOCABULARY, 2, CONTEXT), "targets": integers(VOCABULARY, 2, CONTEXT)},
-          {"token_embedding.weight": (VOCABULARY, WIDTH), "positions.weight": (CONTEXT, WIDTH)} | prefixed("layers.0", block_shapes())
-          | norm_shapes_of(WIDTH, "norm"), whole=("token_embedding.weight",),
-          options={"vocab_size": VOCABULARY, "embedding_dim": WIDTH, "num_heads": 2, "num_layers": 1, "context_length": CONTEXT, "ffn_dim": FFN})  # fmt: skip
+ids: dict[str, Spec] = {name: integers(VOCABULARY, 2, CONTEXT) for name in ("input_ids", "targets")}
+gpt_shapes = {"token_embedding.weight": (VOCABULARY, WIDTH), "positions.weight": (CONTEXT, WIDTH)} | norm_shapes_of(WIDTH, "norm")
+curvature("gpt_loss_curvature", "gpt_loss", gpt_loss, ids, gpt_shapes | prefixed("layers.0", block_shapes()), whole=("token_embedding.weight",),
+          options={"vocab_size": VOCABULARY, "embedding_dim": WIDTH, "num_heads": 2, "num_layers": 1, "context_length": CONTEXT,
+                   "ffn_dim": FFN})  # fmt: skip
