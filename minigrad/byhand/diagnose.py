@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..modes import enable_grad, no_grad
-from ..random import generator
-from ..tensor import Tensor
-from .check import CUT, as_float64
-from .differences import Line, slope
-from .hypotheses import Case, Finding, Variant, by_entries, by_factor, by_order, by_shape, by_sign, by_sum, off, variants
-from .recording import Recording
+from .corrections import Case, Finding, by_entries, by_factor, by_order, by_shape, by_sign, by_sum, off
+from .question import Question
 from .report import Report, entries, largest, number, place
+from .variants import Variant, variants
 
 UNKNOWN = "not recognised"
 MANY = 400  # steps; a longer computation is searched for the direct mistakes only
@@ -91,7 +86,7 @@ def diagnose(
     float32) bounds the error relative to the largest entry.  A mistake is named only when undoing it gives the right numbers, or
     making it gives the claimed ones; else it says "not recognised".  Raises TypeError and ValueError for what does not fit together.
     """
-    problem = _Problem(f, inputs, upstream, names)
+    problem = Question(f, inputs, upstream, names)
     answers = problem.match(claimed)
     recording = problem.recording
     labels = {id(v): name for v, name in zip(recording.variables, problem.variable_names, strict=True)}
@@ -117,7 +112,7 @@ def _right(case: Case) -> Verdict:
     return Verdict(case.name, case.right.shape, None, "right", "", [], top, shown)
 
 
-def _judge(case: Case, tried: list[Variant], problem: _Problem) -> Verdict:
+def _judge(case: Case, tried: list[Variant], problem: Question) -> Verdict:
     findings = list(_findings(case, tried))
     if case.claimed.shape == case.right.shape:
         top, where = largest(case.claimed - case.right)
@@ -131,7 +126,7 @@ def _judge(case: Case, tried: list[Variant], problem: _Problem) -> Verdict:
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:2], top, shown)
 
 
-def _findings(case: Case, tried: list[Variant]) -> Any:
+def _findings(case: Case, tried: list[Variant]) -> Iterator[Finding]:
     """Everything that explains the numbers, the plainest first."""
     if case.claimed.shape != case.right.shape:
         yield from by_shape(case)
@@ -157,146 +152,3 @@ def _no_pattern(case: Case) -> str:
     norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
     along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
     return f"wrong, in a way that fits no pattern known here: it differs at {entries(wrong, case.right.size)}{along}"
-
-
-# What was asked --------------------------------------------------------------------------------------------------------------
-
-
-class _Problem:
-    """The function at its inputs: recorded once, and called again for differences."""
-
-    def __init__(self, f: Callable[..., Any], inputs: Any, upstream: Any, names: list[str] | None) -> None:
-        self.f = f
-        self.keys: list[str] | None = list(inputs) if isinstance(inputs, Mapping) else None
-        self.alone = not isinstance(inputs, Mapping | list | tuple)
-        given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs] if self.alone else list(inputs)
-        if any(isinstance(x, Mapping | list | tuple) for x in given if not _is_data(x)):
-            raise TypeError("diagnose: nested inputs; give one array, a flat list or tuple, or a flat dict of arrays")
-        self.as_tree = self.keys is not None and not _takes(f, self.keys)
-        self.arrays = as_float64(given, "diagnose") if all(not isinstance(x, Mapping | list | tuple) for x in given) else _arrays(given)
-        self.which = [i for i, x in enumerate(self.arrays) if x.dtype.kind == "f"]
-        if not self.which:
-            raise TypeError(f"diagnose: no floating-point input to differentiate by; got {[str(x.dtype) for x in self.arrays]}")
-        named = [getattr(x, "name", None) if isinstance(x, Tensor) else None for x in given]
-        own = names or self.keys or _argument_names(f, len(given))
-        self.names = [own[i] if names and i < len(names) else named[i] or own[i] for i in range(len(given))]
-        self.state = generator().bit_generator.state
-        variables = [Tensor(x, requires_grad=i in self.which, name=self.names[i]) if i in self.which else x for i, x in enumerate(self.arrays)]
-        with enable_grad():
-            output = self.call(variables)
-        if not output.requires_grad:
-            raise TypeError(f"diagnose: {CUT}")
-        if upstream is None and output.size != 1:
-            raise ValueError(
-                f"diagnose: the function returns shape {output.shape}, so its gradient needs an upstream gradient: "
-                "pass upstream=array of that shape, or reduce to a scalar (a loss)"
-            )
-        self.upstream = np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64)
-        if self.upstream.shape != output.shape:
-            raise ValueError(f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape of the output")
-        self.recording = Recording(output, self.upstream.astype(output.dtype), [variables[i] for i in self.which])
-        self.variable_names = [self.names[i] for i in self.which]
-
-    def call(self, values: list[Any]) -> Tensor:
-        """``f`` in the form in which its inputs were given, with the same draws of the random generator each time."""
-        before = generator().bit_generator.state
-        generator().bit_generator.state = self.state
-        try:
-            output = self.shaped(self.f, values)
-        finally:
-            generator().bit_generator.state = before
-        if not isinstance(output, Tensor):
-            raise TypeError(f"diagnose: the function must return one Tensor, got {type(output).__name__}; .data or float() loses the gradient")
-        return output
-
-    def shaped(self, function: Callable[..., Any], values: list[Any]) -> Any:
-        """A call with one array, with positions, with keywords or with a dict."""
-        if self.keys is None:
-            return function(*values)
-        arguments = dict(zip(self.keys, values, strict=True))
-        return function(arguments) if self.as_tree else function(**arguments)
-
-    def match(self, claimed: Any) -> dict[int, np.ndarray]:
-        """The claimed arrays by the number of their variable; ValueError when they do not belong to the inputs."""
-        if callable(claimed) and not isinstance(claimed, Tensor | np.ndarray):
-            claimed = self.shaped(claimed, [np.array(x) for x in self.arrays])
-        n = len(self.which)
-        if isinstance(claimed, Mapping):
-            unknown = [name for name in claimed if name not in self.variable_names]
-            if unknown:
-                raise ValueError(f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}")
-            pairs = [(self.variable_names.index(name), value) for name, value in claimed.items()]
-        elif n == 1 and not self.listed(claimed):
-            pairs = [(0, claimed)]
-        elif not isinstance(claimed, list | tuple):
-            raise ValueError(f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a dict by name")
-        elif len(claimed) == n:
-            pairs = list(enumerate(claimed))
-        elif len(claimed) == len(self.arrays):
-            pairs = [(self.which.index(i), value) for i, value in enumerate(claimed) if i in self.which]
-        else:
-            raise ValueError(f"diagnose: {len(claimed)} claimed gradients for {n} inputs ({', '.join(self.variable_names)}); None leaves one out")
-        found = {i: _as_claim(value, self.variable_names[i]) for i, value in pairs if value is not None}
-        if not found:
-            raise ValueError("diagnose: no gradient is claimed")
-        return found
-
-    def listed(self, claimed: Any) -> bool:
-        """Whether a claim for the one variable is given in a list, and is not itself a list of numbers."""
-        if not isinstance(claimed, list | tuple):
-            return False
-        if len(claimed) == len(self.arrays) > 1:
-            return all(claimed[i] is None for i in range(len(claimed)) if i not in self.which)
-        return len(claimed) == 1 and np.ndim(claimed[0]) == self.recording.gradients[0].ndim
-
-    def difference(self, i: int, where: tuple[int, ...]) -> float:
-        """The derivative by one entry, by central differences: who is right?"""
-        x = self.arrays[self.which[i]]
-        direction = np.zeros(x.shape)
-        direction[where] = 1
-
-        def outputs(step: float) -> np.ndarray:
-            values = list(self.arrays)
-            values[self.which[i]] = x + step * direction
-            with no_grad(), np.errstate(all="ignore"):
-                return self.call([Tensor(v) if k in self.which else v for k, v in enumerate(values)]).data.ravel()
-
-        size = max(1.0, abs(float(x[where]))) if np.isfinite(x[where]) else 1.0
-        line = Line(outputs, outputs(0.0), self.upstream.ravel(), size, float(np.finfo(np.float64).eps))
-        right = float(self.recording.gradients[i][where])
-        return slope(line, right, 1e-6, abs(right), abs(float(x[where]))).value
-
-
-def _is_data(x: Any) -> bool:
-    """A nested list of numbers, such as token ids."""
-    return isinstance(x, list | tuple) and np.asarray(x, object).dtype == object and all(isinstance(i, int | float) for i in np.ravel(x))
-
-
-def _arrays(given: list[Any]) -> list[np.ndarray]:
-    return [as_float64(np.asarray(x) if isinstance(x, list | tuple) else x, "diagnose") for x in given]
-
-
-def _takes(f: Callable[..., Any], keys: list[str]) -> bool:
-    """Whether ``f`` can be called with these keywords."""
-    try:
-        inspect.signature(f).bind(**dict.fromkeys(keys))
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _argument_names(f: Callable[..., Any], n: int) -> list[str]:
-    """The names of the first ``n`` arguments of ``f``, where it has names for them."""
-    try:
-        parameters = inspect.signature(f).parameters.values()
-        found = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    except (TypeError, ValueError):
-        found = []
-    return [found[i] if i < len(found) else f"x{i}" for i in range(n)]
-
-
-def _as_claim(value: Any, name: str) -> np.ndarray:
-    array = np.asarray(value.data if isinstance(value, Tensor) else value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"diagnose: the claimed gradient of {name} must be real numbers, got {type(value).__name__} with dtype {array.dtype}")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)

@@ -36,6 +36,19 @@ class Step:
         """Whether input ``i`` is a tensor that wants a gradient."""
         return isinstance(self.inputs[i], graph.Value) and self.inputs[i].requires_grad
 
+    def masks(self) -> bool:
+        """Whether it sets entries to zero, or leaves them out."""
+        name, params = self.op.name, self.params
+        if name == "multiply":
+            return any(not self.wants(i) and np.size(a) > 1 and not np.all(a) for i, a in enumerate(self.arrays))
+        if name == "attention":
+            return bool(params.get("causal")) or (self.arrays[3] is not None and bool(np.isneginf(self.arrays[3]).any()))
+        if name == "_cross_entropy":
+            return params["ignore_index"] is not None
+        if name == "add":
+            return any(not self.wants(i) and bool(np.isneginf(a).any()) for i, a in enumerate(self.arrays))
+        return name in ("select", "tril", "triu", "relu", "clip", "_take", "pick")
+
     def rule(self) -> list[Any]:
         """The right gradients of its inputs, None for those that want none."""
         if self.op.joint:
