@@ -14,7 +14,7 @@ import minigrad as mg
 from minigrad import Tensor, diagnose
 from minigrad.byhand.mistakes import MISTAKES
 from minigrad.graph import REGISTRY
-from transformer import MultiHeadAttention
+from transformer import GPT, MultiHeadAttention
 
 RNG = np.random.default_rng(4)
 
@@ -603,6 +603,31 @@ def test_the_parameters_of_a_module():
     found = diagnose(f, values, claimed)
     assert {n: m for n, m in found.mistakes.items() if m} == {"q_proj.weight": "factor", "out_proj.bias": "missing sum"}
     assert "the scale 1/√d_k = 1/√4 of attention is missing" in str(found["q_proj.weight"].words)
+
+
+def test_a_whole_gpt_whose_tied_embedding_got_the_gradient_of_one_side_only():
+    mg.manual_seed(0)
+    model = GPT(7, 8, 2, 1, 5).astype(np.float64)
+    ids = RNG.integers(0, 7, (2, 5))
+    values = {name: p.data for name, p in model.named_parameters()}
+
+    def loss(**parameters):
+        return mg.cross_entropy(mg.nn.functional_call(model, parameters, lambda: model(ids)), ids)
+
+    def looked_up(table):  # the output side reads a constant
+        x = model.positions.embed(mg.embedding(table, ids), 0)
+        return mg.cross_entropy(mg.linear(model.norm(model.layers[0](x, causal=True)), values["token_embedding.weight"].T), ids)
+
+    claimed = {"token_embedding.weight": mg.grad(looked_up)(values["token_embedding.weight"])}
+    found = diagnose(loss, values, claimed)
+    assert found.mistake == "overwritten"
+    assert "token_embedding.weight is used 2 times and its gradients must be added; only the one from embedding is there" in str(found)
+
+
+def test_the_same_mistake_in_several_gradients_is_said_once():
+    a = LINEAR.pieces(**LINEAR.inputs)["right"]
+    found = diagnose(LINEAR.f, LINEAR.inputs, {name: -g for name, g in a.items()})
+    assert [note.split(":")[0] for note in found.notes()] == ["x, w, b"]
 
 
 def test_every_op_with_typical_mistakes_exists():

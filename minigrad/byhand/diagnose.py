@@ -66,12 +66,12 @@ class Diagnosis(Report):
         return [head] + [[r.name, str(r.shape), f"{r.max_abs:.1e}", r.worst, v] for r, v in zip(self.rows, verdicts, strict=True)]
 
     def notes(self) -> list[str]:
-        """What is wrong with each that is wrong, with the evidence."""
+        """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said once."""
         said = []
-        for row in self.rows:
-            if row.mistake:
-                said.append(f"{row.name}: {row.words}" + (f" ({row.evidence})" if row.evidence else "") + ".")
-                said += [f"    The same numbers would come of this: {other}." for other in row.others]
+        for words in dict.fromkeys(row.words for row in self.rows if row.mistake):
+            rows = [row for row in self.rows if row.mistake and row.words == words]
+            said.append(f"{', '.join(row.name for row in rows)}: {words}" + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
+            said += [f"    The same numbers would come of this: {other}." for other in rows[0].others]
         return said
 
 
@@ -151,4 +151,4 @@ def _no_pattern(case: Case) -> str:
     wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
     norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
     along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
-    return f"wrong, in a way that fits no pattern known here: it differs at {entries(wrong, case.right.size)}{along}"
+    return f"wrong, in a way that fits no pattern known here: it differs at {entries(wrong, case.right.size)}{along}. Try a shorter piece of the function"

@@ -42,6 +42,7 @@ class Line:
         self.outputs, self.centre, self.weights, self.size, self.eps = outputs, centre, weights, size, eps
         self.known: dict[float, np.ndarray] = {0.0: centre}
         self.moved, self.straight = np.zeros((2, *centre.shape), bool)
+        self.top = float(np.abs(centre[np.isfinite(centre)]).max(initial=0))
         self.height = float(np.abs(weights) @ np.where(np.isfinite(centre), np.abs(centre), 0.0))
 
     def at(self, step: float) -> np.ndarray:
@@ -77,8 +78,8 @@ class Line:
         return bool(((near > 0.7 * wide) & self.counts(near * h / 2)).any())
 
     def counts(self, rise: np.ndarray) -> np.ndarray:
-        """Which changes of the outputs are more than round-off."""
-        return rise > 64 * self.eps * np.abs(self.centre)
+        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of the others)."""
+        return rise > 64 * self.eps * self.top
 
     def kinked(self) -> bool:
         """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of steps."""
@@ -86,7 +87,7 @@ class Line:
         gaps = np.abs([self.gap(h) for h in steps])
         rises = gaps * np.array(steps)[:, None]
         kink = (gaps.min(axis=0) > 0.5 * gaps.max(axis=0)) & self.counts(rises[-1])
-        jump = (rises.min(axis=0) > 0.5 * rises.max(axis=0)) & (rises[-1] > 1e-7 * np.abs(self.centre))
+        jump = (rises.min(axis=0) > 0.5 * rises.max(axis=0)) & (rises[-1] > 1e-7 * self.top)
         return bool((kink | jump).any())
 
 
