@@ -226,4 +226,4 @@ def test_no_right_rule_is_reported_in_second_order(kind):
     for seed in range(4):
         f, inputs = KINDS[kind](np.random.default_rng(seed))
         report = gradgradcheck(f, *inputs, seed=seed)
-        assert report, f"seed {seed}\n{report}"
+        assert report and ("kink" not in str(report) or kind == "relu"), f"seed {seed}\n{report}"

@@ -151,4 +151,5 @@ def _no_pattern(case: Case) -> str:
     wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
     norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
     along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
-    return f"wrong, in a way that fits no pattern known here: it differs at {entries(wrong, case.right.size)}{along}. Try a shorter piece of the function"
+    where = f"it differs at {entries(wrong, case.right.size)}{along}"
+    return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
