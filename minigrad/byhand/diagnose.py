@@ -27,7 +27,7 @@ class Verdict:
     words: str
     evidence: str
     others: list[str] = field(default_factory=list)
-    max_abs: float = 0.0
+    max_abs: float = 0.0  # not a number where the shapes differ
     worst: str = ""
 
     def __bool__(self) -> bool:
@@ -63,7 +63,9 @@ class Diagnosis(Report):
         """One row for each claimed gradient."""
         head = ["gradient of", "shape", "max difference", "worst entry: yours, chain rule, differences", "verdict"]
         verdicts = ["right" if row else f"WRONG: {row.mistake}" for row in self.rows]
-        return [head] + [[r.name, str(r.shape), f"{r.max_abs:.1e}", r.worst, v] for r, v in zip(self.rows, verdicts, strict=True)]
+        return [head] + [
+            [r.name, str(r.shape), "-" if np.isnan(r.max_abs) else f"{r.max_abs:.1e}", r.worst, v] for r, v in zip(self.rows, verdicts, strict=True)
+        ]
 
     def notes(self) -> list[str]:
         """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said once."""
@@ -118,7 +120,7 @@ def _judge(case: Case, tried: list[Variant], problem: Question) -> Verdict:
         top, where = largest(case.claimed - case.right)
         shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}, {number(problem.difference(case.i, where))}"
     else:
-        top, shown = float("inf"), f"shapes {case.claimed.shape}, {case.right.shape}"
+        top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings

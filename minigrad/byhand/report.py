@@ -30,7 +30,7 @@ class Report:
         cells = self.table()
         widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
         lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return "\n".join([*lines, *(note for note in self.notes())])
+        return "\n".join([*lines, *self.notes()])
 
     __repr__ = __str__
 
@@ -38,7 +38,8 @@ class Report:
         head, *body = self.table()
         rows = "".join("<tr>" + "".join(_cell(c, c is row[-1]) for c in row) + "</tr>" for row in body)
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
-        return f"<table><tr>{''.join(f'<th>{html.escape(c)}</th>' for c in head)}</tr>{rows}</table>{notes}"
+        heads = "".join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in head)
+        return f"<table><tr>{heads}</tr>{rows}</table>{notes}"
 
 
 def _cell(text: str, verdict: bool) -> str:
