@@ -280,6 +280,8 @@ def test_weights_that_start_at_zero_before_a_relu_are_no_false_alarm():
 def test_the_end_of_a_domain_is_not_judged():
     report = gradcheck(mg.sqrt, np.array([0.0, 1.0]))
     assert report and "1 at the edge of the domain not judged" in str(report)
+    nowhere = gradcheck(mg.sqrt, np.zeros(2))
+    assert not nowhere and "UNDECIDED: at a kink or the edge of the domain, all 2 entries" in str(nowhere)
 
 
 def test_what_round_off_hides_is_undecided_and_not_called_right():

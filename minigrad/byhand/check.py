@@ -186,6 +186,8 @@ def _row(name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slo
             verdict += ": no gradient arrives; do .data, np.asarray or detach() cut the graph?"
     elif remarks.count("round-off not judged") == n:
         verdict = f"UNDECIDED: the function's round-off hides {'it' if n == 1 else f'all {n}'}"
+    elif not judged.any():
+        verdict = "UNDECIDED: at a kink or the edge of the domain, " + ("its only entry" if n == 1 else f"all {n} entries")
     else:
         verdict = ", ".join(["ok", *(said for remark, said in REMARKS.items() if remark in remarks)]).format(
             *(remarks.count(remark) for remark in REMARKS if remark in remarks)
@@ -196,7 +198,8 @@ def _row(name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slo
     if x.size > LARGE:
         verdict += f" ({n} random directions)"
     top = max(float(error[worst]), 0.0)
-    size = scale if scale > 1e-9 * overall else overall  # a gradient that is zero in theory has no size of its own
+    nothing = not np.abs(numeric[judged]).max(initial=0) > 1e-9 * overall  # a gradient that is zero in theory has no size of its own
+    size = max(scale, overall) if nothing else scale
     return Row(name, x.shape, top, top / size if top else 0.0, found[worst][0], float(analytic[worst]), float(numeric[worst]), verdict)
 
 
