@@ -148,4 +148,4 @@ def _fitted(op: graph.Op[Any], name: str, r: Any, x: Any) -> Any:
         fits = False
     if not fits:
         raise ValueError(f"custom_op {op.name}: its vjp gave a gradient of shape {np.shape(r)} for {name} of shape {shape}; they must agree")
-    return r if isinstance(r, Tensor) else np.asarray(r)
+    return r if isinstance(r, Tensor) else np.array(r)  # a copy: the rule may keep the array that it gave
