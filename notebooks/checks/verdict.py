@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+import minigrad as mg
+
 Check = Callable[..., "Verdict"]
 
 
@@ -76,6 +78,19 @@ def pair(got: Any) -> Any:
     if not isinstance(got, tuple | list) or len(got) != 2:
         raise Wrong(f"Return two things, as a pair; yours is {f'{len(got)} things' if isinstance(got, tuple | list) else type(got).__name__}.")
     return got
+
+
+def diagnosed(f: Any, inputs: dict[str, Any], claimed: dict[str, Any], upstream: Any = None, at: str = "") -> None:
+    """Wrong, in the words of ``mg.diagnose``, unless the claimed gradients of ``f`` are right."""
+    diagnosis = mg.diagnose(f, inputs, claimed, upstream=upstream)
+    if not diagnosis:
+        raise Wrong("\n".join(diagnosis.notes()) + (f" (Found at {at}.)" if at else ""))
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Shares along the last axis."""
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
 
 
 def same(got: Any, expected: Any, what: str, hints: dict[str, Any] | None = None, rtol: float = 1e-9, at: str = "") -> None:
