@@ -59,7 +59,8 @@ def draw_matrix(
 ) -> Any:  # fmt: skip
     """A matrix as a picture on ``ax``, its first row on top: labels for ``rows`` and ``columns``, and with a format such as ".2f" every number.
 
-    Darker is more (``cmap`` "Greys"); for signed matrices "cividis_r" with ``low`` = −``high``, whose lightness also tells the sign.  Returns the image, for a colour bar.
+    Darker is more (``cmap`` "Greys"); for signed matrices "cividis_r" with ``low`` = −``high``, whose lightness also tells the sign.
+    Returns the image, for a colour bar.
     """
     image = ax.imshow(matrix, vmin=low, vmax=high, cmap=cmap, interpolation="nearest", aspect="equal")
     ax.grid(False)
