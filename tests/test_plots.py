@@ -106,3 +106,18 @@ def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path):
         plots.save(Broken(), path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_figure_is_a_picture_in_a_notebook():
+    fig, ax = plots.figure(2, 1)
+    ax.plot([0, 1])
+    assert fig._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_matrix_is_drawn_first_row_on_top_with_numbers_that_can_be_read():
+    _, ax = plots.figure(3, 3)
+    matrix = np.array([[0.0, 1.0, -0.5]])
+    image = plots.draw_matrix(ax, matrix, ["q"], ["a", "b", "c"], ".1f", 0, 1)
+    assert np.array_equal(image.get_array(), matrix) and image.get_clim() == (0, 1)
+    assert [(t.get_text(), t.get_color()) for t in ax.texts] == [("0.0", "black"), ("1.0", "white"), ("−0.5", "black")]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b", "c"]
