@@ -208,6 +208,7 @@ KINDS = {
     **{f.name: along_an_axis(f) for f in ALONG},
     "matmul": make_matmul, "attention": make_attention, "layer_norm": make_norm(mg.layer_norm, True), "rms_norm": make_norm(mg.rms_norm, False),
     "linear": make_linear, "cross_entropy": make_loss, "embedding": make_embedding, "relu": make_relu, "block": make_block,
+    "linear_gelu": make_linear, "cross_entropy": make_loss, "embedding": make_embedding, "relu": make_relu, "block": make_block,
 }  # fmt: skip
 
 
