@@ -101,3 +101,18 @@ def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: 
     fig.supylabel("query (attending)", fontsize=11)
     fig.colorbar(image, ax=axes, shrink=0.6, label="attention weight", pad=0.02)
     return fig
+
+
+def plot_reliability(calibration: Any, title: str | None = None) -> Any:
+    """Accuracy against confidence, bin by bin, and below it how many predictions each bin holds; on the diagonal the model is calibrated."""
+    fig, (ax, below) = figure(4.6, 5.6, 2, 1, sharex=True, height_ratios=[3, 1])
+    confidence, accuracy = calibration.confidence, calibration.accuracy
+    ax.plot([0, 1], [0, 1], color="0.35", linewidth=1, linestyle=":", label="calibrated")
+    ax.vlines(confidence, accuracy, confidence, color=COLOURS[1], linewidth=2.5, alpha=0.5, label="gap")
+    ax.plot(confidence, accuracy, color=COLOURS[0], marker="o", markersize=5, label="model")
+    ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="right in so many cases", title=title or f"expected calibration error {100 * calibration.error:.1f} %")
+    ax.legend(loc="upper left")
+    below.bar(confidence, calibration.counts / calibration.counts.sum(), width=0.06, color="0.6")
+    below.set(xlabel="confidence in the most likely token", ylabel="predictions")
+    below.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    return fig
