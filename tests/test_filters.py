@@ -120,7 +120,7 @@ def test_filters_compose_one_after_the_other_in_the_documented_order():
 
 SEEN = np.array([[0]])
 PAIRS = {  # two filters, in our order
-    "penalty, temperature": (Sampling(0.5, repetition_penalty=3.0), lambda x: penalise_repetition(x, SEEN, 3.0), lambda x: temperature_filter(x, 0.5)),
+    "penalty, temperature": (Sampling(0.5, repetition_penalty=3), lambda x: penalise_repetition(x, SEEN, 3), lambda x: temperature_filter(x, 0.5)),
     "penalty, top-k": (Sampling(top_k=1, repetition_penalty=9.0), lambda x: penalise_repetition(x, SEEN, 9.0), lambda x: top_k_filter(x, 1)),
     "temperature, top-p": (Sampling(3.0, top_p=0.6), lambda x: temperature_filter(x, 3.0), lambda x: top_p_filter(x, 0.6)),
     "temperature, min-p": (Sampling(3.0, min_p=0.5), lambda x: temperature_filter(x, 3.0), lambda x: min_p_filter(x, 0.5)),

@@ -8,10 +8,9 @@ from small_models import certain, tiny
 
 import minigrad as mg
 from minigrad import no_grad
-from transformer import GPT, beam_search, generate
+from transformer import beam_search, generate
 from transformer.generation import steps, stream
 from transformer.models.decoder_only import POSITIONS
-
 
 
 def test_each_draw_follows_the_token_before_it():

@@ -158,4 +158,4 @@ def distinct_n(sequences: Iterable[Sequence[Hashable]], n: int = 2) -> float:
 def repetition_rate(sequence: Sequence[Hashable], n: int = 4) -> float:
     """The share of the n-grams of one text that occurred before in it, 0 when there are none: seq-rep-n of Welleck et al. (2020)."""
     found = ngrams(list(sequence), n)
-    return 1 - len(set(found)) / len(found) if found else 0.0
+    return (len(found) - len(set(found))) / len(found) if found else 0.0

@@ -93,7 +93,8 @@ def checked_prompts(what: str, prompt_ids: Any) -> list[np.ndarray]:
     if isinstance(prompt_ids, str) or (isinstance(prompt_ids, Iterable) and any(isinstance(row, str) for row in prompt_ids)):
         raise TypeError(f"{what}: the prompt is text; encode text with the tokenizer first")
     if isinstance(prompt_ids, Sequence) and any(np.ndim(row) for row in prompt_ids):
-        rows, shape = [np.asarray(row) for row in prompt_ids], f"{len(prompt_ids)} rows of shapes {', '.join(str(np.shape(r)) for r in prompt_ids[:9])}"
+        rows = [np.asarray(row) for row in prompt_ids]
+        shape = f"rows of shapes {', '.join(str(row.shape) for row in rows[:9])}"
     else:
         array = np.asarray(prompt_ids)
         rows, shape = [array] if array.ndim < 2 else list(array), f"shape {array.shape}"

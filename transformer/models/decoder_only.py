@@ -106,7 +106,7 @@ class GPT(nn.Module):
                 f"GPT: {start + ids.shape[1]} tokens exceed the context of {self.context_length}; "
                 f"shorten the input to ids[:, -{self.context_length}:], or build the model with a longer context_length"
             )
-        mask, first = None, start
+        mask, first = None, start  # type: Any, Any
         if attention_mask is not None:
             first = start - left_padding("GPT", attention_mask, (len(ids), start + ids.shape[1]))  # (B,): each row's own position
             mask = padding_mask(attention_mask)
