@@ -35,7 +35,7 @@ def found(run):
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
         assert main(["quality", str(run), "--prompts", "4", "--tokens", "60", "--json"]) == 0
-    return {row["name"]: row for row in json.loads(out.getvalue())}
+    return {row["name"]: row for row in json.loads(out.getvalue())["strategies"]}
 
 
 def test_maximising_likelihood_repeats_and_sampling_is_diverse_and_unlikely_with_the_nucleus_between(found):
@@ -64,9 +64,10 @@ def test_the_command_gives_the_same_table_again_and_writes_the_frontier(run, tmp
         assert main(["quality", str(run), "--prompts", "2", "--tokens", "20", "--out", str(tmp_path / name)]) == 0
         shown = capsys.readouterr()
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
-        tables.append(shown.out.replace(name, ""))
+        assert (tmp_path / name.replace(".png", "-calibration.png")).read_bytes().startswith(b"\x89PNG")
+        tables.append(shown.out[: shown.out.index(str(tmp_path))])
     assert tables[0] == tables[1]
-    for word in ("held-out text", "greedy", "beam search, 8 beams", "temperature 0.7", "sampling, min-p 0.1", "distinct-2", "is continued"):
+    for word in ("held-out text", "greedy", "beam search, 8 beams", "min-p 0.1", "distinct-2", "is continued", "calibration error"):
         assert word in tables[0]
 
 

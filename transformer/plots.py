@@ -130,7 +130,7 @@ def plot_frontier(curves: Mapping[str, Sequence[tuple[float, float, str]]], poin
         ax.plot(x, y, color=colour, marker=marker, markersize=5, label=name)
         for end, place, align in ((0, (7, -3), "left"), (len(curve) - 1, (0, -14), "center")):
             ax.annotate(labels[end], (x[end], y[end]), place, textcoords="offset points", ha=align, fontsize=9, color=colour)
-    places = [((-9, -15), "right"), ((-9, -4), "right"), ((0, -17), "center"), ((0, 10), "center")]
+    places = [((0, -20), "center"), ((-9, -4), "right"), ((0, -17), "center"), ((0, 10), "center")]
     for i, ((name, (loss, distinct)), (place, align)) in enumerate(zip(points.items(), itertools.cycle(places), strict=False)):
         if i == 0:
             ax.axvline(-loss, color="0.35", linewidth=1, linestyle=":")

@@ -10,7 +10,7 @@ Every strategy continues the same openings of held-out text.  Measured on what i
 
 The held-out text's own continuations are measured in the same way: that is what good text looks like to this model.
 Maximising likelihood (greedy, beam search) repeats itself, plain sampling falls below the likelihood of real text, and truncated sampling
-lies between.  Source: Holtzman et al. (2020), section 4 and figure 7.
+lies between.  Source: Holtzman et al. (2020).  Before the strategies, the model itself: its loss, the entropy of its predictions and its calibration.
 """
 
 from __future__ import annotations
@@ -29,10 +29,11 @@ import numpy as np
 from .data.tokenizers import Tokenizer
 from .filters import Sampling
 from .generation import beam_search, generate
-from .metrics import distinct_n, repetition_rate, token_losses
+from .metrics import distinct_n, model_calibration, predictive_entropy, repetition_rate, token_losses
 
 BEAMS = 8
 RUN = 16  # characters
+HELD_OUT = 20_001  # tokens on which the model itself is measured
 SWEEPS: dict[str, list[Sampling]] = {
     "temperature": [Sampling(t) for t in (0.25, 0.5, 0.7, 0.85, 1.0, 1.2)],
     "top-k": [Sampling(top_k=k) for k in (2, 4, 8, 16)],
@@ -125,15 +126,27 @@ def command(args: argparse.Namespace) -> int:
         found[strategy] = measure(name, model, tokenizer, write(model, strategy, prompts, args.tokens, args.seed), opening)
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
 
+    some = ids[:HELD_OUT]
+    trust = model_calibration(model, some)
+    facts = {
+        "tokens": len(some) - 1, "loss": float(token_losses(model, some).mean()),
+        "entropy": float(predictive_entropy(model, some).mean()), "calibration_error": trust.error,
+    }  # fmt: skip
     if args.json:
-        print(json.dumps([asdict(q) for q in (human, *found.values())], indent=2, ensure_ascii=False))
+        print(json.dumps({**facts, "strategies": [asdict(q) for q in (human, *found.values())]}, indent=2, ensure_ascii=False))
     else:
+        print(
+            "On {tokens:,} held-out tokens: loss {loss:.2f} nats per token, entropy of the predictions {entropy:.2f}, "
+            "expected calibration error {calibration_error:.1%}".format(**facts)
+        )
         print(f"{args.prompts} openings of {opening} tokens of held-out text, {args.tokens} tokens more by each strategy (seed {args.seed})\n")
         print_table([human, *(found[strategy] for strategy in TABLE)], [tokenizer.decode(prompt) for prompt in prompts])
     curves = {name: [(found[s].loss, found[s].distinct2, label(s, name)) for s in sweep] for name, sweep in SWEEPS.items()}
     points = [("held-out text", human), ("greedy", found[Sampling(0)]), (f"beam search ({BEAMS})", found[BEAMS]), ("sampling", found[Sampling()])]
     plots.save(plots.plot_frontier(curves, {name: (q.loss, q.distinct2) for name, q in points}), out)
-    print(out, file=sys.stderr if args.json else sys.stdout)
+    reliability = out.with_name(f"{out.stem}-calibration.png")
+    plots.save(plots.plot_reliability(trust), reliability)
+    print(f"{out}, {reliability}", file=sys.stderr if args.json else sys.stdout)
     return 0
 
 
