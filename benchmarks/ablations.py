@@ -240,8 +240,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if unknown := [name for name in wanted if name not in names]:
         parser.error(f"--only {unknown[0]!r}: there are {', '.join(names)}")
     base = replace(base, steps=args.steps, width=args.width, layers=args.layers)
-    shape = (f"{base.layers} layers, width {base.width}, context {CONTEXT}, batch 12, {base.steps} steps, characters, rate 2e-3 with warm-up and cosine, "
-             f"gradients clipped to norm 1, output tied to the embeddings; mean ± spread over seeds {', '.join(map(str, args.seeds))}")  # fmt: skip
+    shape = (
+        f"{base.layers} layers, width {base.width}, context {CONTEXT}, batch 12, {base.steps} steps, characters, rate 2e-3 with warm-up and "
+        f"cosine, gradients clipped to norm 1, output tied to the embeddings; mean ± spread over seeds {', '.join(map(str, args.seeds))}"
+    )
     print(f"Base: {shape}.", flush=True)
     rows = run_all({name: setup for name, setup in ablations(base).items() if name in wanted}, args.seeds)
     curves = {}

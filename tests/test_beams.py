@@ -94,7 +94,7 @@ def test_as_many_beams_go_on_as_were_asked_for_even_when_the_likeliest_tokens_al
     p = np.array([[0.05, 0.5, 0.4, 0.05]] * 4)  # 1 and 2 end; 0 and 3 go on
     found = beam_hypotheses(Table(np.log(p)), [0], 2, 2, length_penalty=0.0, stop=[1, 2])
     assert {tuple(h.ids[1:]) for h in found} >= {(1,), (2,)}
-    longer = beam_hypotheses(Table(np.log(p)), [0], 2, 2, length_penalty=4.0, stop=[1, 2])
+    longer = beam_hypotheses(Table(np.log(p)), [0], 2, 1, length_penalty=4.0, stop=[1, 2])
     assert {len(h.ids) for h in longer} == {2, 3}
 
 
@@ -107,3 +107,16 @@ def test_the_search_goes_on_while_a_longer_text_could_overtake_the_finished_one_
     calls.clear()
     assert beam_search(model, [0], 500, 3, length_penalty=0.0, stop=2).tolist() == [0, 1, 2]  # 0.5 beats 0.4999
     assert len(calls) == 2
+
+
+def test_an_unlikely_beginning_is_kept_while_a_certain_continuation_could_still_lift_its_mean():
+    p = np.array([[1e-9, 0.05, 0.95], [1e-9, 1.0, 1e-9], [1e-9, 1e-9, 1.0]])  # 1 goes on for ever, each time for sure
+    assert beam_search(Table(np.log(p)), [0], 100, 2, length_penalty=1.0, stop=2).tolist() == [0, *[1] * 100]  # log(0.05)/100 beats log 0.95
+
+
+def test_the_cache_is_used_one_new_token_for_each_beam():
+    model, widths = tiny(context=30), []
+    forward = model.forward
+    model.forward = lambda ids, **options: widths.append(ids.shape) or forward(ids, **options)
+    beam_search(model, [1, 2, 3], 5, 4)
+    assert widths == [(1, 3), (4, 1), (4, 1), (4, 1), (4, 1)]

@@ -181,6 +181,22 @@ def test_a_batch_of_different_lengths_agrees_with_each_row_alone_for_odd_and_tin
     assert [row.tolist() for row in together] == [naive(model, prompt, 20, {}, seed) for seed, prompt in enumerate(PROMPTS)]
 
 
+def test_padding_is_no_token_that_a_repetition_penalty_has_seen():
+    model = tiny(context=40)
+    prompts = [[1], [2, 3, 4, 5, 6]]  # padded with token 0
+    together = generate(model, prompts, 20, repetition_penalty=5.0, rng=[1, 2])
+    for seed, (row, prompt) in enumerate(zip(together, prompts, strict=True), 1):
+        assert row.tolist() == generate(model, prompt, 20, repetition_penalty=5.0, rng=seed).tolist()
+
+
+def test_the_cache_is_used_one_new_token_for_each_row_until_the_window_slides():
+    model, widths = tiny(context=8), []
+    forward = model.forward
+    model.forward = lambda ids, **options: widths.append(ids.shape[1]) or forward(ids, **options)
+    generate(model, [[1, 2, 3], [4, 5]], 12, rng=0)
+    assert widths == [3, 1, 1, 1, 1, 1, 8, 6, 1, 1, 8, 6]  # each row's window slides after its eighth token, on its own
+
+
 def test_the_logits_of_a_left_padded_batch_are_those_of_each_row_alone():
     for scheme in POSITIONS:
         model = tiny(positions=scheme)

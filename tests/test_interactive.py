@@ -138,6 +138,7 @@ def test_half_a_character_is_shown_when_it_is_whole():
         logits[a, b] = 50.0
     logits[65, euro[0]] = 50.0
     assert talk("A\n", Table(logits, 20), bpe, tokens=5) == "A€A\ufffd\n"
+    assert "expected numbers from 1 to 5" in talk("A\n:why 9\n", Table(logits, 20), bpe, tokens=5)  # the lone byte at the end counts once
 
 
 @pytest.mark.parametrize(
