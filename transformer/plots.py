@@ -125,10 +125,12 @@ def plot_frontier(curves: Mapping[str, Sequence[tuple[float, float, str]]], poin
     The first of ``points`` is the text to be like; dotted lines run through it.
     """
     fig, ax = figure(7.6, 5.2)
-    for (name, curve), colour, marker in zip(curves.items(), COLOURS, "os^Dv", strict=False):
+    right, left, below = ((8, -3), "left"), ((-8, 2), "right"), ((0, -15), "center")  # where a label stands, and how it is aligned
+    ends = itertools.cycle([(right, below), (left, right), (below, left)])
+    for (name, curve), colour, marker, (at_first, at_last) in zip(curves.items(), COLOURS, "os^Dv", ends, strict=False):
         x, y, labels = [-c[0] for c in curve], [c[1] for c in curve], [c[2] for c in curve]
         ax.plot(x, y, color=colour, marker=marker, markersize=5, label=name)
-        for end, place, align in ((0, (7, -3), "left"), (len(curve) - 1, (0, -14), "center")):
+        for end, (place, align) in ((0, at_first), (-1, at_last)):
             ax.annotate(labels[end], (x[end], y[end]), place, textcoords="offset points", ha=align, fontsize=9, color=colour)
     places = [((0, -20), "center"), ((-9, -4), "right"), ((0, -17), "center"), ((0, 10), "center")]
     for i, ((name, (loss, distinct)), (place, align)) in enumerate(zip(points.items(), itertools.cycle(places), strict=False)):

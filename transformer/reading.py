@@ -91,7 +91,7 @@ def evaluating(model: Any, what: str = "") -> Iterator[None]:
 def checked_prompts(what: str, prompt_ids: Any) -> list[np.ndarray]:
     """A prompt (T,), a batch (B, T) or a list of prompts of different lengths, as a list of arrays of ids."""
     if isinstance(prompt_ids, str) or (isinstance(prompt_ids, Iterable) and any(isinstance(row, str) for row in prompt_ids)):
-        raise TypeError(f"{what}: the prompt is text; encode text with the tokenizer first")
+        raise TypeError(f"{what}: the prompt must be integer token ids, got text; encode text with the tokenizer first")
     if isinstance(prompt_ids, Sequence) and any(np.ndim(row) for row in prompt_ids):
         rows = [np.asarray(row) for row in prompt_ids]
         shape = f"rows of shapes {', '.join(str(row.shape) for row in rows[:9])}"
