@@ -97,6 +97,11 @@ def test_top_p_of_one_keeps_even_tokens_too_unlikely_to_move_the_running_total()
     assert kept(top_p_filter(logits, 1 - 1e-9)) == [True, False, False]
 
 
+def test_a_nucleus_that_is_reached_exactly_takes_no_further_token_because_of_rounding():
+    assert kept(top_p_filter(logits_of(0.7, 0.1, 0.1, 0.1), 0.8)) == [True, True, False, False]
+    assert kept(top_p_filter(logits_of(0.3, 0.3, 0.3, 0.1), 0.9)) == [True, True, True, False]
+
+
 def test_temperature_zero_leaves_the_first_of_the_most_likely_tokens_of_each_row():
     assert temperature_filter(np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]]), 0).tolist() == [[-np.inf, 0, -np.inf], [0, -np.inf, -np.inf]]
 
@@ -149,12 +154,6 @@ def test_settings_read_in_the_order_in_which_they_act():
     assert str(Sampling()) == "sampling"
     assert str(Sampling(0)) == "greedy"
     assert str(Sampling(0.7, 40, 0.9, 0.05, 1.3)) == "temperature 0.7, top-k 40, top-p 0.9, min-p 0.05, repetition penalty 1.3"
-
-
-def test_logits_that_are_not_finite_are_an_error_and_not_a_text():
-    for bad in (np.nan, np.inf):
-        with pytest.raises(FloatingPointError, match="not finite"):
-            Sampling().distribution(np.array([[0.0, 1.0], [bad, 0.0]]), [[], []])
 
 
 # Ten thousand draws ----------------------------------------------------------------------------------------------------

@@ -4,12 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
-from small_models import certain, tiny
+from small_models import Table, certain, tiny
 
 import minigrad as mg
 from minigrad import no_grad
 from transformer import beam_search, generate
-from transformer.generation import steps, stream
+from transformer.generation import speculative_generate, steps, stream
 from transformer.models.decoder_only import POSITIONS
 
 
@@ -255,6 +255,21 @@ def test_prompts_that_are_no_rows_of_ids_are_refused():
                            ("text", TypeError), ([["a"], ["b", "c"]], TypeError), ([[1], [0.5, 2]], TypeError)):  # fmt: skip
         with pytest.raises(error, match=r"generate: .*prompt"):
             generate(tiny(), prompts, 3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error_and_not_a_text(bad):
+    model = Table([[0.0, 1.0], [bad, 0.0]])
+    for write in (lambda: generate(model, [[0], [1]], 3, rng=0), lambda: beam_search(model, [1], 3, 2),
+                  lambda: speculative_generate(model, model, [1], 3)):  # fmt: skip
+        with pytest.raises(FloatingPointError, match="not finite"):
+            write()
+
+
+def test_tokens_that_the_model_rules_out_are_never_written():
+    model = Table([[0.0, -np.inf, 0.0]] * 3)
+    assert 1 not in generate(model, [0], 200, rng=0, temperature=1.5, top_p=0.9, repetition_penalty=2.0)
+    assert 1 not in beam_search(model, [0], 5, 3)
 
 
 # Where it stops --------------------------------------------------------------------------------------------------------

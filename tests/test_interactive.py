@@ -150,6 +150,7 @@ def test_half_a_character_is_shown_when_it_is_whole():
         (":set top-p 0", "top_p=0"),
         (":set tokens 0", "expected 1 or more"),
         (":set warmth 3", "no such setting; there are temperature, top-k"),
+        (':set stop "a', "expected text, or text in quotes"),
         (":set seed -1", ":set seed -1: expected 0 or more"),
         (":wy", "no command :wy; there are :why"),
         ("xyz", "cannot encode 'x'"),

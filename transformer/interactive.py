@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -88,6 +89,8 @@ class Session:
         self.rng = np.random.default_rng(seed)
         self.source, self.output = source or sys.stdin, output or sys.stdout
         self.terminal = self.source.isatty()
+        if source is None and not self.terminal and isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         self.prompt = np.zeros(0, np.int64)
         self.written: list[Written] = []
 
@@ -212,7 +215,10 @@ class Session:
         neutral = {field.name: field.default for field in fields(Sampling)}
         off = value in ("off", "none", "None")
         if name == "stop":
-            self.stop = None if off or not value else json.loads(value) if value.startswith('"') else value
+            try:
+                self.stop = None if off or not value else str(json.loads(value)) if value.startswith('"') else value
+            except json.JSONDecodeError:
+                raise ValueError(f':set stop {value}: expected text, or text in quotes such as "\\n\\n" for an empty line') from None
             return
         kind = int if name in ("tokens", "seed", "top_k") else float
         if name not in (*neutral, "tokens", "seed"):

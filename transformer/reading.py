@@ -62,7 +62,10 @@ class Reader:
         padding = {} if (widths == width).all() else {"attention_mask": np.arange(width) >= (width - widths)[:, None]}
         new = ids[:, ids.shape[1] - width + self.cache.length :]
         with no_grad():
-            return self.model(new, cache=self.cache if self.use_cache else None, **padding).data[:, -last:]
+            logits = self.model(new, cache=self.cache if self.use_cache else None, **padding).data[:, -last:]
+        if not np.isfinite(logits.max(axis=-1)).all():
+            raise FloatingPointError("the model's logits are not finite; were its weights damaged, or trained with too high a rate?")
+        return logits
 
     def take(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; one may be taken several times."""
