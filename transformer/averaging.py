@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from minigrad import Tensor
+import numpy as np
+
+from minigrad import Tensor, no_grad
 from minigrad.optim import Optimizer
-from minigrad.watch import note_write
 
 
 class WeightAverage(Optimizer):
@@ -49,7 +50,7 @@ class WeightAverage(Optimizer):
         finally:
             self._write(before)
 
-    def _write(self, arrays: Iterable[object]) -> None:
+    @no_grad()
+    def _write(self, arrays: Iterable[np.ndarray]) -> None:
         for p, array in zip(self.params, arrays, strict=True):
-            p.data[...] = array
-            note_write(p)
+            p[...] = array
