@@ -130,6 +130,11 @@ def encoded(bpe: int) -> tuple[Tokenizer, np.ndarray, np.ndarray]:
     return tokenizer, tokenizer.encode(train), tokenizer.encode(validation)
 
 
+def part(ids: np.ndarray, share: float, piece: int = 1024) -> np.ndarray:
+    """1/n of the ids: every n-th piece, so that less text is not also other text."""
+    return np.concatenate([ids[start : start + piece] for start in range(0, len(ids), piece * round(1 / share))])
+
+
 def run(setup: Setup, seed: int) -> Result:
     """Train and measure once."""
     start = time.perf_counter()
@@ -139,7 +144,7 @@ def run(setup: Setup, seed: int) -> Result:
     options = {"lr": 2e-3, "min_lr": 2e-4, "warmup": 100, **setup.training}
     settings = Settings(steps=setup.steps, evaluate_every=max(1, setup.steps // 6), evaluation_tokens=len(validation), seed=seed, **options)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        trainer = Trainer(model, train[: int(len(train) * setup.share)], validation, settings, output=nowhere)
+        trainer = Trainer(model, part(train, setup.share), validation, settings, output=nowhere)
         trainer.train()
     with trainer.averaged():
         last = float(token_losses(model, validation).mean())
@@ -197,15 +202,23 @@ def curve(name: str, rows: Sequence[Row], setups: Mapping[str, Setup]) -> Curve:
     return sizes, losses, fit_power_law(sizes, losses)
 
 
+def power_of_ten(value: float) -> str:
+    digits, exponent = f"{value:.1e}".split("e")
+    return rf"{digits} \cdot 10^{{{int(exponent)}}}"
+
+
 def draw(curves: Mapping[str, Curve], path: Path) -> None:
     """Loss against size, on logarithmic axes, where a power law is a straight line."""
+    from matplotlib.ticker import MaxNLocator, NullLocator
+
     fig, axes = plots.figure(8.8, 4.0, 1, len(curves), squeeze=False, sharey=True)
     for ax, (name, (sizes, losses, law)) in zip(axes[0], curves.items(), strict=True):
         ax.plot(sizes, losses, "o", color=plots.COLOURS[0], label="measured")
-        ax.plot(sizes, law(sizes), "--", color=plots.COLOURS[1], label=f"$({law.scale:.2g}/N)^{{{law.alpha:.3f}}}$")
+        ax.plot(sizes, law(sizes), "--", color=plots.COLOURS[1], label=f"$({power_of_ten(law.scale)}/N)^{{{law.alpha:.3f}}}$")
         ax.set(xscale="log", yscale="log", xlabel=UNITS[name])
+        ax.yaxis.set_major_locator(MaxNLocator(6))
+        ax.yaxis.set_minor_locator(NullLocator())
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        ax.yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
         ax.legend(frameon=False)
     axes[0][0].set_ylabel("loss (nats per character)")
     plots.save(fig, path)
@@ -263,6 +276,9 @@ def save(shape: str, rows: Sequence[Row], curves: Mapping[str, Curve], command: 
         "# What raises quality", "",
         f"Written by `{command}`.", "",
         f"The base: {shape}. Bits per character on the same {VALIDATION_CHARACTERS:,} characters of held-out text, lower is better.", "",
+        "All runs make the same number of steps, each on the same number of tokens; with BPE these are more characters. A share of the text is made "
+        "of pieces spread over all of it. Rows such as \"constant rate\" or \"5 x rate\" are there to show what warm-up, clipping and averaging "
+        "do where they matter.", "",
         *table(rows), "",
     ]  # fmt: skip
     if curves:

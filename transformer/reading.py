@@ -4,8 +4,8 @@ r"""How a model reads a text that grows: prompts of different lengths, the windo
 and the first real token of a row has position 0 whatever the padding before it.
 
 **Beyond the context** C, the next token is predicted from a window: whenever the window is full, its older half is dropped, and the rest is
-read again as if the text began there.  So after n > C tokens the window starts at ⌈(n − C)/h⌉·h, h = ⌊C/2⌋ (at least 1), and holds between C − h + 1 and C
-tokens.  It is one rule for every position scheme, for these reasons:
+read again as if the text began there.  So after n > C tokens the window starts at ⌈(n − C)/h⌉·h with h = max(1, ⌊C/2⌋), and holds C − h + 1
+to C tokens.  It is one rule for every position scheme, for these reasons:
 
 - learned: there is no vector for position C, so positions must begin again at 0;
 - sinusoidal: there is one, but the model has never seen it in training, so likewise;
