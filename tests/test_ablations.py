@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.ablations import PowerLaw, Setup, ablations, fit_power_law, main
+from benchmarks.ablations import PowerLaw, Setup, ablations, fit_power_law, main, part
 
 
 def test_an_exact_power_law_is_found_again():
@@ -15,6 +15,12 @@ def test_an_exact_power_law_is_found_again():
 def test_the_law_halves_the_loss_when_the_size_grows_by_two_to_the_one_over_alpha():
     law = PowerLaw(0.5, 100.0, 1.0)
     assert law(100) == 1 and law(400) == 0.5
+
+
+def test_a_share_of_the_text_is_spread_over_all_of_it():
+    ids = np.arange(100)
+    assert part(ids, 1 / 4, piece=5).tolist() == [*range(5), *range(20, 25), *range(40, 45), *range(60, 65), *range(80, 85)]
+    assert np.array_equal(part(ids, 1.0, piece=7), ids)
 
 
 def test_every_change_differs_from_the_base():
