@@ -1,4 +1,6 @@
-"""Side by side with PyTorch: the same model, the same data, the same machine.
+"""How fast, and how large: side by side with PyTorch, HIPS autograd and MyGrad, in one process, alternating.
 
-Needs `torch`, which the library itself does not.
+    python -m benchmarks [--threads N] [--only SECTION ...] [--save]
+
+Peers that are not installed are left out, with a line that says so.
 """

@@ -87,6 +87,27 @@ class GPT(nn.Module):
         logits = F.linear(self.norm(x), self.token_embedding.weight)  # (B, T, V)
         return logits if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
+    def cache(self) -> list[tuple[Tensor, Tensor]]:
+        """Room for the keys and values of one sequence, (1, H, context, D) for each layer."""
+        context, width = self.positions.weight.shape
+        heads = self.layers[0].self_attention.num_heads
+        shape = (1, heads, context, width // heads)
+        return [(torch.empty(shape), torch.empty(shape)) for _ in self.layers]
+
+    def next_logits(self, ids: Tensor, cache: list[tuple[Tensor, Tensor]], position: int) -> Tensor:
+        """The logits (1, V) after one more token (1, 1), whose keys and values are written into the cache."""
+        x = self.token_embedding(ids) + self.positions.weight[position : position + 1]
+        B, T, C = x.shape
+        for block, (keys, values) in zip(self.layers, cache):
+            attention = block.self_attention
+            qkv = attention.qkv(block.norm1(x)).view(B, T, 3, attention.num_heads, C // attention.num_heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            keys[:, :, position : position + T], values[:, :, position : position + T] = k, v
+            mixed = F.scaled_dot_product_attention(q, keys[:, :, : position + T], values[:, :, : position + T])
+            x = x + attention.out_proj(mixed.transpose(1, 2).reshape(B, T, C))
+            x = x + block.ffn(block.norm2(x))
+        return F.linear(self.norm(x), self.token_embedding.weight)[:, -1]
+
     def load_ours(self, state_dict: Mapping[str, Any]) -> GPT:
         """Copy the arrays of `transformer.GPT(...).state_dict()` into this model; returns the model."""
         ours = {name: torch.tensor(value) for name, value in state_dict.items()}  # a copy: two models, no shared memory

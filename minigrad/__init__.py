@@ -1,6 +1,8 @@
 """minigrad: reverse-mode automatic differentiation on NumPy arrays, small enough to read in one sitting."""
 
 from .byhand.check import gradcheck, gradgradcheck
+from .byhand.draw import draw
+from .byhand.explain import explain
 from .derivatives import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .modes import detect_anomaly, enable_grad, no_grad
 from .ops.arithmetic import (
@@ -8,13 +10,13 @@ from .ops.arithmetic import (
     sigmoid, sin, sqrt, square, subtract, tanh, where,
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
-from .ops.activations import gelu, silu
+from .ops.activations import gelu, linear_gelu, silu
 from .ops.dropout import dropout
 from .ops.fused import cross_entropy, layer_norm, log_softmax, rms_norm, softmax
 from .ops.indexing import embedding, getitem, take
 from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
 from .ops.reductions import cumsum, logsumexp, max, mean, min, prod, sum, var
-from .ops.shapes import broadcast_to, concatenate, flip, pad, reshape, split, stack, swapaxes, transpose, tril, triu
+from .ops.shapes import broadcast_to, concatenate, flip, join_heads, pad, reshape, split, split_heads, stack, swapaxes, transpose, tril, triu
 from .random import manual_seed
 from .storage import load, save
 from .tensor import Tensor
@@ -24,10 +26,10 @@ from . import nn, optim  # isort: skip
 __version__ = "0.1.0"
 __all__ = [
     "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "concatenate", "cos", "cross_entropy", "cumsum",
-    "detect_anomaly", "divide", "dot", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "expm1", "flip", "gelu",
-    "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "jvp", "layer_norm", "linear", "load", "log",
+    "detect_anomaly", "divide", "dot", "draw", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "explain", "expm1", "flip", "gelu",
+    "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "join_heads", "jvp", "layer_norm", "linear", "linear_gelu", "load", "log",
     "log1p", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
     "negative", "nn", "no_grad", "norm", "optim", "outer", "pad", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm",
-    "save", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "sqrt", "square", "stack", "subtract",
+    "save", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "split_heads", "sqrt", "square", "stack", "subtract",
     "sum", "swapaxes", "take", "tanh", "tensordot", "transpose", "tril", "triu", "value_and_grad", "var", "vjp", "where",
 ]  # fmt: skip

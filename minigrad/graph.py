@@ -15,6 +15,7 @@ Source: Baydin et al., "Automatic differentiation in machine learning: a survey"
 from __future__ import annotations
 
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from . import watch
+from .kernels import column_sums
 from .modes import mode
 from .watch import short
 
@@ -42,16 +44,15 @@ BY_NUMPY: dict[Any, Callable[..., Any]] = {}  # which function of ours answers a
 class Value:
     """What the graph knows of a tensor: its array, whether it wants a gradient, and where it came from.
 
-    ``history`` is None for a leaf, ``(op, inputs, arrays, params)`` for the result of an op, and FREED after a backward
-    pass has used it; ``tick`` orders the results by the time at which they were made.
+    ``history`` is None for a leaf, ``(op, inputs, arrays, params, keeps_grad)`` for the result of an op, and FREED after a
+    backward pass has used it; ``tick`` orders the results by the time at which they were made.
     """
 
-    __slots__ = ("__weakref__", "data", "grad", "history", "keeps_grad", "name", "requires_grad", "tick")
+    __slots__ = ("__weakref__", "data", "grad", "history", "name", "requires_grad", "tick")
 
     data: np.ndarray
     grad: Tensor | None
-    history: tuple[Op, tuple[Any, ...], list[Any], dict[str, Any]] | None
-    keeps_grad: bool
+    history: tuple[Op, tuple[Any, ...], list[Any], dict[str, Any], bool] | None
     name: str | None
     requires_grad: bool
     tick: int
@@ -59,7 +60,10 @@ class Value:
 
 FREED: Any = ("freed",)
 USED = -1  # the tick of a gradient that an optimizer step has consumed
+NO_PARAMS: dict[str, Any] = {}
 _by_tick = attrgetter("tick")
+new_object = object.__new__
+ndarray = np.ndarray
 _tensor_type: Any = Value
 
 
@@ -73,12 +77,10 @@ def results_are(cls: V) -> V:
 def wrap(data: Any) -> Tensor:
     """A Tensor around an array, without copying it and without a history."""
     out = _tensor_type.__new__(_tensor_type)
-    out.data = data if type(data) is np.ndarray else np.asarray(data)
+    out.data = data if type(data) is ndarray else np.asarray(data)
     out.requires_grad = False
     out.history = None
     out.tick = 0
-    out.grad = None
-    out.keeps_grad = False
     return out
 
 
@@ -132,8 +134,9 @@ def example(*inputs: Any, **params: Any) -> Example:
 class Op(Generic[P]):
     """A differentiable function: its forward on arrays, its formula, and one VJP rule per input.
 
-    Calling it on Tensors records it.  ``forward(*inputs, **params)`` takes arrays; with ``saves`` it returns
-    ``(out, saved)`` and its rules get ``saved=...``, which is None when they run on Tensors and must recompute.
+    Calling it on Tensors records it.  ``forward(*inputs, **params)`` takes arrays and gives one; if the op ``saves``, then
+    with ``save=True`` it gives ``(out, saved)`` and its rules get ``saved=...``, which is None when they run on Tensors and must
+    recompute.
     """
 
     def __init__(self, forward: Callable[P, Any], formula: str, inputs: Sequence[str] | None, saves: bool, builtin: bool):
@@ -141,10 +144,10 @@ class Op(Generic[P]):
         self.variadic = bool(signature) and signature[0].kind is inspect.Parameter.VAR_POSITIONAL
         names = [p.name for p in signature if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
         self.name = forward.__name__
-        self.forward = forward
+        self.forward: Callable[..., Any] = forward
         self.formula = formula
         self.inputs = tuple(inputs if inputs is not None else names)
-        self.params = tuple(p.name for p in signature if p.name not in self.inputs)
+        self.params = tuple(p.name for p in signature if p.name not in self.inputs and not (saves and p.name == "save"))
         self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
         self.saves = saves
         self.builtin = builtin
@@ -158,7 +161,7 @@ class Op(Generic[P]):
 
     def vjp(self, name: str, derivative: str, rule: Rule) -> Rule:
         """Give the rule of one input: ``rule(g, out, *inputs, **params)`` is the gradient of that input."""
-        self.rules[self.inputs.index(name)] = rule
+        self.rules[self.inputs.index(name)] = rule if self.builtin else copying(rule)
         self.derivatives[name] = derivative
         return rule
 
@@ -166,7 +169,7 @@ class Op(Generic[P]):
         """Give one rule for all inputs, where they share work; it returns a gradient for each."""
 
         def give(rule: Rule) -> Rule:
-            self.joint = rule
+            self.joint = rule if self.builtin else copying(rule)
             self.derivatives.update(derivatives)
             return rule
 
@@ -174,9 +177,8 @@ class Op(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         if kwargs or len(args) != self.arity:
-            inputs, params = self.bind(args, kwargs)
-            return self.apply(inputs, params)
-        return self.apply(args, {})
+            return self.apply(*self.bind(args, kwargs))
+        return self.apply(args)
 
     def on(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """The op inside a rule: on arrays it gives an array, on Tensors a recorded Tensor."""
@@ -190,6 +192,13 @@ class Op(Generic[P]):
         if self.variadic:
             return args, kwargs
         n = len(self.inputs)
+        if not kwargs and n <= len(args) <= n + len(self.params):
+            params = dict(zip(self.params, args[n:]))
+            for value in params.values():
+                if isinstance(value, Value):
+                    break
+            else:
+                return args[:n], params
         if len(args) > n + len(self.params):
             raise TypeError(f"{self.name}: takes {n + len(self.params)} arguments at most, got {len(args)}")
         params = dict(zip(self.params, args[n:], strict=False))
@@ -215,40 +224,42 @@ class Op(Generic[P]):
                 params[name] = value.data
         return tuple(inputs), params
 
-    def apply(self, inputs: tuple[Any, ...], params: dict[str, Any]) -> Tensor:
+    def apply(self, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Tensor:
         """Compute the op, and record it when an input wants a gradient."""
-        now = mode.get()
-        arrays: list[Any] = []
+        recording, anomaly = mode.get()
+        if not recording and not anomaly:
+            arrays = [x.data if isinstance(x, Value) else constant(x, False) for x in inputs]
+            try:
+                return wrap(self.forward(*arrays, **params))
+            except (ValueError, IndexError, TypeError) as error:
+                raise self.explained(error, arrays) from error
         wanted = False
+        arrays = []
         for x in inputs:
             if isinstance(x, Value):
                 arrays.append(x.data)
-                if x.requires_grad:
-                    wanted = True
+                wanted = wanted or x.requires_grad
             else:
-                arrays.append(x if type(x) is float else constant(x, now.grad))
+                arrays.append(x if type(x) is float else constant(x, recording))
         try:
-            data = self.forward(*arrays, **params)
+            if self.saves and wanted and recording:
+                data, saved = self.forward(*arrays, save=True, **params)
+                params = {**params, "saved": saved}
+            else:
+                data = self.forward(*arrays, **params) if params else self.forward(*arrays)
         except (ValueError, IndexError, TypeError) as error:
             raise self.explained(error, arrays) from error
-        if self.saves:
-            data, saved = data
-            params = {**params, "saved": saved}
-        if type(data) is not np.ndarray:
-            data = np.asarray(data)
-        out = _tensor_type.__new__(_tensor_type)
-        out.data = data
-        out.grad = None
-        out.keeps_grad = False
-        if wanted and now.grad and data.dtype.kind == "f":
+        out = new_object(_tensor_type)
+        out.data = data if type(data) is np.ndarray else np.asarray(data)
+        if wanted and recording and out.data.dtype.kind == "f":
             out.requires_grad = True
-            out.history = (self, inputs, arrays, params)
+            out.history = (self, inputs, arrays, params, False)
             out.tick = watch.tick()
         else:
             out.requires_grad = False
             out.history = None
             out.tick = 0
-        if now.anomaly:
+        if anomaly:
             watch.inspect_forward(self, out, arrays)
         return out
 
@@ -264,6 +275,18 @@ class Op(Generic[P]):
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
+
+
+def copying(rule: Rule) -> Rule:
+    """A rule written elsewhere: it may give an array that it keeps, so it is copied (ours give ``g``, a view or a new array)."""
+
+    def copied(*args: Any, **params: Any) -> Any:
+        r = rule(*args, **params)
+        if isinstance(r, tuple | list):
+            return [np.array(x) if isinstance(x, ndarray) else x for x in r]
+        return np.array(r) if isinstance(r, ndarray) else r
+
+    return update_wrapper(copied, rule)
 
 
 def op(
@@ -298,102 +321,105 @@ def pullback(
     ``upstream`` holds one array, or one Tensor if ``create_graph``, for each output; it is never changed.
     Tensors from before the tick ``since`` count as leaves.
     """
-    order = reachable(outputs, since)
-    needed = {id(t) for t in order}
-    asked = None if wrt is None else {id(t) for t in wrt}
+    order, leaves, gradients = reachable(outputs, since)
+    asked = None if wrt is None else set(map(id, wrt))
     if asked is not None:
-        needed &= asked
+        gradients = {id(t): None for t in leaves if id(t) in asked}
         for t in order:
-            if t.history and t.tick >= since and any(id(x) in needed for x in t.history[1]):
-                needed.add(id(t))
-    anomaly = mode.get().anomaly
-    gradients: dict[int, Any] = {}
+            if id(t) in asked or any(id(x) in gradients for x in t.history[1]):
+                gradients[id(t)] = None
+    for t, g in zip(outputs, upstream):
+        if id(t) in gradients:
+            gradients[id(t)] = g if gradients[id(t)] is None else gradients[id(t)] + g
     answers: dict[int, Any] = {}
-    owned: set[int] = set()  # the gradients whose buffer was allocated here, so that adding in place is safe
-    for t, g in zip(outputs, upstream, strict=True):
-        gradients[id(t)] = gradients[id(t)] + g if id(t) in gradients else g
+    shared = set(map(id, upstream))  # arrays that stand, or will stand, for more than one gradient
+    free = not (retain_graph or create_graph)
+    anomaly, last_write = mode.get().anomaly, watch.last_write
 
     while order:
         t = order.pop()
-        key = id(t)
-        if key not in gradients or key not in needed:
+        g = gradients.pop(id(t), None)
+        if g is None:
             continue
-        g = gradients.pop(key)
-        history = t.history
+        op, inputs, arrays, params, keeps = t.history
         if asked is not None:
-            if key in asked:
-                answers[key] = g
-        elif history is None or t.keeps_grad:
-            deposit(t, g, key in owned, create_graph)
-        if history is None or t.tick < since:
-            continue
-        op, inputs, arrays, params = history
-        if asked is not None and not any(id(x) in needed for x in inputs):
-            continue
-        if watch.last_write > t.tick:
+            if id(t) in asked:
+                answers[id(t)] = g
+            if not any(id(x) in gradients for x in inputs):
+                continue
+        elif keeps:
+            deposit(t, g, shared)
+        if last_write > t.tick:
             watch.refuse_written(t, op, arrays)
         if anomaly:
             watch.refuse_changed(t, op, arrays)
-        arguments: Any = arrays
         out: Any = t.data
+        given: Any = arrays
         if create_graph:
-            arguments = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays, strict=True)]
             out = t
+            given = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays)]
             if op.saves:
                 params = {**params, "saved": None}
-        results = op.joint(g, out, *arguments, **params) if op.joint else None
-        for i, x in enumerate(inputs):
+        rules = op.joint(g, out, *given, **params) if op.joint else op.rules
+        for x, a, r in zip(inputs, arrays, rules):
             slot = id(x)
-            if slot not in needed:
+            if slot not in gradients:
                 continue
-            r = op.rules[i](g, out, *arguments, **params) if results is None else results[i]  # type: ignore[misc]
+            if rules is op.rules:
+                r = r(g, out, *given, **params) if params else r(g, out, *given)
             if create_graph:
                 r = _conform_tensor(r, x)
-                gradients[slot] = gradients[slot] + r if slot in gradients else r
-                continue
-            shape, dtype = arrays[i].shape, arrays[i].dtype
-            if type(r) is not np.ndarray or r.shape != shape or r.dtype != dtype:
-                r = _conform(r, shape, dtype)
+            elif type(r) is not ndarray or r.shape != a.shape or r.dtype is not a.dtype:
+                r = _conform(r, a.shape, a.dtype)
             if anomaly:
-                watch.inspect_backward(op, i, r, g)
-            if slot not in gradients:
+                watch.inspect_backward(op, inputs, x, r, g)
+            if r is g:
+                shared.add(id(r))
+            held = gradients[slot]
+            if held is None:
                 gradients[slot] = r
-                if r.base is None and r is not g and op.builtin:  # our rules give g itself, a view, or a new array
-                    owned.add(slot)
-            elif slot in owned:
-                gradients[slot] += r
-            else:
-                gradients[slot] = gradients[slot] + r
-                owned.add(slot)
-        if not (retain_graph or create_graph):
+            elif create_graph or held.base is not None or id(held) in shared:
+                gradients[slot] = held + r
+            else:  # our rules give g itself, a view, or an array of their own, which may be added to
+                held += r
+                gradients[slot] = held
+        if free:
             t.history = FREED
-        del t, g, history, inputs, arrays, arguments, out, params, results  # so that their memory is free before the next op
-        x = r = None
-    return [] if wrt is None else [answers.get(id(t)) for t in wrt]
+        x = a = r = held = rules = None  # so that their memory is free before the next op
+    for t in leaves:
+        g = gradients.get(id(t))
+        if g is None:
+            continue
+        if asked is not None:
+            answers[id(t)] = g
+        else:
+            deposit(t, g, shared)
+    return [answers.get(id(t)) for t in wrt or ()]
 
 
-def reachable(outputs: Iterable[Value], since: int = 0) -> list[Value]:
-    """The tensors that want a gradient and from which an output was computed, oldest first."""
+def reachable(outputs: Iterable[Value], since: int = 0) -> tuple[list[Any], list[Value], dict[int, Any]]:
+    """What wants a gradient and led to an output: the results of ops, oldest first; the leaves; an empty slot for each."""
     stack = [t for t in outputs if t.requires_grad]
-    seen = {id(t) for t in stack}
-    order = []
+    slots: dict[int, Any] = dict.fromkeys(map(id, stack))
+    order, leaves = [], []
     while stack:
         t = stack.pop()
-        order.append(t)
         history = t.history
         if history is None or t.tick < since:
+            leaves.append(t)
             continue
+        order.append(t)
         if history is FREED:
             raise RuntimeError(
                 f"backward: the graph behind this tensor of shape {t.data.shape} was freed by an earlier backward(). "
                 "Compute it again, or keep it with backward(retain_graph=True) the first time."
             )
         for x in history[1]:
-            if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
-                seen.add(id(x))
+            if id(x) not in slots and isinstance(x, Value) and x.requires_grad:
+                slots[id(x)] = None
                 stack.append(x)
     order.sort(key=_by_tick)
-    return order
+    return order, leaves, slots
 
 
 def now() -> int:
@@ -416,8 +442,8 @@ def boundary(output: Value, start: int) -> list[Value]:
     return older
 
 
-def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
-    """Add ``g`` to ``t.grad``, in memory that no other tensor shares."""
+def deposit(t: Value, g: Any, shared: set[int]) -> None:
+    """Add ``g`` to ``t.grad``, in memory that no other tensor shares: the gradients in ``shared`` are copied."""
     if t.grad is not None and t.grad.tick == USED:
         warnings.warn(
             "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
@@ -425,12 +451,13 @@ def deposit(t: Value, g: Any, owned: bool, create_graph: bool) -> None:
             stacklevel=4,
         )
         t.grad.tick = 0
-    if create_graph:
-        t.grad = g.copy() if t.grad is None else t.grad + g
-    elif t.grad is None:
-        t.grad = wrap(g if owned else g.copy())
-    else:
+    if isinstance(g, Value):
+        t.grad = g.copy() if t.grad is None else t.grad + g  # type: ignore[attr-defined]
+    elif t.grad is not None:
         t.grad = wrap(t.grad.data + g)
+    else:
+        t.grad = wrap(g.copy() if id(g) in shared or g.base is not None else g)
+        shared.add(id(g))
 
 
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
@@ -438,8 +465,7 @@ def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     extra = g.ndim - len(shape)
     axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
     if isinstance(g, np.ndarray) and axes == tuple(range(extra)) and g.flags.c_contiguous and g.size > 4096:
-        rows = g.reshape(-1, *shape).reshape(-1, max(1, int(np.prod(shape))))
-        return (np.ones(len(rows), g.dtype) @ rows).reshape(shape)  # the sum along the batch axis, by BLAS
+        return column_sums(g.reshape(-1, max(1, math.prod(shape)))).reshape(shape)
     return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
 
 

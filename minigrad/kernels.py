@@ -9,8 +9,13 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
+
+BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
 
 
 def real(x: np.ndarray | float) -> np.ndarray:
@@ -58,29 +63,103 @@ def sum_rows_by_index(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndar
     return out
 
 
+@lru_cache(maxsize=64)
+def column(n: int, value: float, dtype: Any) -> np.ndarray:
+    """``n`` times the same number, as a matrix (n, 1) to multiply by.  Not to be written."""
+    return np.full((n, 1), value, dtype)
+
+
 def column_sums(x: np.ndarray) -> np.ndarray:
     """The sums of the columns of ``(N, C)``, by BLAS."""
-    return np.ones(len(x), x.dtype) @ x
+    return column(len(x), 1.0, x.dtype)[:, 0] @ x
+
+
+def row_means(x: np.ndarray) -> np.ndarray:
+    """The means over the last axis, by BLAS: ``(..., 1)``."""
+    return x @ column(x.shape[-1], 1 / x.shape[-1], x.dtype)
+
+
+def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
+    """1/√(mean of x² over the last axis + ε): ``(..., 1)``."""
+    mean = row_dots(x, x)[..., None]
+    mean /= x.shape[-1]
+    mean += eps
+    np.sqrt(mean, out=mean)
+    return np.reciprocal(mean, out=mean)
 
 
 def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The dot products of the rows of two arrays ``(..., C)``: ``(...)``."""
-    return np.einsum("...i,...i->...", a, b)
+    """The dot products of the rows of two arrays ``(..., C)``, by BLAS: ``(...)``."""
+    return np.asarray(np.vecdot(a, b))
+
+
+def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same piece of several arrays of one shape, as many numbers at a time as the cache holds well; those that are to be
+    written must be contiguous."""
+    flat = [a.reshape(-1) for a in arrays]
+    return ([a[start : start + BLOCK] for a in flat] for start in range(0, flat[0].size, BLOCK))
+
+
+def row_blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same rows of several arrays ``(..., C)``, flattened to ``(N, C)``: as many as the cache holds well, one at least."""
+    flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    n = max(1, BLOCK // max(1, flat[0].shape[1]))
+    return ([a[start : start + n] for a in flat] for start in range(0, len(flat[0]), n))
+
+
+def row_maxima(x: np.ndarray) -> np.ndarray:
+    """The largest number of each row of ``(..., C)``, or 0 where that is −∞: ``(..., 1)``."""
+    tops = np.maximum.reduce(x, axis=-1, keepdims=True)
+    tops[np.isneginf(tops)] = 0
+    return tops
+
+
+def shift_of(x: np.ndarray) -> Any:
+    """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost.
+
+    The maximum of everything costs a fraction of one for each row, and serves as long as the numbers lie close together;
+    otherwise it is the maximum of each row (..., 1), or 0 where that is −∞.
+    """
+    if not x.size:
+        return 0
+    top = np.maximum.reduce(x, axis=None)
+    if top < np.minimum.reduce(x, axis=None) + 32:
+        return top
+    return row_maxima(x)
+
+
+def sum_rows(x: np.ndarray) -> np.ndarray:
+    """The sums of the rows of ``(..., C)`` by BLAS, 1 in place of 0, to divide by: ``(..., 1)``."""
+    total = x @ column(x.shape[-1], 1.0, x.dtype)
+    total += total == 0
+    return total
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """Softmax over the last axis, in one new array; a row of nothing but −∞ gives zeros."""
-    if not x.size:
-        return x.copy()
-    top = np.max(x, axis=-1, keepdims=True)
-    if np.isneginf(top).any():
-        top = np.where(np.isneginf(top), 0, top)
-    y = np.subtract(x, top)
+    y = x - shift_of(x)
     np.exp(y, out=y)
-    total = y.sum(axis=-1, keepdims=True)
-    total += total == 0
-    y /= total
+    y /= sum_rows(y)
     return y
+
+
+# erf(x) = x P(x²) / Q(x²) for |x| < 3.93, where it becomes 1: fitted for the least relative error, 2·10⁻⁸; lowest power first.
+ERF_P = [1.12837915, 0.19078321, 0.0527902033, 0.0037795816, 0.000284807801, 2.04197363e-06]
+ERF_Q = [1.0, 0.502409937, 0.114257265, 0.0149973834, 0.00116520561, 3.80040615e-05]
+
+
+def _erf_float32(x: np.ndarray) -> np.ndarray:
+    """The error function in float32 throughout, within 4·10⁻⁷; thirty times as fast as the series."""
+    x = np.clip(x, np.float32(-3.93), np.float32(3.93))
+    square = x * x
+    p, q = np.full_like(x, ERF_P[-1]), np.full_like(x, ERF_Q[-1])
+    for sums, coefficients in ((p, ERF_P), (q, ERF_Q)):
+        for c in coefficients[-2::-1]:
+            sums *= square
+            sums += np.float32(c)
+    p *= x
+    p /= q
+    return np.clip(p, -1, 1, out=p)
 
 
 def erf(x: np.ndarray) -> np.ndarray:
@@ -90,6 +169,8 @@ def erf(x: np.ndarray) -> np.ndarray:
     (Abramowitz & Stegun 7.1.6); beyond, one minus the continued fraction of erfc (7.1.14), evaluated from the tail.
     """
     x = np.asarray(x)
+    if x.dtype == np.float32:
+        return _erf_float32(x)
     z = np.minimum(np.abs(x.astype(np.float64)), 6.0)
     y = np.empty_like(z)
     near = z < 3.0
@@ -108,46 +189,3 @@ def erf(x: np.ndarray) -> np.ndarray:
         tail = b + (n / 2) / tail
     y[~near] = 1 - np.exp(-b * b) / (math.sqrt(math.pi) * tail)
     return np.copysign(y, x).astype(x.dtype if x.dtype.kind == "f" else np.float64)
-
-
-# Attention ---------------------------------------------------------------------------------------------------------------
-
-
-def _grouped(x: np.ndarray, group: int) -> np.ndarray:
-    return x if group == 1 else np.repeat(x, group, axis=-3)
-
-
-def _scores(q: np.ndarray, k: np.ndarray, bias: np.ndarray | None, causal: bool, tau: float) -> np.ndarray:
-    scores = (q * q.dtype.type(tau)) @ k.mT
-    if bias is not None:
-        scores += bias
-    if causal:
-        t, s = scores.shape[-2:]
-        scores += np.triu(np.full((t, s), -np.inf, scores.dtype), s - t + 1)
-    return scores
-
-
-def attention(q, k, v, bias, causal, tau, keep):
-    """softmax(τ q kᵀ + bias) v and the weights."""
-    q, k, v = real(q), real(k), real(v)
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    p = softmax(_scores(q, _grouped(k, group), bias, causal, tau))
-    return (p if keep is None else p * keep) @ _grouped(v, group), p
-
-
-def attention_vjp(g, o, q, k, v, bias, causal, tau, keep, p, want_bias):
-    """The gradients of q, k, v and bias."""
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    dv = (p if keep is None else p * keep).mT @ g
-    ds = g @ _grouped(v, group).mT
-    if keep is not None:
-        ds *= keep
-    ds -= row_dots(g, o)[..., None]
-    ds *= p
-    dq = ds @ _grouped(k, group)
-    dq *= tau
-    dk = ds.mT @ q
-    dk *= tau
-    if group > 1:
-        dk, dv = (d.reshape(*d.shape[:-3], -1, group, *d.shape[-2:]).sum(axis=-3) for d in (dk, dv))
-    return dq, dk, dv, ds if want_bias else None

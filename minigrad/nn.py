@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 
+from .ops.activations import gelu, linear_gelu
 from .ops.dropout import dropout
 from .ops.indexing import embedding
 from .ops.linear import linear
@@ -156,9 +157,12 @@ class Linear(Module):
         self.weight = Parameter(generator().normal(0, std, (in_features, out_features)))
         self.bias = Parameter(np.zeros(out_features)) if bias else None
 
-    def forward(self, x: Any) -> Tensor:
-        """(..., in) → (..., out)."""
-        return linear(x, self.weight, self.bias)
+    def forward(self, x: Any, activation: Callable[[Any], Any] | None = None) -> Tensor:
+        """(..., in) → (..., out), through an ``activation`` if one is given (gelu and the product are then one op)."""
+        if activation is gelu:
+            return linear_gelu(x, self.weight, self.bias)
+        y = linear(x, self.weight, self.bias)
+        return y if activation is None else activation(y)
 
 
 class Embedding(Module):

@@ -8,22 +8,73 @@ r"""Optimizers, schedules and clipping.  With gradient :math:`g`, learning rate 
 
 Sources: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2.
 
-A step updates in place, block by block, so that a block and all that is remembered about it stay in the cache.
+Small parameters lie side by side in one flat array, so that a step moves them all at once; a step updates in place, block by
+block, so that a block and all that is remembered about it stay in the cache.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from .graph import USED
+from .kernels import BLOCK
 from .tensor import Tensor
 from .watch import note_write
 
-BLOCK = 1 << 15  # numbers updated at a time, so that all their states stay in the cache
+
+class Pack:
+    """Parameters that are moved together: one large one, or small ones of one dtype whose arrays become parts of a flat one."""
+
+    def __init__(self, params: list[Tensor], memory: list[list[np.ndarray]]) -> None:
+        sizes = [p.size for p in params]
+        cuts = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
+        self.params = params
+        self.parts = [slice(a, b) for a, b in itertools.pairwise(cuts)]
+        self.theta = np.concatenate([p.data.ravel() for p in params])
+        self.gradient = np.empty_like(self.theta) if len(params) > 1 else None
+        self.memory = [np.concatenate([m.ravel() for m in arrays]) for arrays in memory]
+        self.arrays = [self.theta[part].reshape(p.shape) for part, p in zip(self.parts, params)]
+        for p, array in zip(params, self.arrays):
+            note_write(p.data)
+            p.data = array
+
+    def pieces(self) -> Iterator[tuple[np.ndarray, ...]]:
+        """Blocks of numbers, their gradients and what is remembered about them; parameters without a gradient are left out."""
+        gradients = [p.grad for p in self.params]
+        if self.gradient is not None and all(g is not None for g in gradients):
+            g = np.concatenate([g.data.ravel() for g in gradients if g is not None], out=self.gradient)
+            parts = [(slice(0, len(g)), g)]
+        else:
+            parts = [(part, g.data.reshape(-1)) for part, g in zip(self.parts, gradients) if g is not None]
+        for part, g in parts:
+            note_write(self.theta[part])
+            for start in range(part.start, part.stop, BLOCK):
+                block = slice(start, min(start + BLOCK, part.stop))
+                yield self.theta[block], g[start - part.start : block.stop - part.start], *(m[block] for m in self.memory)
+
+
+def packed(params: list[Tensor], state: dict[str, list[np.ndarray]]) -> list[Pack]:
+    """The parameters in packs; the arrays of ``state`` become parts of those of the packs."""
+    small: dict[Any, list[int]] = {}
+    groups = []
+    for i, p in enumerate(params):
+        if p.size > BLOCK:
+            groups.append([i])
+        else:
+            small.setdefault(p.dtype, []).append(i)
+    packs = []
+    for group in (*groups, *small.values()):
+        pack = Pack([params[i] for i in group], [[arrays[i] for i in group] for arrays in state.values()])
+        for arrays, flat in zip(state.values(), pack.memory):
+            for i, part in zip(group, pack.parts):
+                arrays[i] = flat[part].reshape(params[i].shape)
+        packs.append(pack)
+    return packs
 
 
 class Optimizer:
@@ -46,6 +97,7 @@ class Optimizer:
         self.weight_decay = weight_decay
         self.steps = 0
         self.state = {name: [np.zeros_like(p.data) for p in self.params] for name in self.memory}
+        self.packs: list[Pack] = []
 
     def zero_grad(self) -> None:
         """Forget all gradients, before the next backward pass adds to them."""
@@ -55,20 +107,14 @@ class Optimizer:
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
         self.steps += 1
-        for i, p in enumerate(self.params):
-            if p.grad is None:
-                continue
-            theta = p.data.reshape(-1)
-            if not np.shares_memory(theta, p.data):
-                theta = p.data = np.ascontiguousarray(p.data)
-                theta = theta.reshape(-1)
-            p.grad.tick = USED
-            g = np.ascontiguousarray(p.grad.data).reshape(-1)
-            remembered = [self.state[name][i].reshape(-1) for name in self.memory]
-            for start in range(0, theta.size, BLOCK):
-                block = slice(start, start + BLOCK)
-                self.update(theta[block], g[block], *(m[block] for m in remembered))
-            note_write(p)
+        if not self.packs or any(p.data is not array for pack in self.packs for p, array in zip(pack.params, pack.arrays)):
+            self.packs = packed(self.params, self.state)  # the first step, or a parameter was given another array since
+        for pack in self.packs:
+            for theta, g, *remembered in pack.pieces():
+                self.update(theta, g, *remembered)
+        for p in self.params:
+            if p.grad is not None:
+                p.grad.tick = USED
 
     def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
         """Move a block of numbers ``theta`` with gradients ``g``, in place."""

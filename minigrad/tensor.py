@@ -15,7 +15,7 @@ from .ops import indexing, reductions, shapes
 from .ops import linear as products
 from .watch import note_write, short
 
-UNSET = {"name": None, "keeps_grad": False, "grad": None}
+UNSET = {"name": None, "grad": None}
 
 
 @graph.results_are
@@ -44,7 +44,6 @@ class Tensor(graph.Value):
         self.history = None
         self.tick = 0
         self.grad = None
-        self.keeps_grad = False
         self.name = name
         self.requires_grad = False
         if requires_grad:
@@ -166,7 +165,8 @@ class Tensor(graph.Value):
         """Keep the gradient of this interior tensor in ``grad`` during backward."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require grad, so no gradient will reach it")
-        self.keeps_grad = True
+        if self.history:
+            self.history = (*self.history[:4], True)
         return self
 
     def zero_grad(self) -> None:
@@ -276,7 +276,7 @@ class Tensor(graph.Value):
                 "in-place write of a value that requires grad would drop its gradient; "
                 "use minigrad.where(mask, a, b) or minigrad.concatenate([...])"
             )
-        note_write(self)
+        note_write(self.data)
         self.data[graph.plain(index)] = graph.plain(value)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
@@ -289,7 +289,7 @@ class Tensor(graph.Value):
         if self.history is not None:
             raise RuntimeError("deepcopy: this is the result of an op; copy.deepcopy works on leaves, t.detach().copy() on any tensor")
         new = type(self).__new__(type(self))
-        for slot, value in (("history", None), ("tick", 0), ("keeps_grad", False), ("name", self.name)):
+        for slot, value in (("history", None), ("tick", 0), ("name", self.name)):
             setattr(new, slot, value)
         new.data = self.data.copy()
         new.requires_grad = self.requires_grad

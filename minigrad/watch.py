@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.lib.array_utils import byte_bounds
 
 if TYPE_CHECKING:
     from .graph import Op, Value
@@ -20,7 +21,8 @@ last_write = 0
 _checksums = threading.local()  # id(tensor) -> checksums of the arrays that made it; only filled by detect_anomaly()
 
 
-_writes: dict[int, tuple[weakref.ref[np.ndarray], int]] = {}  # id of a block of memory -> when it was last written
+# id of a block of memory -> itself, and when each part of it was last written
+_writes: dict[int, tuple[weakref.ref[np.ndarray], dict[tuple[int, int], int]]] = {}
 
 
 def _memory(array: np.ndarray) -> np.ndarray:
@@ -30,19 +32,29 @@ def _memory(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def note_write(t: Value) -> None:
-    """Remember that ``t`` was written in place, so that a backward pass that still needs the old values refuses."""
+def note_write(array: np.ndarray) -> None:
+    """Remember that ``array`` was written in place, so that a backward pass that still needs the old values refuses."""
     global last_write
-    owner = _memory(t.data)
+    owner = _memory(array)
     key = id(owner)
     last_write = tick()
-    _writes[key] = (weakref.ref(owner, lambda _: _writes.pop(key, None)), last_write)
+    if key not in _writes:
+        _writes[key] = (weakref.ref(owner, lambda _: _writes.pop(key, None)), {})
+    _writes[key][1][byte_bounds(array)] = last_write
+
+
+def _written_since(array: np.ndarray, since: int) -> bool:
+    written = _writes.get(id(_memory(array)))
+    if written is None:
+        return False
+    low, high = byte_bounds(array)
+    return any(when > since and low < stop and start < high for (start, stop), when in written[1].items())
 
 
 def refuse_written(t: Value, op: Op, arrays: Sequence[Any]) -> None:
     """Raise RuntimeError when an array that made ``t`` was written through a Tensor since."""
     for i, a in enumerate((*arrays, t.data)):
-        if isinstance(a, np.ndarray) and _writes.get(id(_memory(a)), (None, 0))[1] > t.tick:
+        if isinstance(a, np.ndarray) and _written_since(a, t.tick):
             what = "an input" if i < len(arrays) else "the output"
             raise RuntimeError(
                 f"backward: {what} of {op.name}, shape {a.shape}, was changed in place after {op.name} had run, so "
@@ -85,9 +97,10 @@ def refuse_changed(t: Value, op: Op, arrays: Sequence[Any]) -> None:
             )
 
 
-def inspect_backward(op: Op, i: int, r: np.ndarray, g: Any) -> None:
-    """Raise FloatingPointError when a rule made something that is not finite."""
-    if not _finite(r) and _finite(g):
+def inspect_backward(op: Op, inputs: Sequence[Any], x: Any, r: Any, g: Any) -> None:
+    """Raise FloatingPointError when a rule made something that is not finite, as the gradient of the input ``x``."""
+    if not _finite(getattr(r, "data", r) if not isinstance(r, np.ndarray) else r) and _finite(g):
+        i = next(i for i, y in enumerate(inputs) if y is x)
         name = op.inputs[i] if i < len(op.inputs) else i
         raise FloatingPointError(f"detect_anomaly: backward of {op.name} made a gradient of {name} that is not finite")
 

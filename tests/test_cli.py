@@ -203,3 +203,16 @@ def test_without_out_runs_are_numbered(text_file, tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["001", "002"]
     losses = [np.loadtxt(tmp_path / "runs" / n / "log.csv", delimiter=",", skiprows=1)[1] for n in ("001", "002")]
     assert losses[0] == losses[1]
+
+
+def test_check_of_one_op_shows_its_worked_derivation(capsys):
+    assert main(["check", "--op", "layer_norm"]) == 0
+    shown = capsys.readouterr().out
+    assert "y = γ ⊙ x̂ + β" in shown and "Back through (1)" in shown and "give the same gradients: largest difference" in shown
+    assert "weight in example 1" in shown and "all right" in shown
+
+
+def test_check_of_one_layer_shows_each_parameter(capsys):
+    assert main(["check", "--op", "LayerNorm"]) == 0
+    shown = capsys.readouterr().out
+    assert "input 0" in shown and "weight" in shown and "all right" in shown

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from minigrad import Tensor, nn
+from minigrad import Tensor, nn, no_grad
 from minigrad.optim import SGD, Adam, AdamW, clip_grad_norm, constant, noam, warmup_cosine
 
 RNG = np.random.default_rng(0)
@@ -206,3 +206,79 @@ def test_schedules_follow_their_formulas():
 def test_wrong_settings_are_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+# Parameters side by side -----------------------------------------------------------------------------------------------------
+
+
+def three():
+    rng = np.random.default_rng(3)
+    return [nn.Parameter(rng.normal(size=s)) for s in ((3,), (2, 2), (200, 200))]
+
+
+def loss_of(params, skip=()):
+    return sum(((p * p).sum() for i, p in enumerate(params) if i not in skip), Tensor(0.0, dtype=np.float32))
+
+
+def alone(arrays, steps, skip_at):
+    """The same updates, each parameter with an optimizer of its own."""
+    params = [nn.Parameter(a) for a in arrays]
+    optimizers = [AdamW([p], 0.1) for p in params]
+    for step in range(steps):
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss_of(params, skip_at.get(step, ())).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    return [p.numpy() for p in params]
+
+
+@pytest.mark.parametrize("skip_at", [{}, {1: (0,)}, {0: (1, 2), 2: (0,)}])
+def test_small_parameters_that_lie_side_by_side_move_as_they_would_alone(skip_at):
+    params = three()
+    optimizer = AdamW(params, 0.1)
+    for step in range(4):
+        optimizer.zero_grad()
+        loss_of(params, skip_at.get(step, ())).backward()
+        optimizer.step()
+    assert np.shares_memory(params[0].data, optimizer.packs[-1].theta)
+    for p, expected in zip(params, alone([p.numpy() for p in three()], 4, skip_at), strict=True):
+        np.testing.assert_array_equal(p.numpy(), expected)
+
+
+def test_a_parameter_without_a_gradient_stays_where_it_is():
+    params = three()
+    before = params[1].numpy().copy()
+    optimizer = SGD(params, 0.1, momentum=0.9)
+    loss_of(params, skip=(1,)).backward()
+    optimizer.step()
+    np.testing.assert_array_equal(params[1].numpy(), before)
+    assert not np.array_equal(params[0].numpy(), three()[0].numpy())
+
+
+def test_parameters_that_are_given_new_arrays_between_steps_are_moved_from_there():
+    params = three()
+    optimizer = SGD(params, 0.5)
+    loss_of(params).backward()
+    optimizer.step()
+    for p in params:
+        p.data = np.full(p.shape, 2.0, np.float32)
+        p.zero_grad()
+    loss_of(params).backward()
+    optimizer.step()
+    for p in params:
+        np.testing.assert_allclose(p.numpy(), 0.0)
+
+
+def test_writing_one_of_the_parameters_that_lie_side_by_side_spares_the_others():
+    a, b, _ = params = three()
+    optimizer = SGD(params, 0.1)
+    loss_of(params).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    of_a, of_b = (a * a).sum(), (b * b).sum()
+    with no_grad():
+        a[...] = 0
+    of_b.backward()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        of_a.backward()

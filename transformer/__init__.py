@@ -1,11 +1,14 @@
 """transformer: everything from softmax(QKᵀ/√d_k)V to text generation, on top of minigrad."""
 
 from .attention import KVCache, MultiHeadAttention, attention_maps, scaled_dot_product_attention
+from .data.byte_level import GPT2Tokenizer
 from .data.tokenizers import BPETokenizer, CharTokenizer
+from .data.wordpiece import WordPieceTokenizer
 from .generation import beam_search, generate
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .masks import causal_mask, padding_mask
 from .metrics import perplexity
+from .models.bert import BERT, MaskedLM
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier
@@ -13,6 +16,7 @@ from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalP
 from .training import Trainer
 
 __all__ = [
+    "BERT",
     "GPT",
     "AlibiBias",
     "BPETokenizer",
@@ -23,9 +27,11 @@ __all__ = [
     "Encoder",
     "EncoderLayer",
     "FeedForward",
+    "GPT2Tokenizer",
     "KVCache",
     "LayerNorm",
     "LearnedPositions",
+    "MaskedLM",
     "MultiHeadAttention",
     "RMSNorm",
     "RotaryPositions",
@@ -33,6 +39,7 @@ __all__ = [
     "SwiGLU",
     "Trainer",
     "Transformer",
+    "WordPieceTokenizer",
     "attention_maps",
     "beam_search",
     "causal_mask",

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import Tensor, nn, reshape, scaled_dot_product_attention, swapaxes
+from minigrad import Tensor, join_heads, nn, scaled_dot_product_attention, split_heads
 
 from .masks import as_bias
 from .positions import Positions
@@ -72,9 +72,9 @@ class MultiHeadAttention(nn.Module):
         key = query if key is None else key
         value = key if value is None else value
         start = 0 if cache is None else cache.length
-        q = self.positions.rotate(self.heads(self.q_proj(query), self.num_heads), start)  # (B, H, T, D)
-        k = self.positions.rotate(self.heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
-        v = self.heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
+        q = self.positions.rotate(split_heads(self.q_proj(query), self.num_heads), start)  # (B, H, T, D)
+        k = self.positions.rotate(split_heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
+        v = split_heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
         if cache is not None:
             k, v = cache.append(k, v)  # type: ignore[assignment]
         bias = self.positions.bias(q.shape[-2], k.shape[-2], q.dtype)
@@ -85,12 +85,7 @@ class MultiHeadAttention(nn.Module):
         if self.kept_weights is not None:
             out, weights = out
             self.kept_weights.append(weights.data)
-        joined = reshape(swapaxes(out, -2, -3), (*query.shape[:-1], -1))  # the heads side by side again: (B, T, C)
-        return self.out_proj(joined)
-
-    def heads(self, x: Tensor, num_heads: int) -> Tensor:
-        """(B, S, H·D) → (B, H, S, D)."""
-        return swapaxes(reshape(x, (*x.shape[:-1], num_heads, self.head_dim)), -2, -3)
+        return self.out_proj(join_heads(out))  # (B, T, C)
 
 
 def divisors(n: int) -> str:

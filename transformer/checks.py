@@ -9,11 +9,13 @@ import numpy as np
 
 import minigrad as mg
 from minigrad.byhand.check import Report, gradcheck, gradgradcheck
+from minigrad.byhand.derivation import derivation
 from minigrad.nn import Module, functional_call
 
 from .attention import MultiHeadAttention
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .masks import padding_mask
+from .models.bert import BERT, MaskedLM
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier
@@ -57,6 +59,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     smooth = Transformer(7, 8, 2, 1, 12, 8, norm_first=True)
     yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()
+    yield "model", "BERT, masked words", MaskedLM(BERT(7, 8, 2, 1, 8, 12)), lambda m: loss(m, IDS, PADDING, PADDING), ()
     labels = np.array([1, 0])
     yield "model", "Classifier", Classifier(7, 3, 8, 2, 1, 8, 12), lambda m: mg.cross_entropy(m(IDS, PADDING), labels), ()
 
@@ -75,23 +78,39 @@ def check_module(module: Module, call: Callable[..., Any], inputs: tuple[Any, ..
 
 
 def check_everything(only: str | None = None) -> int:
-    """Print the table; 0 when all is right, 1 when something is wrong."""
+    """Print the table of all, or of one op with its worked derivation, or of one layer or model with each of its parameters.
+
+    0 when all is right, 1 when something is wrong.  Raises ValueError for a name that there is not.
+    """
     from minigrad.byhand.examples import check_ops
     from minigrad.graph import REGISTRY
 
     names = {n.lstrip("_"): n for n in REGISTRY}
-    if only is not None and only.lstrip("_") not in names:
-        raise ValueError(f"--op {only}: no such op; there are {', '.join(sorted(names))}")
+    rng = np.random.default_rng(0)
+    mg.manual_seed(0)
+    every = list(cases(rng))
+    chosen = every if only is None else [case for case in every if case[1].partition(",")[0].lower() == only.lower()]
+    if only is not None and only.lstrip("_") not in names and not chosen:
+        labels = dict.fromkeys(name.partition(",")[0] for _, name, *_ in every)
+        raise ValueError(f"--op {only}: no such op, layer or model; there are {', '.join([*sorted(names), *labels])}")
     failures = 0
+    ops = [] if only is not None and chosen else list(names.values()) if only is None else [names[only.lstrip("_")]]
+    if only is not None:
+        for name in ops:
+            print(derivation(name) + "\n")
     print(f"{'':9}{'name':<34}{'first order':>12}{'second order':>14}  verdict")
-    for name, first, second in check_ops(None if only is None else [names[only.lstrip("_")]]):
+    for name, first, second in check_ops(ops):
         failures += row("op", name.lstrip("_"), first, second)
-    if only is None:
-        rng = np.random.default_rng(0)
-        mg.manual_seed(0)
-        for kind, name, module, call, inputs in cases(rng):
-            failures += row(kind, name, check_module(shaken(module, rng), call, inputs), None)
+        if only is not None and not failures:
+            print(f"\n{first}")
+    for kind, name, module, call, inputs in chosen:
+        report = check_module(shaken(module, rng), call, inputs)
+        failures += row(kind, name, report, None)
+        if only is not None and report:
+            print(f"\n{report}\n")
     print("all right" if not failures else f"{failures} WRONG")
+    if only is None:
+        print("The derivation of one of them, step by step: python -m transformer check --op layer_norm")
     return 1 if failures else 0
 
 

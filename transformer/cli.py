@@ -116,7 +116,7 @@ def parser() -> Parser:
 
     check = commands.add_parser("check", help="check the gradients of every op, layer and model against finite differences")
     check.set_defaults(run=check_command)
-    check.add_argument("--op", metavar="NAME", help="only this op")
+    check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
     return top
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from minigrad import Tensor, gelu, layer_norm, nn, relu, rms_norm, silu
 from .attention import KVCache, MultiHeadAttention
 from .positions import Positions
 
-ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu, "silu": silu}
+ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"relu": relu, "gelu": gelu, "gelu_erf": partial(gelu, approximate="none"), "silu": silu}
 
 
 class LayerNorm(nn.Module):
@@ -61,7 +62,7 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Any) -> Tensor:
         """down(act(up(x)))."""
-        return self.down(self.dropout(ACTIVATIONS[self.activation](self.up(x))))
+        return self.down(self.dropout(self.up(x, ACTIVATIONS[self.activation])))
 
 
 class SwiGLU(nn.Module):
@@ -179,14 +180,17 @@ class _Stack(nn.Module):
         norm_first: bool = False,
         activation: str = "relu",
         final_norm: bool | None = None,
+        norm: Callable[..., nn.Module] = LayerNorm,
     ) -> None:
         if num_layers < 1:
             raise ValueError(f"{type(self).__name__}: num_layers={num_layers}; expected 1 or more")
         make = type(self).layer
-        self.layers = nn.ModuleList([make(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation) for _ in range(num_layers)])
+        self.layers = nn.ModuleList(
+            [make(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation, norm=norm) for _ in range(num_layers)]
+        )
         for layer in self.layers:
             layer.scale_residuals(1 / math.sqrt(2 * num_layers))
-        self.norm = LayerNorm(embedding_dim) if (norm_first if final_norm is None else final_norm) else None
+        self.norm = norm(embedding_dim) if (norm_first if final_norm is None else final_norm) else None
 
 
 class Encoder(_Stack):

@@ -34,6 +34,13 @@ def padding_mask(attention_mask: Any) -> np.ndarray:
     return mask[:, None, None, :]
 
 
+def masked_mean(x: Any, attention_mask: Any) -> Any:
+    """The mean of the vectors of real tokens: x (B, T, C), mask (B, T) with 0 for padding → (B, C); zeros where nothing is real."""
+    mask = np.asarray(attention_mask)
+    share = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)  # (B, T): each real token's part of the mean
+    return (x * share[..., None].astype(x.dtype)).sum(axis=1)
+
+
 def as_bias(mask: Any, dtype: Any) -> Any:
     """A boolean mask as something to add to scores, 0 where it allows and −∞ where it forbids; a float mask as it is."""
     if np.result_type(mask.dtype) == np.bool_:

@@ -13,6 +13,8 @@ row, (B,), negative where a row begins with that much padding; the other two see
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -100,23 +102,46 @@ class LearnedPositions(Positions):
         return x + self.weight[self.places(start, x.shape[-2])]
 
 
+@dataclass(frozen=True)
+class StretchedRotation:
+    r"""Rotary angles for texts longer than those of training, as in Llama 3.1: slow waves are made ``factor`` times slower.
+
+    A wave turns :math:`n = L \theta / 2\pi` times within the original length L.  Below ``low`` turns it becomes θ/factor, above ``high`` it stays,
+    and in between the two are mixed in proportion.
+    """
+
+    factor: float
+    low: float
+    high: float
+    original_length: int
+
+    def __call__(self, theta: np.ndarray) -> np.ndarray:
+        """Angles per step to angles per step."""
+        turns = self.original_length * theta / (2 * np.pi)
+        kept = np.clip((turns - self.low) / (self.high - self.low), 0, 1)
+        return (1 - kept) * theta / self.factor + kept * theta
+
+
 class RotaryPositions(Positions):
     r"""Each pair of coordinates of a query or key at position t is turned by the angle :math:`t\,\theta_i`, :math:`\theta_i = 10000^{-2i/D}`.
 
-    The pairs are (i, i + D/2), as in Llama, or with ``interleaved`` (2i, 2i + 1), as in the paper.
+    The pairs are (i, i + D/2), as in Llama, or with ``interleaved`` (2i, 2i + 1), as in the paper; ``stretch`` changes the θ.
     Source: Su et al. (2021), eq. 34.  Raises ValueError for an odd head width.
     """
 
-    def __init__(self, head_dim: int, base: float = 10_000.0, interleaved: bool = False, max_length: int | None = None) -> None:
+    def __init__(self, head_dim: int, base: float = 10_000.0, interleaved: bool = False, max_length: int | None = None,
+                 stretch: Callable[[np.ndarray], np.ndarray] | None = None) -> None:  # fmt: skip
         if head_dim % 2:
             raise ValueError(f"RotaryPositions: head width {head_dim} is odd; coordinates are turned in pairs")
         self.head_dim, self.base, self.interleaved, self.max_length = head_dim, base, interleaved, max_length
+        self.stretch = stretch
         self._tables: dict[Any, tuple[np.ndarray, np.ndarray]] = {}
 
     def _table(self, length: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
         known = self._tables.get(dtype)
         if known is None or len(known[0]) < length:
             theta = self.base ** (-2 * np.arange(self.head_dim // 2) / self.head_dim)
+            theta = theta if self.stretch is None else self.stretch(theta)
             angle = np.arange(max(2 * length, 64))[:, None] * theta  # (length, D/2)
             known = self._tables[dtype] = (np.cos(angle).astype(dtype), np.sin(angle).astype(dtype))
         return known

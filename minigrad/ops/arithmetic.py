@@ -218,7 +218,7 @@ def abs(x):
     return np.abs(x)
 
 
-abs.vjp("x", r"\bar y \odot \operatorname{sign} x", lambda g, y, x: g * np.sign(x))
+abs.vjp("x", r"\bar y \odot m, \quad m = \operatorname{sign}(x)", lambda g, y, x: g * np.sign(x))
 abs.examples = _any_sign
 
 
@@ -245,8 +245,8 @@ def maximum(a, b):
     return np.maximum(a, b)
 
 
-maximum.vjp("a", r"\bar c \odot [a > b]", lambda g, c, a, b: g * _share(a, b))
-maximum.vjp("b", r"\bar c \odot [b > a]", lambda g, c, a, b: g * _share(b, a))
+maximum.vjp("a", r"\bar c \odot m, \quad m = [a > b] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(a, b))
+maximum.vjp("b", r"\bar c \odot k, \quad k = [b > a] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(b, a))
 maximum.examples = _broadcasting
 
 
@@ -256,8 +256,8 @@ def minimum(a, b):
     return np.minimum(a, b)
 
 
-minimum.vjp("a", r"\bar c \odot [a < b]", lambda g, c, a, b: g * _share(b, a))
-minimum.vjp("b", r"\bar c \odot [b < a]", lambda g, c, a, b: g * _share(a, b))
+minimum.vjp("a", r"\bar c \odot m, \quad m = [a < b] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(b, a))
+minimum.vjp("b", r"\bar c \odot k, \quad k = [b < a] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(a, b))
 minimum.examples = _broadcasting
 
 
@@ -267,7 +267,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-relu.vjp("x", r"\bar y \odot [x > 0]", lambda g, y, x: g * np.greater(y, 0))
+relu.vjp("x", r"\bar y \odot m, \quad m = [x > 0]", lambda g, y, x: g * np.greater(y, 0))
 relu.examples = _any_sign
 
 
@@ -278,7 +278,7 @@ def clip(x, min=None, max=None):
     return np.clip(x, min, max)
 
 
-clip.vjp("x", r"\bar y \odot [l \le x \le u]", lambda g, y, x, min=None, max=None: g * np.equal(x, y))
+clip.vjp("x", r"\bar y \odot m, \quad m = [l \le x \le u]", lambda g, y, x, min=None, max=None: g * np.equal(x, y))
 clip.examples = lambda rng: [
     example(rng.normal(size=(3, 4)), min=-0.5, max=0.5),
     example(rng.normal(size=5), max=0.2),

@@ -17,67 +17,68 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..graph import Example, op
-from .dropout import dropout_mask
+from ..graph import Example, Value, op, plain
+from ..random import generator
+from .attention_blocks import attend, attend_vjp, dropout_matrix, future
 from .fused import softmax_twin
 from .indexing import take
 
 
-def causal_bias(t: int, s: int, dtype: Any) -> np.ndarray:
-    """(T, S): 0 where key j may be seen by query i, −∞ where it lies in its future; the last query sees the last key."""
-    return np.triu(np.full((t, s), -np.inf, dtype), s - t + 1)
-
-
 def attention_twin(
-    q: Any, k: Any, v: Any, bias: Any = None, causal: bool = False, scale: float | None = None, keep: Any = None
+    q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, causal: bool = False, scale: float | None = None, drop: Any = None
 ) -> tuple[Any, Any]:
-    """The output and the weights P, in plain operators (with ``keep``, the dropout mask, applied to P)."""
+    """The output and the weights P (after dropout), in plain operators."""
     q, k, v = (x if hasattr(x, "mT") else np.asarray(x) for x in (q, k, v))
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    if group > 1:
-        heads = np.arange(q.shape[-3]) // group  # query head h reads key/value head h // group
-        k, v = take(k, heads, -3), take(v, heads, -3)
+    keep = None if drop is None else dropout_matrix(plain(q), plain(k), plain(v), causal, drop)
+    k, v = shared_heads(q, k), shared_heads(q, v)
     scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)  # (..., H, T, S)
-    if bias is not None:
-        scores = scores + bias
-    if causal:
-        scores = scores + causal_bias(scores.shape[-2], scores.shape[-1], scores.dtype)
+    for added in (bias, mask, future(*scores.shape[-2:], scores.dtype) if causal else None):
+        if added is not None:
+            scores = scores + added
     weights = softmax_twin(scores)
     if keep is not None:
         weights = weights * keep
     return weights @ v, weights
 
 
+def shared_heads(q: Any, x: Any) -> Any:
+    """Keys or values (..., Hkv, S, D) repeated for the query heads that share them: head h reads h // (H / Hkv)."""
+    group = q.shape[-3] // x.shape[-3] if q.ndim > 2 else 1
+    return x if group == 1 else take(x, np.arange(q.shape[-3]) // group, -3)
+
+
 @op(r"O = \operatorname{softmax}(\tau Q K^\top + M) \, V", inputs=["q", "k", "v", "bias"], saves=True)
-def attention(q, k, v, bias=None, causal=False, scale=None, keep=None):
-    """softmax(τ q kᵀ + bias) v; see ``scaled_dot_product_attention``."""
-    return kernels.attention(q, k, v, bias, causal, 1 / math.sqrt(q.shape[-1]) if scale is None else scale, keep)
+def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, drop=None, save=False):
+    """softmax(τ q kᵀ + bias) v; see ``scaled_dot_product_attention``.  A ``mask`` is a bias without a gradient."""
+    q, k, v = kernels.real(q), kernels.real(k), kernels.real(v)
+    tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    return attend(q, k, v, bias if mask is None else mask, causal, tau, drop, save)
 
 
 attention.twin = lambda *inputs, **params: attention_twin(*inputs, **params)[0]
 
 
 @attention.joint_vjp(
-    q=r"\tau \bar S K, \quad \bar S = P \odot (\bar O V^\top - \operatorname{rowsum}(\bar O \odot O))",
+    q=r"\tau \bar S K, \quad P = \operatorname{softmax}(\tau Q K^\top + M), \quad \bar P = \bar O V^\top,"
+    r" \quad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big)",
     k=r"\tau \bar S^\top Q",
     v=r"P^\top \bar O",
     bias=r"\bar S",
 )
 def _attention_vjp(
-    g: Any, o: Any, q: Any, k: Any, v: Any, bias: Any = None, causal: bool = False, scale: Any = None, keep: Any = None, saved: Any = None
-) -> tuple[Any, ...]:
+    g: Any, o: Any, q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, causal: bool = False, scale: Any = None, drop: Any = None,
+    saved: Any = None,
+) -> tuple[Any, ...]:  # fmt: skip
     tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     if saved is not None:
-        return kernels.attention_vjp(g, o, q, k, v, bias, causal, tau, keep, saved, bias is not None)
-    _, p = attention_twin(q, k, v, bias, causal, scale)
+        return attend_vjp(g, o, q, k, v, bias if mask is None else mask, causal, tau, drop, saved, bias is not None)
+    _, p = attention_twin(q, k, v, bias, mask, causal, scale)
     group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    if group > 1:
-        heads = np.arange(q.shape[-3]) // group
-        k, v = take(k, heads, -3), take(v, heads, -3)
-    dv = (p if keep is None else p * keep).mT @ g
-    dp = g @ v.mT if keep is None else g @ v.mT * keep
+    keep = 1.0 if drop is None else dropout_matrix(plain(q), plain(k), plain(v), causal, drop)
+    dv = (p * keep).mT @ g
+    dp = g @ shared_heads(q, v).mT * keep
     ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
-    dq = tau * (ds @ k)
+    dq = tau * (ds @ shared_heads(q, k))
     dk = tau * (ds.mT @ q)
     return dq, _ungroup(dk, group), _ungroup(dv, group), ds
 
@@ -93,15 +94,15 @@ def _examples(rng: np.random.Generator) -> list[Example]:
     """With and without each of: head axis, batch, grouped heads, bias, causal mask, scale, dropout, and a query that sees nothing."""
     shut = np.where(rng.random((3, 4)) < 0.3, -np.inf, 0.0)
     shut[1] = -np.inf
-    kept = np.array(rng.random((2, 2, 3, 4)) < 0.7) / 0.7
     cases: list[tuple[Any, ...]] = [  # q, k, v, bias, params
         ((3, 2), (4, 2), (4, 3), None, {}),
         ((2, 3, 2), (2, 4, 2), (2, 4, 2), None, {"causal": True}),
         ((2, 2, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(2, 2, 3, 4)), {"scale": 0.3}),
         ((2, 4, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(4, 1, 4)), {"causal": True}),
-        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"keep": kept}),
+        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"drop": (0.3, 5)}),
         ((1, 4, 2), (1, 3, 2), (1, 3, 2), None, {"causal": True}),
         ((2, 3, 2), (1, 4, 2), (1, 4, 2), shut, {}),
+        ((2, 3, 2), (1, 4, 2), (1, 4, 2), None, {"mask": shut, "causal": True}),
         ((2, 1, 3, 2), (1, 1, 4, 2), (2, 1, 4, 2), rng.normal(size=(3, 4)), {"causal": True}),
     ]
     return [Example((*(rng.normal(size=s) for s in shapes), bias), params) for *shapes, bias, params in cases]
@@ -128,18 +129,23 @@ def scaled_dot_product_attention(
     that may attend to nothing gets zeros.  Returns the output (..., H, T, D), with ``return_weights`` also the weights
     (..., H, T, S).  Raises ValueError for shapes that do not fit.  Source: Vaswani et al. (2017), eq. 1.
     """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"scaled_dot_product_attention: dropout={dropout}; expected a probability from 0 up to, but not including, 1")
     q, k, v = (x if hasattr(x, "dtype") else np.asarray(x, np.float64) for x in (q, k, v))
-    shapes = tuple(np.shape(x) for x in (q, k, v))
-    _check_shapes(*shapes)
-    t, s = shapes[0][-2], shapes[1][-2]
-    batch = np.broadcast_shapes(shapes[0][:-3], shapes[1][:-3], shapes[2][:-3])
-    full = (*batch, *shapes[0][-3:-2], t, s)
-    dtype = np.result_type(np.float16, *(x.dtype for x in (q, k, v)))
-    bias = None if mask is None else _bias(mask, full, dtype)
-    keep = dropout_mask(full, dropout, dtype) if dropout else None
+    shapes = (q.shape, k.shape, v.shape)
+    if not shapes[0] == shapes[1] == shapes[2] or q.ndim < 2:
+        _check_shapes(*shapes)
+    bias = fixed = drop = None
+    if mask is not None:
+        batch = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
+        added = _added(mask, (*batch, *q.shape[-3:-1], k.shape[-2]), np.result_type(np.float16, *(x.dtype for x in (q, k, v))))
+        learned = isinstance(added, Value) and added.requires_grad
+        bias, fixed = (added, None) if learned else (None, getattr(added, "data", added) if isinstance(added, Value) else added)
+    if dropout:
+        drop = (dropout, int(generator().integers(1 << 62)))
     if return_weights:
-        return attention_twin(q, k, v, bias, causal, scale, keep)
-    return attention(q, k, v, bias, causal=causal, scale=scale, keep=keep)
+        return attention_twin(q, k, v, bias, fixed, causal, scale, drop)
+    return attention(q, k, v, bias, fixed, causal, scale, drop)
 
 
 def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
@@ -158,7 +164,7 @@ def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) ->
         raise ValueError(f"{name}: batch axes of q {q}, k {k}, v {v} do not broadcast") from error
 
 
-def _bias(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
+def _added(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
     """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
     shape = np.shape(mask)
     try:
@@ -179,4 +185,4 @@ def _bias(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
         raise TypeError(
             f"scaled_dot_product_attention: mask of {array.dtype}; use booleans (True = may attend), mask.astype(bool), or floats to add"
         )
-    return mask
+    return mask if isinstance(mask, Value) else np.array(mask)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..graph import Example, example, op
+from ..graph import Example, Value, example, op
 from .arithmetic import exp, log, sqrt
 from .indexing import checked_ids
 from .reductions import mean
@@ -28,7 +28,7 @@ def _highest(x: Any, axis: int) -> Any:
 # Softmax and the losses on top of it -----------------------------------------------------------------------------------
 
 
-@op(r"y_i = e^{x_i} / \sum_j e^{x_j}")
+@op(r"y = \operatorname{softmax}(x), \quad y_j = e^{x_j} / \textstyle\sum_k e^{x_k}")
 def softmax(x, axis=-1):
     """Softmax along ``axis``; a slice of nothing but −∞ gives zeros."""
     x = kernels.real(x)
@@ -55,13 +55,13 @@ def _softmax(g: Any, y: Any, x: Any, axis: int = -1) -> Any:
 
 
 softmax.twin = softmax_twin
-softmax.vjp("x", r"y \odot (\bar y - \textstyle\sum_j \bar y_j y_j)", _softmax)
+softmax.vjp("x", r"y \odot \big(\bar y - \operatorname{rowsum}(\bar y \odot y)\big)", _softmax)
 softmax.examples = lambda rng: [
     example(rng.normal(size=shape), axis=axis) for shape, axis in [((3, 4), -1), ((2, 3, 2), 1), ((3, 2), 0), ((4,), 0), ((2, 1), -1), ((0, 3), 1)]
 ]
 
 
-@op(r"y_i = x_i - \log \sum_j e^{x_j}")
+@op(r"y = \log \operatorname{softmax}(x), \quad y_j = x_j - \log \textstyle\sum_k e^{x_k}")
 def log_softmax(x, axis=-1):
     """The logarithm of softmax along ``axis``, without overflow or log 0."""
     x = kernels.real(x)
@@ -81,7 +81,7 @@ def log_softmax_twin(x: Any, axis: int = -1) -> Any:
 log_softmax.twin = log_softmax_twin
 log_softmax.vjp(
     "x",
-    r"\bar y - e^{y} \textstyle\sum_j \bar y_j",
+    r"\bar y - p \odot \operatorname{rowsum}(\bar y), \quad p = e^y",
     lambda g, y, x, axis=-1: g - np.exp(y) * g.sum(axis=axis, keepdims=True),
 )
 log_softmax.examples = softmax.examples
@@ -95,29 +95,30 @@ def _targets(logits: Any, targets: np.ndarray, ignore_index: int | None) -> tupl
 
 
 @op(
-    r"L = \operatorname{mean}_n \big(\log \textstyle\sum_j e^{x_{nj}} - (1-\varepsilon) x_{n t_n} - \tfrac{\varepsilon}{V} \sum_j x_{nj}\big)",
+    r"L = -\tfrac1N \sum_{n,j} T_{nj} \log p_{nj}, \quad p = \operatorname{softmax}(x)",
     inputs=["x"],
     saves=True,
 )
-def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
+def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=False):
     x = kernels.real(x)
-    v = x.shape[-1]
-    logits = x.reshape(-1, v)
+    logits = x.reshape(-1, x.shape[-1])
+    ell = np.empty((len(logits), 1), x.dtype)  # log Σ exp of each row: all that the backward pass needs besides x
+    for rows, log_sum in kernels.row_blocks(logits, ell):
+        top = kernels.row_maxima(rows)
+        e = rows - top
+        np.exp(e, out=e)
+        np.log(kernels.sum_rows(e), out=log_sum)
+        log_sum += top
     rows, columns = _targets(x, targets, ignore_index)
-    weights = logits - _highest(logits, -1)
-    picked = weights[rows, columns]
-    average = weights.mean(axis=-1) if label_smoothing else None
-    np.exp(weights, out=weights)
-    total = weights.sum(axis=-1)
     losses = np.zeros(len(logits), x.dtype)
-    losses[rows] = np.log(total[rows]) - (1 - label_smoothing) * picked
-    if average is not None:
-        losses[rows] -= label_smoothing * average[rows]
-    weights /= total[:, None]
+    losses[rows] = ell[rows, 0] - (1 - label_smoothing) * logits[rows, columns]
+    if label_smoothing:
+        losses[rows] -= label_smoothing * logits[rows].mean(axis=-1)
     if reduction == "none":
-        return losses.reshape(x.shape[:-1]), weights
-    loss = losses.sum()
-    return np.asarray(loss / max(1, len(rows)) if reduction == "mean" else loss, x.dtype), weights
+        loss = losses.reshape(x.shape[:-1])
+    else:
+        loss = np.asarray(losses.sum() / (max(1, len(rows)) if reduction == "mean" else 1), x.dtype)
+    return (loss, ell) if save else loss
 
 
 def _cross_entropy_vjp(
@@ -125,24 +126,25 @@ def _cross_entropy_vjp(
 ) -> Any:
     v = x.shape[-1]
     rows, columns = _targets(x, targets, ignore_index)
-    wanted = np.full((targets.size, v), label_smoothing / v, x.dtype) if label_smoothing else None
-    counts = np.zeros(targets.size, x.dtype)
+    counts = np.zeros((targets.size, 1), x.dtype)
     counts[rows] = 1 / max(1, len(rows)) if reduction == "mean" else 1
-    if isinstance(g, np.ndarray):
-        scale = (g.ravel() * counts if reduction == "none" else g * counts)[:, None]
-        dx = saved * scale
-        if wanted is not None:
-            dx -= wanted * scale
-        dx[rows, columns] -= (1 - label_smoothing) * scale[rows, 0]
+    upstream = (g.reshape(-1, 1) if reduction == "none" else g) * counts  # of each row: (N, 1)
+    if saved is not None:
+        logits, dx = x.reshape(-1, v), np.empty((targets.size, v), x.dtype)
+        for row, log_sum, d, u in kernels.row_blocks(logits, saved, dx, upstream):
+            np.subtract(row, log_sum, out=d)
+            np.exp(d, out=d)
+            if label_smoothing:
+                d -= label_smoothing / v
+            d *= u
+        dx[rows, columns] -= (1 - label_smoothing) * upstream[rows, 0]
         return dx.reshape(x.shape)
-    if wanted is None:
-        wanted = np.zeros((targets.size, v), x.dtype)
+    wanted = np.full((targets.size, v), label_smoothing / v, x.dtype)
     wanted[rows, columns] += 1 - label_smoothing
-    upstream = g.reshape(targets.size, 1) if reduction == "none" else g
-    return (upstream * counts[:, None] * (softmax(x.reshape(-1, v)) - wanted)).reshape(x.shape)
+    return (upstream * (softmax(x.reshape(-1, v)) - wanted)).reshape(x.shape)
 
 
-_cross_entropy.vjp("x", r"\tfrac{\bar L}{N} \, (\operatorname{softmax}(x_n) - \text{target}_n)", _cross_entropy_vjp)
+_cross_entropy.vjp("x", r"\bar L \cdot (p - T) / N", _cross_entropy_vjp)
 _cross_entropy.examples = lambda rng: [
     Example(
         (rng.normal(size=(*shape, 4)),),
@@ -187,46 +189,45 @@ def cross_entropy(
     not fit, TypeError for targets that are no integers, IndexError for a target out of range.
     Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
-    shape = np.shape(logits)
+    shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
     if not shape or np.shape(targets) != shape[:-1]:
         raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
-    ids = np.array(getattr(targets, "data", targets) if not isinstance(targets, np.ndarray) else targets)
+    ids = np.array(targets.data if isinstance(targets, Value) else targets)
     counted = ids if ignore_index is None else ids[ids != ignore_index]
-    if counted.dtype.kind == "i" and counted.size and counted.min() < 0:
+    if counted.dtype.kind == "i" and counted.size and (low := int(counted.min())) < 0:
         raise IndexError(
-            f"cross_entropy: target {int(counted.min())} is negative; classes run from 0 to {shape[-1] - 1}. "
-            "To leave padding out, pass ignore_index=" + str(int(counted.min()))
+            f"cross_entropy: target {low} is negative; classes run from 0 to {shape[-1] - 1}. "
+            f"To leave padding out, pass ignore_index={low}"
         )
     checked_ids("cross_entropy", counted, shape[-1], "target")
-    return _cross_entropy(logits, ids.astype(np.int64), ignore_index, label_smoothing, reduction)
+    return _cross_entropy(logits, ids.astype(np.int64, copy=False), ignore_index, label_smoothing, reduction)
 
 
 # Normalisation -----------------------------------------------------------------------------------------------------------
 
 
 @op(r"y = \gamma \odot \hat x + \beta, \quad \hat x = (x - \mu) / \sqrt{\sigma^2 + \varepsilon}", inputs=["x", "weight", "bias"], saves=True)
-def layer_norm(x, weight, bias=None, eps=1e-5):
+def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
     """Each vector along the last axis shifted to mean 0 and scaled to variance 1, then scaled by ``weight`` and shifted
     by ``bias``, both (C,).  Source: Ba, Kiros & Hinton (2016), eq. 4."""
     _check_norm("layer_norm", x, weight, bias)
-    n = x.shape[-1]
-    y = x - (np.einsum("...i->...", x) / n)[..., None]
-    inverse = (1 / np.sqrt(kernels.row_dots(y, y) / n + x.dtype.type(eps)))[..., None]
+    mean = kernels.row_means(x)
+    y = x - mean
+    inverse = kernels.inverse_norms(y, eps)
     y *= inverse
-    normalised = y.copy() if bias is None or weight is not None else y
-    y = normalised * weight
+    y *= weight
     if bias is not None:
         y += bias
-    return y, (normalised, inverse)
+    return (y, (mean, inverse)) if save else y
 
 
 def _check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
     for what, p in (("weight", weight), ("bias", bias)):
-        if p is not None and np.shape(p) != x.shape[-1:]:
+        if p is not None and getattr(p, "shape", ()) != x.shape[-1:]:
             raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
 
 
@@ -241,14 +242,14 @@ layer_norm.twin = layer_norm_twin
 
 
 @layer_norm.joint_vjp(
-    x=r"\big(u - \langle u \rangle - \hat x \langle u \odot \hat x \rangle\big) / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y",
+    x=r"s \odot (u - m - \hat x \odot c), \quad s = 1 / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y,"
+    r" \quad m = \langle u \rangle, \quad c = \langle u \odot \hat x \rangle",
     weight=r"\sum_n \bar y_n \odot \hat x_n",
     bias=r"\sum_n \bar y_n",
 )
 def _layer_norm_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, eps: float = 1e-5, saved: Any = None) -> Any:
     if saved is not None:
-        normalised, inverse = saved
-        return (*_norm_vjp_arrays(g, weight, normalised, inverse, centre=True), None if bias is None else g)
+        return (*_norm_vjp(g, x, weight, *saved), g)
     centred = x - x.mean(axis=-1, keepdims=True)
     inverse = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     normalised = centred * inverse
@@ -263,27 +264,32 @@ layer_norm.examples = lambda rng: [
 ]
 
 
-def _norm_vjp_arrays(g: np.ndarray, weight: Any, normalised: np.ndarray, inverse: np.ndarray, centre: bool) -> tuple[Any, ...]:
-    n = g.shape[-1]
-    u = g * weight
-    along = kernels.row_dots(u, normalised)[..., None] / n
-    if centre:
-        u -= (np.einsum("...i->...", u) / n)[..., None]
-    product = normalised * along
-    u -= product
-    u *= inverse
-    np.multiply(g, normalised, out=product)
-    return u, kernels.column_sums(product.reshape(-1, n))
+def _norm_vjp(g: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray | None, inverse: np.ndarray) -> tuple[Any, ...]:
+    """The gradients of x and weight, from the row means (None for RMS norm) and 1/σ; means over C are products with γ/C."""
+    share = (weight / weight.size)[:, None]
+    normalised = x * inverse if mean is None else x - mean
+    if mean is not None:
+        normalised *= inverse
+    dx = g * normalised
+    d_weight = kernels.column_sums(dx.reshape(-1, weight.size))
+    normalised *= dx @ share
+    if mean is not None:
+        normalised += g @ share
+    np.multiply(g, weight, out=dx)
+    dx -= normalised
+    dx *= inverse
+    return dx, d_weight
 
 
-@op(r"y = \gamma \odot x / \sqrt{\langle x^2 \rangle + \varepsilon}", inputs=["x", "weight"], saves=True)
-def rms_norm(x, weight, eps=1e-6):
+@op(r"y = \gamma \odot \hat x, \quad \hat x = s \odot x, \quad s = 1 / \sqrt{\langle x^2 \rangle + \varepsilon}", inputs=["x", "weight"], saves=True)
+def rms_norm(x, weight, eps=1e-6, save=False):
     """Each vector along the last axis divided by its root mean square, then scaled by ``weight`` (C,).
     Source: Zhang & Sennrich (2019), eq. 4."""
     _check_norm("rms_norm", x, weight)
-    inverse = (1 / np.sqrt(kernels.row_dots(x, x) / x.shape[-1] + x.dtype.type(eps)))[..., None]
-    normalised = x * inverse
-    return normalised * weight, (normalised, inverse)
+    inverse = kernels.inverse_norms(x, eps)
+    y = x * inverse
+    y *= weight
+    return (y, (None, inverse)) if save else y
 
 
 def rms_norm_twin(x: Any, weight: Any, eps: float = 1e-6) -> Any:
@@ -295,12 +301,12 @@ rms_norm.twin = rms_norm_twin
 
 
 @rms_norm.joint_vjp(
-    x=r"\big(u - \hat x \langle u \odot \hat x \rangle\big) / \sqrt{\langle x^2 \rangle + \varepsilon}, \quad u = \gamma \odot \bar y",
+    x=r"s \odot (u - \hat x \odot c), \quad u = \gamma \odot \bar y, \quad c = \langle u \odot \hat x \rangle",
     weight=r"\sum_n \bar y_n \odot \hat x_n",
 )
 def _rms_norm_vjp(g: Any, y: Any, x: Any, weight: Any, eps: float = 1e-6, saved: Any = None) -> Any:
     if saved is not None:
-        return _norm_vjp_arrays(g, weight, saved[0], saved[1], centre=False)
+        return _norm_vjp(g, x, weight, *saved)
     inverse = 1 / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
     normalised = x * inverse
     u = g * weight

@@ -12,7 +12,7 @@ from ..graph import Example, example, op
 @op(r"y = x \text{ in another shape}", inputs=["x"])
 def reshape(x, shape):
     """The entries of ``x`` in another shape; one size may be −1."""
-    return np.reshape(x, shape)
+    return np.asarray(x).reshape(shape)
 
 
 reshape.vjp("x", r"\bar y \text{ in the shape of } x", lambda g, y, x, shape: g.reshape(x.shape))
@@ -36,11 +36,31 @@ transpose.examples = lambda rng: [example(rng.normal(size=(2, 3, 4)), axes=axes)
 @op(r"y = x \text{ with two axes exchanged}", inputs=["x"], numpy=[np.swapaxes])
 def swapaxes(x, axis1, axis2):
     """``x`` with two axes exchanged."""
-    return np.swapaxes(x, axis1, axis2)
+    return np.asarray(x).swapaxes(axis1, axis2)
 
 
 swapaxes.vjp("x", r"\bar y \text{ with the two axes exchanged}", lambda g, y, x, axis1, axis2: g.swapaxes(axis1, axis2))
 swapaxes.examples = lambda rng: [example(rng.normal(size=(2, 3, 4)), axis1=i, axis2=j) for i, j in ((0, 2), (-1, -2), (1, 1))]
+
+
+@op(r"y_{h t} = x_t \text{, the part of head } h", inputs=["x"])
+def split_heads(x, num_heads):
+    """(..., T, H·D) → (..., H, T, D): the features of each head as a sequence of its own; a view."""
+    return x.reshape(*x.shape[:-1], num_heads, -1).swapaxes(-2, -3)
+
+
+@op(r"y_t = [x_{1 t} \dots x_{H t}]")
+def join_heads(x):
+    """(..., H, T, D) → (..., T, H·D): the heads side by side again."""
+    return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)
+
+
+split_heads.vjp("x", r"\text{the heads of } \bar y \text{ side by side}", lambda g, y, x, num_heads: join_heads.on(g))
+join_heads.vjp("x", r"\text{the part of } \bar y_t \text{ of each head}", lambda g, y, x: split_heads.on(g, x.shape[-3]))
+split_heads.twin = lambda x, num_heads: swapaxes(reshape(x, (*x.shape[:-1], num_heads, x.shape[-1] // num_heads)), -2, -3)
+join_heads.twin = lambda x: reshape(swapaxes(x, -2, -3), (*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1]))
+split_heads.examples = lambda rng: [example(rng.normal(size=s), num_heads=h) for s, h in [((2, 3, 4), 2), ((3, 6), 3), ((1, 1, 2), 1)]]
+join_heads.examples = lambda rng: [example(rng.normal(size=s)) for s in [(2, 2, 3, 2), (3, 2, 2), (1, 1, 1)]]
 
 
 @op(r"y = x \text{ repeated to a larger shape}", inputs=["x"], numpy=[np.broadcast_to])

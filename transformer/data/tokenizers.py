@@ -42,9 +42,14 @@ CHUNK = re.compile(r" ?[^\W\d_]{1,64}| ?\d{1,3}| ?(?:[^\w\s]|_){1,64}|\s{1,64}(?
 
 
 class Tokenizer(ABC):
-    """What every tokenizer can do; `CharTokenizer` and `BPETokenizer` differ only in how they cut the text."""
+    """What every tokenizer can do; those of a `kind` differ only in how they cut the text."""
 
     kind: ClassVar[str]
+    kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        Tokenizer.kinds[cls.kind] = cls
 
     @property
     @abstractmethod
@@ -305,7 +310,7 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
 
 def tokenizer_from_dict(payload: Mapping[str, Any]) -> Tokenizer:
     """The tokenizer of any kind that `to_dict` described; ValueError when the payload is anything else."""
-    kinds: dict[str, type[Tokenizer]] = {cls.kind: cls for cls in (CharTokenizer, BPETokenizer)}
+    kinds = Tokenizer.kinds
     kind = payload.get("kind") if isinstance(payload, Mapping) else None
     if not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"its kind is {kind!r}, expected one of {', '.join(map(repr, kinds))}")

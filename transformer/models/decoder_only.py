@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from minigrad import Tensor, linear, nn
@@ -26,24 +27,34 @@ POSITIONS: dict[str, Callable[[int, int, int], Positions]] = {
     "alibi": lambda context, width, heads: AlibiBias(heads),
     "none": lambda context, width, heads: Positions(),
 }
-FEED_FORWARDS: dict[str, Callable[[int, int | None, bool], nn.Module]] = {
-    "gelu": lambda width, ffn_dim, bias: FeedForward(width, ffn_dim, "gelu", bias=bias),
-    "relu": lambda width, ffn_dim, bias: FeedForward(width, ffn_dim, "relu", bias=bias),
-    "swiglu": lambda width, ffn_dim, bias: SwiGLU(width, ffn_dim, bias=bias),
+FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
+    "gelu": partial(FeedForward, activation="gelu"),
+    "relu": partial(FeedForward, activation="relu"),
+    "swiglu": SwiGLU,
 }
 
 
-def choice(options: dict[str, Any], name: str, argument: str) -> Any:
+def choice(options: dict[str, Any], name: Any, argument: str) -> Any:
     """The option of that name; ValueError with the list of names."""
-    if name not in options:
+    if not isinstance(name, str) or name not in options:
         raise ValueError(f"GPT: {argument}={name!r}; expected one of {', '.join(options)}")
     return options[name]
+
+
+def maker(options: dict[str, Any], given: Any, argument: str) -> Callable[..., nn.Module]:
+    """What makes the norm or the feed-forward of each layer: the option of that name, or what was given in its place."""
+    if isinstance(given, nn.Module):
+        kind = type(given).__name__
+        raise ValueError(f"GPT: {argument} is a {kind} already, but each layer needs its own; pass what makes one, {kind} or partial({kind}, ...)")
+    return given if callable(given) else choice(options, given, argument)
 
 
 class GPT(nn.Module):
     """The decoder-only language model: ``model(ids)`` gives, at each position, the logits of the next token, (B, T, V).
 
     ``norm`` is "layer" or "rms"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu" or "swiglu".
+    In place of a name stands whatever makes one: ``norm=partial(RMSNorm, eps=1e-5)``, called with (embedding_dim, bias=),
+    ``ffn=partial(FeedForward, activation="silu")``, with (embedding_dim, ffn_dim, bias=), ``positions=RotaryPositions(head_dim, base=5e5)``.
     """
 
     def __init__(
@@ -56,9 +67,9 @@ class GPT(nn.Module):
         num_kv_heads: int | None = None,
         ffn_dim: int | None = None,
         dropout: float = 0.0,
-        norm: str = "layer",
-        positions: str = "learned",
-        ffn: str = "gelu",
+        norm: str | Callable[..., nn.Module] = "layer",
+        positions: str | Positions = "learned",
+        ffn: str | Callable[..., nn.Module] = "gelu",
         tie_embeddings: bool = True,
         bias: bool = True,
     ) -> None:
@@ -67,12 +78,15 @@ class GPT(nn.Module):
                 f"GPT: sizes must be positive, got vocab_size={vocab_size}, embedding_dim={embedding_dim}, num_heads={num_heads}, "
                 f"num_layers={num_layers}, context_length={context_length}"
             )
-        make_norm, make_ffn = choice(NORMS, norm, "norm"), choice(FEED_FORWARDS, ffn, "ffn")
+        make_norm, make_ffn = maker(NORMS, norm, "norm"), maker(FEED_FORWARDS, ffn, "ffn")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)
         if embedding_dim % num_heads:
             raise ValueError(f"GPT: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; {divisors(embedding_dim)} would")
-        self.positions = choice(POSITIONS, positions, "positions")(context_length, embedding_dim, num_heads)
+        if isinstance(positions, Positions):
+            self.positions = positions
+        else:
+            self.positions = choice(POSITIONS, positions, "positions")(context_length, embedding_dim, num_heads)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             [EncoderLayer(
@@ -83,7 +97,7 @@ class GPT(nn.Module):
                 num_kv_heads=num_kv_heads,
                 positions=self.positions,
                 norm=make_norm,
-                ffn=make_ffn(embedding_dim, ffn_dim, bias),
+                ffn=make_ffn(embedding_dim, ffn_dim, bias=bias),
                 bias=bias,
             )
             for _ in range(num_layers)]

@@ -13,7 +13,7 @@ import numpy as np
 from minigrad import Tensor, nn
 
 from ..layers import Encoder
-from ..masks import padding_mask
+from ..masks import masked_mean, padding_mask
 from ..positions import SinusoidalPositions
 from .inputs import checked_ids, checked_mask
 
@@ -57,5 +57,4 @@ class Classifier(nn.Module):
             return x[:, 0]
         if mask is None:
             return x.mean(axis=1)
-        share = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)  # (B, T): each real token's part of the mean
-        return (x * share[..., None].astype(x.dtype)).sum(axis=1)
+        return masked_mean(x, mask)

@@ -1,0 +1,246 @@
+r"""The worked solution: every step of the chain rule behind a gradient, in formulas and in numbers.
+
+Forward, each op in turn: :math:`y = f(x_1, \dots)`.  Then backward, newest first, from :math:`\bar L = 1`: what an op receives,
+:math:`\bar y`, times its derivative is what it hands on, :math:`\bar x_i`; where a tensor was used several times, its parts add.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import graph, watch
+from ..graph import FREED, Value
+from ..tensor import Tensor, upstream_gradient
+from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting
+from .naming import Names, recorded
+from .notation import ACCENTS, Name, substitute, symbols, tokens
+from .numeric import numeric
+from .phrases import COLUMN, Call, Phrase, input_symbol, output_symbol
+from .sayings import phrase
+
+
+def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = None, digits: int = 4) -> Explanation:
+    """Write out the gradient of ``output`` step by step, as one would by hand, with the graph's own numbers.
+
+    ``wrt`` is a tensor or a list of them: only what leads to them is shown (default: every leaf).  ``gradient`` is the upstream
+    gradient, needed unless ``output`` is a scalar.  ``names`` maps names to tensors (``locals()`` will do), or is a Module;
+    otherwise tensors go by their ``name``, and the rest get letters.  The largest entry of an array has ``digits`` significant digits.
+    Nothing is changed: ``backward()`` may follow.  Raises RuntimeError when there is no graph (or no longer), ValueError when
+    ``output`` was not computed from a tensor of ``wrt``.
+    """
+    order = recorded_order(output, "explain")
+    targets = _targets(order, wrt)
+    needed = {id(t) for t in order} if wrt is None else {id(t) for t in targets}
+    for t in order:
+        if t.history and any(id(x) in needed for x in t.history[1]):
+            needed.add(id(t))
+    if output.data.size != 1 and gradient is None:
+        raise RuntimeError(
+            f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output, gradient=...), "
+            "or explain a scalar such as its sum"
+        )
+    seed = np.array(upstream_gradient(output, gradient).data)
+    return _Walk(order, needed, Names(order, names)).run(targets, seed, digits)
+
+
+def recorded_order(output: Any, name: str) -> list[Value]:
+    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function ``name``."""
+    if not isinstance(output, Value):
+        raise TypeError(f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
+    if not output.requires_grad:
+        raise RuntimeError(f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
+    found = _behind(output)
+    if any(t.history is FREED for t in found):
+        raise RuntimeError(f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with backward(retain_graph=True)")
+    return sorted(found, key=lambda t: t.tick if t.history else 0)
+
+
+def _behind(output: Value) -> list[Value]:
+    """The tensors that want a gradient and from which ``output`` was computed, as far back as the graph is kept."""
+    stack, seen = [output], {id(output)}
+    found = []
+    while stack:
+        t = stack.pop()
+        found.append(t)
+        for x in t.history[1] if t.history and t.history is not FREED else ():
+            if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
+                seen.add(id(x))
+                stack.append(x)
+    return found
+
+
+def _targets(order: list[Value], wrt: Any) -> list[Value]:
+    if wrt is None:
+        return [t for t in order if t.history is None]
+    wanted = list(wrt) if isinstance(wrt, list | tuple) else [wrt]
+    known = {id(t) for t in order}
+    for t in wanted:
+        if not isinstance(t, Value):
+            raise TypeError(f"explain: wrt takes a Tensor or a list of Tensors, got {type(t).__name__}")
+        if id(t) not in known:
+            reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
+            raise ValueError(f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}")
+    return wanted
+
+
+class _Walk:
+    """The state of one explanation."""
+
+    def __init__(self, order: list[Value], needed: set[int], names: Names) -> None:
+        self.order, self.needed, self.names = order, needed, names
+        self.numbers = {id(t): i for i, t in enumerate((t for t in order if t.history), 1)}
+        self.uses = Counter(id(x) for t in order if t.history and id(t) in needed for x in t.history[1] if id(x) in needed)
+        self.parts: dict[int, list[tuple[str, np.ndarray]]] = {}
+
+    def run(self, targets: Sequence[Value], seed: np.ndarray, digits: int) -> Explanation:
+        output = self.order[-1]
+        forward = [self.forward(t) for t in self.order if t.history]
+        self.parts[id(output)] = [(self.names.of(output).bar, seed)]
+        backward: list[Backward | Meeting] = []
+        gradients: dict[int, np.ndarray] = {}
+        for t in reversed(self.order):
+            if id(t) not in self.needed or id(t) not in self.parts:
+                continue
+            parts = self.parts.pop(id(t))
+            total = sum(value for _, value in parts[1:]) + parts[0][1] if len(parts) > 1 else parts[0][1]
+            gradients[id(t)] = total
+            if len(parts) > 1:
+                backward.append(Meeting(self.names.of(t), parts, total))
+            if t.history and any(id(x) in self.needed for x in t.history[1]):
+                backward.append(self.backward(t, total))
+        given = self.given()
+        place = {name: i for i, (name, _, _) in enumerate(given)}
+        results = sorted(((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place)))
+        return Explanation(
+            self.names.of(output), given, forward, seed, backward, {n.text: g for n, g in results}, results, digits
+        )
+
+    def given(self) -> list[tuple[Name, str, np.ndarray]]:
+        """The leaves and the constant arrays, in the order of use."""
+        found: dict[int, tuple[Name, str, np.ndarray]] = {}
+        for t in self.order:
+            for x in t.history[1] if t.history else ():
+                name = self.names.by_id.get(id(x))
+                if name is not None and not (isinstance(x, Value) and x.history) and id(x) not in found:
+                    found[id(x)] = (name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if isinstance(x, Value) else x))
+        return list(found.values())
+
+    def said(self, t: Value) -> tuple[Call, Phrase, dict[str, Name]]:
+        """The call that made ``t``, how to say it, and the names of its formula's symbols."""
+        assert t.history is not None
+        call = recorded(t)
+        said = phrase(call)
+        names = {input_symbol(call.op, i): self.names.of(x) for i, x in enumerate(t.history[1]) if x is not None}
+        names[output_symbol(call.op)] = self.names.of(t)
+        everything = " ".join([said.formula, *(d for _, d in said.derivatives)])
+        for symbol in symbols(everything) - names.keys() - {"e", r"\pi"}:
+            if symbol in self.names:  # a letter of the op's own that the reader uses for something else
+                names[symbol] = Name(symbol + "'")
+        return call, said, names
+
+    def forward(self, t: Value) -> Forward:
+        call, said, names = self.said(t)
+        notes = [substitute_prose(n, names) for n in said.notes]
+        return Forward(self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes)
+
+    def backward(self, t: Value, g: np.ndarray) -> Backward:
+        assert t.history is not None
+        op, inputs, arrays, params = t.history[:4]
+        if watch.last_write > t.tick:
+            watch.refuse_written(t, op, arrays)
+        _, said, names = self.said(t)
+        values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
+        out = output_symbol(op)
+        values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
+        if said.vectors is not None:
+            values = {k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v for k, v in values.items()}
+        step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
+        results = op.joint(g.copy(), t.data, *arrays, **params) if op.joint else None
+        seen = Counter[int]()
+        definitions: dict[str, str] = {}
+        for i, x in enumerate(inputs):
+            if id(x) not in self.needed:
+                continue
+            rule = op.rules[i] if results is None else None
+            raw = np.asarray(rule(g.copy(), t.data, *arrays, **params) if rule else results[i])  # type: ignore[index]
+            index, derivative = said.derivatives[i]
+            main, *where = derivative.split(DEFINITION)
+            definitions |= {d.partition(" = ")[0]: d.partition(" = ")[2] for d in where}
+            flow = self.flow(t, x, seen, raw, index, main, names, values, step.notes)
+            flow.column = said.vectors == COLUMN and flow.numbers is not None and flow.value.ndim == 1
+            step.flows.append(flow)
+        for d in said.formula.split(DEFINITION)[1:]:
+            left, _, right = d.partition(" = ")
+            used = " ".join([*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)])
+            if symbol_key(left) in values and left in used and symbol_key(left) != out:
+                definitions = {left: right} | definitions
+        step.letters = [self.letter(left, right, names, values) for left, right in definitions.items()]
+        return step
+
+    def letter(self, left: str, right: str, names: dict[str, Name], values: dict[str, Any]) -> Letter:
+        value = values.get(symbol_key(left))
+        pieces = numeric(right, values) if value is not None else None
+        return Letter(substitute(left, names), substitute(right, names), value, pieces)
+
+    def flow(
+        self,
+        t: Value,
+        x: Any,
+        seen: Counter[int],
+        raw: np.ndarray,
+        index: str,
+        main: str,
+        names: dict[str, Name],
+        values: dict[str, Any],
+        notes: list[str],
+    ) -> Flow:
+        """The gradient that one input gets, with its part's name when it is one of several."""
+        name = self.names.of(x)
+        value = graph._conform(raw, x.data.shape, x.data.dtype)
+        axes = _summed(raw.shape, x.data.shape)
+        if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
+            axes = axes or tuple(range(t.data.ndim - x.data.ndim))
+            main = re.sub(r"_n\b", "", match[1])
+        elif match:
+            main = re.sub(r"_n\b", "", match[1])
+        elif axes:
+            notes.append(f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over {_axes(axes)}")
+        if axes:
+            which = ", ".join(map(str, axes))
+            main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
+        symbol = name.bar
+        if self.uses[id(x)] > 1:
+            seen[id(x)] += 1
+            consumer = self.names.of(t).latex
+            times = sum(y is x for y in t.history[1]) if t.history else 1
+            symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
+        self.parts.setdefault(id(x), []).append((symbol, value))
+        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (f"_{{{index}}}" if index else "")
+        shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
+        pieces = numeric(main, values)
+        return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
+
+
+def substitute_prose(text: str, names: dict[str, Name]) -> str:
+    """A note with the symbols between its dollars replaced."""
+    return "$".join(substitute(part, names) if i % 2 else part for i, part in enumerate(text.split("$")))
+
+
+def symbol_key(latex: str) -> str:
+    r"""One spelling for a symbol: ``\bar y`` and ``\bar{y}`` alike."""
+    parts = [t for t in tokens(latex) if not t.isspace() and t not in "{}"]
+    return f"{parts[0]}{{{parts[1]}}}" if len(parts) == 2 and parts[0] in ACCENTS else "".join(parts)
+
+
+def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(raw) - len(shape)
+    return tuple(i for i, n in enumerate(raw) if i < extra or (shape[i - extra] == 1 and n != 1))
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"

@@ -1,0 +1,348 @@
+r"""How a lecturer would write particular calls, where an op's own formula is too general: a product with a vector, a sum along
+one axis, a power with a known exponent, attention without a mask; and the numbers inside a fused rule.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..ops.arithmetic import sigmoid
+from ..ops.attention import attention_twin
+from ..ops.attention_blocks import dropout_matrix
+from ..ops.fused import softmax_twin
+from ..ops.reductions import axes_of, count
+from .matrices import constant, scientific, size
+from .notation import escape
+from .phrases import COLUMN, ROW, Call, Phrase, derivative, in_words, input_symbol, parameter
+
+ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
+
+
+def phrase(call: Call) -> Phrase:
+    """How to say this call."""
+    op = call.op
+    n = len(call.arrays)
+    arguments = ", ".join(input_symbol(op, i) for i in range(n))
+    formula = op.formula or rf"y = \operatorname{{{escape(op.name.strip('_'))}}}({arguments})"
+    said = Phrase(formula, [("", derivative(op, i)) for i in range(n)])
+    special = PHRASES.get(op.name) if op.builtin else None
+    if special is None:
+        said.notes = [parameter(k, v) for k, v in call.params.items() if k != "saved" and v is not None]
+    else:
+        special(call, said)
+    for i, x in enumerate(call.arrays):
+        if x is None:
+            term = re.compile(rf" \+ {re.escape(input_symbol(op, i))}(?![\w_])")
+            said.formula = term.sub("", said.formula)
+            said.derivatives = [(k, term.sub("", d)) for k, d in said.derivatives]
+    return said
+
+
+# Elementwise -------------------------------------------------------------------------------------------------------------
+
+
+def _power(call: Call, said: Phrase) -> None:
+    n = call.arrays[1]
+    if isinstance(n, int | float):
+        less = "" if n == 2 else f"^{{{constant(n - 1)}}}"
+        said.formula = f"c = a^{{{constant(n)}}}"
+        said.derivatives[0] = ("", rf"{constant(n)} \, \bar c" + ("" if n == 1 else rf" \odot a{less}"))
+
+
+def _share(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.greater(above, below) + 0.5 * np.equal(above, below)
+
+
+def _extremum(sign: int) -> Callable[[Call, Phrase], None]:
+    def say(call: Call, said: Phrase) -> None:
+        a, b = (sign * np.asarray(x) for x in call.arrays)
+        said.values = lambda g: {"m": _share(a, b), "k": _share(b, a)}
+
+    return say
+
+
+def _values(compute: Callable[[Any, np.ndarray, np.ndarray], dict[str, Any]]) -> Callable[[Call, Phrase], None]:
+    def say(call: Call, said: Phrase) -> None:
+        said.values = lambda g: compute(call.arrays[0], call.out, g)
+        said.notes = [parameter(k, v) for k, v in call.params.items() if k != "saved" and v is not None]
+
+    return say
+
+
+def _select(call: Call, said: Phrase) -> None:
+    condition = np.asarray(call.param("condition"))
+    said.values = lambda g: {"m": condition.astype(float)}
+    said.notes = [f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"]
+
+
+def _gelu_slopes(x: Any, y: np.ndarray, g: np.ndarray) -> dict[str, Any]:
+    return {
+        "s": sigmoid.forward(2 * ROOT_2_OVER_PI * (x + 0.044715 * x**3)),
+        "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x),
+    }
+
+
+# Reductions --------------------------------------------------------------------------------------------------------------
+
+
+REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each result
+    "sum": (r"y_K = \sum_R x_I", r"\bar y_K"),
+    "mean": (r"y_K = \tfrac{1}{n} \sum_R x_I", r"\tfrac{1}{n} \bar y_K"),
+    "max": (r"y_K = \max_R x_I", r"\bar y_K \, [x_I = y_K] / \text{number of ties}"),
+    "min": (r"y_K = \min_R x_I", r"\bar y_K \, [x_I = y_K] / \text{number of ties}"),
+    "var": (r"y_K = \tfrac{1}{m} \sum_R (x_I - \mu_K)^2", r"\tfrac{2}{m} \bar y_K (x_I - \mu_K)"),
+    "logsumexp": (r"y_K = \log \sum_R e^{x_I}", r"\bar y_K \, e^{x_I - y_K}"),
+    "prod": (r"y_K = \prod_R x_I", r"\bar y_K \, \textstyle\prod \text{ of the other factors}"),
+}
+
+
+def _reduction(call: Call, said: Phrase) -> None:
+    x, axis = call.arrays[0], call.param("axis")
+    reduced = axes_of(axis, x.ndim)
+    letters = "ijklmnpq"[: x.ndim]
+    n = count(x.shape, axis)
+    filled = {
+        "I": letters,
+        "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
+        "R": ", ".join(c for i, c in enumerate(letters) if i in reduced),
+    }
+
+    def fill(template: str) -> str:
+        for key, index in filled.items():
+            template = template.replace(f"_{key}", f"_{{{index}}}" if index else "")
+        m = n - (call.param("ddof") or 0)
+        return template.replace("{n}", f"{{{n}}}").replace("{m}", f"{{{m}}}")
+
+    formula, derivative = REDUCTIONS[call.op.name]
+    said.formula = fill(formula)
+    said.derivatives = [(letters, fill(derivative))]
+    where = "over all entries" if len(reduced) == x.ndim else f"over axis {', '.join(map(str, reduced))}"
+    said.notes = [f"{where}, {n} in each {call.op.name}" if x.ndim else "of a single number"]
+
+
+def _softmax(call: Call, said: Phrase) -> None:
+    ndim, axis = call.out.ndim, call.param("axis")
+    along = r"\operatorname{sum}" if ndim == 1 else rf"\operatorname{{sum}}_{{\text{{axis }}{axis % ndim}}}"
+    if axis % ndim != ndim - 1 or ndim == 1:
+        said.derivatives = [(k, d.replace(r"\operatorname{rowsum}", along)) for k, d in said.derivatives]
+    if ndim == 2 and axis % 2 == 1:
+        said.formula = re.sub(r"_([jk])\b", r"_{i\1}", said.formula).replace(r"\sum_{ik}", r"\sum_k")
+    said.notes = ["in every row" if axis % ndim == ndim - 1 and ndim > 1 else f"along axis {axis % ndim}"]
+    said.values = lambda g: {"p": np.exp(call.out)} if call.op.name == "log_softmax" else {}
+
+
+# Products and shapes -----------------------------------------------------------------------------------------------------
+
+
+def _matmul(call: Call, said: Phrase) -> None:
+    """Vectors are columns; a leading index n counts the products of a batch."""
+    a, b = call.arrays
+    columns, rows = np.ndim(b) == 1, np.ndim(a) == 1
+    batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 and (columns or rows) else ""
+    if columns or rows:
+        said.vectors = COLUMN
+        said.notes = ["vectors are columns"]
+    if columns and rows:
+        said.formula, said.derivatives = r"C = A^\top B", [("", r"\bar C B"), ("", r"A \bar C")]
+    elif columns:
+        total = r"\textstyle\sum_n " if batch else ""
+        said.derivatives = [(batch[1:], rf"\bar C{batch} B^\top"), ("", rf"{total}A{batch}^\top \bar C{batch}")]
+    elif rows:
+        total = r"\textstyle\sum_n " if batch else ""
+        said.formula = rf"C{batch} = A^\top B{batch}"
+        said.derivatives = [("", rf"{total}B{batch} \bar C{batch}"), (batch[1:], rf"A \bar C{batch}^\top")]
+    elif np.ndim(b) == 2 and np.ndim(a) > 2:
+        said.derivatives[1] = ("", r"\textstyle\sum_n A_n^\top \bar C_n")
+        said.notes = ["one matrix for the whole batch $n$"]
+
+
+def _linear(call: Call, said: Phrase) -> None:
+    said.vectors = ROW
+
+
+def _exchange(call: Call, said: Phrase) -> None:
+    if is_transpose(call):
+        said.formula, said.derivatives = r"y = x^\top", [("", r"\bar y^\top")]
+        said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
+    else:
+        said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")]
+        axes = call.param("axes") or range(call.out.ndim)[::-1]
+        order = f"in the order {tuple(axes)}"
+        if call.op.name == "swapaxes":
+            order = " and ".join(str(call.param(p) % call.out.ndim) for p in ("axis1", "axis2")) + " exchanged"
+        said.notes = [f"axes {order}: from {np.shape(call.arrays[0])} to {call.out.shape}"]
+
+
+def is_transpose(call: Call) -> bool:
+    """Whether the call only exchanges the last two axes."""
+    n = call.out.ndim
+    if n < 2 or call.op.name not in ("swapaxes", "transpose"):
+        return False
+    if call.op.name == "swapaxes":
+        return {call.param("axis1") % n, call.param("axis2") % n} == {n - 1, n - 2}
+    axes = call.param("axes")
+    return (n == 2 and axes is None) or (axes is not None and [i % n for i in axes] == [*range(n - 2), n - 1, n - 2])
+
+
+def _reshape(call: Call, said: Phrase) -> None:
+    x = np.shape(call.arrays[0])
+    word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
+    said.formula = said.formula.replace(rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}")
+    said.notes = [f"from {x} to {call.out.shape}"]
+    if call.op.name == "broadcast_to":
+        said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
+
+
+def _pick(call: Call, said: Phrase) -> None:
+    index = escape(in_words(call.param("index")))
+    said.formula = rf"y = x[\mathtt{{{index}}}]"
+    said.derivatives = [("", rf"\text{{zeros, with }} \bar y \text{{ added at }} [\mathtt{{{index}}}]")]
+
+
+def _take(call: Call, said: Phrase) -> None:
+    said.derivatives = [("j", d) for _, d in said.derivatives]
+    said.notes = [f"$s$ = {in_words(call.param('indices'))} counts along axis {call.param('axis')}"]
+
+
+def _put(call: Call, said: Phrase) -> None:
+    said.derivatives = [("i", d) for _, d in said.derivatives]
+    said.notes = [parameter(k, v) for k, v in call.params.items()]
+
+
+def _joined(call: Call, said: Phrase) -> None:
+    n = len(call.arrays)
+    axis = call.param("axis") or 0
+    terms = r" \;\; ".join(f"x_{i + 1}" for i in range(n)) if n <= 6 else r"x_1 \;\; \dots \;\; " + f"x_{n}"
+    said.formula = f"y = [{terms}]"
+    said.derivatives = [("", rf"\bar y \text{{ at the place of }} x_{i + 1}") for i in range(n)]
+    said.notes = [f"joined along {'a new ' if call.op.name == '_stack' else ''}axis {axis}"]
+
+
+def _einsum(call: Call, said: Phrase) -> None:
+    subscripts = call.param("subscripts")
+    terms = [f"x_{i + 1}_{{{t}}}" if t else f"x_{i + 1}" for i, t in enumerate(subscripts.split("->")[0].split(","))]
+    target = subscripts.split("->")[1]
+    summed = [c for c in dict.fromkeys(subscripts.replace(",", "").split("->")[0]) if c not in target]
+    said.formula = (f"Y_{{{target}}}" if target else "Y") + " = " + (rf"\sum_{{{','.join(summed)}}} " if summed else "") + r" \, ".join(terms)
+    said.derivatives = []
+    sources = subscripts.split("->")[0].split(",")
+    upstream = rf"\bar Y_{{{target}}}" if target else r"\bar Y"
+    for i, mine in enumerate(sources):
+        others = [t for j, t in enumerate(terms) if j != i]
+        rest = [c for c in dict.fromkeys(target + "".join(s for j, s in enumerate(sources) if j != i)) if c not in mine]
+        said.derivatives.append((mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others])))
+    said.notes = [f"einsum {subscripts}"]
+
+
+# Fused -------------------------------------------------------------------------------------------------------------------
+
+
+def _attention(call: Call, said: Phrase) -> None:
+    q, k, v, bias = call.arrays
+    mask, causal, scale, drop = (call.param(p) for p in ("mask", "causal", "scale", "drop"))
+    tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    said.notes = [rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"]
+    added = [] if bias is None else ["M"]
+    if mask is not None:
+        added.append(r"M_\text{mask}")
+        said.notes.append(rf"$M_\text{{mask}}$, {size(mask)}, is added to the scores: −∞ where a word may not be seen")
+    if causal:
+        added.append(r"M_\text{causal}")
+        said.notes.append(r"$M_\text{causal}$ is −∞ where the key is a later word than the query, so that its weight in $P$ is 0, and 0 elsewhere")
+    _rewrite(said, {" + M": "".join(f" + {m}" for m in added)})
+    grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
+    if grouped:
+        said.notes.append(f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each group")
+    keep = None if drop is None else dropout_matrix(q, k, v, causal, drop)
+    if keep is not None:
+        said.notes.append(f"$D$ is the dropout mask of the weights: 0 with probability {drop[0]:g}, and 1/{1 - drop[0]:g} elsewhere")
+        said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
+        _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
+
+    def inside(g: np.ndarray) -> dict[str, Any]:
+        p = np.asarray(attention_twin(q, k, v, bias, mask, causal, scale)[1])
+        found = {"P": p, r"\tau": tau} | ({"D": keep} if keep is not None else {})
+        if not grouped:
+            p_bar = g @ v.swapaxes(-1, -2) * (1 if keep is None else keep)
+            found |= {r"\bar{P}": p_bar, r"\bar{S}": p * (p_bar - (p_bar * p).sum(axis=-1, keepdims=True))}
+        return found
+
+    said.values = inside
+
+
+def _rewrite(said: Phrase, changes: dict[str, str]) -> None:
+    for old, new in changes.items():
+        said.formula = said.formula.replace(old, new)
+        said.derivatives = [(i, d.replace(old, new)) for i, d in said.derivatives]
+
+
+def _cross_entropy(call: Call, said: Phrase) -> None:
+    x, targets = call.arrays[0], call.param("targets")
+    smoothing, reduction, ignored = (call.param(p) for p in ("label_smoothing", "reduction", "ignore_index"))
+    counted = np.ones(targets.shape, bool) if ignored is None else targets != ignored
+    if reduction == "none":
+        said.formula = said.formula.replace(r"L = -\tfrac1N \sum_{n,j}", r"L_n = -\sum_j")
+        said.derivatives = [("n", r"\bar L_n (p_n - T_n)")]
+    elif reduction == "sum":
+        said.formula = said.formula.replace(r"\tfrac1N ", "")
+        said.derivatives = [("", said.derivatives[0][1].replace(" / N", ""))]
+    wanted = in_words(targets)
+    said.notes = [f"row $n$ of $T$ is 1 at target $n$ and 0 elsewhere; targets {wanted}"]
+    if smoothing:
+        v = x.shape[-1]
+        said.notes = [rf"row $n$ of $T$ is $1 - \varepsilon + \varepsilon/{v}$ at target $n$ and $\varepsilon/{v}$ elsewhere, "
+                      rf"$\varepsilon = {scientific(smoothing)}$; targets {wanted}"]  # fmt: skip
+    if reduction == "mean":
+        said.notes.append(f"$N$ = {max(1, int(counted.sum()))} targets")
+    if not counted.all():
+        said.notes.append(f"targets equal to {ignored} are left out: their rows of $p$ and $T$ are set to 0")
+
+    def inside(g: np.ndarray) -> dict[str, Any]:
+        p = softmax_twin(x)
+        t = np.full(x.shape, smoothing / x.shape[-1]).reshape(-1, x.shape[-1])
+        rows = np.flatnonzero(counted.ravel())
+        t[rows, targets.ravel()[rows]] += 1 - smoothing
+        return {"p": p * counted[..., None], "T": t.reshape(x.shape) * counted[..., None], "N": max(1, int(counted.sum()))}
+
+    said.values = inside
+
+
+def _norm(call: Call, said: Phrase) -> None:
+    x, weight = call.arrays[:2]
+    eps = call.param("eps")
+    said.notes = [rf"$\langle\cdot\rangle$ is the mean over the last axis, of size {x.shape[-1]}; $\varepsilon = {scientific(eps)}$"]
+    centred = x - x.mean(axis=-1, keepdims=True) if call.op.name == "layer_norm" else x
+    s = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
+    if call.op.name == "layer_norm":
+        said.notes.insert(0, r"$\mu$ and $\sigma^2$ are the mean and the variance of each row")
+    normalised = centred * s
+
+    def inside(g: np.ndarray) -> dict[str, Any]:
+        u = g * weight
+        return {
+            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True), "c": (u * normalised).mean(axis=-1, keepdims=True)
+        }  # fmt: skip
+
+    said.values = inside
+
+
+def _recomputed(call: Call, said: Phrase) -> None:
+    said.notes = ["a checkpoint: what $f$ computed was not kept, and is computed again on the way back"]
+
+
+PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
+    "power": _power, "maximum": _extremum(1), "minimum": _extremum(-1), "select": _select,
+    "clip": _values(lambda x, y, g: {"m": np.equal(x, y) * 1.0}),
+    "relu": _values(lambda x, y, g: {"m": np.greater(x, 0) * 1.0}), "abs": _values(lambda x, y, g: {"m": np.sign(x)}),
+    "silu": _values(lambda x, y, g: {"s": sigmoid.forward(x)}), "_gelu_tanh": _values(_gelu_slopes),
+    **dict.fromkeys(REDUCTIONS, _reduction), "softmax": _softmax, "log_softmax": _softmax,
+    "matmul": _matmul, "swapaxes": _exchange, "transpose": _exchange, "reshape": _reshape, "broadcast_to": _reshape,
+    "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined, "_einsum": _einsum,
+    "attention": _attention, "_cross_entropy": _cross_entropy, "layer_norm": _norm, "rms_norm": _norm, "linear": _linear,
+    "_recomputed": _recomputed,
+}  # fmt: skip
