@@ -5,7 +5,7 @@
 Every run trains a GPT on the first 90 % of the default text and is measured in bits per character on the same piece of the rest, so that
 tokenizers can be compared: at the end of training, and at its best evaluation, which is what `train` keeps. `--save` writes
 benchmarks/ablations.md and benchmarks/scaling.png. `--only` takes names from the table, and `parameters` and `data` for the two
-scaling curves, each with a fitted power law L(N) = (N_c / N)^alpha (Kaplan et al. 2020, equations 1.1 and 1.2).
+scaling curves, each with a fitted power law L(N) = E + (N_c / N)^alpha (Henighan et al. 2020, equation 1.1).
 """
 
 from __future__ import annotations
@@ -168,28 +168,36 @@ def run_all(setups: Mapping[str, Setup], seeds: Sequence[int]) -> list[Row]:
 
 
 class PowerLaw(NamedTuple):
-    """L(N) = (scale / N) ** alpha."""
+    """L(N) = floor + (scale / N) ** alpha; the floor is what more of N alone cannot mend."""
 
+    floor: float
     alpha: float
     scale: float
-    fit: float  # R² of log L
+    fit: float  # R²
 
     def __call__(self, n: Any) -> Any:
-        return (self.scale / np.asarray(n, float)) ** self.alpha
+        return self.floor + (self.scale / np.asarray(n, float)) ** self.alpha
 
     def __str__(self) -> str:
-        return f"L(N) = ({self.scale:.3g} / N)^{self.alpha:.3f}, R² = {self.fit:.3f}"
+        return f"L(N) = {self.floor:.2f} + ({self.scale:.3g} / N)^{self.alpha:.3f}, R² = {self.fit:.3f}"
 
 
 Curve = tuple[list[float], list[float], PowerLaw]  # sizes, losses, and the law
 
 
 def fit_power_law(sizes: Sequence[float], losses: Sequence[float]) -> PowerLaw:
-    """The straight line through log L over log N, by least squares."""
-    x, y = np.log(sizes), np.log(losses)
-    slope, intercept = np.polyfit(x, y, 1)
-    rest = y - slope * x - intercept
-    return PowerLaw(float(-slope), float(np.exp(-intercept / slope)), float(1 - rest.var() / y.var()))
+    """Least squares: for each of many exponents the law is linear in its floor (≥ 0) and its factor; the best of them."""
+    x, y = np.asarray(sizes, float), np.asarray(losses, float)
+    laws = []
+    for alpha in np.geomspace(0.01, 4, 2000):
+        power = (x / x[0]) ** -alpha
+        factor, floor = np.polyfit(power, y, 1)
+        if floor < 0:
+            factor, floor = power @ y / (power @ power), 0.0
+        missed = ((floor + factor * power - y) ** 2).sum()
+        scale = x[0] * max(factor, 0.0) ** (1 / alpha)
+        laws.append(PowerLaw(float(floor), float(alpha), float(scale), float(1 - missed / ((y - y.mean()) ** 2).sum())))
+    return max(laws, key=lambda law: law.fit)
 
 
 def curve(name: str, rows: Sequence[Row], setups: Mapping[str, Setup]) -> Curve:
@@ -208,13 +216,14 @@ def power_of_ten(value: float) -> str:
 
 
 def draw(curves: Mapping[str, Curve], path: Path) -> None:
-    """Loss against size, on logarithmic axes, where a power law is a straight line."""
+    """Loss against size, on logarithmic axes, where a power law without a floor is a straight line."""
     from matplotlib.ticker import MaxNLocator, NullLocator
 
     fig, axes = plots.figure(8.8, 4.0, 1, len(curves), squeeze=False, sharey=True)
     for ax, (name, (sizes, losses, law)) in zip(axes[0], curves.items(), strict=True):
         ax.plot(sizes, losses, "o", color=plots.COLOURS[0], label="measured")
-        ax.plot(sizes, law(sizes), "--", color=plots.COLOURS[1], label=f"$({power_of_ten(law.scale)}/N)^{{{law.alpha:.3f}}}$")
+        n, floor = np.geomspace(min(sizes), max(sizes), 100), f"{law.floor:.2f} + " if law.floor else ""
+        ax.plot(n, law(n), "--", color=plots.COLOURS[1], label=f"${floor}({power_of_ten(law.scale)}/N)^{{{law.alpha:.2f}}}$")
         ax.set(xscale="log", yscale="log", xlabel=UNITS[name])
         ax.yaxis.set_major_locator(MaxNLocator(6))
         ax.yaxis.set_minor_locator(NullLocator())
@@ -233,7 +242,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     base = next((row for row in rows if row.name == "base"), None)
     for row in rows:
         change = "" if base is None or row is base else f"{row.mean('best') - base.mean('best'):+.3f}"
-        lines.append(f"| {row.name} | {row.mean('last'):.3f} ± {row.spread('last'):.3f} | {row.mean('best'):.3f} ± {row.spread('best'):.3f} "
+        lines.append(f"| {row.name} | {row.mean('last'):.3f} ± {row.spread('last'):.3f} | {row.mean('best'):.3f} "
                      f"| {change} | {int(row.mean('parameters')):,} |")  # fmt: skip
     return lines
 

@@ -6,15 +6,18 @@ import pytest
 from benchmarks.ablations import PowerLaw, Setup, ablations, fit_power_law, main, part
 
 
-def test_an_exact_power_law_is_found_again():
-    sizes = np.array([1e3, 1e4, 3e5])
-    law = fit_power_law(sizes, PowerLaw(0.076, 8.8e13, 1.0)(sizes))
-    assert law.alpha == pytest.approx(0.076) and law.scale == pytest.approx(8.8e13, rel=1e-6) and law.fit == pytest.approx(1)
+@pytest.mark.parametrize(("floor", "alpha", "scale"), [(0.0, 0.076, 8.8e13), (1.5, 0.5, 1e4)])
+def test_an_exact_power_law_is_found_again(floor, alpha, scale):
+    sizes = np.array([1e3, 1e4, 1e5, 1e6])
+    law = fit_power_law(sizes, PowerLaw(floor, alpha, scale, 1.0)(sizes))
+    assert law.fit == pytest.approx(1, abs=1e-4)
+    assert law.floor == pytest.approx(floor, abs=0.01) and law.alpha == pytest.approx(alpha, rel=0.02)
+    np.testing.assert_allclose(law(sizes), PowerLaw(floor, alpha, scale, 1.0)(sizes), rtol=1e-3)
 
 
-def test_the_law_halves_the_loss_when_the_size_grows_by_two_to_the_one_over_alpha():
-    law = PowerLaw(0.5, 100.0, 1.0)
-    assert law(100) == 1 and law(400) == 0.5
+def test_what_lies_above_the_floor_is_halved_when_the_size_grows_by_two_to_the_one_over_alpha():
+    law = PowerLaw(3.0, 0.5, 100.0, 1.0)
+    assert law(100) == 4 and law(400) == 3.5
 
 
 def test_a_share_of_the_text_is_spread_over_all_of_it():
