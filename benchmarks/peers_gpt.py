@@ -27,7 +27,7 @@ def loss(xp: Any, p: Mapping[str, Any], ids: np.ndarray, targets: np.ndarray, he
             split(xp, xp.matmul(h, w(f"self_attention.{n}_proj.weight")) + w(f"self_attention.{n}_proj.bias"), heads) for n in "qkv"
         )  # (B, H, T, D)
         scores = xp.matmul(q, xp.swapaxes(k, -1, -2)) * np.float32(1 / math.sqrt(C // heads)) + future
-        e = xp.exp(scores)
+        e = xp.exp(scores - xp.max(scores, axis=-1, keepdims=True))
         weights = e / xp.sum(e, axis=-1, keepdims=True)
         o = xp.reshape(xp.swapaxes(xp.matmul(weights, v), 1, 2), (B, T, C))
         x = x + xp.matmul(o, w("self_attention.out_proj.weight")) + w("self_attention.out_proj.bias")
@@ -38,6 +38,7 @@ def loss(xp: Any, p: Mapping[str, Any], ids: np.ndarray, targets: np.ndarray, he
         layer += 1
     logits = xp.matmul(norm(xp, x, p["norm.weight"], p["norm.bias"]), xp.transpose(E))
     logits = xp.reshape(logits, (B * T, E.shape[0]))
+    logits = logits - xp.max(logits, axis=-1, keepdims=True)
     return xp.mean(xp.log(xp.sum(xp.exp(logits), axis=-1)) - logits[np.arange(B * T), targets.ravel()])
 
 

@@ -37,7 +37,8 @@ def steps() -> dict[str, dict[str, Callable[[Any, Any], Any]]]:
         "x @ w": lambda x, w: x @ w,
     }  # fmt: skip
     ours = {
-        **same, "tanh": lambda x, w: mg.tanh(x), "exp": lambda x, w: mg.exp(x) * 0.3, "relu": lambda x, w: mg.relu(x), "softmax": lambda x, w: mg.softmax(x),
+        **same, "tanh": lambda x, w: mg.tanh(x), "exp": lambda x, w: mg.exp(x) * 0.3, "relu": lambda x, w: mg.relu(x),
+        "softmax": lambda x, w: mg.softmax(x),
         "gelu": lambda x, w: mg.gelu(x), "linear": lambda x, w: mg.linear(x, w, None), "reshape": lambda x, w: x.reshape(2, 8).reshape(4, 4),
         "transpose": lambda x, w: x.mT,
     }  # fmt: skip

@@ -3,6 +3,9 @@
 from .byhand.check import gradcheck, gradgradcheck
 from .byhand.draw import draw
 from .byhand.explain import explain
+from .byhand.compare import compare
+from .byhand.diagnose import diagnose
+from .custom import custom_op
 from .derivatives import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .modes import detect_anomaly, enable_grad, no_grad
 from .ops.arithmetic import (
@@ -25,11 +28,13 @@ from . import nn, optim  # isort: skip
 
 __version__ = "0.1.0"
 __all__ = [
-    "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "concatenate", "cos", "cross_entropy", "cumsum",
-    "detect_anomaly", "divide", "dot", "draw", "dropout", "einsum", "embedding", "enable_grad", "erf", "exp", "explain", "expm1", "flip", "gelu",
-    "getitem", "grad", "gradcheck", "gradgradcheck", "hessian", "hvp", "jacobian", "join_heads", "jvp", "layer_norm", "linear", "linear_gelu", "load", "log",
-    "log1p", "log_softmax", "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply",
-    "negative", "nn", "no_grad", "norm", "optim", "outer", "pad", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm",
-    "save", "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "split_heads", "sqrt", "square", "stack", "subtract",
-    "sum", "swapaxes", "take", "tanh", "tensordot", "transpose", "tril", "triu", "value_and_grad", "var", "vjp", "where",
+    "Tensor", "abs", "add", "astype", "broadcast_to", "checkpoint", "clip", "compare", "concatenate", "cos", "cross_entropy",
+    "cumsum", "custom_op", "detect_anomaly", "diagnose", "divide", "dot", "draw", "dropout", "einsum", "embedding",
+    "enable_grad", "erf", "exp", "explain", "expm1", "flip", "gelu", "getitem", "grad", "gradcheck", "gradgradcheck", "hessian",
+    "hvp", "jacobian", "join_heads", "jvp", "layer_norm", "linear", "linear_gelu", "load", "log", "log1p", "log_softmax",
+    "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "nn", "no_grad",
+    "norm", "optim", "outer", "pad", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm", "save",
+    "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "split_heads", "sqrt", "square", "stack",
+    "subtract", "sum", "swapaxes", "take", "tanh", "tensordot", "transpose", "tril", "triu", "value_and_grad", "var", "vjp",
+    "where",
 ]  # fmt: skip

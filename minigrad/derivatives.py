@@ -85,7 +85,44 @@ def _arrange(values: Sequence[Any], trees: Sequence[Any], argnums: Argnums) -> A
     return grouped[0] if isinstance(argnums, int) else tuple(grouped)
 
 
+def _with_aux(name: str, value: Any, has_aux: bool) -> tuple[Any, Any]:
+    """What is differentiated, and what is handed through beside it."""
+    if not has_aux:
+        return value, None
+    if not isinstance(value, tuple) or len(value) != 2:
+        raise TypeError(f"{name}: with has_aux the function must return a pair (output, aux), got {type(value).__name__}")
+    return value
+
+
+def _tensors(name: str, output: Any) -> list[Tensor]:
+    """The outputs in a tree of them; TypeError when one is no Tensor."""
+    outputs = leaves(output)
+    for t in outputs:
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{name}: the function must return Tensors (or a tree of them), got {type(t).__name__}")
+    return outputs
+
+
+def _detached(tree: Any) -> Any:
+    """The same with its Tensors cut from the graph; whatever is no dict, list, tuple or Tensor is left as it is."""
+    if isinstance(tree, Tensor):
+        return tree.detach()
+    if isinstance(tree, dict):
+        return {key: _detached(branch) for key, branch in tree.items()}
+    if isinstance(tree, list | tuple):
+        branches = [_detached(branch) for branch in tree]
+        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
+    return tree
+
+
 _inside: ContextVar[bool] = ContextVar("minigrad_inside_a_derivative", default=False)
+
+
+def _fitting(what: str, t: Tensor, direction: Any) -> Tensor:
+    """A direction, or an upstream gradient, that belongs to ``t``, in its dtype; ValueError for another shape."""
+    if np.shape(direction) != t.shape:
+        raise ValueError(f"{what} has shape {np.shape(direction)}; expected {t.shape}")
+    return upstream_gradient(t, direction)
 
 
 def _call(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -128,14 +165,14 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
         with enable_grad():
             recording = _outer_needs_graph((args, kwargs))
             new_args, trees, variables = _prepare(args, argnums)
-            value = _call(f, *new_args, **kwargs)
-            output, aux = value if has_aux else (value, None)
+            output, aux = _with_aux("grad", _call(f, *new_args, **kwargs), has_aux)
             if not isinstance(output, Tensor) or output.size != 1:
                 got = f"shape {output.shape}" if isinstance(output, Tensor) else type(output).__name__
                 raise ValueError(f"grad: the function must return a scalar Tensor, got {got}; use jacobian or vjp for many outputs")
             result = _pull([output], [graph.wrap(np.ones(output.shape, output.dtype))], variables, recording, recording)
         gradient = _arrange(result, trees, argnums)
-        return ((output if recording else output.detach(), aux) if has_aux else output if recording else output.detach()), gradient
+        value = (output, aux) if has_aux else output
+        return (value if recording else _detached(value)), gradient
 
     return differentiated
 
@@ -158,15 +195,14 @@ def vjp(f: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[An
     """
     with enable_grad():
         new_args, trees, variables = _prepare(primals, tuple(range(len(primals))))
-        value = _call(f, *new_args)
-    output, aux = value if has_aux else (value, None)
-    outputs = leaves(output)
+        output, aux = _with_aux("vjp", _call(f, *new_args), has_aux)
+    outputs = _tensors("vjp", output)
 
     def pull(upstream: Any) -> Any:
         given = leaves(upstream)
         if len(given) != len(outputs):
             raise ValueError(f"vjp: the function has {len(outputs)} outputs, got {len(given)} upstream gradients")
-        gs = [upstream_gradient(t, g) for t, g in zip(outputs, given, strict=True)]
+        gs = [_fitting("vjp: the upstream gradient", t, g) for t, g in zip(outputs, given, strict=True)]
         recording = _outer_needs_graph((primals, gs))
         with enable_grad():
             return _arrange(_pull(outputs, gs, variables, True, recording), trees, tuple(range(len(primals))))
@@ -185,9 +221,9 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     with enable_grad():
         outer = _outer_needs_graph((primals, tangents))
         new_args, _, variables = _prepare(primals, tuple(range(len(primals))))
-        directions = [upstream_gradient(v, t) for v, t in zip(variables, leaves(tangents), strict=True)]
+        directions = [_fitting("jvp: the tangent", v, t) for v, t in zip(variables, leaves(tangents), strict=True)]
         output = _call(f, *new_args)
-        outputs = leaves(output)
+        outputs = _tensors("jvp", output)
         dummies = [Tensor(np.zeros(t.shape), requires_grad=True, dtype=t.dtype) for t in outputs]
         gradients = _pull(outputs, dummies, variables, True, True)
         total: Any = sum((g * d).sum() for g, d in zip(gradients, directions, strict=True))
@@ -198,40 +234,49 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
     return (output if outer else rebuild(output, [t.detach() for t in outputs])), rebuild(output, pushed)
 
 
-def jacobian(f: Callable[..., Any], argnums: Argnums = 0) -> Callable[..., Any]:
-    """The function that gives ∂f/∂x, of shape ``f.shape + x.shape``, for one output Tensor and each chosen argument."""
+def jacobian(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """The function that gives ∂f/∂x, of shape ``f.shape + x.shape``, for each output and each chosen argument.
+
+    For a tree of outputs and a tree of arguments it is a tree of trees: outputs outside, arguments inside.  With ``has_aux``, ``f``
+    returns ``(outputs, aux)`` and the function gives ``(jacobian, aux)``.
+    """
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         with enable_grad():
             recording = _outer_needs_graph((args, kwargs))
             new_args, trees, variables = _prepare(args, argnums)
-            output = _call(f, *new_args, **kwargs)
-            if not isinstance(output, Tensor):
-                raise ValueError(f"jacobian: the function must return one Tensor, got {type(output).__name__}")
-            rows = []
-            for i in range(output.size):
-                unit = np.zeros(output.size, output.dtype)
-                unit[i] = 1
-                rows.append(_pull([output], [graph.wrap(unit.reshape(output.shape))], variables, True, recording))
-            from .ops.shapes import reshape, stack
-
-            columns = [
-                reshape(stack([row[j] for row in rows]), output.shape + v.shape)
-                if rows
-                else graph.wrap(np.zeros(output.shape + v.shape, v.dtype))
-                for j, v in enumerate(variables)
-            ]
-        return _arrange(columns, trees, argnums)
+            output, aux = _with_aux("jacobian", _call(f, *new_args, **kwargs), has_aux)
+            found = [_arrange(_rows(t, variables, recording), trees, argnums) for t in _tensors("jacobian", output)]
+        result = rebuild(output, found)
+        return (result, aux if recording else _detached(aux)) if has_aux else result
 
     return differentiated
+
+
+def _rows(output: Tensor, variables: Sequence[Tensor], recording: bool) -> list[Tensor]:
+    """The Jacobian of one output by each variable: one pull for each entry of the output."""
+    from .ops.shapes import reshape, stack
+
+    rows = []
+    for i in range(output.size):
+        unit = np.zeros(output.size, output.dtype)
+        unit[i] = 1
+        rows.append(_pull([output], [graph.wrap(unit.reshape(output.shape))], variables, True, recording))
+    if not rows:
+        return [graph.wrap(np.zeros(output.shape + v.shape, v.dtype)) for v in variables]
+    return [reshape(stack(column), output.shape + v.shape) for column, v in zip(zip(*rows, strict=True), variables, strict=True)]
 
 
 # Second order --------------------------------------------------------------------------------------------------------------
 
 
-def hessian(f: Callable[..., Any], argnums: int = 0) -> Callable[..., Any]:
-    """The function that gives the second derivative of a scalar function: shape ``x.shape + x.shape``, for one array ``x``."""
-    return jacobian(grad(f, argnums), argnums)
+def hessian(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """The function that gives the second derivative of a scalar function: shape ``x.shape + x.shape`` for one array ``x``.
+
+    For a tree of arrays, or several arguments, it has a block for each pair: ``hessian(f)(p)["w"]["b"]`` is ∂²f / ∂w ∂b, of shape
+    ``w.shape + b.shape``.  With ``has_aux`` it gives ``(hessian, aux)``.
+    """
+    return jacobian(grad(f, argnums, has_aux), argnums, has_aux)
 
 
 def hvp(f: Callable[..., Any], primals: Any, vectors: Any) -> Any:
@@ -248,7 +293,7 @@ def hvp(f: Callable[..., Any], primals: Any, vectors: Any) -> Any:
         gradients = leaves(grad(f, everything)(*xs))
         if len(gradients) != len(given):
             raise ValueError(f"hvp: {len(gradients)} primals but {len(given)} vectors")
-        terms = [(g * upstream_gradient(g, v)).sum() for g, v in zip(gradients, given, strict=True)]
+        terms = [(g * _fitting("hvp: the vector", g, v)).sum() for g, v in zip(gradients, given, strict=True)]
         total = terms[0]
         for term in terms[1:]:
             total = total + term

@@ -161,7 +161,7 @@ class Op(Generic[P]):
 
     def vjp(self, name: str, derivative: str, rule: Rule) -> Rule:
         """Give the rule of one input: ``rule(g, out, *inputs, **params)`` is the gradient of that input."""
-        self.rules[self.inputs.index(name)] = rule if self.builtin else copying(rule)
+        self.rules[self.inputs.index(name)] = rule
         self.derivatives[name] = derivative
         return rule
 
@@ -169,7 +169,7 @@ class Op(Generic[P]):
         """Give one rule for all inputs, where they share work; it returns a gradient for each."""
 
         def give(rule: Rule) -> Rule:
-            self.joint = rule if self.builtin else copying(rule)
+            self.joint = rule
             self.derivatives.update(derivatives)
             return rule
 
@@ -277,20 +277,8 @@ class Op(Generic[P]):
         return f"<op {self.name}>"
 
 
-def copying(rule: Rule) -> Rule:
-    """A rule written elsewhere: it may give an array that it keeps, so it is copied (ours give ``g``, a view or a new array)."""
-
-    def copied(*args: Any, **params: Any) -> Any:
-        r = rule(*args, **params)
-        if isinstance(r, tuple | list):
-            return [np.array(x) if isinstance(x, ndarray) else x for x in r]
-        return np.array(r) if isinstance(r, ndarray) else r
-
-    return update_wrapper(copied, rule)
-
-
 def op(
-    formula: str, inputs: Sequence[str] | None = None, numpy: Iterable[Any] = (), saves: bool = False, builtin: bool = True
+    formula: str, inputs: Sequence[str] | None = None, numpy: Iterable[Any] = (), saves: bool = False
 ) -> Callable[[Callable[P, Any]], Op[P]]:
     """Decorator: declare the decorated forward as an op.
 
@@ -299,7 +287,7 @@ def op(
     """
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
-        new = Op(forward, formula, inputs, saves, builtin)
+        new = Op(forward, formula, inputs, saves, builtin=True)
         REGISTRY[new.name] = new
         BY_NUMPY.update(dict.fromkeys(numpy, new))
         return new

@@ -1,4 +1,4 @@
-"""Every number that PyTorch computes too: outputs and every gradient, within 1e-10 in float64 and 1e-5 in float32.
+"""Every number that PyTorch computes too: outputs, every gradient and second derivatives, within 1e-10 in float64 and 1e-5 in float32.
 
 The recorded tests compare with arrays that PyTorch once wrote (tests/reference/record.py) and run on every machine. The
 live tests, marked `torch`, ask the PyTorch that is installed, with other random numbers.
@@ -21,6 +21,7 @@ REFERENCE = Path(__file__).parent / "reference"
 FILES = {path.stem: np.load(path, allow_pickle=False) for path in sorted(REFERENCE.glob("*.npz"))}
 FAMILY = {key.split("/")[0]: family for family, file in FILES.items() for key in file.files}  # case -> family
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}
+DERIVATIVES = ("grad.", "hvp.", "hessian.")
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -84,40 +85,61 @@ def named(arrays, prefix):
 def check(case, dtype):
     """Do what the case's config says, and compare every number that the case holds beyond what was given."""
     config = json.loads(str(case["config"]))
-    answers = (train if "max_norm" in config else differentiate)(case, config, dtype)
-    assert answers.keys() == {key for key in case if not key.startswith(("input.", "param.", "upstream", "config"))}
-    largest_gradient = max((np.abs(case[key]).max() for key in case if key.startswith("grad.")), default=0.0)
+    twice = any(key.startswith("hvp.") for key in case)
+    answers = (train if "max_norm" in config else differentiate_twice if twice else differentiate)(case, config, dtype)
+    assert answers.keys() == {key for key in case if not key.startswith(("input.", "param.", "upstream", "vector.", "config"))}
+    largest_gradient = max((np.abs(case[key]).max() for key in case if key.startswith(DERIVATIVES)), default=0.0)
     for key, answer in answers.items():
         expected = case[key]
         assert answer.shape == expected.shape and answer.dtype == dtype, f"{key}: {answer.dtype} {answer.shape}"
         # A gradient that is zero in theory, as the key bias's is, has no size of its own to measure its error by.
-        size = max(np.abs(expected).max(), 0.1 * largest_gradient if key.startswith("grad.") else 0.0)
+        size = max(np.abs(expected).max(), 0.1 * largest_gradient if key.startswith(DERIVATIVES) else 0.0)
         error = np.abs(answer - expected).max() / size
         assert error < TOLERANCE[dtype], f"{key} is off by {error:.1e} of its largest entry"
 
 
 def differentiate(case, config, dtype):
-    """Our output and gradients: floating inputs are leaves, masks, ids and classes are plain arrays."""
-    leaves = {key: leaf(array, dtype) for key, array in named(case, "input.").items() if array.dtype.kind == "f"}
-    given = named(case, "input.") | leaves
+    """Our output and gradients: floating inputs and parameters are leaves, masks, ids and classes are plain arrays."""
+    leaves = {key: leaf(array, dtype) for key, array in variables(case).items()}
+    output = call_ours(case, config, leaves, dtype)
+    output.backward(case["upstream"].astype(dtype))
+    return {"output": output.numpy(), **{f"grad.{key}": tensor.grad.numpy() for key, tensor in leaves.items()}}
+
+
+def differentiate_twice(case, config, dtype):
+    """Our Hessian-vector product of all leaves at once, and the Hessian by each leaf that the case asks for."""
+    leaves = {key: array.astype(dtype) for key, array in variables(case).items()}
+
+    def loss(values):
+        return (call_ours(case, config, values, dtype) * case["upstream"].astype(dtype)).sum()
+
+    products = mg.hvp(loss, leaves, named(case, "vector."))
+    hessians = {key: mg.hessian(lambda x, key=key: loss({**leaves, key: x}))(leaves[key]) for key in named(case, "hessian.")}
+    found = {"output": call_ours(case, config, {key: Tensor(array) for key, array in leaves.items()}, dtype)}
+    found |= {f"hvp.{key}": value for key, value in products.items()} | {f"hessian.{key}": value for key, value in hessians.items()}
+    return {key: value.numpy() for key, value in found.items()}
+
+
+def variables(case):
+    """What gradients are taken by."""
+    return {key: array for key, array in case.items() if key.startswith(("input.", "param.")) and array.dtype.kind == "f"}
+
+
+def call_ours(case, config, values, dtype):
+    """Our output, where the leaves have these values."""
+    given = named(case, "input.") | named(values, "input.")
     for key in config.get("padding", ()):
         given[key] = transformer.padding_mask(given[key])
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in config["options"].items()}
-    parameters = {}
-    if weights := named(case, "param."):
+    if weights := named(values, "param."):
         module = lookup(config["call"])(**options).astype(dtype)
-        module.load_state_dict({key: array.astype(dtype) for key, array in weights.items()})
-        parameters = dict(module.named_parameters())
-        output = module(**given, **config.get("at_call", {}))
+        assert {key: p.shape for key, p in module.named_parameters()} == {key: value.shape for key, value in weights.items()}
+        tensors = {key: value if isinstance(value, Tensor) else Tensor(value) for key, value in weights.items()}
+        output = nn.functional_call(module, tensors, lambda: module(**given, **config.get("at_call", {})))
     else:
         tensors = [list(given.values())] if config.get("as_list") else given.values()
         output = lookup(config["call"])(*config.get("leading", ()), *tensors, **options)
-    if isinstance(output, tuple):  # attention and its weights
-        output = mg.concatenate(output, axis=-1)
-    output.backward(case["upstream"].astype(dtype))
-    gradients = {f"grad.input.{key}": tensor.grad.numpy() for key, tensor in leaves.items()}
-    gradients |= {f"grad.param.{key}": tensor.grad.numpy() for key, tensor in parameters.items()}
-    return {"output": output.numpy(), **gradients}
+    return mg.concatenate(output, axis=-1) if isinstance(output, tuple) else output  # attention and its weights
 
 
 def train(case, config, dtype):

@@ -63,6 +63,23 @@ def test_has_aux_hands_the_rest_through():
     assert aux == 7 and (pull(np.ones(4))[0].data == 2).all()
 
 
+def test_aux_comes_back_from_every_derivative_without_its_graph():
+    def f(x):
+        y = x * x
+        return y.sum(), {"y": y, "note": ["kept", (y, 3)]}
+
+    for derivative in (grad(f, has_aux=True), jacobian(f, has_aux=True), hessian(f, has_aux=True)):
+        _, aux = derivative(X)
+        np.testing.assert_allclose(aux["y"].data, X * X)
+        assert not aux["y"].requires_grad and not aux["note"][1][0].requires_grad
+        assert aux["note"][0] == "kept" and aux["note"][1][1] == 3
+    outer = grad(lambda x: grad(lambda y: ((x * y * y).sum(), x * 3), has_aux=True)(X)[1].sum())(X)  # through aux, to what it needs outside
+    np.testing.assert_allclose(outer.data, np.full(4, 3.0))
+    for wrong in (grad(lambda x: x.sum(), has_aux=True), jacobian(lambda x: [x, 1], has_aux=True), lambda x: vjp(lambda x: x, x, has_aux=True)):
+        with pytest.raises(TypeError, match=r"with has_aux the function must return a pair \(output, aux\)"):
+            wrong(X)
+
+
 class Pair(NamedTuple):
     w: object
     b: object
@@ -89,8 +106,9 @@ def test_a_function_that_is_no_scalar_is_refused():
         grad(lambda x: x * 2)(X)
     with pytest.raises(ValueError, match="got float"):
         grad(lambda x: 1.0)(X)
-    with pytest.raises(ValueError, match="must return one Tensor"):
-        jacobian(lambda x: (x, x))(X)
+    for derivative in (jacobian(lambda x: 1.0), lambda x: vjp(lambda x: 1.0, x), lambda x: jvp(lambda x: x.data, (x,), (x,))):
+        with pytest.raises(TypeError, match=r"must return Tensors \(or a tree of them\), got"):
+            derivative(X)
     with pytest.raises(TypeError, match="cannot require grad"):
         grad(lambda x: x.sum())(np.arange(3))
 
@@ -158,6 +176,20 @@ def test_jacobian_of_closed_forms_and_shapes():
     assert jacobian(lambda x: x[:0])(X).shape == (0, 4)
 
 
+def test_jacobian_of_trees_is_a_tree_of_trees_outputs_outside():
+    def f(p, s):
+        return {"h": mg.tanh(p["w"] @ X) * s, "sizes": [p["b"].sum(), (p["b"] * s,)]}
+
+    p = {"w": A, "b": X[:3]}
+    j = jacobian(f, (0, 1))(p, 2.0)
+    by_p, by_s = j["h"]
+    assert by_p["w"].shape == (3, 3, 4) and by_p["b"].shape == (3, 3) and not by_p["b"].data.any()
+    np.testing.assert_allclose(by_s.data, np.tanh(A @ X))
+    np.testing.assert_allclose(j["sizes"][0][0]["b"].data, np.ones(3))
+    np.testing.assert_allclose(j["sizes"][1][0][0]["b"].data, 2 * np.eye(3))
+    np.testing.assert_allclose(j["sizes"][1][0][1].data, X[:3])
+
+
 # Higher order ---------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +220,50 @@ def test_hessian_of_closed_forms():
     np.testing.assert_allclose(hessian(lambda x: (x * 2).sum())(X).data, np.zeros((4, 4)))
     h = hessian(scalar)(X).data
     np.testing.assert_allclose(h, h.T, atol=1e-15)
+
+
+def test_hessian_of_trees_and_of_several_arguments_has_a_block_for_each_pair():
+    def f(p, s):
+        return (mg.tanh(p["w"] @ X + p["b"][0]) * s).sum()
+
+    p = {"w": A, "b": [X[:3], None]}
+    by_p, by_s = hessian(f, (0, 1))(p, 2.0)
+    (bb, bs), (wb, _), (sp, ss) = by_p["b"][0], by_p["w"], by_s
+    t = np.tanh(A @ X + X[:3])
+    curve = 2.0 * -2 * t * (1 - t**2)
+    np.testing.assert_allclose(bb["b"][0].data, np.diag(curve))
+    np.testing.assert_allclose(wb["b"][0].data, np.einsum("i,j,ik->ijk", curve, X, np.eye(3)), atol=1e-15)
+    np.testing.assert_allclose(bb["w"].data, wb["b"][0].data.transpose(2, 0, 1))
+    np.testing.assert_allclose(bs.data, 1 - t**2)
+    np.testing.assert_allclose(sp["w"].data, np.outer(1 - t**2, X))
+    assert ss.item() == 0 and by_p["b"][1] is None and bb["b"][1] is None
+
+
+def test_everything_nests_to_third_order():
+    """d³/dx³ of Σ x⁴ is 24 x on the diagonal, by every way to the third derivative."""
+    def f(x):
+        return (x**4).sum()
+
+    v, w = RNG.normal(size=(2, 4))
+    diagonal = np.einsum("i,ij,jk->ijk", 24 * X, np.eye(4), np.eye(4))
+    np.testing.assert_allclose(jacobian(hessian(f))(X).data, diagonal, atol=1e-12)
+    np.testing.assert_allclose(hessian(lambda x: (grad(f)(x) * v).sum())(X).data, diagonal @ v, atol=1e-12)
+    np.testing.assert_allclose(grad(lambda x: (hvp(f, x, v) * w).sum())(X).data, 24 * X * v * w)
+    np.testing.assert_allclose(hvp(lambda x: jvp(f, (x,), (v,))[1], X, w).data, 24 * X * v * w)
+    np.testing.assert_allclose(jvp(lambda x: vjp(grad(f), x)[1](v)[0], (X,), (w,))[1].data, 24 * X * v * w)
+    tree = grad(lambda p: hvp(lambda q: (q["a"] ** 2 * q["b"]).sum(), p, {"a": v, "b": w})["a"].sum())({"a": X, "b": A[0]})
+    np.testing.assert_allclose(tree["a"].data, 2 * w)
+    np.testing.assert_allclose(tree["b"].data, 2 * v)
+
+
+def test_a_direction_of_another_shape_is_refused_by_name():
+    for call, words in [
+        (lambda: vjp(lambda x: x * 2, X)[1](np.ones(3)), "vjp: the upstream gradient"),
+        (lambda: jvp(lambda x: x * 2, (X,), (np.ones(3),)), "jvp: the tangent"),
+        (lambda: hvp(lambda x: (x * x).sum(), X, np.ones(3)), "hvp: the vector"),
+    ]:
+        with pytest.raises(ValueError, match=rf"{words} has shape \(3,\); expected \(4,\)"):
+            call()
 
 
 def test_hvp_equals_the_hessian_times_the_vector():
@@ -323,6 +399,24 @@ def test_checkpoint_to_second_order():
     assert mg.gradgradcheck(checked, A, X)
     v = RNG.normal(size=4)
     np.testing.assert_allclose(hvp(lambda x: (checked(A, x) ** 2).sum(), X, v).data, hvp(lambda x: (f(A, x) ** 2).sum(), X, v).data, rtol=1e-10)
+
+
+def test_checkpoint_to_third_order_with_dropout_on():
+    def plain(x):
+        return (mg.dropout(mg.tanh(A @ mg.dropout(x, 0.3)), 0.3) ** 3).sum()
+
+    def derivatives(f):
+        mg.manual_seed(7)
+        first = grad(f)(X).data
+        mg.manual_seed(7)
+        second = hessian(f)(X).data
+        mg.manual_seed(7)
+        return first, second, jvp(hessian(f), (X,), (A[0],))[1].data
+
+    found = derivatives(plain), derivatives(lambda x: checkpoint(plain, x))
+    for a, b in zip(*found, strict=True):
+        assert a.any()
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
 def test_checkpoint_with_integer_and_plain_arguments_and_under_no_grad():

@@ -84,7 +84,8 @@ def test_a_tiny_error_in_a_small_gradient_beside_a_large_value_is_still_judged_b
 
 @pytest.mark.parametrize(("f", "x"), [
     (mg.relu, np.array([0.0, 1.0, -1.0])), (mg.abs, np.array([0.0, 2.0])), (lambda t: t.max(), np.array([1.0, 1.0, 0.0])),
-    (lambda t: mg.maximum(t, 1.0), np.array([1.0, 2.0])), (lambda t: mg.clip(t, 0, 1), np.array([0.0, 0.5, 1.0])), (mg.relu, np.array([1e-5, 1.0])),
+    (lambda t: mg.maximum(t, 1.0), np.array([1.0, 2.0])), (lambda t: mg.clip(t, 0, 1), np.array([0.0, 0.5, 1.0])),
+    (lambda t: mg.relu(t) + 100.0, np.array([1e-9, 1.0])),
 ])  # fmt: skip
 def test_kinks_are_reported_and_not_failed(f, x):
     report = gradcheck(f, x)
@@ -237,3 +238,84 @@ def test_no_false_alarm_in_second_order_either(f, shape, seed):
     x = np.random.default_rng(seed).normal(size=shape)
     report = gradgradcheck(f, x, seed=seed)
     assert report, f"{f} {shape}\n{report}"
+
+
+# The step, its bound, and points without a derivative -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("f", "x"), [
+    (mg.log, [1e-8, 1e-5, 1.0, 1e5]), (mg.sqrt, [1e-8, 1e-3, 1.0, 1e5]), (lambda t: 1 / t, [1e-6, 1e-3, 1.0, 1e4]), (lambda t: mg.exp(20 * t), X),
+    (lambda t: mg.sin(1000 * t), X), (lambda t: mg.tanh(1e4 * t), [1e-5, 0.0, 3e-4]), (lambda t: t * 1e-12, X), (lambda t: t / 1e-30, X),
+    (lambda t: t**9, [1e-3, 50.0, 1e3]), (lambda t: 1e9 + t, X), (mg.relu, [1e-9, 1.0]), (lambda t: mg.relu(t) + 1e4 * (t + 1), [1e-5, -3e-5]),
+])  # fmt: skip
+def test_the_step_fits_the_entry(f, x):
+    """Near the end of a domain, steep, fast, tiny, huge, under large constants, close to a kink."""
+    report = gradcheck(f, np.array(x))
+    assert report and "judged" not in str(report), f"\n{report}"
+
+
+@pytest.mark.parametrize(("rule", "f", "x"), [
+    ("log", mg.log, [1e-8, 1.0]), ("sin", lambda t: mg.sin(1000 * t), [0.3, 2.0]), ("multiply", lambda t: t * 1e-12, [0.1, 2.0]),
+    ("relu", lambda t: mg.relu(t) + 100, [1e-5, -1e-5]), ("add", lambda t: t + 1e6, [0.1, 2.0]),
+])  # fmt: skip
+def test_a_wrong_gradient_is_caught_in_hard_places_too(rule, f, x, monkeypatch):
+    sabotage(monkeypatch, rule, lambda r, g: r * 1.001)
+    assert not gradcheck(f, np.array(x))
+
+
+@pytest.mark.parametrize("wrong", [lambda r, g: r * 1.01, lambda r, g: -r, lambda r, g: g])
+def test_at_a_kink_the_gradient_is_judged_beside_it(wrong, monkeypatch):
+    """Every entry at the kink: a wrong rule has nowhere to hide."""
+    assert "2 at a kink judged beside it" in str(gradcheck(mg.relu, np.zeros(2)))
+    sabotage(monkeypatch, "relu", wrong)
+    assert not gradcheck(mg.relu, np.zeros(2))
+
+
+def test_weights_that_start_at_zero_before_a_relu_are_no_false_alarm():
+    x = RNG.normal(size=(5, 3))
+    report = gradcheck(lambda w: mg.relu(x @ w) @ np.array([1.0, -2.0]), np.zeros((3, 2)))
+    assert report and "6 at a kink judged beside it" in str(report)
+
+
+def test_the_end_of_a_domain_is_not_judged():
+    report = gradcheck(mg.sqrt, np.array([0.0, 1.0]))
+    assert report and "1 at the edge of the domain not judged" in str(report)
+    nowhere = gradcheck(mg.sqrt, np.zeros(2))
+    assert not nowhere and "UNDECIDED: at a kink or the edge of the domain, all 2 entries" in str(nowhere)
+
+
+def test_what_round_off_hides_is_undecided_and_not_called_right():
+    report = gradcheck(lambda t: 1e15 + t, X)
+    assert not report
+    assert report.rows[0].verdict == "UNDECIDED: the function's round-off hides all 12"
+    rounded = gradcheck(lambda t: 1e12 + t, X)
+    assert "WRONG" not in str(rounded) and rounded.rows[0].verdict != "ok"
+    inside = gradcheck(lambda t: (t - 1e8) + 1e8, X)
+    assert "WRONG" not in str(inside)
+    in_float32 = gradcheck(lambda t: t.astype(np.float32) * 3.0, X)
+    assert "WRONG" not in str(in_float32)
+
+
+def test_a_gradient_that_is_zero_in_theory_is_right():
+    assert gradcheck(lambda t: mg.softmax(t).sum() * 1.0, X)
+    assert gradcheck(lambda t, b: mg.softmax(t + b), X, np.zeros((3, 1)))
+
+
+def test_a_cut_graph_is_told_from_a_wrong_rule():
+    report = gradcheck(lambda a, b: a.data * b, X, X)
+    assert not report
+    assert report.rows[0].verdict == "WRONG at 12 of 12: no gradient arrives; do .data, np.asarray or detach() cut the graph?"
+    assert report.rows[1].verdict == "ok"
+
+
+def test_a_function_that_gives_nan_is_refused():
+    with pytest.raises(ValueError, match="gives nan at these inputs"):
+        gradcheck(lambda t: t * np.nan, X)
+    with pytest.raises(TypeError, match="expected numbers, got str"):
+        gradcheck(lambda t: t, "text")
+
+
+def test_the_checker_works_with_ops_that_are_themselves_wrong(monkeypatch):
+    """Weighting outputs with ops would hide a wrong sign of sum: minus times minus."""
+    sabotage(monkeypatch, "sum", lambda r, g: -r)
+    assert not gradcheck(mg.sum, X)

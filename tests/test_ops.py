@@ -79,32 +79,6 @@ def test_every_input_of_every_op_has_a_rule_and_a_formula(name):
     assert all(declared.derivatives.values())
 
 
-def rules_of(declared: Op) -> list[int]:
-    many = max(len(e.inputs) for e in examples(declared, np.random.default_rng(0)))
-    return list(range(many))
-
-
-@pytest.mark.parametrize(("name", "i"), [(name, i) for name in OPS for i in rules_of(REGISTRY[name])])
-def test_a_rule_that_is_a_thousandth_too_large_is_caught(name, i, monkeypatch):
-    """Without this the checks above might pass because nothing is compared."""
-    declared = REGISTRY[name]
-    if declared.joint:
-        right = declared.joint
-
-        def wrong(*args, **kwargs):
-            results = list(right(*args, **kwargs))
-            if i < len(results) and results[i] is not None:
-                results[i] = results[i] * 1.001
-            return results
-
-        monkeypatch.setattr(declared, "joint", wrong)
-    else:
-        rule = declared.rules[i]
-        monkeypatch.setattr(declared, "rules", [*declared.rules])
-        declared.rules[i] = lambda *args, **kwargs: rule(*args, **kwargs) * 1.001
-    assert not check_op(declared)
-
-
 @each_example
 def test_float32_in_float32_gradient_out(name, n):
     declared, example = pick_example(name, n)

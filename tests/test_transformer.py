@@ -329,7 +329,7 @@ def test_second_derivatives_agree_with_finite_differences(make, call, inputs, rn
     values = tuple(rng.normal(size=(2, 3, 4)) for _ in range(inputs))
     report = check_module(shaken(make(), rng), call, values, second=True)
     assert report, report
-    assert report.max_rel < 1e-5
+    assert report.max_rel < 1e-5 and "kink" not in str(report)
 
 
 def test_a_tied_embedding_gets_the_gradient_of_both_its_sides(rng):

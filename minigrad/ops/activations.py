@@ -11,7 +11,7 @@ from .. import kernels
 from ..graph import example, op
 from .arithmetic import erf, sigmoid
 from .arithmetic import tanh as tanh_
-from .linear import linear
+from .linear import linear, linear_twin
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -101,7 +101,12 @@ def _write_gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray, save: bool) -> 
             d += h
 
 
-_gelu_tanh.twin = lambda x: 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
+def gelu_twin(x: Any) -> Any:
+    """The same in plain operators."""
+    return 0.5 * x * (1 + tanh_(ROOT_2_OVER_PI * (x + 0.044715 * x * x * x)))
+
+
+_gelu_tanh.twin = gelu_twin
 
 
 def _gelu_tanh_vjp(g: Any, y: Any, x: Any, saved: Any = None) -> Any:
@@ -125,7 +130,7 @@ def linear_gelu(x, weight, bias=None, save=False):
     return (y, u) if save else y
 
 
-linear_gelu.twin = lambda x, weight, bias=None: _gelu_tanh.twin(linear.twin(x, weight, bias))
+linear_gelu.twin = lambda x, weight, bias=None: gelu_twin(linear_twin(x, weight, bias))
 
 
 @linear_gelu.joint_vjp(
@@ -137,7 +142,7 @@ def _linear_gelu_vjp(g: Any, y: Any, x: Any, weight: Any, bias: Any = None, save
         du = _gelu_tanh_vjp(g, _gelu_tanh(u), u)
     else:
         du = g * saved
-    return tuple(rule(du, y, x, weight, bias) for rule in linear.rules)
+    return tuple(rule(du, y, x, weight, bias) for rule in linear.rules if rule)
 
 
 linear_gelu.examples = linear.examples

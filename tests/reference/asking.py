@@ -2,6 +2,8 @@
 
     input.<name>  param.<our name>  upstream  output  grad.input.<name>  grad.param.<our name>  config
 
+and one of second derivatives with vector.<...>, hvp.<...> and hessian.<...> in place of grad.<...>,
+
 where `upstream` is a random, non-uniform gradient of `output` and `config` is a JSON string that says what to call on
 our side. Parameters carry *our* names and layout. PyTorch receives them through differentiable renaming, transposing
 and packing, so its autograd hands the gradients back in our layout too: no gradient is converted by hand. What goes in
@@ -55,14 +57,7 @@ def compare(family: str, name: str, call: str, reference: Callable[..., Tensor],
     """
 
     def run(rng: np.random.Generator) -> Arrays:
-        specs = {key: spec if callable(spec) else normal(*spec) for key, spec in inputs.items()}
-        arrays = {f"input.{key}": single(draw(rng)) for key, draw in specs.items()}
-        arrays |= {f"param.{key}": single(parameter(rng, key, shape)) for key, shape in (params or {}).items()}
-        leaves = {key: torch.tensor(value, requires_grad=value.dtype.kind == "f") for key, value in arrays.items()}
-        given = named(leaves, "input.")
-        output = reference(named(leaves, "param."), **given) if params else reference(*given.values())
-        arrays["output"] = output.detach().numpy()
-        arrays["upstream"] = single(np.asarray(rng.standard_normal(output.shape)))
+        arrays, leaves, output = ask(rng, reference, inputs, params)
         output.backward(torch.from_numpy(arrays["upstream"]))
         for key, leaf in leaves.items():
             if leaf.requires_grad:
@@ -71,6 +66,50 @@ def compare(family: str, name: str, call: str, reference: Callable[..., Tensor],
         return arrays | {"config": np.array(json.dumps({"call": call, **config}))}
 
     register(family, name, run)
+
+
+def ask(rng: np.random.Generator, reference: Callable[..., Tensor], inputs: Mapping[str, Spec], params: Shapes | None
+        ) -> tuple[Arrays, dict[str, Tensor], Tensor]:  # fmt: skip
+    """Draw what goes in, and let the reference compute; with a random upstream gradient for its output."""
+    specs = {key: spec if callable(spec) else normal(*spec) for key, spec in inputs.items()}
+    arrays = {f"input.{key}": single(draw(rng)) for key, draw in specs.items()}
+    arrays |= {f"param.{key}": single(parameter(rng, key, shape)) for key, shape in (params or {}).items()}
+    leaves = {key: torch.tensor(value, requires_grad=value.dtype.kind == "f") for key, value in arrays.items()}
+    given = named(leaves, "input.")
+    output = reference(named(leaves, "param."), **given) if params else reference(*given.values())
+    arrays["output"] = output.detach().numpy()
+    arrays["upstream"] = single(np.asarray(rng.standard_normal(output.shape)))
+    return arrays, leaves, output
+
+
+def curvature(name: str, call: str, reference: Callable[..., Tensor], inputs: Mapping[str, Spec], params: Shapes | None = None,
+              whole: tuple[str, ...] = (), **config: Any) -> None:  # fmt: skip
+    """Register a case of second derivatives of upstream · output: ``hvp.<leaf>`` with random ``vector.<leaf>`` for all leaves at once,
+    and ``hessian.<leaf>`` for each leaf in ``whole``."""
+
+    def run(rng: np.random.Generator) -> Arrays:
+        arrays, leaves, output = ask(rng, reference, inputs, params)
+        variables = {key: leaf for key, leaf in leaves.items() if leaf.requires_grad}
+        loss = (output * torch.from_numpy(arrays["upstream"])).sum()
+        gradients = dict(zip(variables, torch.autograd.grad(loss, list(variables.values()), create_graph=True), strict=True))
+        vectors = {key: single(rng.standard_normal(tuple(leaf.shape))) for key, leaf in variables.items()}
+        total = sum((gradients[key] * torch.from_numpy(vector)).sum() for key, vector in vectors.items())
+        for key, product in zip(variables, second(total, list(variables.values())), strict=True):
+            arrays[f"vector.{key}"], arrays[f"hvp.{key}"] = vectors[key], product.numpy()
+        for key in (f"{kind}.{leaf}" for leaf in whole for kind in ("input", "param") if f"{kind}.{leaf}" in variables):
+            rows = [second(entry, [variables[key]])[0] for entry in gradients[key].flatten()]
+            arrays[f"hessian.{key}"] = torch.stack(rows).reshape(*variables[key].shape, *variables[key].shape).numpy()
+        return arrays | {"config": np.array(json.dumps({"call": call, "options": {}, **config}))}
+
+    register("second_order", name, run)
+
+
+def second(value: Tensor, variables: list[Tensor]) -> tuple[Tensor, ...]:
+    """The gradient of a component of a gradient; zeros where it is constant."""
+    if not value.requires_grad:
+        return tuple(torch.zeros_like(v) for v in variables)
+    found = torch.autograd.grad(value, variables, retain_graph=True, allow_unused=True)
+    return tuple(torch.zeros_like(v) if g is None else g for g, v in zip(found, variables, strict=True))
 
 
 def named(values: Mapping[str, Any], prefix: str) -> dict[str, Any]:

@@ -23,13 +23,21 @@ def linear_shapes(wide_in: int, wide_out: int) -> dict[str, tuple[int, ...]]:
     return {"weight": (wide_in, wide_out), "bias": (wide_out,)}
 
 
-def attention_shapes() -> dict[str, tuple[int, ...]]:
+def attention_shapes_of(width: int) -> dict[str, tuple[int, ...]]:
     names = ("q_proj", "k_proj", "v_proj", "out_proj")
-    return {key: shape for name in names for key, shape in prefixed(name, linear_shapes(C, C)).items()}
+    return {key: shape for name in names for key, shape in prefixed(name, linear_shapes(width, width)).items()}
+
+
+def attention_shapes() -> dict[str, tuple[int, ...]]:
+    return attention_shapes_of(C)
+
+
+def norm_shapes_of(width: int, *names: str) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{leaf}": (width,) for name in names for leaf in ("weight", "bias")}
 
 
 def norm_shapes(*names: str) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.{leaf}": (C,) for name in names for leaf in ("weight", "bias")}
+    return norm_shapes_of(C, *names)
 
 
 def ffn_shapes() -> dict[str, tuple[int, ...]]:

@@ -21,6 +21,7 @@ import cases_attention  # noqa: E402, F401
 import cases_functions  # noqa: E402, F401
 import cases_modules  # noqa: E402, F401
 import cases_optimizers  # noqa: E402, F401
+import cases_second_order  # noqa: E402, F401
 from asking import FAMILIES, answer  # noqa: E402
 
 

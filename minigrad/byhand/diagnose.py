@@ -1,0 +1,157 @@
+"""Somebody's own gradient: is it right, and if not, what is wrong with it?  In words, and only what the numbers prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .corrections import Case, Finding, by_entries, by_factor, by_order, by_shape, by_sign, by_sum, off
+from .question import Question
+from .report import Report, entries, largest, number, place
+from .variants import Variant, variants
+
+UNKNOWN = "not recognised"
+MANY = 400  # steps; a longer computation is searched for the direct mistakes only
+
+
+@dataclass
+class Verdict:
+    """What is said of one claimed gradient; ``mistake`` is None when it is right, and "not recognised" when no pattern fits."""
+
+    name: str
+    shape: tuple[int, ...]
+    mistake: str | None
+    words: str
+    evidence: str
+    others: list[str] = field(default_factory=list)
+    max_abs: float = 0.0  # not a number where the shapes differ
+    worst: str = ""
+
+    def __bool__(self) -> bool:
+        return self.mistake is None
+
+
+@dataclass(repr=False)
+class Diagnosis(Report):
+    """What ``diagnose`` found: true when every claimed gradient is right; prints as a table with a sentence for each mistake."""
+
+    rows: list[Verdict]
+
+    def __bool__(self) -> bool:
+        return all(self.rows)
+
+    def __getitem__(self, name: str) -> Verdict:
+        found = [row for row in self.rows if row.name == name]
+        if not found:
+            raise KeyError(f"diagnose: no claimed gradient of {name!r}; there are {', '.join(row.name for row in self.rows)}")
+        return found[0]
+
+    @property
+    def mistake(self) -> str | None:
+        """The first mistake's name, None when all is right."""
+        return next((row.mistake for row in self.rows if row.mistake), None)
+
+    @property
+    def mistakes(self) -> dict[str, str | None]:
+        """The mistake in each input's gradient, None where it is right."""
+        return {row.name: row.mistake for row in self.rows}
+
+    def table(self) -> list[list[str]]:
+        """One row for each claimed gradient."""
+        head = ["gradient of", "shape", "max difference", "worst entry: yours, chain rule, differences", "verdict"]
+        verdicts = ["right" if row else f"WRONG: {row.mistake}" for row in self.rows]
+        return [head] + [
+            [r.name, str(r.shape), "-" if np.isnan(r.max_abs) else f"{r.max_abs:.1e}", r.worst, v] for r, v in zip(self.rows, verdicts, strict=True)
+        ]
+
+    def notes(self) -> list[str]:
+        """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said once."""
+        said = []
+        for words in dict.fromkeys(row.words for row in self.rows if row.mistake):
+            rows = [row for row in self.rows if row.mistake and row.words == words]
+            said.append(f"{', '.join(row.name for row in rows)}: {words}" + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
+            said += [f"    The same numbers would come of this: {other}." for other in rows[0].others]
+        return said
+
+
+def diagnose(
+    f: Callable[..., Any], inputs: Any, claimed: Any, *, upstream: Any = None, names: list[str] | None = None, rtol: float | None = None
+) -> Diagnosis:
+    """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the numbers prove it.
+
+    ``inputs`` is one array, a list or tuple (``f(*inputs)``) or a dict (``f(**inputs)``, or ``f(inputs)`` when ``f`` takes one argument
+    with another name).  ``claimed`` has the same form, None for what is not claimed, or is a function that computes it from
+    the inputs.  ``f`` returns a scalar, or else ``upstream`` gives the upstream gradient.  ``rtol`` (1e-6; 1e-4 for claims in
+    float32) bounds the error relative to the largest entry.  A mistake is named only when undoing it gives the right numbers, or
+    making it gives the claimed ones; else it says "not recognised".  Raises TypeError and ValueError for what does not fit together.
+    """
+    problem = Question(f, inputs, upstream, names)
+    answers = problem.match(claimed)
+    recording = problem.recording
+    labels = {id(v): name for v, name in zip(recording.variables, problem.variable_names, strict=True)}
+    scale = max((largest(g)[0] for g in recording.gradients), default=0.0)
+    cases = []
+    for i, answer in answers.items():
+        right = recording.gradients[i]
+        precision = rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
+        tolerance = precision * largest(right)[0] + 1e-12 * scale + 1e-300
+        cases.append(Case(i, problem.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), recording, labels))
+    wrong = [c for c in cases if c.claimed.shape != c.right.shape or not c.close(c.claimed, c.right)]
+    tried = list(variants(recording, labels)) if wrong and len(recording.steps) <= MANY else []
+    return Diagnosis([_judge(c, tried, problem) if any(c is w for w in wrong) else _right(c) for c in cases])
+
+
+def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
+    return lambda a, b: bool((np.abs(np.asarray(a) - b) <= tolerance).all())
+
+
+def _right(case: Case) -> Verdict:
+    top, where = largest(case.claimed - case.right)
+    shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}" if case.right.size else ""
+    return Verdict(case.name, case.right.shape, None, "right", "", [], top, shown)
+
+
+def _judge(case: Case, tried: list[Variant], problem: Question) -> Verdict:
+    findings = list(_findings(case, tried))
+    if case.claimed.shape == case.right.shape:
+        top, where = largest(case.claimed - case.right)
+        shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}, {number(problem.difference(case.i, where))}"
+    else:
+        top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
+    if not findings:
+        return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
+    first, *others = findings
+    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.mistake not in ("wrong shape", "single entries")))
+    return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:2], top, shown)
+
+
+def _findings(case: Case, tried: list[Variant]) -> Iterator[Finding]:
+    """Everything that explains the numbers, the plainest first."""
+    if case.claimed.shape != case.right.shape:
+        yield from by_shape(case)
+        return
+    if not np.isfinite(case.claimed).all() or not case.claimed.any():
+        yield from by_entries(case)
+        return
+    for simple in (by_sign, by_order):
+        yield from simple(case)
+    factors = list(by_factor(case))
+    explained = [v for v in tried if case.close(case.claimed, v.gradients[case.i]) and not case.close(v.gradients[case.i], case.right)]
+    shown = [Finding(v.mistake, v.words, f"from what this mistake gives, yours {off(case.claimed, v.gradients[case.i])}") for v in explained]
+    unknown = [f for f in factors if "with no origin" in f.words]
+    yield from (f for f in factors if f not in unknown)
+    yield from shown
+    yield from by_sum(case)
+    yield from unknown
+    yield from by_entries(case)
+
+
+def _no_pattern(case: Case) -> str:
+    wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
+    norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
+    along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
+    where = f"it differs at {entries(wrong, case.right.size)}{along}"
+    return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"

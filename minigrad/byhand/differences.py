@@ -1,0 +1,112 @@
+r"""The derivative by central differences, with a bound of its error, and what to think of a point that has none.
+
+With :math:`D(h) = (f(x+h) - f(x-h)) / 2h` the estimate is Richardson's, :math:`(4 D(h/2) - D(h)) / 3`, whose error is of order
+:math:`h^4`.  How far it lies from :math:`D(h/2)`, plus the round-off of f over h, bounds its error.  Each entry starts
+with the same step; where the bound is too wide, or the gradient disagrees, other steps are tried and the one with the
+narrowest bound is believed, provided that the next smaller step says the same.
+
+A kink is where the slopes from the right and from the left stay apart however small the step; for a smooth function they
+approach each other as fast as the step shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+FIRST = 2e-4  # the first step, relative to the size of the entry
+SMALLER = (2e-5, 2e-6)
+STEPS = (2e-9, 2e-8, 2e-7, *SMALLER, FIRST, 2e-3, 2e-2)
+Outputs = Callable[[float], np.ndarray]
+
+
+class Slope(NamedTuple):
+    """The derivative along a line, a bound of its error, and the size below which it counts as nothing."""
+
+    value: float
+    doubt: float
+    floor: float
+    kink: bool = False
+
+
+class Line:
+    """The outputs of f along a line through the inputs: ``outputs(step)`` is a vector, weighted to a number by ``weights``.
+
+    Each output is looked at on its own, so that the round-off of those that do not change does not blur the others.
+    """
+
+    def __init__(self, outputs: Outputs, centre: np.ndarray, weights: np.ndarray, size: float, eps: float) -> None:
+        self.outputs, self.centre, self.weights, self.size, self.eps = outputs, centre, weights, size, eps
+        self.known: dict[float, np.ndarray] = {0.0: centre}
+        self.moved, self.straight = np.zeros((2, *centre.shape), bool)
+        self.top = float(np.abs(centre[np.isfinite(centre)]).max(initial=0))
+        self.height = float(np.abs(weights) @ np.where(np.isfinite(centre), np.abs(centre), 0.0))
+
+    def at(self, step: float) -> np.ndarray:
+        """The outputs after a step, kept."""
+        if step not in self.known:
+            self.known[step] = self.outputs(step)
+        return self.known[step]
+
+    def rise(self, a: float, b: float) -> np.ndarray:
+        """How much each output changes from step ``a`` to step ``b``."""
+        start, end = self.at(a), self.at(b)
+        return np.where(start == end, 0.0, end - start)
+
+    def central(self, h: float) -> Slope:
+        """Richardson's estimate with the steps h and h/2."""
+        wide, narrow = self.rise(-h, h), self.rise(-h / 2, h / 2)
+        by_wide, by_narrow = float(self.weights @ wide) / (2 * h), float(self.weights @ narrow) / h
+        self.moved |= (wide != 0) | (narrow != 0)  # an output that moved in a larger step may be stuck in round-off now,
+        self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))  # unless it was bent
+        height = float(np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved])
+        stuck = self.straight.any() and not wide[self.straight].any()
+        noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size)
+        return Slope((4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * self.height / self.size, 1e-6))
+
+    def gap(self, h: float) -> np.ndarray:
+        """By how much the slopes of each output from the right and from the left differ."""
+        return (self.rise(0.0, h) - self.rise(-h, 0.0)) / h
+
+    def bends(self) -> bool:
+        """Whether the first step shows anything like a kink: the gap does not halve with the step."""
+        h = FIRST * self.size
+        near, wide = np.abs(self.gap(h / 2)), np.abs(self.gap(h))
+        return bool(((near > 0.7 * wide) & self.counts(near * h / 2)).any())
+
+    def counts(self, rise: np.ndarray) -> np.ndarray:
+        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of the others)."""
+        return rise > 64 * self.eps * self.top
+
+    def kinked(self) -> bool:
+        """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of steps."""
+        steps = [r * self.size for r in (FIRST, *SMALLER)]
+        gaps = np.abs([self.gap(h) for h in steps])
+        rises = gaps * np.array(steps)[:, None]
+        kink = (gaps.min(axis=0) > 0.5 * gaps.max(axis=0)) & self.counts(rises[-1])
+        jump = (rises.min(axis=0) > 0.5 * rises.max(axis=0)) & (rises[-1] > 1e-7 * self.top)
+        return bool((kink | jump).any())
+
+
+def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: float = 0.0) -> Slope:
+    """The derivative along ``line``, as good as needed to judge ``claimed`` to ``rtol`` of ``scale``.
+
+    ``near_zero`` is the distance to zero, where a logarithm or a root ends: steps below it are tried, too.
+    """
+    first = line.central(FIRST * line.size)
+    allowed = rtol * max(scale, first.floor)
+    if first.doubt <= allowed and abs(claimed - first.value) <= allowed + 2 * first.doubt and not line.bends():
+        return first
+    inside = [1e-2 * near_zero, 1e-3 * near_zero] if 0 < near_zero < 1e-2 * line.size else []
+    steps = sorted([r * line.size for r in STEPS] + inside, reverse=True)
+    tried = [line.central(h) for h in steps]
+    for k, (s, smaller) in enumerate(pairwise(tried)):  # what two steps say differently, their bounds must explain
+        apart = abs(s.value - smaller.value) - 2 * smaller.doubt
+        tried[k] = s._replace(doubt=max(s.doubt, apart) if np.isfinite(apart) else s.doubt)
+    k = min(range(len(tried)), key=lambda k: tried[k].doubt if np.isfinite(tried[k].value + tried[k].doubt) else np.inf)
+    best = tried[k]
+    resolved = steps[k] in inside and best.doubt <= allowed and abs(claimed - best.value) <= allowed + 2 * best.doubt
+    return best._replace(kink=not resolved and line.kinked())

@@ -1,0 +1,37 @@
+r"""A linear map and its GELU in one op: what goes wrong in either part, with the gradient :math:`\bar U` between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...ops.activations import gelu_twin
+from ...ops.linear import linear
+from .elementwise import _tanh_form
+from .registry import MISTAKES, Mistake, mistake
+
+
+def _within_gelu(part: Mistake) -> Any:
+    def rule(g, y, x, weight, bias=None, saved=None):
+        u = linear.forward(x, weight, bias)
+        du = part.rule(g, gelu_twin(u), u)[0]
+        return [r(du, y, x, weight, bias) for r in linear.rules if r]
+
+    return rule
+
+
+def _within_linear(part: Mistake) -> Any:
+    def rule(g, y, x, weight, bias=None, saved=None):
+        u = linear.forward(x, weight, bias)
+        s, slope = _tanh_form(u)
+        return part.rule(g * (s + 2 * slope * u * s * (1 - s)), y, x, weight, bias)
+
+    return rule
+
+
+for _part in MISTAKES["_gelu_tanh"]:
+    mistake("linear_gelu", _part.name, f"in the GELU: {_part.words}")(_within_gelu(_part))
+for _part in MISTAKES["linear"]:
+    mistake("linear_gelu", _part.name, _part.words)(_within_linear(_part))
+mistake("linear_gelu", "forgotten activation", "the gradient of GELU is left out: Ȳ is taken for Ū, the gradient of U = X W + b")(
+    lambda g, y, x, weight, bias=None, saved=None: [r(g, y, x, weight, bias) for r in linear.rules if r]
+)
