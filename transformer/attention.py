@@ -135,6 +135,22 @@ class KVCache:
         self._length = stop
         return self._keys[..., :stop, :], self._values[..., :stop, :]
 
+    def take(self, rows: np.ndarray) -> None:
+        """Keep these rows of the batch, in this order; one may be taken several times (beam search)."""
+        for layer in self._layers:
+            layer.take(rows)
+        if self._keys is not None and self._values is not None:
+            self._keys, self._values = self._keys[rows], self._values[rows]
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens (speculative decoding)."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"KVCache: cannot keep {length} of {self.length} tokens")
+        for layer in self._layers:
+            layer.truncate(length)
+        if not self._layers:
+            self._length = length
+
 
 @contextmanager
 def attention_maps(model: nn.Module) -> Iterator[dict[str, list[np.ndarray]]]:

@@ -18,10 +18,13 @@ import numpy as np
 
 from minigrad import manual_seed, no_grad
 
+from . import quality
 from .attention import attention_maps
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from .generation import beam_search, stream
+from .filters import Sampling
+from .generation import beam_search
+from .interactive import Session, text_steps
 from .metrics import bits_per_character, token_losses
 from .models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
 from .runs import RunFolder, build_model
@@ -85,7 +88,7 @@ def parser() -> Parser:
     write = commands.add_parser("generate", help="write text with a trained model")
     write.set_defaults(run=generate_command)
     write.add_argument("dir", metavar="DIR")
-    write.add_argument("--prompt", default="\n")
+    write.add_argument("--prompt", help="default: a new line")
     write.add_argument("--tokens", type=int, default=300, metavar="N")
     write.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy")
     write.add_argument("--top-k", type=int, metavar="N")
@@ -93,13 +96,17 @@ def parser() -> Parser:
     write.add_argument("--min-p", type=float, metavar="X")
     write.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X")
     write.add_argument("--beams", type=positive, metavar="N", help="beam search instead of sampling")
+    write.add_argument("--stop", metavar="S", help="end after this text")
     write.add_argument("--seed", type=int, metavar="N")
+    write.add_argument("--interactive", action="store_true", help="a prompt that streams, explains and changes strategy on the fly")
 
     evaluate = commands.add_parser("evaluate", help="loss, perplexity and bits per character, against simple lines")
     evaluate.set_defaults(run=evaluate_command)
     evaluate.add_argument("dir", metavar="DIR")
     evaluate.add_argument("--text", nargs="+", metavar="FILE", help="another text; default: the validation part of the training text")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
+
+    quality.add_options(commands.add_parser("quality", help="likelihood, diversity and repetition of each decoding strategy"))
 
     attention = commands.add_parser("attention", help="draw the attention maps of a text")
     attention.set_defaults(run=attention_command)
@@ -272,28 +279,29 @@ def draw_attention(model: Any, tokenizer: Tokenizer, ids: np.ndarray, path: Path
 def generate_command(args: argparse.Namespace) -> int:
     """Text to standard output, as it is drawn."""
     model, tokenizer, _ = RunFolder(args.dir).load_model()
-    ids = tokenizer.encode(args.prompt)
-    if not len(ids):
-        raise UsageError("--prompt is empty; give it at least one character")
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"--seed {args.seed}; expected 0 or more")
+    sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+    if args.interactive:
+        if args.beams or args.prompt is not None:
+            raise UsageError("--interactive asks for its prompts, and samples; leave out --prompt and --beams")
+        return Session(model, tokenizer, sampling, args.tokens, args.seed, args.stop).run()
+    prompt = "\n" if args.prompt is None else args.prompt
+    ids = tokenizer.encode(prompt)
+    if not len(ids):
+        raise UsageError("--prompt is empty; give it at least one character")
     if args.beams:
-        found = beam_search(model, ids, args.tokens, args.beams)
-        sys.stdout.write(tokenizer.decode(found) + "\n")
+        if args.stop:
+            raise UsageError("--stop ends sampled text; leave it out with --beams")
+        sys.stdout.write(tokenizer.decode(beam_search(model, ids, args.tokens, args.beams)) + "\n")
         return 0
-    steps = stream(
-        model, ids[None], args.tokens, args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty,
-        rng=np.random.default_rng(args.seed),
-    )  # fmt: skip
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    first = list(itertools.islice(steps, 1))  # a wrong setting is reported here, before any text
-    sys.stdout.write(args.prompt)
-    for step in itertools.chain(first, steps):
-        sys.stdout.write(decoder.decode(tokenizer.token_bytes(int(step[0]))))
+    pieces = text_steps(model, tokenizer, ids, args.tokens, sampling, np.random.default_rng(args.seed), args.stop)
+    first = list(itertools.islice(pieces, 1))  # a wrong setting is reported here, before any text
+    sys.stdout.write(prompt)
+    for _, piece in itertools.chain(first, pieces):
+        sys.stdout.write(piece)
         sys.stdout.flush()
-    sys.stdout.write(decoder.decode(b"", True) + "\n")
+    sys.stdout.write("\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The training loop: batches, AdamW with warm-up and cosine, clipping, evaluation, samples, checkpoints.
+"""The training loop: batches, AdamW with warm-up and cosine, clipping, averaged weights, evaluation, samples, checkpoints.
 
 All randomness of a run comes from one seeded generator whose state is in the checkpoint, so that a run that was stopped and
 resumed gives the very same losses as one that was not.
@@ -23,10 +23,12 @@ from minigrad import cross_entropy, manual_seed, save
 from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
 from minigrad.random import generator
 
+from .averaging import WeightAverage
 from .data.corpora import batch
 from .data.tokenizers import Tokenizer
 from .generation import generate
 from .metrics import token_losses
+from .reading import evaluating
 from .runs import RunFolder
 
 
@@ -44,6 +46,7 @@ class Settings:
     beta2: float = 0.99
     clip: float = 1.0
     label_smoothing: float = 0.0
+    average: float = 0.0
     evaluate_every: int = 250
     evaluation_tokens: int = 50_000
     sample_tokens: int = 200
@@ -60,6 +63,8 @@ class Settings:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"training: average={self.average}; expected 0 for none, or a decay below 1 such as 0.99")
 
 
 @dataclass
@@ -96,6 +101,7 @@ class Trainer:
         parameters = model.parameters()
         groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
         self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
+        self.average = WeightAverage(parameters, s.average) if s.average else None
         self.progress = Progress()
         self.losses: list[float] = []
         self.validation: list[tuple[int, float]] = []
@@ -121,14 +127,26 @@ class Trainer:
         norm = clip_grad_norm(self.model.parameters(), s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.average:
+            self.average.step()
         self.progress.step += 1
         self.losses.append(value)
         return [self.progress.step, value, lr, norm, None]
 
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the model holds the weights that count: their average where there is one."""
+        return self.average.applied() if self.average else contextlib.nullcontext()
+
+    @property
+    def remembered(self) -> list[Any]:
+        """What has a state besides the model."""
+        return [*self.optimizers, *([self.average] if self.average else [])]
+
     def evaluate(self, tokens: int | None = None) -> float:
         """The mean loss per validation token, in nats, over the first ``tokens`` of them (all when None)."""
         ids = self.validation_ids if tokens is None else self.validation_ids[: tokens + 1]
-        return float(token_losses(self.model, ids).mean(dtype=np.float64))
+        with self.averaged():
+            return float(token_losses(self.model, ids).mean(dtype=np.float64))
 
     def opening(self, characters: int = 24) -> str:
         """The first piece of running text in the validation part, for samples and pictures."""
@@ -145,12 +163,8 @@ class Trainer:
         ids = self.tokenizer.encode(self.opening())
         rng = np.random.default_rng([self.settings.seed, self.progress.step])
         count = self.settings.sample_tokens if tokens is None else tokens
-        training = self.model.training
-        self.model.eval()
-        try:
+        with evaluating(self.model), self.averaged():
             written = generate(self.model, ids, count, temperature=0.8, top_p=0.95, rng=rng)
-        finally:
-            self.model.train(training)
         return self.tokenizer.decode(written)
 
     # The run ----------------------------------------------------------------------------------------------------------
@@ -208,9 +222,10 @@ class Trainer:
             return
         self.log_checksum = zlib.crc32(self.folder.append_log(rows), self.log_checksum)
         if better:
-            save(self.model.state_dict(), self.folder.best_file)
+            with self.averaged():
+                save(self.model.state_dict(), self.folder.best_file)
         progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint, "log": self.log_checksum}
-        self.folder.save_last(self.model, self.optimizers, progress)
+        self.folder.save_last(self.model, self.remembered, progress)
 
     @functools.cached_property
     def fingerprint(self) -> int:
@@ -228,12 +243,12 @@ class Trainer:
         where = self.folder.last_file
         if progress.get("data") != self.fingerprint:
             raise ValueError(f"{where}: was trained on another text; resume with the same --text")
-        if len(optimizers) != len(self.optimizers):
-            raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.optimizers)}")
+        if len(optimizers) != len(self.remembered):
+            raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.remembered)}")
         self.folder.load_model()  # needed in the end, so damage is told now; before the generator's state is set, as it draws
         try:
             self.model.load_state_dict(model)
-            for optimizer, state in zip(self.optimizers, optimizers, strict=True):
+            for optimizer, state in zip(self.remembered, optimizers, strict=True):
                 optimizer.load_state_dict(state)
             generator().bit_generator.state = progress["rng"]
             self.progress = Progress(int(progress["step"]), float(progress["best"]), int(progress["best_step"]))
