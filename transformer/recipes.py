@@ -42,32 +42,32 @@ RECIPES: dict[str, Recipe] = {
     "copy": Recipe(
         "copy 10 symbols",
         {"embedding_dim": 32, "num_heads": 2, "num_layers": 1, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 1000, "lr": 5e-3, "evaluate_every": 250}, {"lr": 3e-3},
+        {**USUAL, "steps": 600, "lr": 5e-3, "evaluate_every": 200}, {"lr": 3e-3},
     ),
     "reverse": Recipe(
         "reverse 16 digits",
         {"embedding_dim": 32, "num_heads": 1, "num_layers": 1, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 2500, "lr": 5e-3, "evaluate_every": 500}, {"lr": 3e-3},
+        {**USUAL, "steps": 1200, "lr": 5e-3, "evaluate_every": 300}, {"lr": 3e-3},
     ),
     "sort": Recipe(
         "sort 6 digits out of 3",
         {"embedding_dim": 48, "num_heads": 3, "num_layers": 3, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 1500, "lr": 1e-3, "evaluate_every": 250}, {"lr": 3e-3},
+        {**USUAL, "steps": 700, "lr": 1e-3, "evaluate_every": 175}, {"lr": 3e-3},
     ),
     "addition": Recipe(
         "add two numbers of 2 digits",
         {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 3000, "lr": 2e-3, "evaluate_every": 500}, {"lr": 3e-3},
+        {**USUAL, "steps": 2000, "batch_size": 128, "lr": 2e-3, "evaluate_every": 500}, {"lr": 3e-3},
     ),
     "dates": Recipe(
         "dates as people write them to ISO 8601",
         {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 2000, "lr": 2e-3, "evaluate_every": 500}, {"lr": 3e-3},
+        {**USUAL, "steps": 1600, "lr": 2e-3, "evaluate_every": 400}, {"lr": 3e-3, "steps": 1200},
     ),
     "numbers": Recipe(
         "numbers to words and back, English and French",
         {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 3000, "lr": 2e-3, "evaluate_every": 500}, {"lr": 3e-3},
+        {**USUAL, "steps": 2000, "lr": 2e-3, "evaluate_every": 500}, {"lr": 3e-3},
     ),
     "strings": Recipe(
         "user-interface texts from English to French (extra: strings)",
