@@ -32,6 +32,7 @@ from transformer import GPT, Trainer, plots
 from transformer.data import corpora
 from transformer.data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from transformer.metrics import bits_per_character, token_losses
+from transformer.objectives import LanguageModelling
 from transformer.training import Settings
 
 HERE = Path(__file__).resolve().parent
@@ -144,7 +145,7 @@ def run(setup: Setup, seed: int) -> Result:
     options = {"lr": 2e-3, "min_lr": 2e-4, "warmup": 100, **setup.training}
     settings = Settings(steps=setup.steps, evaluate_every=max(1, setup.steps // 6), evaluation_tokens=len(validation), seed=seed, **options)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        trainer = Trainer(model, part(train, setup.share), validation, settings, output=nowhere)
+        trainer = Trainer(model, LanguageModelling(part(train, setup.share), validation, model.context_length), settings, output=nowhere)
         trainer.train()
     with trainer.averaged():
         last = float(token_losses(model, validation).mean())

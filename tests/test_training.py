@@ -7,6 +7,7 @@ import minigrad as mg
 from minigrad.optim import AdamW, warmup_cosine
 from transformer import GPT, Trainer
 from transformer.data.corpora import bigram_loss
+from transformer.objectives import LanguageModelling
 from transformer.training import Settings
 
 IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
@@ -15,7 +16,8 @@ IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
 def trainer(**settings):
     mg.manual_seed(0)
     model = GPT(8, 16, 2, 2, 8)
-    return Trainer(model, IDS[:400], IDS[400:], Settings(**{"steps": 60, "batch_size": 4, "evaluate_every": 30, "warmup": 5, **settings}))
+    options = Settings(**{"steps": 60, "batch_size": 4, "evaluate_every": 30, "warmup": 5, **settings})
+    return Trainer(model, LanguageModelling(IDS[:400], IDS[400:], 8), options)
 
 
 def test_the_schedule_moves_once_for_each_batch_and_not_once_for_each_parameter():

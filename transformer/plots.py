@@ -68,7 +68,13 @@ def plot_loss(
     return fig
 
 
-def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: Sequence[str] | None = None) -> Any:
+def plot_attention(
+    weights: Sequence[np.ndarray],
+    keys: Sequence[str],
+    queries: Sequence[str] | None = None,
+    key_name: str = "key (attended to)",
+    query_name: str = "query (attending)",
+) -> Any:
     """One map for each layer (row) and head (column): keys across, queries down, darker is more.
 
     ``weights`` holds for each layer an array (H, T, S); ``keys`` and ``queries`` label the axes.  Raises ValueError when the
@@ -98,8 +104,8 @@ def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: 
                 ax.set_ylabel(f"layer {i + 1}", fontsize=10)
         for ax in axes[i][len(layer) :]:
             ax.set_visible(False)
-    fig.supxlabel("key (attended to)", fontsize=11)
-    fig.supylabel("query (attending)", fontsize=11)
+    fig.supxlabel(key_name, fontsize=11)
+    fig.supylabel(query_name, fontsize=11)
     fig.colorbar(image, ax=axes, shrink=0.6, label="attention weight", pad=0.02)
     return fig
 
