@@ -56,6 +56,13 @@ def test_constants_are_told_from_leaves_and_numbers_stand_on_the_op():
     assert {n.op for n in nodes.values()} == {"", "2 ×", "+", "sum"}
 
 
+def test_variables_without_axes_are_drawn_with_their_edges():
+    w, x, t = (mg.Tensor(v, requires_grad=True, name=n) for v, n in ((2.0, "w"), (3.0, "x"), (4.0, "t")))
+    nodes = {node.name: node for node in mg.draw((w * x - t) ** 2).nodes}
+    assert {"w", "x", "t"} <= nodes.keys()
+    assert sum(len(node.inputs) for node in nodes.values()) == 5  # ×: w and x, −: its result and t, square
+
+
 def test_modules_become_frames_and_their_parameters_are_written_into_the_ops():
     module, run = block()
     drawing = mg.draw(run, module=module)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +19,63 @@ STYLE = {
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito (2008), safe for the colour-blind
 
 
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # with COLOURS, so that lines differ in greyscale too
+
+
+def use_style() -> None:
+    """The house style for all that matplotlib draws from here on; a notebook calls it once."""
+    import matplotlib
+
+    matplotlib.rcParams.update(STYLE)
+
+
 def figure(width: float, height: float, rows: int = 1, columns: int = 1, **kwargs: Any) -> tuple[Any, Any]:
-    """A matplotlib figure and its axes in the house style; drawn without a screen."""
+    """A matplotlib figure and its axes in the house style; drawn without a screen, and shown as the result of a notebook's cell."""
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     with matplotlib.style.context(STYLE):
-        fig = Figure(figsize=(width, height), layout="constrained")
+        fig = _shown()(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(fig)
         return fig, fig.subplots(rows, columns, **kwargs)
+
+
+@cache
+def _shown() -> Any:
+    """matplotlib's Figure, with the picture that Jupyter asks for; without it a figure made outside pyplot shows as text."""
+    from matplotlib.figure import Figure
+
+    class Shown(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=STYLE["figure.dpi"])
+            return buffer.getvalue()
+
+    return Shown
+
+
+def draw_matrix(
+    ax: Any, matrix: np.ndarray, rows: Sequence[str] = (), columns: Sequence[str] = (), numbers: str = "", low: float | None = None,
+    high: float | None = None, cmap: str = "Greys",
+) -> Any:  # fmt: skip
+    """A matrix as a picture on ``ax``, its first row on top: labels for ``rows`` and ``columns``, and with a format such as ".2f" every number.
+
+    Darker is more (``cmap`` "Greys"); for signed matrices "cividis_r" with ``low`` = −``high``, whose lightness also tells the sign.
+    Returns the image, for a colour bar.
+    """
+    image = ax.imshow(matrix, vmin=low, vmax=high, cmap=cmap, interpolation="nearest", aspect="equal")
+    ax.grid(False)
+    for axis, labels in ((ax.xaxis, columns), (ax.yaxis, rows)):
+        if len(labels):
+            axis.set_ticks(range(len(labels)), labels, parse_math=False)
+        axis.set_tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(True)
+    for (i, j), value in np.ndenumerate(matrix) if numbers else ():
+        red, green, blue, _ = image.cmap(image.norm(value))
+        dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
+        ax.text(j, i, format(value, numbers).replace("-", "−"), ha="center", va="center", color="white" if dark else "black", fontsize=9)
+    return image
 
 
 def save(fig: Any, path: str | Path) -> None:

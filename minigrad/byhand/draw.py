@@ -191,8 +191,10 @@ def _nodes(order: list[Value], names: Names, parameters: dict[int, str]) -> dict
         for x in t.history[1]:
             if id(x) in parameters:
                 folded.append(f"{parameters[id(x)].split('.')[-1]} {matrices.size(x.data).replace(' ', '')}")
-            elif isinstance(x, Value | np.ndarray) and np.ndim(x.data if isinstance(x, Value) else x):
+            elif isinstance(x, Value | np.ndarray):
                 constant = not (isinstance(x, Value) and x.requires_grad)
+                if constant and not np.ndim(x.data):
+                    continue  # a bare number
                 if constant and parameters and not (isinstance(x, Value) and x.name):
                     continue  # a module's own constants: masks, tables of positions
                 array = x.data if isinstance(x, Value) else x

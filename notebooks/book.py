@@ -1,0 +1,71 @@
+"""What every chapter uses: tables, the numbers that PyTorch once computed, and one style for the figures."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transformer.plots import COLOURS, LINES, draw_matrix, figure, plot_attention, use_style
+
+__all__ = ["COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "table"]
+REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "reference"
+
+use_style()
+
+
+class Table:
+    """Rows under a head; text in a terminal, HTML in a notebook."""
+
+    def __init__(self, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        self.cells = [[str(c) for c in head], *([_cell(c) for c in row] for row in rows)]
+
+    def __repr__(self) -> str:
+        widths = [max(map(len, column)) for column in zip(*self.cells, strict=True)]
+        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in self.cells)
+
+    def _repr_html_(self) -> str:
+        head, *rows = self.cells
+        style = 'style="text-align:left"'
+        lines = ["".join(f"<td {style}>{html.escape(c)}</td>" for c in row) for row in rows]
+        return f"<table><tr>{''.join(f'<th {style}>{html.escape(c)}</th>' for c in head)}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table to show as the result of a cell; floats get six significant digits."""
+    return Table(head, rows)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float | np.floating) or (isinstance(value, np.ndarray) and not value.ndim):
+        return f"{float(value):.6g}"
+    if isinstance(value, np.ndarray):
+        return np.array2string(value, precision=4, suppress_small=True, separator=", ").replace("\n", "")
+    return str(value)
+
+
+@cache
+def _file(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def recorded(case: str) -> dict[str, np.ndarray]:
+    """What PyTorch computed, once, for a case of tests/reference: inputs, ``output``, ``upstream`` gradient, and ``grad.…`` of each input.
+
+    Raises KeyError for an unknown case.
+    """
+    for path in sorted(REFERENCE.glob("*.npz")):
+        found = {key.partition("/")[2]: value for key, value in _file(path).items() if key.startswith(case + "/")}
+        if found:
+            return {key: value for key, value in found.items() if key != "config"}
+    raise KeyError(f"recorded: no case {case!r} in tests/reference")
+
+
+def line(i: int) -> dict[str, Any]:
+    """Colour and dashes of the i-th line of a plot: different also without colours."""
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}

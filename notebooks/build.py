@@ -1,0 +1,108 @@
+"""Run the chapters from a clean kernel and store what they show, or make the students' edition.
+
+    python notebooks/build.py              run every chapter, store its outputs and the hash of its code
+    python notebooks/build.py 01 03        only these
+    python notebooks/build.py --student DIR   copies without solutions, outputs and try-it cells, for a class
+
+An exercise is five cells: the task; a stub to try one's hand at (tag ``try-it``); the idea of the solution, folded (tag
+``words``); nbgrader's answer cell, folded in the book, with the solution between its marks; nbgrader's check.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+BOOK = Path(__file__).resolve().parent
+SOLUTION = re.compile(r"(?m)^([ \t]*)### BEGIN SOLUTION\n(?:.*\n)*?[ \t]*### END SOLUTION$")
+STUB = "raise NotImplementedError  # your lines here"
+
+
+def chapters(wanted: list[str] | None = None) -> list[Path]:
+    """The notebooks, in order; those whose name begins with one of ``wanted``, when given."""
+    return [p for p in sorted(BOOK.glob("[0-9][0-9]_*.ipynb")) if not wanted or p.name.startswith(tuple(wanted))]
+
+
+def code_hash(notebook: Any) -> str:
+    """A hash of the code cells: outputs that were stored with another one are stale."""
+    code = "\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
+
+
+def tags(cell: Any) -> list[str]:
+    """The tags of a cell."""
+    return cell.metadata.get("tags", [])
+
+
+def run(path: Path, seconds_per_cell: int = 120) -> Any:
+    """The notebook, executed top to bottom in a new kernel with one thread; raises CellExecutionError where a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(BOOK.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
+    if sys.platform == "win32":
+        asyncio.set_event_loop_policy(asyncio.WindowsSelectorEventLoopPolicy())
+    place = {"metadata": {"path": str(BOOK)}}
+    client = NotebookClient(notebook, timeout=seconds_per_cell, kernel_name="python3", resources=place, record_timing=False)
+    client.execute(env=environment)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"},
+        "code_hash": code_hash(notebook),
+    }
+    return notebook
+
+
+def students(notebook: Any) -> Any:
+    """The edition without solutions: each answer cell holds a stub, and nothing is folded."""
+    notebook.cells = [cell for cell in notebook.cells if not {"try-it", "words"} & set(tags(cell))]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = SOLUTION.sub(lambda match: match[1] + STUB, cell.source)
+            cell.outputs, cell.execution_count = [], None
+            cell.metadata.pop("jupyter", None)
+    notebook.metadata.pop("code_hash", None)
+    return notebook
+
+
+def write(notebook: Any, path: Path) -> None:
+    """Whole or not at all."""
+    from minigrad.storage import write_atomically
+
+    nbformat.validate(notebook)
+    write_atomically(path, lambda file: file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode("utf-8")))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Run the chapters and store their outputs, or make the students' edition.")
+    parser.add_argument("chapters", nargs="*", help="how their names begin, such as 01; all when left out")
+    parser.add_argument("--student", metavar="DIR", help="write copies without solutions and outputs there instead")
+    options = parser.parse_args(arguments)
+    found = chapters(options.chapters)
+    if not found:
+        parser.error(f"no chapter begins with {' or '.join(options.chapters) or 'a number'}; there are {', '.join(p.stem for p in chapters())}")
+    for path in found:
+        started = time.perf_counter()
+        if options.student:
+            Path(options.student).mkdir(parents=True, exist_ok=True)
+            write(students(nbformat.read(path, as_version=4)), Path(options.student) / path.name)
+        else:
+            write(run(path), path)
+        print(f"{path.name}: {time.perf_counter() - started:.1f} s, {path.stat().st_size / 1e6:.2f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(BOOK.parent))
+    main()

@@ -1,0 +1,13 @@
+"""The checks of the exercises: each says right, or what is wrong, with the numbers that show it.
+
+``check_NN_name(answer)`` gives a Verdict; ``.require()`` raises when it is wrong, as graders want.  One file per chapter.
+"""
+
+from .chapter_01 import *  # noqa: F403
+from .chapter_02 import *  # noqa: F403
+from .chapter_03 import *  # noqa: F403
+from .chapter_05 import *  # noqa: F403
+from .chapter_06 import *  # noqa: F403
+from .verdict import Verdict
+
+__all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict"]

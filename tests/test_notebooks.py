@@ -1,0 +1,162 @@
+"""The book: its chapters run, their stored outputs are those of their code, and the checks of the exercises can fail.
+
+`python -m pytest -m notebooks` runs every chapter from a clean kernel; the other tests here take seconds.
+"""
+
+import ast
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("nbclient")
+
+BOOK = Path(__file__).parent.parent / "notebooks"
+sys.path[:0] = [str(BOOK), str(Path(__file__).parent)]
+
+build = importlib.import_module("build")
+checks = importlib.import_module("checks")
+PATHS = build.chapters()
+NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
+ALL_CHECKS = [name for name in checks.__all__ if name.startswith("check_")]
+WRONG = [
+    pytest.param(*wrong, id=f"{wrong[0]}-{wrong[2]}")
+    for path in sorted((Path(__file__).parent / "book_answers").glob("chapter_*.py"))
+    for wrong in importlib.import_module(f"book_answers.{path.stem}").WRONG
+]  # fmt: skip
+every_chapter = pytest.mark.parametrize("name", NOTEBOOKS)
+
+
+def exercises(notebook):
+    """(grade id, first code cell, try-it cell, answer cell, check cell) of each exercise."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for i, cell in enumerate(code):
+        if cell.metadata.get("nbgrader", {}).get("solution"):
+            yield cell.metadata.nbgrader.grade_id, code[0].source, code[i - 1], cell, code[i + 1]
+
+
+ANSWERS = [pytest.param(*rest, id=key) for notebook in NOTEBOOKS.values() for key, *rest in exercises(notebook)]
+each_exercise = pytest.mark.parametrize(("start", "stub", "answer", "check"), ANSWERS)
+
+
+# Running -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.notebooks
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_a_chapter_runs_top_to_bottom_from_a_clean_kernel_without_a_warning(path):
+    notebook = build.run(path)
+    complaints = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream" and o.name == "stderr"]
+    assert not complaints
+
+
+@every_chapter
+def test_stored_outputs_are_those_of_the_code(name):
+    notebook = NOTEBOOKS[name]
+    assert notebook.metadata.get("code_hash") == build.code_hash(notebook), f"stale outputs: python notebooks/build.py {name[:2]}"
+    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+@every_chapter
+def test_a_code_host_can_show_a_chapter(name):
+    notebook = NOTEBOOKS[name]
+    nbformat.validate(notebook)
+    assert notebook.metadata.language_info.name == "python" and notebook.metadata.kernelspec.name == "python3"
+    outputs = [o for cell in notebook.cells for o in cell.get("outputs", [])]
+    assert all(o.output_type != "error" and o.get("name") != "stderr" for o in outputs)
+    shown = "\n".join(str(o.get("data", {}).get(kind, o.get("text", ""))) for o in outputs for kind in ("text/plain", "text/html", "text/markdown"))
+    assert not re.search(r"(?<![\w.])(/home/|/tmp/|/work/|/root/|/Users/|[A-Z]:\\)|object at 0x", shown)
+
+
+def test_the_folder_is_small():
+    assert sum(path.stat().st_size for path in BOOK.rglob("*") if path.is_file()) < 15e6
+
+
+# Reading -----------------------------------------------------------------------------------------------------------------
+
+
+@every_chapter
+def test_links_lead_somewhere(name):
+    prose = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
+    for target in re.findall(r"\]\(([^)#]+)\)", prose):
+        assert target.startswith("https://") or (BOOK / target).exists(), target
+
+
+@every_chapter
+def test_a_chapter_has_its_parts(name):
+    prose = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
+    assert prose.startswith(f"# {name[:2]} · ")
+    for part in ("minutes", "After this chapter you can", "Experiment", "Common misunderstandings", "## Exercises", "## References"):
+        assert part in prose, part
+    assert 3 <= len(list(exercises(NOTEBOOKS[name]))) <= 6
+
+
+# Exercises ---------------------------------------------------------------------------------------------------------------
+
+
+def last_value(namespace, source):
+    """Run a cell; the value of its last expression."""
+    tree = ast.parse(source)
+    exec(compile(ast.Module(tree.body[:-1], []), "<cell>", "exec"), namespace)
+    return eval(compile(ast.Expression(tree.body[-1].value), "<cell>", "eval"), namespace)
+
+
+@each_exercise
+def test_a_check_accepts_the_solution_and_not_the_stub(start, stub, answer, check):
+    """The solution needs the chapter's imports only."""
+    assert "try-it" in build.tags(stub) and "NotImplementedError" in stub.source and answer.metadata.jupyter.source_hidden
+    namespace = {}
+    exec(start, namespace)
+    verdict = last_value(namespace, stub.source)
+    assert not verdict and "stub" in verdict.words
+    exec(answer.source, namespace)
+    assert last_value(namespace, check.source)
+
+
+@each_exercise
+def test_a_grader_sees_the_stub_fail(start, stub, answer, check):
+    namespace = {}
+    exec(start, namespace)
+    exec(build.SOLUTION.sub(lambda match: match[1] + build.STUB, answer.source), namespace)
+    with pytest.raises(AssertionError, match="Not yet"):
+        last_value(namespace, check.source)
+    assert check.metadata.nbgrader.grade and check.metadata.nbgrader.locked and check.metadata.nbgrader.points > 0
+
+
+@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
+def test_a_check_rejects_a_wrong_answer_with_a_hint(name, answer, hint):
+    verdict = getattr(checks, name)(answer)
+    assert not verdict
+    assert hint in verdict.words
+
+
+def test_every_check_belongs_to_an_exercise_and_meets_two_wrong_answers_at_least():
+    called = {match for param in ANSWERS for match in re.findall(r"checks\.(check_\w+)", param.values[3].source)}
+    assert called == set(ALL_CHECKS)
+    met = [param.values[0] for param in WRONG]
+    assert {name: met.count(name) for name in ALL_CHECKS if met.count(name) < 2} == {}
+
+
+@every_chapter
+def test_the_students_edition_holds_no_solution(name):
+    notebook = build.students(nbformat.from_dict(NOTEBOOKS[name]))
+    for key, _, _, answer, check in [(k, *rest) for k, *rest in exercises(NOTEBOOKS[name])]:
+        (mine,) = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == key]
+        assert "SOLUTION" not in mine.source and build.STUB in mine.source and "jupyter" not in mine.metadata
+        assert mine.source.splitlines()[0] == answer.source.splitlines()[0]  # the signature stays
+        assert check.source in [cell.source for cell in notebook.cells]
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_tables_show_numbers_shapes_and_arrays():
+    book = importlib.import_module("book")
+    shown = book.table(["a", "b"], [(1 / 3, np.array([1.0, 2.0])), ("<x>", (2, 3))])
+    assert repr(shown).splitlines() == ["a         b", "0.333333  [1., 2.]", "<x>       (2, 3)"]
+    assert "&lt;x&gt;" in shown._repr_html_()
+    with pytest.raises(KeyError, match="no case"):
+        book.recorded("nothing")
