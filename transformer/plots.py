@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 130, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.alpha": 0.25, "axes.axisbelow": True, "legend.frameon": False, "image.cmap": "cividis",
     "lines.linewidth": 1.8,
