@@ -74,7 +74,9 @@ class Progress:
 class Trainer:
     """Trains a language model on token ids, optionally into a run folder.
 
-    ``train_ids`` and ``validation_ids`` are one row each.  Decay acts on matrices only, as is usual.
+    ``train_ids`` and ``validation_ids`` are one row each.  Decay acts on matrices only, as is usual.  ``weights`` say how much each
+    training token counts, in one row like ``train_ids``; they are scaled to a mean of 1.  ``penalty(model, rng)`` gives a scalar Tensor that is
+    added to the loss of every step.
     """
 
     def __init__(
@@ -86,7 +88,11 @@ class Trainer:
         tokenizer: Tokenizer | None = None,
         folder: RunFolder | None = None,
         output: TextIO | None = None,
+        weights: np.ndarray | None = None,
+        penalty: Callable[[Any, np.random.Generator], Any] | None = None,
     ) -> None:
+        self.weights = None if weights is None else checked_weights(weights, train_ids)
+        self.penalty = penalty
         self.model, self.train_ids, self.validation_ids = model, train_ids, validation_ids
         self.settings = settings or Settings()
         self.tokenizer, self.folder = tokenizer, folder
@@ -107,13 +113,12 @@ class Trainer:
 
     def step(self) -> list[Any]:
         """One batch forward, backward and an update; gives the row for the log."""
-        s, context = self.settings, self.model.context_length
-        inputs, targets = batch(self.train_ids, s.batch_size, context, generator())
+        s = self.settings
         lr = self.schedule(self.progress.step)
         for optimizer in self.optimizers:
             optimizer.lr = lr
             optimizer.zero_grad()
-        loss = cross_entropy(self.model(inputs), targets, label_smoothing=s.label_smoothing)
+        loss = self.loss()
         loss.backward()
         value = loss.item()
         if not math.isfinite(value):
@@ -124,6 +129,24 @@ class Trainer:
         self.progress.step += 1
         self.losses.append(value)
         return [self.progress.step, value, lr, norm, None]
+
+    def loss(self) -> Any:
+        """The mean loss per token of a fresh batch, each token with its weight, and the penalty."""
+        draw = functools.partial(batch, batch_size=self.settings.batch_size, context_length=self.model.context_length, rng=generator())
+        if self.weights is None:
+            inputs, targets = draw(self.train_ids)
+            loss = cross_entropy(self.model(inputs), targets, label_smoothing=self.settings.label_smoothing)
+        else:
+            places, following = draw(self.places)  # the same windows as of the ids themselves
+            inputs, targets = self.train_ids[places].astype(np.int64), self.train_ids[following].astype(np.int64)
+            losses = cross_entropy(self.model(inputs), targets, label_smoothing=self.settings.label_smoothing, reduction="none")
+            loss = (losses * self.weights[following]).mean()
+        return loss if self.penalty is None else loss + self.penalty(self.model, generator())
+
+    @functools.cached_property
+    def places(self) -> np.ndarray:
+        """0 … N − 1: windows of it are places in ``train_ids`` and ``weights``."""
+        return np.arange(len(self.train_ids))
 
     def evaluate(self, tokens: int | None = None) -> float:
         """The mean loss per validation token, in nats, over the first ``tokens`` of them (all when None)."""
@@ -218,6 +241,8 @@ class Trainer:
         crc = 0
         for start in range(0, len(self.train_ids), 1 << 20):
             crc = zlib.crc32(np.ascontiguousarray(self.train_ids[start : start + (1 << 20)]).tobytes(), crc)
+        if self.weights is not None:
+            crc = zlib.crc32(self.weights.tobytes(), crc)
         return zlib.crc32(np.ascontiguousarray(self.validation_ids[: 1 << 20]).tobytes(), crc)
 
     def resume(self) -> None:
@@ -263,3 +288,12 @@ class Trainer:
         finally:
             signal.signal(signal.SIGINT, before)
 
+
+def checked_weights(weights: Any, ids: np.ndarray) -> np.ndarray:
+    """Weights in float32 scaled to a mean of 1; ValueError when they are not one number ≥ 0 for each id."""
+    weights = np.asarray(weights, np.float64)
+    if weights.shape != np.shape(ids):
+        raise ValueError(f"Trainer: weights {weights.shape} for train_ids {np.shape(ids)}; expected one weight for each token")
+    if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
+        raise ValueError(f"Trainer: weights from {weights.min()} to {weights.max()}; expected numbers from 0 on, not all of them 0")
+    return (weights / weights.mean()).astype(np.float32)
