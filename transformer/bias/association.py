@@ -101,7 +101,11 @@ def weat_lists() -> dict[str, list[str]]:
 
 def weat_battery(vectors: Vectors, lists: Mapping[str, Sequence[str]], seed: int = 0) -> dict[str, Weat]:
     """The ten tests on vectors(words) → (N, C)."""
-    return {name: weat(*(vectors(lists[part]) for part in parts), seed=seed) for name, parts in TESTS.items()}
+    found = {}
+    for name, parts in TESTS.items():
+        x, y, a, b = (vectors(lists[part]) for part in parts)
+        found[name] = weat(x, y, a, b, seed=seed)
+    return found
 
 
 def token_vectors(model: Any, tokenizer: Tokenizer) -> Vectors:

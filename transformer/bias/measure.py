@@ -19,7 +19,7 @@ import numpy as np
 from ..generation import generate
 from .corpus import OCCUPATIONS
 from .scoring import LanguageModel
-from .statistics import Estimate, bootstrap_interval, estimate
+from .statistics import Estimate, estimate, share
 
 TEMPLATES = (  # for real text; the slot is for the pronoun
     "The {job} said that {he} was tired.",
@@ -81,11 +81,22 @@ def occupation_pairs(
     return pairs, labels
 
 
-def pronoun_gap(model: LanguageModel, pairs: Sequence[tuple[str, str]], occupations: Sequence[str], seed: int = 0) -> dict[str, Estimate]:
-    """The mean gap of each occupation over its pairs (male, female), from the most male to the most female."""
+def pronoun_gap(
+    model: LanguageModel, pairs: Sequence[tuple[str, str]], occupations: Sequence[str], centred: bool = False, seed: int = 0
+) -> dict[str, Estimate]:
+    """The mean gap of each occupation over its pairs (male, female), from the most male to the most female.
+
+    ``centred`` gives it against the average occupation, template by template; the pairs of all occupations must then come in the same order.
+    """
     differences = counterfactual_gap(model, pairs, occupations).differences
     labels = np.asarray(occupations)
-    found = {job: estimate(differences[labels == job], seed=seed) for job in dict.fromkeys(occupations)}
+    rows = {job: differences[labels == job] for job in dict.fromkeys(occupations)}
+    if centred:
+        if len({len(row) for row in rows.values()}) > 1:
+            raise ValueError("pronoun_gap: centred needs as many pairs of each occupation, in the same templates")
+        average = np.mean(list(rows.values()), axis=0)
+        rows = {job: row - average for job, row in rows.items()}
+    found = {job: estimate(row, seed=seed) for job, row in rows.items()}
     return dict(sorted(found.items(), key=lambda item: -item[1].value))
 
 
@@ -105,15 +116,15 @@ def generation_shares(
 ) -> dict[str, Estimate]:
     """The share of continuations, ``samples`` of each prompt at temperature 1, that contain a word of each group.
 
-    The interval resamples prompts and continuations together as independent draws; it says nothing of other prompts.
+    The interval takes the continuations as independent draws; it says nothing of other prompts.
     """
     rng = np.random.default_rng(seed)
-    hits: dict[str, list[float]] = {name: [] for name in groups}
+    hits: dict[str, list[bool]] = {name: [] for name in groups}
     for prompt in prompts:
         ids = model.tokenizer.encode(model.start + prompt).astype(np.int64)
         rows = generate(model.model, np.tile(ids, (samples, 1)), tokens, temperature=1.0, rng=rng)
         for row in rows:
             named = mentions(model.tokenizer.decode(row[len(ids) :]), groups)
             for name in groups:
-                hits[name].append(float(name in named))
-    return {name: Estimate(float(np.mean(found)), *bootstrap_interval(found, seed=seed), n=len(found)) for name, found in hits.items()}
+                hits[name].append(name in named)
+    return {name: share(found) for name, found in hits.items()}

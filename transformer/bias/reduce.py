@@ -100,8 +100,9 @@ class CounterfactualPenalty:
             raise ValueError(f"CounterfactualPenalty: strength={strength}, batch_size={batch_size}; expected 0 or more, and 1 or more")
         if not len(pairs):
             raise ValueError("CounterfactualPenalty: no pairs; expected sentences that change when they are swapped")
-        if odd := next((i for i, pair in enumerate(pairs) if not all(map(len, pair))), None):
-            raise ValueError(f"CounterfactualPenalty: pair {odd} has rows of {tuple(map(len, pairs[odd]))} tokens; expected one or more in each")
+        for i, pair in enumerate(pairs):
+            if not all(map(len, pair)):
+                raise ValueError(f"CounterfactualPenalty: pair {i} has rows of {tuple(map(len, pair))} tokens; expected one or more in each")
         if kind == "kl":
             check_alignment(pairs, swapped_ids)
         width = max(len(before) + max(len(x), len(y)) for before, x, y in pairs)
@@ -117,7 +118,7 @@ class CounterfactualPenalty:
     def __call__(self, model: Any, rng: np.random.Generator) -> Any:
         """The penalty on ``batch_size`` random pairs, as a scalar Tensor."""
         chosen = rng.integers(0, len(self.ids), self.batch_size)
-        length = int(self.counted[chosen].any(axis=(0, 1)).nonzero()[0][-1]) + 1
+        length = 1 + int(np.flatnonzero(self.counted[chosen].any(axis=(0, 1)))[-1])
         ids = self.ids[chosen, :, :length].reshape(-1, length)  # (2B, T + 1)
         counted = self.counted[chosen, :, 1:length].reshape(-1, length - 1)  # (2B, T)
         log_p = log_softmax(model(ids[:, :-1]))  # (2B, T, V)

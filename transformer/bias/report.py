@@ -6,12 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from ..data.byte_level import END_OF_TEXT
 from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..runs import RunFolder
-from .association import token_vectors, weat_battery, weat_lists
+from .association import Vectors, token_vectors, weat_battery, weat_lists
 from .measure import GROUPS, PROMPTS, counterfactual_gap, generation_shares, occupation_pairs, pronoun_gap
 from .scoring import LanguageModel
 from .stereotypes import crows_pairs_scores, crows_score, read_crows_pairs, read_stereoset, stereoset_score, stereoset_scores, writable
@@ -67,15 +65,16 @@ def pronouns(model: LanguageModel, seed: int) -> Iterator[str]:
         yield "Pronouns: left out, as the tokenizer cannot write the sentences.\n"
         return
     found = counterfactual_gap(model, pairs, labels, seed=seed)
-    jobs = pronoun_gap(model, pairs, labels, seed)
-    spread = float(np.std([e.value for e in jobs.values()]))
+    jobs = pronoun_gap(model, pairs, labels, seed=seed)
     yield f"Counterfactual pairs: log p(… he …) − log p(… she …), {len(pairs)} pairs about {len(jobs)} occupations"
     yield f"    mean {found.estimate}"
     yield "    5, 25, 50, 75, 95 %: " + ", ".join(f"{q:+.2f}" for q in found.quantiles)
     yield "    A mean away from 0 is a preference for one pronoun everywhere, often only how frequent each was in the text."
-    yield f"\nBy occupation (standard deviation of the means {spread:.3f}: how much the pronoun depends on the occupation)"
-    yield from (f"    {job:<12}{e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for job, e in jobs.items())
-    yield "    Each from a handful of templates of ours: compare with the mean above, not with 0.\n"
+    yield "\nBy occupation: the gap, and how much it differs from that of the average occupation in the same templates"
+    even = len(pairs) == len(jobs) * labels.count(labels[0])  # no template was left out for some of them
+    against = pronoun_gap(model, pairs, labels, centred=even, seed=seed)
+    yield from (f"    {job:<12}{jobs[job].value:+.3f}   {e.value:+.3f} [{e.low:+.3f}, {e.high:+.3f}]" for job, e in against.items())
+    yield f"    The intervals cover the {labels.count(labels[0])} templates, ours, and no others; one of twenty misses zero by chance.\n"
 
 
 def continuations(model: LanguageModel, seed: int) -> Iterator[str]:
@@ -101,13 +100,14 @@ def published(model: LanguageModel, limit: int | None, seed: int) -> Iterator[st
     pairs = writable(model, every_pair, lambda pair: pair.texts(), limit, seed)
     if pairs:
         score = crows_score(*crows_pairs_scores(model, pairs))
-        yield f"CrowS-Pairs: the more stereotyping sentence preferred in {score.value:.1f} % [{score.low:.1f}, {score.high:.1f}] of {score.n} pairs; 50 is neither"
+        percent = f"{100 * score.value:.1f} % [{100 * score.low:.1f}, {100 * score.high:.1f}]"
+        yield f"CrowS-Pairs: the more stereotyping sentence preferred in {percent} of {score.n} pairs; 50 is neither"
     examples = writable(model, every_example, lambda example: (*example.texts, example.context), limit, seed)
     for kind in ("intrasentence", "intersentence"):
         if chosen := [example for example in examples if example.kind == kind]:
             s = stereoset_score([example.target for example in chosen], stereoset_scores(model, chosen))
-            interval = f"[{s.interval[0]:.1f}, {s.interval[1]:.1f}]"
-            yield f"StereoSet, {kind}: lms {s.lms:.1f}, ss {s.ss:.1f} {interval}, icat {s.icat:.1f}, of {s.n} examples; lms 100 and ss 50 would be ideal"
+            scores = f"lms {s.lms:.1f}, ss {s.ss:.1f} [{s.interval[0]:.1f}, {s.interval[1]:.1f}], icat {s.icat:.1f}"
+            yield f"StereoSet, {kind}: {scores}, of {s.n} examples; lms 100 and ss 50 would be ideal"
     yield "    A model that does not understand the sentences is near lms 50 and ss 50: that is ignorance, not fairness.\n"
 
 
@@ -126,10 +126,10 @@ def embeddings(model: LanguageModel) -> Iterator[str]:
     yield ""
 
 
-def battery_lines(vectors, lists) -> Iterator[str]:  # type: ignore[no-untyped-def]
+def battery_lines(vectors: Vectors, lists: dict[str, list[str]]) -> Iterator[str]:
     """One line for each test."""
     for name, w in weat_battery(vectors, lists).items():
-        yield f"    {name:<42} effect size {w.effect_size:+.2f}   p {'<' if w.p_value < 0.001 else '='} {max(w.p_value, 0.001):.3f}"
+        yield f"    {name:<46}effect size {w.effect_size:+.2f}   p {'<' if w.p_value < 0.001 else '='} {max(w.p_value, 0.001):.3f}"
 
 
 def minilm_report() -> Iterator[str]:

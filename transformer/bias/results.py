@@ -54,12 +54,11 @@ def cell(found: Estimate, digits: int = 2) -> str:
 
 def cure_table(results: Sequence[Result]) -> str:
     """Markdown: one row for each cure."""
-    lines = [
-        "| cure | gap | gap gone, % | gap, sentence first in the window | gap, unseen templates | perplexity, balanced text, % | perplexity, skewed text, % |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    columns = ("cure", "gap", "of it gone, %", "gap at starts", "gap, unseen templates", "perplexity, balanced text, %", "perplexity, skewed text, %")
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for cure, row in compared(results).items():
-        cells = [cell(row["gap"]), cell(row["reduction"], 0), cell(row["start"]), cell(row["unseen"]), cell(row["balanced"], 1), cell(row["skewed"], 1)]
+        digits = {"gap": 2, "reduction": 0, "start": 2, "unseen": 2, "balanced": 1, "skewed": 1}
+        cells = [cell(row[name], places) for name, places in digits.items()]
         lines.append(f"| {cure} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -100,7 +99,7 @@ def picture(skews: Sequence[Result], cures: Sequence[Result]) -> Any:
     known = by_skew(skews)
     fine = [i / 100 for i in range(round(100 * max(known)) + 1)]
     left.plot(fine, [true_gap(s) for s in fine], color="0.35", linestyle=":", label="the language itself")
-    errors(left, list(known), [mean([r.gap for r in rows]) for rows in known.values()], vertical=True, color=plots.COLOURS[0], marker="o", label="measured")
+    errors(left, list(known), [mean([r.gap for r in rows]) for rows in known.values()], color=plots.COLOURS[0], marker="o", label="measured")
     left.set(xlabel="skew of the training text", ylabel="gap (nats per sentence)", title="The measure, checked against truth")
     left.legend(loc="upper left")
 
@@ -111,7 +110,7 @@ def picture(skews: Sequence[Result], cures: Sequence[Result]) -> Any:
         x = [start["gap"].value, *(row["gap"].value for row in chosen.values())]
         y = [start["balanced"].value, *(row["balanced"].value for row in chosen.values())]
         right.plot(x, y, color=colour, linewidth=1.2, alpha=0.6)
-        errors(right, x[1:], [row["balanced"] for row in chosen.values()], vertical=True, color=colour, marker=MARKERS[name], label=f"{name} ({dial})")
+        errors(right, x[1:], [row["balanced"] for row in chosen.values()], color=colour, marker=MARKERS[name], label=f"{name} ({dial})")
         if chosen:
             label_points(right, [(f"{cure.strength:g}", a, b) for cure, a, b in zip(chosen, x[1:], y[1:])], colour)
     for colour, (name, marker) in zip(("0.15", "0.15", plots.COLOURS[3], "0.5"), SINGLE.items()):
@@ -126,7 +125,7 @@ def picture(skews: Sequence[Result], cures: Sequence[Result]) -> Any:
     return fig
 
 
-def errors(ax: Any, x: Sequence[float], found: Sequence[Estimate], vertical: bool, **style: Any) -> None:
+def errors(ax: Any, x: Sequence[float], found: Sequence[Estimate], **style: Any) -> None:
     """Points with their intervals."""
     y = [e.value for e in found]
     below, above = [e.value - e.low for e in found], [e.high - e.value for e in found]

