@@ -20,6 +20,7 @@ from minigrad import manual_seed, no_grad
 
 from . import quality, recipes, task_runs
 from .attention import attention_maps
+from .bias.command import add_command as add_bias_command
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from .filters import Sampling
@@ -129,6 +130,8 @@ def parser() -> Parser:
     check = commands.add_parser("check", help="check the gradients of every op, layer and model against finite differences")
     check.set_defaults(run=check_command)
     check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
+
+    add_bias_command(commands, positive)
     return top
 
 

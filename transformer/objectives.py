@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from minigrad import Tensor, cross_entropy, no_grad
+from minigrad.random import generator
 
 from .data.corpora import IGNORE_INDEX, batch
 from .data.tasks.base import Pair, PairTask
@@ -48,20 +49,36 @@ class Objective(Protocol):
 
 
 class LanguageModelling:
-    """Predict the next token of a text: ``train_ids`` and ``validation_ids`` are one row each."""
+    """Predict the next token of a text: ``train_ids`` and ``validation_ids`` are one row each.
 
-    def __init__(self, train_ids: np.ndarray, validation_ids: np.ndarray, context_length: int, tokenizer: Tokenizer | None = None) -> None:
+    ``weights`` say how much each training token counts, in one row like ``train_ids``; they are scaled to a mean of 1.
+    """
+
+    def __init__(
+        self,
+        train_ids: np.ndarray,
+        validation_ids: np.ndarray,
+        context_length: int,
+        tokenizer: Tokenizer | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
         self.train_ids, self.validation_ids = train_ids, validation_ids
         self.context_length, self.tokenizer = context_length, tokenizer
+        self.weights = None if weights is None else checked_weights(weights, train_ids)
 
-    def batch(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Windows at random places and the same one token later, both (B, T)."""
-        return batch(self.train_ids, size, self.context_length, rng)
+    def batch(self, rng: np.random.Generator, size: int) -> tuple[np.ndarray, ...]:
+        """Windows at random places and the same one token later, and the weights of the latter where there are some, all (B, T)."""
+        if self.weights is None:
+            return batch(self.train_ids, size, self.context_length, rng)
+        places, following = batch(np.arange(len(self.train_ids)), size, self.context_length, rng)
+        return self.train_ids[places].astype(np.int64), self.train_ids[following].astype(np.int64), self.weights[following]
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy of the next token, in nats."""
-        inputs, targets = batch
-        return cross_entropy(model(inputs), targets, label_smoothing=label_smoothing)
+        inputs, targets, *weights = batch
+        if not weights:
+            return cross_entropy(model(inputs), targets, label_smoothing=label_smoothing)
+        return (cross_entropy(model(inputs), targets, label_smoothing=label_smoothing, reduction="none") * weights[0]).mean()
 
     def evaluate(self, model: Any, limit: int | None = None) -> float:
         """The mean loss per validation token, in nats."""
@@ -93,7 +110,32 @@ class LanguageModelling:
         crc = 0
         for start in range(0, len(self.train_ids), 1 << 20):
             crc = zlib.crc32(np.ascontiguousarray(self.train_ids[start : start + (1 << 20)]).tobytes(), crc)
+        if self.weights is not None:
+            crc = zlib.crc32(self.weights.tobytes(), crc)
         return zlib.crc32(np.ascontiguousarray(self.validation_ids[: 1 << 20]).tobytes(), crc)
+
+
+def checked_weights(weights: Any, ids: np.ndarray) -> np.ndarray:
+    """Weights of tokens, scaled to a mean of 1; ValueError when they do not fit or mean nothing."""
+    weights = np.asarray(weights, np.float64)
+    if weights.shape != np.shape(ids):
+        raise ValueError(f"LanguageModelling: weights {weights.shape} for train_ids {np.shape(ids)}; expected one weight for each token")
+    if not np.isfinite(weights).all() or weights.min() < 0 or not weights.any():
+        raise ValueError(f"LanguageModelling: weights from {weights.min()} to {weights.max()}; expected numbers from 0 on, not all of them 0")
+    return (weights / weights.mean()).astype(np.float32)
+
+
+class Penalised:
+    """An objective with something added to its loss: ``penalty(model, rng)``, a scalar Tensor, drawn anew at every step."""
+
+    def __init__(self, objective: Objective, penalty: Callable[[Any, np.random.Generator], Any]) -> None:
+        self.objective, self.penalty = objective, penalty
+        self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
+        self.tokens, self.fingerprint = objective.tokens, objective.fingerprint
+
+    def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
+        """The objective's loss and the penalty."""
+        return self.objective.loss(model, batch, label_smoothing) + self.penalty(model, generator())
 
 
 class PairBatch(NamedTuple):
