@@ -29,7 +29,7 @@ class Size(NamedTuple):
     batch: int
 
     def __str__(self) -> str:
-        return f"width {self.width}, {self.layers} layers, context {self.context}, batch {self.batch}"
+        return f"width {self.width}, {self.layers} layer{'s' * (self.layers > 1)}, context {self.context}, batch {self.batch}"
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Token ids and targets, (batch, context) each."""

@@ -1,155 +1,20 @@
-"""Writing text: the filters, greedy and sampled decoding, the cache beyond the context, beam search."""
+"""Writing text: greedy and sampled decoding, batches of different lengths, the cache beyond the context, where it stops."""
 
-import itertools
 import warnings
 
 import numpy as np
 import pytest
+from small_models import Table, certain, tiny
 
 import minigrad as mg
-from minigrad import Tensor, nn, no_grad
-from transformer import GPT, beam_search, generate
-from transformer.checks import shaken
-from transformer.generation import min_p_filter, next_distribution, penalise_repetition, stream, top_k_filter, top_p_filter
+from minigrad import no_grad
+from transformer import beam_search, generate
+from transformer.generation import speculative_generate, steps, stream
 from transformer.models.decoder_only import POSITIONS
 
 
-@pytest.fixture(autouse=True)
-def same_weights_each_time():
-    mg.manual_seed(0)
-
-
-def tiny(vocab=7, context=8, seed=0, **options):
-    """A model with opinions: float64, every parameter away from its start."""
-    return shaken(GPT(vocab, 8, 2, 1, context, **options), np.random.default_rng(seed)).eval()
-
-
-class Table(nn.Module):
-    """A language model with a fixed row of logits after each token."""
-
-    def __init__(self, logits, context_length=1000):
-        self.logits, self.context_length = np.asarray(logits, np.float64), context_length
-
-    def forward(self, ids, cache=None):
-        return Tensor(self.logits[ids])
-
-
-def logits_of(*probabilities):
-    return np.log(np.array([probabilities]))
-
-
-def kept(logits):
-    return np.isfinite(logits[0]).tolist()
-
-
-# Filters --------------------------------------------------------------------------------------------------------------
-
-
-def test_top_p_keeps_the_token_that_crosses_p():
-    logits = logits_of(0.2, 0.5, 0.05, 0.25)
-    assert kept(top_p_filter(logits, 0.6)) == [False, True, False, True]
-    assert kept(top_p_filter(logits, 0.8)) == [True, True, False, True]
-    assert kept(top_p_filter(logits, 0.4)) == [False, True, False, False]
-    assert kept(top_p_filter(logits, 1.0)) == [True] * 4
-
-
-def test_top_p_keeps_the_most_likely_token_however_small_p_is():
-    assert kept(top_p_filter(logits_of(0.3, 0.4, 0.3), 1e-9)) == [False, True, False]
-
-
-def test_top_p_works_row_by_row_and_leaves_its_input_alone():
-    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]]))
-    before = logits.copy()
-    assert np.isfinite(top_p_filter(logits, 0.75)).tolist() == [[True, True, False], [False, True, True]]
-    assert np.array_equal(logits, before)
-
-
-def test_top_k_keeps_k_tokens_and_those_that_tie_with_the_last():
-    assert kept(top_k_filter(np.array([[1.0, 3.0, 2.0, 0.0]]), 2)) == [False, True, True, False]
-    assert kept(top_k_filter(np.array([[1.0, 3.0, 1.0, 0.0]]), 2)) == [True, True, True, False]
-    assert kept(top_k_filter(np.array([[1.0, 3.0]]), 5)) == [True, True]
-
-
-def test_min_p_is_relative_to_the_most_likely_token():
-    logits = logits_of(0.5, 0.3, 0.15, 0.05)
-    assert kept(min_p_filter(logits, 0.2)) == [True, True, True, False]
-    assert kept(min_p_filter(logits, 0.5)) == [True, True, False, False]
-    assert kept(min_p_filter(logits, 1.0)) == [True, False, False, False]
-
-
-def test_a_repetition_penalty_makes_seen_tokens_less_likely_whatever_the_sign_of_their_logit():
-    out = penalise_repetition(np.array([[2.0, -2.0, 2.0, -2.0]]), np.array([[0, 1, 1]]), 2.0)
-    assert out.tolist() == [[1.0, -4.0, 2.0, -2.0]]
-
-
-def test_a_repetition_penalty_looks_at_each_row_alone():
-    out = penalise_repetition(np.full((2, 3), 2.0), np.array([[0], [2]]), 2.0)
-    assert out.tolist() == [[1.0, 2.0, 2.0], [2.0, 2.0, 1.0]]
-
-
-def test_temperature_comes_before_the_nucleus():
-    logits, seen = logits_of(0.5, 0.3, 0.2), np.zeros((1, 0), int)
-    assert np.count_nonzero(next_distribution(logits, seen, 1.0, top_p=0.7)) == 2
-    assert np.count_nonzero(next_distribution(logits, seen, 10.0, top_p=0.7)) == 3  # flatter first, so more tokens are needed
-    assert np.count_nonzero(next_distribution(logits, seen, 0.2, top_p=0.7)) == 1
-
-
-def test_the_nucleus_is_taken_of_what_top_k_leaves():
-    p = next_distribution(logits_of(0.4, 0.2, 0.2, 0.1, 0.1), np.zeros((1, 0), int), top_k=3, top_p=0.5)
-    np.testing.assert_allclose(p, [[1, 0, 0, 0, 0]])  # 0.4 of the 0.8 that top-k left is the nucleus of 0.5
-
-
-def test_the_penalty_comes_before_the_temperature():
-    p = next_distribution(np.array([[2.0, 1.0]]), np.array([[0]]), temperature=0.5, repetition_penalty=4.0)
-    np.testing.assert_allclose(p[0], np.exp([1.0, 2.0]) / np.exp([1.0, 2.0]).sum())
-
-
-def test_the_distribution_sums_to_one_whatever_the_filters():
-    rng = np.random.default_rng(0)
-    for temperature, k, p, low in itertools.product((0.0, 0.3, 5.0), (None, 1, 4), (None, 0.3, 1.0), (None, 0.0, 0.5)):
-        q = next_distribution(rng.normal(size=(3, 9)).astype(np.float32), np.zeros((3, 1), int), temperature, k, p, low, 1.3)
-        np.testing.assert_allclose(q.sum(-1), 1)
-        assert (q >= 0).all()
-
-
-def test_huge_logits_do_not_overflow():
-    p = next_distribution(np.array([[1e4, -1e4, 1e4 - 1]], np.float32), np.zeros((1, 0), int), 0.5, 2, 0.9, 0.01)
-    assert np.isfinite(p).all() and p[0, 0] > 0.8
-
-
-# Sampling -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"temperature": 0.7}, {"temperature": 1.5, "top_k": 5}, {"top_p": 0.8}, {"min_p": 0.3}],
-    ids=["plain", "cooler", "top-k", "top-p", "min-p"],
-)
-def test_ten_thousand_draws_follow_the_distribution(options):
-    row = np.log(np.array([0.3, 0.22, 0.18, 0.12, 0.08, 0.05, 0.03, 0.02]))
-    p = np.exp(row / options.get("temperature", 1.0))
-    order = np.argsort(-p)
-    p = p / p.sum()
-    if "top_k" in options:
-        p[order[5:]] = 0
-    if "top_p" in options:
-        p[order[np.searchsorted(np.cumsum(p[order]), 0.8) + 1 :]] = 0
-    if "min_p" in options:
-        p[p < 0.3 * p.max()] = 0
-    p = p / p.sum()
-    drawn = generate(Table(np.tile(row, (8, 1))), np.zeros((100, 1), int), 100, rng=3, **options)[:, 1:]
-    assert drawn.shape == (100, 100)
-    counts = np.bincount(drawn.ravel(), minlength=8)
-    assert (counts[p == 0] == 0).all()
-    alive = p > 0
-    chi_square = ((counts - 10_000 * p)[alive] ** 2 / (10_000 * p[alive])).sum()
-    assert chi_square < {2: 10.8, 3: 13.8, 4: 16.3, 5: 18.5, 7: 24.3}.get(alive.sum() - 1, 24.3)  # 1 in 1000
-
-
 def test_each_draw_follows_the_token_before_it():
-    certain = np.full((4, 4), -50.0)
-    certain[[0, 1, 2, 3], [2, 3, 1, 0]] = 50.0
-    assert generate(Table(certain), [0], 8, rng=0).tolist() == [0, 2, 1, 3, 0, 2, 1, 3, 0]
+    assert generate(certain(2, 3, 1, 0), [0], 8, rng=0).tolist() == [0, 2, 1, 3, 0, 2, 1, 3, 0]
 
 
 def test_the_same_seed_writes_the_same_text_and_another_seed_another():
@@ -189,18 +54,16 @@ def test_a_context_of_one_token_still_generates():
 
 
 def test_generation_ends_after_a_stop_token():
-    certain = np.full((4, 4), -50.0)
-    certain[[0, 1, 2, 3], [1, 2, 3, 0]] = 50.0
-    assert generate(Table(certain), [0], 9, stop=3, rng=0).tolist() == [0, 1, 2, 3]
-    assert generate(Table(certain), [0], 9, stop=[3, 2], rng=0).tolist() == [0, 1, 2]
-    assert generate(Table(certain), [3], 2, stop=3, rng=0).tolist() == [3, 0, 1]  # a stop token in the prompt ends nothing
-    assert generate(Table(certain), [0], 0, rng=0).tolist() == [0]
+    model = certain(1, 2, 3, 0)
+    assert generate(model, [0], 9, stop=3, rng=0).tolist() == [0, 1, 2, 3]
+    assert generate(model, [0], 9, stop=[3, 2], rng=0).tolist() == [0, 1, 2]
+    assert generate(model, [3], 2, stop=3, rng=0).tolist() == [3, 0, 1]  # a stop token in the prompt ends nothing
+    assert generate(model, [0], 0, rng=0).tolist() == [0]
 
 
 def test_a_row_that_ended_is_filled_with_its_stop_token_while_the_others_go_on():
-    certain = np.full((4, 4), -50.0)
-    certain[[0, 1, 2, 3], [1, 2, 3, 0]] = 50.0
-    assert generate(Table(certain), [[0], [2]], 9, stop=3, rng=0).tolist() == [[0, 1, 2, 3], [2, 3, 3, 3]]
+    model = certain(1, 2, 3, 0)
+    assert generate(model, [[0], [2]], 9, stop=3, rng=0).tolist() == [[0, 1, 2, 3], [2, 3, 3, 3]]
 
 
 def test_rows_of_a_batch_are_written_independently():
@@ -277,54 +140,172 @@ def test_a_prompt_of_text_or_floats_is_refused():
             generate(tiny(), prompt, 3)
 
 
-# Beam search ----------------------------------------------------------------------------------------------------------
+# Batches of different lengths ------------------------------------------------------------------------------------------
+
+PROMPTS = [[1], [2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4], [6, 5, 4], [1, 2, 3, 4, 5, 6, 0, 1]]
 
 
-def log_probability(model, prompt, continuation):
-    ids = np.array([[*prompt, *continuation]])
-    with no_grad():
-        log_p = mg.log_softmax(model(ids[:, :-1])).data[0]
-    return sum(log_p[len(prompt) - 1 + i, token] for i, token in enumerate(continuation))
+def naive(model, prompt, count, options, seed):
+    """What the definition says: no batch, no cache, no padding; the window of ``reading``, written out."""
+    ids, rng, context = list(prompt), np.random.default_rng(seed), model.context_length
+    for _ in range(count):
+        start = 0
+        while len(ids) - start > context:
+            start += max(1, context // 2)
+        with no_grad():
+            logits = model(np.array([ids[start:]])).data[0, -1] / options.get("temperature", 1.0)
+        logits[np.argsort(-logits, kind="stable")[options.get("top_k", len(logits)) :]] = -np.inf
+        totals = np.cumsum(np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum())
+        ids.append(int(np.searchsorted(totals, rng.random() * totals[-1], side="right")))
+    return ids
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_beam_search_with_enough_beams_finds_the_most_likely_text_of_all(seed):
-    model = tiny(vocab=4, seed=seed)
-    best = max(itertools.product(range(4), repeat=4), key=lambda c: log_probability(model, [1, 2], c))
-    assert beam_search(model, [1, 2], 4, num_beams=64).tolist() == [1, 2, *best]
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "top_k": 3}, {"top_k": 1}], ids=["plain", "top-k", "greedy"])
+@pytest.mark.parametrize("scheme", list(POSITIONS))
+def test_a_cached_batch_of_different_lengths_equals_each_row_alone_uncached_far_beyond_the_context(scheme, options):
+    model = tiny(positions=scheme)
+    seeds = range(len(PROMPTS))
+    together = generate(model, PROMPTS, 40, rng=list(seeds), **options)
+    uncached = generate(model, PROMPTS, 40, rng=list(seeds), use_cache=False, **options)
+    for row, other, prompt, seed in zip(together, uncached, PROMPTS, seeds, strict=True):
+        alone = naive(model, prompt, 40, options, seed)
+        assert row.tolist() == alone
+        assert other.tolist() == alone
+        assert generate(model, prompt, 40, rng=seed, **options).tolist() == alone
 
 
-@pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_beam_search_with_a_stop_token_compares_by_length_normalised_scores(seed, length_penalty):
-    model = tiny(vocab=4, seed=seed)
-    candidates = [c for n in range(1, 5) for c in itertools.product(range(4), repeat=n) if 3 not in c[:-1] and (n == 4 or c[-1] == 3)]
-    best = max(candidates, key=lambda c: log_probability(model, [1, 2], c) / len(c) ** length_penalty)
-    assert beam_search(model, [1, 2], 4, 64, length_penalty, stop=3).tolist() == [1, 2, *best]
+@pytest.mark.parametrize("context", [1, 2, 3, 7])
+def test_a_batch_of_different_lengths_agrees_with_each_row_alone_for_odd_and_tiny_contexts(context):
+    model = tiny(context=context, positions="sinusoidal", num_kv_heads=1, norm="rms", ffn="swiglu")
+    together = generate(model, PROMPTS, 20, rng=list(range(5)))
+    assert [row.tolist() for row in together] == [naive(model, prompt, 20, {}, seed) for seed, prompt in enumerate(PROMPTS)]
 
 
-def test_a_length_penalty_favours_longer_texts():
-    p = np.array([[0.6, 0.4], [0.5, 0.5]])  # after 0: end (1) with 0.4, or go on with 0.6
-    model = Table(np.log(p))
-    assert beam_search(model, [0], 4, 8, length_penalty=0.0, stop=1).tolist() == [0, 1]
-    assert beam_search(model, [0], 4, 8, length_penalty=1.0, stop=1).tolist() == [0, 0, 0, 0, 0]
+def test_padding_is_no_token_that_a_repetition_penalty_has_seen():
+    model = tiny(context=40)
+    prompts = [[1], [2, 3, 4, 5, 6]]  # padded with token 0
+    together = generate(model, prompts, 20, repetition_penalty=5.0, rng=[1, 2])
+    for seed, (row, prompt) in enumerate(zip(together, prompts, strict=True), 1):
+        assert row.tolist() == generate(model, prompt, 20, repetition_penalty=5.0, rng=seed).tolist()
 
 
-def test_one_beam_is_greedy_and_more_beams_never_score_less_than_it_here():
-    model = tiny(context=20)
-    greedy = generate(model, [1, 2], 8, temperature=0)
-    assert np.array_equal(beam_search(model, [1, 2], 8, 1), greedy)
-    wide = beam_search(model, [1, 2], 8, 30)
-    assert log_probability(model, [1, 2], wide[2:]) >= log_probability(model, [1, 2], greedy[2:])
+def test_the_cache_is_used_one_new_token_for_each_row_until_the_window_slides():
+    model, widths = tiny(context=8), []
+    forward = model.forward
+    model.forward = lambda ids, **options: widths.append(ids.shape[1]) or forward(ids, **options)
+    generate(model, [[1, 2, 3], [4, 5]], 12, rng=0)
+    assert widths == [3, 1, 1, 1, 1, 1, 8, 6, 1, 1, 8, 6]  # each row's window slides after its eighth token, on its own
 
 
-def test_beam_search_refuses_a_batch_and_no_beams():
-    with pytest.raises(ValueError, match="one prompt"):
-        beam_search(tiny(), [[1], [2]], 3, 2)
-    with pytest.raises(ValueError, match="num_beams=0"):
-        beam_search(tiny(), [1], 3, 0)
+def test_the_logits_of_a_left_padded_batch_are_those_of_each_row_alone():
+    for scheme in POSITIONS:
+        model = tiny(positions=scheme)
+        mask = np.array([[0, 0, 0, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 1]])
+        ids = np.random.default_rng(0).integers(0, 7, mask.shape)
+        padded = model(ids, attention_mask=mask).data
+        for row, keep, logits in zip(ids, mask.astype(bool), padded, strict=True):
+            np.testing.assert_allclose(logits[keep], model(row[None, keep]).data[0], rtol=1e-12, atol=1e-12)
+        other = np.where(mask, ids, (ids + 3) % 7)
+        np.testing.assert_array_equal(model(other, attention_mask=mask).data[:, -1], padded[:, -1])  # whatever stands in the padding
 
 
-def test_beam_search_refuses_a_negative_length():
-    with pytest.raises(ValueError, match="max_new_tokens=-1; expected 0 or more"):
-        beam_search(GPT(5, 4, 1, 1, 4), [1], -1, 2)
+def test_padding_takes_part_in_no_gradient():
+    model = tiny()
+    ids, mask = np.array([[5, 1, 2], [1, 2, 3]]), np.array([[0, 1, 1], [1, 1, 1]])
+    (model(ids, attention_mask=mask) * mask[..., None]).sum().backward()
+    padded = {name: p.grad.data.copy() for name, p in model.named_parameters()}
+    model.zero_grad()
+    (model(ids[:1, 1:]).sum() + model(ids[1:]).sum()).backward()
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(padded[name], p.grad.data, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        ([[1, 1, 0]], "row 0 does not end in tokens.*pad on the left"),
+        ([[0, 1, 1], [1, 0, 1]], "row 1 .*[1, 0, 1].*pad on the left"),
+        ([[0, 0, 0]], "row 0 does not end in tokens"),
+        ([[1, 1]], r"attention_mask \(1, 2\); expected \(1, 3\)"),
+        ([[2, 1, 1]], "expected 1 for tokens and 0 for padding, got 2"),
+    ],
+)
+def test_an_attention_mask_that_is_no_left_padding_is_refused(mask, words):
+    with pytest.raises(ValueError, match=words):
+        tiny()(np.ones((len(mask), 3), int), attention_mask=mask)
+
+
+def test_prompts_of_different_lengths_give_a_list_that_ends_where_each_row_ends():
+    model = certain(1, 2, 3, 0)
+    got = generate(model, [[0], [0, 1], [3, 0, 1, 2]], 5, stop=3, rng=0)
+    assert [row.tolist() for row in got] == [[0, 1, 2, 3], [0, 1, 2, 3], [3, 0, 1, 2, 3]]
+    assert isinstance(generate(model, [[0, 1], [1, 2]], 2, rng=0), np.ndarray)
+
+
+def test_each_row_has_its_own_randomness_when_given_a_list_of_seeds():
+    model = tiny()
+    rows = generate(model, [[1], [2, 3], [1]], 20, rng=[4, 5, 4])
+    assert rows[0].tolist() == rows[2].tolist() == generate(model, [1], 20, rng=4).tolist()
+    with pytest.raises(ValueError, match="2 random generators for 3 rows"):
+        generate(model, [[1], [2, 3], [1]], 20, rng=[4, 5])
+
+
+def test_prompts_that_are_no_rows_of_ids_are_refused():
+    for prompts, error in (([[1], []], ValueError), ([[[1]]], ValueError), (3, ValueError), ([], ValueError), ([1, [2]], ValueError),
+                           ("text", TypeError), ([["a"], ["b", "c"]], TypeError), ([[1], [0.5, 2]], TypeError)):  # fmt: skip
+        with pytest.raises(error, match=r"generate: .*prompt"):
+            generate(tiny(), prompts, 3)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_logits_that_are_not_finite_are_an_error_and_not_a_text(bad):
+    model = Table([[0.0, 1.0], [bad, 0.0]])
+    for write in (lambda: generate(model, [[0], [1]], 3, rng=0), lambda: beam_search(model, [1], 3, 2),
+                  lambda: speculative_generate(model, model, [1], 3)):  # fmt: skip
+        with pytest.raises(FloatingPointError, match="not finite"):
+            write()
+
+
+def test_tokens_that_the_model_rules_out_are_never_written():
+    model = Table([[0.0, -np.inf, 0.0]] * 3)
+    assert 1 not in generate(model, [0], 200, rng=0, temperature=1.5, top_p=0.9, repetition_penalty=2.0)
+    assert 1 not in beam_search(model, [0], 5, 3)
+
+
+# Where it stops --------------------------------------------------------------------------------------------------------
+
+
+def test_generation_ends_after_a_stop_sequence_of_several_tokens():
+    model = certain(1, 2, 3, 0)
+    assert generate(model, [0], 9, stop_sequences=[[2, 3]], rng=0).tolist() == [0, 1, 2, 3]
+    assert generate(model, [0], 9, stop_sequences=[[3, 1], [3, 0, 1]], rng=0).tolist() == [0, 1, 2, 3, 0, 1]
+    assert generate(model, [0], 9, stop=3, stop_sequences=[[0, 1]], rng=0).tolist() == [0, 1, 2, 3]
+    assert generate(model, [0], 5, stop_sequences=[[3, 1]], rng=0).tolist() == [0, 1, 2, 3, 0, 1]
+
+
+def test_a_stop_sequence_must_lie_wholly_in_the_new_text():
+    assert generate(certain(1, 2, 3, 0), [1, 2], 6, stop_sequences=[[2, 3]], rng=0).tolist() == [1, 2, 3, 0, 1, 2, 3]
+
+
+def test_a_row_that_ended_at_a_sequence_repeats_its_last_token_in_an_array():
+    assert generate(certain(1, 2, 3, 0), [[0], [1]], 9, stop_sequences=[[2, 3]], rng=0).tolist() == [[0, 1, 2, 3], [1, 2, 3, 3]]
+
+
+def test_stops_that_are_no_ids_are_refused_before_anything_is_written():
+    for options in ({"stop_sequences": [[]]}, {"stop_sequences": ["ab"]}, {"stop": 0.5}, {"stop": "a"}):
+        with pytest.raises(ValueError, match="a stop is a token id"):
+            generate(tiny(), [1], 3, **options)
+
+
+def test_a_step_tells_the_logits_and_the_probabilities_that_its_token_was_drawn_from():
+    model = tiny()
+    ids = [1, 2]
+    from transformer.filters import Sampling
+
+    for step in steps(model, ids, 5, Sampling(0.5, top_k=3), rng=0):
+        with no_grad():
+            logits = model(np.array([ids])).data[0, -1]
+        np.testing.assert_allclose(step.logits[0], logits)
+        np.testing.assert_allclose(step.probabilities, Sampling(0.5, top_k=3).distribution(logits[None], [ids]))
+        assert step.probabilities[0, step.tokens[0]] > 0 and step.alive.all()
+        ids.append(int(step.tokens[0]))

@@ -43,7 +43,7 @@ def transposed(rule, g, *rest):
 WAYS = [thousandth, negative, dropped_term, transposed]
 RULES = [(name, i) for name, op in REGISTRY.items() for i in range(max(len(e.inputs) for e in examples(op, np.random.default_rng(0))))]
 SQUARE = {  # where factors can be confused without an error of shapes
-    "matmul": [((3, 3), (3, 3))], "linear": [((3, 3), (3, 3))], "attention": [((3, 3), (3, 3), (3, 3))],
+    "matmul": [((3, 3), (3, 3))], "linear": [((3, 3), (3, 3))], "linear_gelu": [((3, 3), (3, 3))], "attention": [((3, 3), (3, 3), (3, 3))],
 }  # fmt: skip
 
 

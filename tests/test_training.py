@@ -7,6 +7,7 @@ import minigrad as mg
 from minigrad.optim import AdamW, warmup_cosine
 from transformer import GPT, Trainer
 from transformer.data.corpora import bigram_loss
+from transformer.objectives import LanguageModelling
 from transformer.training import Settings
 
 IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
@@ -15,7 +16,8 @@ IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
 def trainer(**settings):
     mg.manual_seed(0)
     model = GPT(8, 16, 2, 2, 8)
-    return Trainer(model, IDS[:400], IDS[400:], Settings(**{"steps": 60, "batch_size": 4, "evaluate_every": 30, "warmup": 5, **settings}))
+    options = Settings(**{"steps": 60, "batch_size": 4, "evaluate_every": 30, "warmup": 5, **settings})
+    return Trainer(model, LanguageModelling(IDS[:400], IDS[400:], 8), options)
 
 
 def test_the_schedule_moves_once_for_each_batch_and_not_once_for_each_parameter():
@@ -97,3 +99,74 @@ def test_a_stop_on_an_evaluation_step_still_evaluates_so_that_the_log_is_that_of
     whole = run("whole", None)
     assert run("stopped", 10) == whole[:10] and whole[9][-1]
     assert run("between", 12) == whole[:12]
+
+
+def test_the_average_is_the_mean_that_its_formula_gives():
+    from transformer.averaging import WeightAverage
+
+    p = mg.nn.Parameter(np.zeros(3))
+    average, path = WeightAverage([p], 0.8), np.random.default_rng(0).normal(size=(60, 3))
+    expected = np.zeros(3)
+    for t, value in enumerate(path, 1):
+        p.data[...] = value
+        average.step()
+        beta = min(0.8, (t - 1) / (t + 8))
+        expected = beta * expected + (1 - beta) * p.data
+        with average.applied():
+            np.testing.assert_allclose(p.data, expected, rtol=1e-5, atol=1e-6)
+            if t == 1:
+                np.testing.assert_allclose(p.data, value, rtol=1e-6)  # no trace of the start
+        np.testing.assert_allclose(p.data, value, rtol=1e-6)
+
+
+def test_averaging_changes_what_is_evaluated_and_not_the_path_of_training(capsys):
+    plain = trainer(steps=40)
+    plain.train()
+    averaged = trainer(steps=40, average=0.9)
+    averaged.train()
+    assert plain.losses == averaged.losses
+    assert plain.evaluate() != averaged.evaluate()
+    weights = [p.data.copy() for p in averaged.model.parameters()]
+    with averaged.averaged():
+        assert any(not np.array_equal(p.data, w) for p, w in zip(averaged.model.parameters(), weights, strict=True))
+    assert all(np.array_equal(p.data, w) for p, w in zip(averaged.model.parameters(), weights, strict=True))
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(plain.model.parameters(), averaged.model.parameters(), strict=True))
+
+
+def test_the_best_checkpoint_holds_the_average_and_a_resumed_run_continues_it(tmp_path, capsys):
+    from transformer import CharTokenizer
+    from transformer.runs import RunFolder
+
+    def run(name, stop_at=None, resume=False):
+        folder = RunFolder(tmp_path / name)
+        t = trainer(steps=20, evaluate_every=10, average=0.9)
+        t.tokenizer, t.folder = CharTokenizer("abcdefgh"), folder
+        if resume:
+            t.resume()
+        else:
+            folder.create({"model": dict(vocab_size=8, embedding_dim=16, num_heads=2, num_layers=2, context_length=8)}, t.tokenizer)
+        one = t.step
+
+        def step():
+            row = one()
+            t.stopping = row[0] == stop_at
+            return row
+
+        t.step = step
+        t.train()
+        return t
+
+    whole = run("whole")
+    run("parts", stop_at=13)
+    parts = run("parts", resume=True)
+    assert whole.losses == parts.losses and whole.validation == parts.validation
+    with whole.averaged():
+        expected = {name: array.copy() for name, array in whole.model.state_dict().items()}
+    best = RunFolder(tmp_path / "parts").load_model()[0].state_dict()
+    assert whole.progress.best_step == 20 and all(np.array_equal(best[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.0, 2.0])
+def test_an_average_that_never_forgets_or_never_remembers_is_refused(average):
+    with pytest.raises(ValueError, match=f"average={average}"):
+        trainer(average=average)

@@ -11,34 +11,45 @@ from .metrics import perplexity
 from .models.bert import BERT, MaskedLM
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
-from .models.encoder_only import Classifier
+from .models.encoder_only import Classifier, ImageClassifier
+from .models.recurrent import AdditiveAttention, RecurrentLM, Seq2SeqRNN
+from .objectives import Classification, LanguageModelling, Translation
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
 from .training import Trainer
+from .translation import Codec, translate
 
 __all__ = [
     "BERT",
     "GPT",
+    "AdditiveAttention",
     "AlibiBias",
     "BPETokenizer",
     "CharTokenizer",
+    "Classification",
     "Classifier",
+    "Codec",
     "Decoder",
     "DecoderLayer",
     "Encoder",
     "EncoderLayer",
     "FeedForward",
     "GPT2Tokenizer",
+    "ImageClassifier",
     "KVCache",
+    "LanguageModelling",
     "LayerNorm",
     "LearnedPositions",
     "MaskedLM",
     "MultiHeadAttention",
     "RMSNorm",
+    "RecurrentLM",
     "RotaryPositions",
+    "Seq2SeqRNN",
     "SinusoidalPositions",
     "SwiGLU",
     "Trainer",
     "Transformer",
+    "Translation",
     "WordPieceTokenizer",
     "attention_maps",
     "beam_search",
@@ -47,4 +58,5 @@ __all__ = [
     "padding_mask",
     "perplexity",
     "scaled_dot_product_attention",
+    "translate",
 ]

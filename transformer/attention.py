@@ -31,6 +31,8 @@ class MultiHeadAttention(nn.Module):
     Raises ValueError when sizes do not divide.  Source of grouped heads: Ainslie et al. (2023).
     """
 
+    kept_weights: list[np.ndarray] | None = None  # filled by attention_maps()
+
     def __init__(
         self,
         embedding_dim: int,
@@ -57,7 +59,6 @@ class MultiHeadAttention(nn.Module):
         self.v_proj = nn.Linear(embedding_dim, kv_dim, bias)
         self.out_proj = nn.Linear(embedding_dim, embedding_dim, bias)
         self.positions = Positions() if positions is None else positions
-        self.kept_weights: list[np.ndarray] | None = None  # filled by attention_maps()
 
     def forward(
         self,
@@ -68,15 +69,22 @@ class MultiHeadAttention(nn.Module):
         causal: bool = False,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """(B, T, C) → (B, T, C); self-attention when ``key`` is None."""
+        """(B, T, C) → (B, T, C); self-attention when ``key`` is None.
+
+        With a ``cache`` self-attention adds to what it holds, and cross-attention fills it once, since what it attends to stays the same.
+        """
+        cross = key is not None and key is not query
         key = query if key is None else key
         value = key if value is None else value
-        start = 0 if cache is None else cache.length
+        start = 0 if cache is None or cross else cache.length
         q = self.positions.rotate(split_heads(self.q_proj(query), self.num_heads), start)  # (B, H, T, D)
-        k = self.positions.rotate(split_heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
-        v = split_heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
-        if cache is not None:
-            k, v = cache.append(k, v)  # type: ignore[assignment]
+        if cross and cache is not None and cache.length:
+            k, v = cache.contents()  # type: Any, Any
+        else:
+            k = self.positions.rotate(split_heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
+            v = split_heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
+            if cache is not None:
+                k, v = cache.append(k, v)
         bias = self.positions.bias(q.shape[-2], k.shape[-2], q.dtype)
         if bias is not None:
             mask = bias if mask is None else as_bias(mask, q.dtype) + bias
@@ -106,6 +114,7 @@ class KVCache:
         self._keys: np.ndarray | None = None
         self._values: np.ndarray | None = None
         self._layers: list[KVCache] = []
+        self._memory: KVCache | None = None
 
     @property
     def length(self) -> int:
@@ -117,6 +126,18 @@ class KVCache:
         while len(self._layers) <= i:
             self._layers.append(KVCache(self.max_length))
         return self._layers[i]
+
+    def memory(self, length: int) -> KVCache:
+        """The cache of this layer's cross-attention, for a memory of ``length`` tokens."""
+        if self._memory is None:
+            self._memory = KVCache(length)
+        return self._memory
+
+    def contents(self) -> tuple[np.ndarray, np.ndarray]:
+        """All the keys and values, (B, H, S, D)."""
+        if self._keys is None or self._values is None:
+            raise ValueError("KVCache: it holds nothing yet")
+        return self._keys[..., : self._length, :], self._values[..., : self._length, :]
 
     def append(self, k: Tensor, v: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Add keys and values (B, H, T, D) and give all of them, (B, H, S, D)."""
@@ -133,13 +154,29 @@ class KVCache:
         self._keys[..., self._length : stop, :] = k.data
         self._values[..., self._length : stop, :] = v.data
         self._length = stop
-        return self._keys[..., :stop, :], self._values[..., :stop, :]
+        return self.contents()
+
+    def take(self, rows: np.ndarray) -> None:
+        """Keep these rows of the batch, in this order; one may be taken several times (beam search)."""
+        for inner in (*self._layers, *([self._memory] if self._memory else [])):
+            inner.take(rows)
+        if self._keys is not None and self._values is not None:
+            self._keys, self._values = self._keys[rows], self._values[rows]
+
+    def truncate(self, length: int) -> None:
+        """Forget all but the first ``length`` tokens (speculative decoding)."""
+        if not 0 <= length <= self.length:
+            raise ValueError(f"KVCache: cannot keep {length} of {self.length} tokens")
+        for layer in self._layers:
+            layer.truncate(length)
+        if not self._layers:
+            self._length = length
 
 
 @contextmanager
 def attention_maps(model: nn.Module) -> Iterator[dict[str, list[np.ndarray]]]:
-    """Within it, every attention of ``model`` keeps its weights: names to lists of (B, H, T, S), one for each call."""
-    found = {name: m for name, m in model.named_modules() if isinstance(m, MultiHeadAttention)}
+    """Within it, every attention of ``model``, of whatever kind, keeps its weights: names to lists of (B, H, T, S), one for each call."""
+    found: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(type(m), "kept_weights")}
     for m in found.values():
         m.kept_weights = []
     try:

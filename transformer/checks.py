@@ -18,7 +18,8 @@ from .masks import padding_mask
 from .models.bert import BERT, MaskedLM
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
-from .models.encoder_only import Classifier
+from .models.encoder_only import Classifier, ImageClassifier
+from .models.recurrent import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
 from .positions import AlibiBias, RotaryPositions
 
 IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])
@@ -61,7 +62,21 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "BERT, masked words", MaskedLM(BERT(7, 8, 2, 1, 8, 12)), lambda m: loss(m, IDS, PADDING, PADDING), ()
     labels = np.array([1, 0])
-    yield "model", "Classifier", Classifier(7, 3, 8, 2, 1, 8, 12), lambda m: mg.cross_entropy(m(IDS, PADDING), labels), ()
+    for pooling in ("mean", "cls"):
+        classifier = Classifier(7, 3, 8, 2, 1, 8, 12, pooling=pooling)
+        yield "model", f"Classifier, {pooling}", classifier, lambda m: mg.cross_entropy(m(IDS, PADDING), labels), ()
+    images = rng.normal(size=(2, 4, 4))
+    yield "model", "ImageClassifier", ImageClassifier(4, 2, 3, 8, 2, 1, 12), lambda m: mg.cross_entropy(m(images), labels), ()
+    h, c = rng.normal(size=(2, 2, 5))
+    yield "layer", "GRUCell", GRUCell(8, 5), lambda m, x, h: m(x, (h,))[0], (x[:, 0], h)
+    yield "layer", "LSTMCell", LSTMCell(8, 5), lambda m, x, h, c: mg.concatenate(m(x, (h, c))), (x[:, 0], h, c)
+    yield "layer", "AdditiveAttention", AdditiveAttention(5, 8, 6), lambda m, h, x: m(h, x, PADDING), (h, x)
+    for cell in CELLS:
+        for attention in (True, False):
+            name = f"Seq2SeqRNN, {cell}, {'with' if attention else 'no'} attention"
+            recurrent = Seq2SeqRNN(7, 5, 4, cell, attention, dropout=0.1)
+            yield "model", name, recurrent, lambda m: loss(m, IDS, PADDING, IDS), ()
+        yield "model", f"RecurrentLM, {cell}", RecurrentLM(7, 4, 2, 8, cell), lambda m: loss(m, IDS), ()
 
 
 def check_module(module: Module, call: Callable[..., Any], inputs: tuple[Any, ...], second: bool = False) -> Report:

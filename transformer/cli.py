@@ -18,14 +18,26 @@ import numpy as np
 
 from minigrad import manual_seed, no_grad
 
+from . import quality, recipes, task_runs
 from .attention import attention_maps
+from .bias.command import add_command as add_bias_command
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from .generation import beam_search, stream
+from .filters import Sampling
+from .generation import beam_search
+from .interactive import Session, text_steps
 from .metrics import bits_per_character, token_losses
 from .models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
+from .models.recurrent import CELLS
+from .objectives import LanguageModelling
 from .runs import RunFolder, build_model
 from .training import Settings, Trainer
+from .translation import Codec
+
+LANGUAGE_MODEL: dict[str, Any] = {
+    "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "learned",
+    "norm": "layer", "ffn": "gelu", "cell": "lstm",
+}  # fmt: skip
 
 
 class UsageError(Exception):
@@ -53,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
-    except (UsageError, ValueError, OSError, IndexError, FloatingPointError, MemoryError) as error:
+    except (UsageError, ValueError, OSError, IndexError, FloatingPointError, MemoryError, ImportError) as error:
         print(f"transformer: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         return 2
 
@@ -72,20 +84,23 @@ def parser() -> Parser:
     top.set_defaults(run=first_run)
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Parser)
 
-    train = commands.add_parser("train", help="train a language model into a run folder")
+    train = commands.add_parser("train", help="train a language model, or a model for a task, into a run folder")
     train.set_defaults(run=train_command)
     train.add_argument("--text", nargs="+", metavar="FILE", help="UTF-8 text files; default: the text that every Python carries")
+    train.add_argument("--task", metavar="NAME", help=f"in place of a text: {', '.join([*recipes.RECIPES, *recipes.TEXTS])}")
+    train.add_argument("--model", choices=["gpt", *recipes.PAIR_MODELS], help="default: gpt for texts, transformer for tasks on pairs")
+    train.add_argument("--cell", choices=list(CELLS), help="of a recurrent model")
     train.add_argument("--out", metavar="DIR", help="the run folder (default: the next free runs/NNN)")
     train.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
-    train.add_argument("--tokenizer", choices=["char", "bpe"], default="char")
-    train.add_argument("--vocab", type=positive, default=512, metavar="N", help="vocabulary of the BPE tokenizer")
+    train.add_argument("--tokenizer", choices=["char", "bpe"])
+    train.add_argument("--vocab", type=positive, metavar="N", help="vocabulary of the BPE tokenizer")
     add_model_options(train)
     add_training_options(train)
 
     write = commands.add_parser("generate", help="write text with a trained model")
     write.set_defaults(run=generate_command)
     write.add_argument("dir", metavar="DIR")
-    write.add_argument("--prompt", default="\n")
+    write.add_argument("--prompt", help="default: a new line")
     write.add_argument("--tokens", type=int, default=300, metavar="N")
     write.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy")
     write.add_argument("--top-k", type=int, metavar="N")
@@ -93,37 +108,44 @@ def parser() -> Parser:
     write.add_argument("--min-p", type=float, metavar="X")
     write.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X")
     write.add_argument("--beams", type=positive, metavar="N", help="beam search instead of sampling")
+    write.add_argument("--stop", metavar="S", help="end after this text")
     write.add_argument("--seed", type=int, metavar="N")
+    write.add_argument("--interactive", action="store_true", help="a prompt that streams, explains and changes strategy on the fly")
 
-    evaluate = commands.add_parser("evaluate", help="loss, perplexity and bits per character, against simple lines")
+    evaluate = commands.add_parser("evaluate", help="loss, perplexity and bits per character, against simple lines; scores of a task")
     evaluate.set_defaults(run=evaluate_command)
     evaluate.add_argument("dir", metavar="DIR")
     evaluate.add_argument("--text", nargs="+", metavar="FILE", help="another text; default: the validation part of the training text")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 
+    quality.add_options(commands.add_parser("quality", help="likelihood, diversity and repetition of each decoding strategy"))
+
     attention = commands.add_parser("attention", help="draw the attention maps of a text")
     attention.set_defaults(run=attention_command)
     attention.add_argument("dir", metavar="DIR")
-    attention.add_argument("--text", required=True, metavar="S")
+    attention.add_argument("--text", metavar="S", help="what the model reads (a run on a task has an example of its own)")
+    attention.add_argument("--target", metavar="S", help="what a translating model writes; default: what it would write")
     attention.add_argument("--out", metavar="PNG", help="default: attention.png in the run folder")
 
     check = commands.add_parser("check", help="check the gradients of every op, layer and model against finite differences")
     check.set_defaults(run=check_command)
     check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
+
+    add_bias_command(commands, positive)
     return top
 
 
 def add_model_options(train: argparse.ArgumentParser) -> None:
     """The shape of the model."""
-    train.add_argument("--layers", type=positive, default=4, metavar="N")
-    train.add_argument("--heads", type=positive, default=4, metavar="N")
+    train.add_argument("--layers", type=positive, metavar="N")
+    train.add_argument("--heads", type=positive, metavar="N")
     train.add_argument("--kv-heads", type=positive, metavar="N", help="key/value heads, fewer than --heads to share them")
-    train.add_argument("--width", type=positive, default=128, metavar="N")
-    train.add_argument("--context", type=positive, default=64, metavar="N")
-    train.add_argument("--dropout", type=float, default=0.0, metavar="X")
-    train.add_argument("--positions", choices=list(POSITIONS), default="learned")
-    train.add_argument("--norm", choices=list(NORMS), default="layer")
-    train.add_argument("--ffn", choices=list(FEED_FORWARDS), default="gelu")
+    train.add_argument("--width", type=positive, metavar="N")
+    train.add_argument("--context", type=positive, metavar="N")
+    train.add_argument("--dropout", type=float, metavar="X")
+    train.add_argument("--positions", choices=list(POSITIONS))
+    train.add_argument("--norm", choices=list(NORMS))
+    train.add_argument("--ffn", choices=list(FEED_FORWARDS))
 
 
 def add_training_options(train: argparse.ArgumentParser) -> None:
@@ -132,7 +154,7 @@ def add_training_options(train: argparse.ArgumentParser) -> None:
     for field in fields(Settings):
         kind = type(field.default)
         option = names.get(field.name, "--" + field.name.replace("_", "-"))
-        train.add_argument(option, dest=field.name, type=kind, default=field.default, metavar="N" if kind is int else "X")
+        train.add_argument(option, dest=field.name, type=kind, metavar="N" if kind is int else "X")
 
 
 # Commands ----------------------------------------------------------------------------------------------------------------
@@ -149,9 +171,9 @@ def first_run(args: argparse.Namespace) -> int:
     return train_command(parser().parse_args(["train", "--steps", "1200", "--evaluate-every", "300"]))
 
 
-def load_text(text: list[str] | None) -> str:
-    """The given files, or the default text."""
-    return corpora.read_text(text) if text else corpora.default_text()
+def load_text(text: list[str] | None, task: str | None = None) -> str:
+    """The given files, the text of that name, or the default text."""
+    return corpora.read_text(text) if text else recipes.TEXTS[task]() if task else corpora.default_text()
 
 
 def held_out(ids: np.ndarray, context_length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,26 +197,33 @@ def train_command(args: argparse.Namespace) -> int:
             raise UsageError("--resume needs --out DIR, the folder of the run to continue")
         folder = RunFolder(args.out)
         config = folder.config()
+        if args.task and args.task != config.get("task"):
+            raise UsageError(f"--task {args.task}: the run in {args.out} is on {config.get('task') or 'a text'}; leave out --task")
+        if task_runs.is_task(config):
+            return task_runs.resume(folder, config, say)
         tokenizer: Tokenizer = folder.tokenizer()
         try:
             settings = Settings(**config["training"])
             text_files = args.text or config["text"]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder.config_file}: not a configuration of this project: {error}") from error
-        text = load_text(text_files)
+        text = load_text(text_files, config.get("task"))
     else:
+        if args.task and args.text:
+            raise UsageError("--task brings its own data; leave out --text")
         folder = RunFolder(args.out or next_run())
-        settings = Settings(**{f.name: getattr(args, f.name) for f in fields(Settings)})
-        text_files = args.text
-        text = load_text(text_files)
-        tokenizer = CharTokenizer.train(text) if args.tokenizer == "char" else BPETokenizer.train(text, args.vocab)
-        model_config = {
-            "vocab_size": tokenizer.vocab_size, "embedding_dim": args.width, "num_heads": args.heads, "num_layers": args.layers,
-            "context_length": args.context, "num_kv_heads": args.kv_heads, "dropout": args.dropout, "norm": args.norm,
-            "positions": args.positions, "ffn": args.ffn,
+        if args.task and args.task not in recipes.TEXTS:
+            if useless := [o for o in ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn") if getattr(args, o) is not None]:
+                raise UsageError(f"--{useless[0].replace('_', '-')} is for language models of a text; a task sets it itself")
+            return task_runs.start(args.task, folder, vars(args), say)
+        settings = Settings(**{f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None})
+        text = load_text(args.text, args.task)
+        use = {**LANGUAGE_MODEL, **{name: value for name, value in vars(args).items() if value is not None}}
+        tokenizer = CharTokenizer.train(text) if use["tokenizer"] == "char" else BPETokenizer.train(text, use["vocab"])
+        config = {
+            **language_model(use, tokenizer.vocab_size), "training": {f.name: getattr(settings, f.name) for f in fields(Settings)},
+            "text": [str(Path(t).resolve()) for t in args.text] if args.text else None, "task": args.task,
         }  # fmt: skip
-        training = {f.name: getattr(settings, f.name) for f in fields(Settings)}
-        config = {"model": model_config, "training": training, "text": [str(Path(t).resolve()) for t in text_files] if text_files else None}
     manual_seed(settings.seed)
     try:
         model = build_model(config, "model options" if not args.resume else folder.config_file)
@@ -204,7 +233,8 @@ def train_command(args: argparse.Namespace) -> int:
     characters = len(text)
     del text
     train_ids, validation_ids = held_out(ids, model.context_length)
-    trainer = Trainer(model, train_ids, validation_ids, settings, tokenizer, folder)
+    data = LanguageModelling(train_ids, validation_ids, model.context_length, tokenizer)
+    trainer = Trainer(model, data, settings, folder)
     if args.resume:
         trainer.resume()
         print(f"resuming {folder.path} after step {trainer.progress.step}", flush=True)
@@ -216,7 +246,7 @@ def train_command(args: argparse.Namespace) -> int:
         flush=True,
     )
     lines = baselines(train_ids, validation_ids, tokenizer.vocab_size)
-    trainer.train(show=lambda message: print(message, flush=True))
+    trainer.train(show=say)
     draw_loss(trainer, lines, folder)
     if trainer.stopping and trainer.progress.step < settings.steps:
         print(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
@@ -227,11 +257,31 @@ def train_command(args: argparse.Namespace) -> int:
     print_lines(loss, lines)
     trainer.model = best
     sample = trainer.sample(tokens=400)
-    print(f"\nThe model continues {trainer.opening()!r}:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
-    draw_attention(best, tokenizer, tokenizer.encode(trainer.opening())[: model.context_length], folder.path / "attention.png")
-    print(f"{folder.path}: last.npz, best.npz, config.json, tokenizer.json, log.csv, samples.txt, loss.png, attention.png")
-    print(f"more text: python -m transformer generate {folder.path} --prompt {json.dumps(trainer.opening().split(' ')[0], ensure_ascii=False)}")
+    print(f"\nThe model continues {data.opening()!r}:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
+    if config.get("kind") != "RecurrentLM":
+        draw_attention(best, tokenizer, tokenizer.encode(data.opening())[: model.context_length], folder.path / "attention.png")
+    print(f"{folder.path}: {', '.join(sorted(file.name for file in folder.path.iterdir()))}")
+    print(f"more text: python -m transformer generate {folder.path} --prompt {json.dumps(data.opening().split(' ')[0], ensure_ascii=False)}")
     return 0
+
+
+def say(message: str) -> None:
+    """A line for the user, at once."""
+    print(message, flush=True)
+
+
+def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
+    """The kind and the sizes of the model that the options describe."""
+    sizes = {
+        "vocab_size": vocab_size, "embedding_dim": use["width"], "num_layers": use["layers"], "context_length": use["context"],
+        "dropout": use["dropout"],
+    }  # fmt: skip
+    if use.get("model") in (None, "gpt"):
+        own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"]}
+        return {"kind": "GPT", "model": {**sizes, **own}}
+    if use["model"] != "rnn":
+        raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
+    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}}
 
 
 def baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> dict[str, float]:
@@ -270,38 +320,54 @@ def draw_attention(model: Any, tokenizer: Tokenizer, ids: np.ndarray, path: Path
 
 
 def generate_command(args: argparse.Namespace) -> int:
-    """Text to standard output, as it is drawn."""
-    model, tokenizer, _ = RunFolder(args.dir).load_model()
-    ids = tokenizer.encode(args.prompt)
-    if not len(ids):
-        raise UsageError("--prompt is empty; give it at least one character")
+    """Text to standard output, as it is drawn; of a run on a task, the answer to the prompt."""
+    folder = RunFolder(args.dir)
+    if task_runs.is_task(folder.config()):
+        if not args.prompt:
+            raise UsageError("--prompt is missing: the text to translate or to classify")
+        print(task_runs.answer(folder, args.prompt, args.beams or 1))
+        return 0
+    model, tokenizer, _ = folder.load_model()
     if args.seed is not None and args.seed < 0:
         raise UsageError(f"--seed {args.seed}; expected 0 or more")
+    sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+    if args.interactive:
+        if args.beams or args.prompt is not None:
+            raise UsageError("--interactive asks for its prompts, and samples; leave out --prompt and --beams")
+        return Session(model, tokenizer, sampling, args.tokens, args.seed, args.stop).run()
+    prompt = "\n" if args.prompt is None else args.prompt
+    ids = tokenizer.encode(prompt)
+    if not len(ids):
+        raise UsageError("--prompt is empty; give it at least one character")
     if args.beams:
-        found = beam_search(model, ids, args.tokens, args.beams)
-        sys.stdout.write(tokenizer.decode(found) + "\n")
+        if args.stop:
+            raise UsageError("--stop ends sampled text; leave it out with --beams")
+        sys.stdout.write(tokenizer.decode(beam_search(model, ids, args.tokens, args.beams)) + "\n")
         return 0
-    steps = stream(
-        model, ids[None], args.tokens, args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty,
-        rng=np.random.default_rng(args.seed),
-    )  # fmt: skip
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    first = list(itertools.islice(steps, 1))  # a wrong setting is reported here, before any text
-    sys.stdout.write(args.prompt)
-    for step in itertools.chain(first, steps):
-        sys.stdout.write(decoder.decode(tokenizer.token_bytes(int(step[0]))))
+    pieces = text_steps(model, tokenizer, ids, args.tokens, sampling, np.random.default_rng(args.seed), args.stop)
+    first = list(itertools.islice(pieces, 1))  # a wrong setting is reported here, before any text
+    sys.stdout.write(prompt)
+    for _, piece in itertools.chain(first, pieces):
+        sys.stdout.write(piece)
         sys.stdout.flush()
-    sys.stdout.write(decoder.decode(b"", True) + "\n")
+    sys.stdout.write("\n")
     return 0
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
-    """Loss, perplexity and bits per character, against the uniform, unigram and bigram lines."""
+    """Loss, perplexity and bits per character, against the uniform, unigram and bigram lines; of a task, its scores on the test part."""
     folder = RunFolder(args.dir)
+    if task_runs.is_task(folder.config()):
+        if args.text:
+            raise UsageError("--text is for language models; a run on a task is judged on the task's test part")
+        name, result = task_runs.evaluate(folder)
+        if args.json:
+            print(task_runs.as_json(result))
+        else:
+            task_runs.print_result(name, result, say)
+        return 0
     model, tokenizer, config = folder.load_model()
-    train_ids, validation_ids = held_out(tokenizer.encode(load_text(config.get("text"))), model.context_length)
+    train_ids, validation_ids = held_out(tokenizer.encode(load_text(config.get("text"), config.get("task"))), model.context_length)
     ids = tokenizer.encode(corpora.read_text(args.text)) if args.text else validation_ids
     if len(ids) < 2:
         raise UsageError(f"the text has {len(ids)} tokens; evaluation needs two or more")
@@ -320,14 +386,25 @@ def evaluate_command(args: argparse.Namespace) -> int:
 
 
 def attention_command(args: argparse.Namespace) -> int:
-    """Draw the maps of a text."""
-    model, tokenizer, _ = RunFolder(args.dir).load_model()
-    ids = tokenizer.encode(args.text)
-    if not 1 <= len(ids) <= model.context_length:
-        raise UsageError(f"--text has {len(ids)} tokens; this model takes 1 to {model.context_length}")
+    """Draw the maps of a text; of a run on a task, the cross-attention from what it writes to what it reads."""
+    folder = RunFolder(args.dir)
+    model, tokenizer, config = folder.load_model()
     out = Path(args.out) if args.out else Path(args.dir) / "attention.png"
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: no such folder {out.parent}")
+    if config.get("kind") in ("Transformer", "Seq2SeqRNN"):
+        source = args.text if args.text is not None else recipes.pair_task(config["task"]).sample("test")[0].source
+        task_runs.draw_attention(model, Codec(tokenizer), source, args.target, out)
+        print(out)
+        return 0
+    if config.get("kind", "GPT") not in ("GPT", "Classifier"):
+        raise UsageError(f"{args.dir}: a {config['kind']} has no attention over text to draw")
+    if args.text is None or args.target is not None:
+        raise UsageError("this model reads one text: give --text and no --target")
+    ids = tokenizer.encode(args.text)
+    longest = model.context_length if config.get("kind", "GPT") == "GPT" else model.max_length
+    if not 1 <= len(ids) <= longest:
+        raise UsageError(f"--text has {len(ids)} tokens; this model takes 1 to {longest}")
     draw_attention(model, tokenizer, ids, out)
     print(out)
     return 0

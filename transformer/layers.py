@@ -161,7 +161,8 @@ class DecoderLayer(_Block):
     def forward(self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None, cache: KVCache | None = None) -> Tensor:
         """(B, T, C), memory (B, S, C) → (B, T, C)."""
         x = self.add(x, self.norm1, lambda h: self.self_attention(h, mask=mask, causal=True, cache=cache))
-        x = self.add(x, self.norm2, lambda h: self.cross_attention(h, memory, mask=memory_mask))
+        known = None if cache is None else cache.memory(memory.shape[1])
+        x = self.add(x, self.norm2, lambda h: self.cross_attention(h, memory, mask=memory_mask, cache=known))
         return self.add(x, self.norm3, self.ffn)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.dpi": 110, "savefig.dpi": 130, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.alpha": 0.25, "axes.axisbelow": True, "legend.frameon": False, "image.cmap": "cividis",
     "lines.linewidth": 1.8,
@@ -116,7 +117,13 @@ def plot_loss(
     return fig
 
 
-def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: Sequence[str] | None = None) -> Any:
+def plot_attention(
+    weights: Sequence[np.ndarray],
+    keys: Sequence[str],
+    queries: Sequence[str] | None = None,
+    key_name: str = "key (attended to)",
+    query_name: str = "query (attending)",
+) -> Any:
     """One map for each layer (row) and head (column): keys across, queries down, darker is more.
 
     ``weights`` holds for each layer an array (H, T, S); ``keys`` and ``queries`` label the axes.  Raises ValueError when the
@@ -146,7 +153,48 @@ def plot_attention(weights: Sequence[np.ndarray], keys: Sequence[str], queries: 
                 ax.set_ylabel(f"layer {i + 1}", fontsize=10)
         for ax in axes[i][len(layer) :]:
             ax.set_visible(False)
-    fig.supxlabel("key (attended to)", fontsize=11)
-    fig.supylabel("query (attending)", fontsize=11)
+    fig.supxlabel(key_name, fontsize=11)
+    fig.supylabel(query_name, fontsize=11)
     fig.colorbar(image, ax=axes, shrink=0.6, label="attention weight", pad=0.02)
+    return fig
+
+
+def plot_reliability(calibration: Any, title: str | None = None) -> Any:
+    """Accuracy against confidence, bin by bin, and below it how many predictions each bin holds; on the diagonal the model is calibrated."""
+    fig, (ax, below) = figure(4.6, 5.6, 2, 1, sharex=True, height_ratios=[3, 1])
+    confidence, accuracy = calibration.confidence, calibration.accuracy
+    ax.plot([0, 1], [0, 1], color="0.35", linewidth=1, linestyle=":", label="calibrated")
+    ax.vlines(confidence, accuracy, confidence, color=COLOURS[1], linewidth=2.5, alpha=0.5, label="gap")
+    ax.plot(confidence, accuracy, color=COLOURS[0], marker="o", markersize=5, label="model")
+    ax.set(xlim=(0, 1), ylim=(0, 1), ylabel="right in so many cases", title=title or f"expected calibration error {100 * calibration.error:.1f} %")
+    ax.legend(loc="upper left", frameon=False)
+    below.bar(confidence, calibration.counts / calibration.counts.sum(), width=0.06, color="0.6")
+    below.set(xlabel="confidence in the most likely token", ylabel="predictions")
+    below.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+    return fig
+
+
+def plot_frontier(curves: Mapping[str, Sequence[tuple[float, float, str]]], points: Mapping[str, tuple[float, float]]) -> Any:
+    """Likelihood across, diversity up: one curve for each family of strategies, points (loss, distinct-2, label), and single named points.
+
+    The first of ``points`` is the text to be like; dotted lines run through it.
+    """
+    fig, ax = figure(7.6, 5.2)
+    right, left, below = ((8, -3), "left"), ((-8, 2), "right"), ((0, -15), "center")  # where a label stands, and how it is aligned
+    ends = itertools.cycle([(right, below), (left, right), (below, left)])
+    for (name, curve), colour, marker, (at_first, at_last) in zip(curves.items(), COLOURS, "os^Dv", ends, strict=False):
+        x, y, labels = [-c[0] for c in curve], [c[1] for c in curve], [c[2] for c in curve]
+        ax.plot(x, y, color=colour, marker=marker, markersize=5, label=name)
+        for end, (place, align) in ((0, at_first), (-1, at_last)):
+            ax.annotate(labels[end], (x[end], y[end]), place, textcoords="offset points", ha=align, fontsize=9, color=colour)
+    places = [((0, -20), "center"), ((-9, -4), "right"), ((0, -17), "center"), ((0, 10), "center")]
+    for i, ((name, (loss, distinct)), (place, align)) in enumerate(zip(points.items(), itertools.cycle(places), strict=False)):
+        if i == 0:
+            ax.axvline(-loss, color="0.35", linewidth=1, linestyle=":")
+            ax.axhline(distinct, color="0.35", linewidth=1, linestyle=":")
+        ax.plot([-loss], [distinct], color="black", marker="*" if i == 0 else "o", markersize=14 if i == 0 else 7, linestyle="none")
+        ax.annotate(name, (-loss, distinct), place, textcoords="offset points", ha=align, fontweight="bold" if i == 0 else "normal")
+    ax.set(xlabel="likelihood under the model (mean log p per token, nats)", ylabel="diversity (distinct-2 of words)", ylim=(0, 1.05))
+    ax.margins(x=0.12)
+    ax.legend(loc="lower left", title="one setting varied", frameon=False, alignment="left")
     return fig

@@ -6,7 +6,8 @@ A scheme acts in one of three places, and leaves the other two alone:
 - ``rotate`` turns queries and keys, so that their dot product sees only the distance (rotary);
 - ``bias`` adds something to the scores that depends on the distance (ALiBi).
 
-``start`` is the position of the first token: with a KV cache it is the number of tokens already seen.
+``start`` is the position of the first token: with a KV cache it is the number of tokens already seen.  ``embed`` also takes one for each
+row, (B,), negative where a row begins with that much padding; the other two see only distances, which padding on the left does not change.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Positions(nn.Module):
 
     max_length: int | None = None  # how many positions it knows; None: any number
 
-    def embed(self, x: Any, start: int = 0) -> Any:
+    def embed(self, x: Any, start: int | np.ndarray = 0) -> Any:
         """Token embeddings (B, T, C) → (B, T, C)."""
         return x
 
@@ -39,9 +40,17 @@ class Positions(nn.Module):
         """Something to add to the scores, (H, T, S), or None."""
         return None
 
-    def forward(self, x: Any, start: int = 0) -> Any:
+    def forward(self, x: Any, start: int | np.ndarray = 0) -> Any:
         """The same as ``embed``."""
         return self.embed(x, start)
+
+    def places(self, start: int | np.ndarray, length: int) -> Any:
+        """The rows of a table for these positions: a slice, or (B, T) for a start of each row, where padding gets the first."""
+        if isinstance(start, np.ndarray):
+            self.check_length(int(start.max()), length)
+            return np.maximum(start[:, None] + np.arange(length), 0)
+        self.check_length(start, length)
+        return slice(start, start + length)
 
     def check_length(self, start: int, length: int) -> None:
         """Raise ValueError when positions ``start`` … ``start + length`` go beyond ``max_length``."""
@@ -71,14 +80,14 @@ class SinusoidalPositions(Positions):
         self.max_length = max_length
         self._tables: dict[Any, np.ndarray] = {}
 
-    def embed(self, x: Any, start: int = 0) -> Any:
+    def embed(self, x: Any, start: int | np.ndarray = 0) -> Any:
         """x + PE."""
-        length = x.shape[-2]
-        self.check_length(start, length)
+        places = self.places(start, x.shape[-2])
+        stop = places.stop if isinstance(places, slice) else int(places.max()) + 1
         table = self._tables.get(x.dtype)
-        if table is None or len(table) < start + length:
-            table = self._tables[x.dtype] = sinusoids(max(2 * (start + length), 64), self.embedding_dim).astype(x.dtype)
-        return x + table[start : start + length]
+        if table is None or len(table) < stop:
+            table = self._tables[x.dtype] = sinusoids(max(2 * stop, 64), self.embedding_dim).astype(x.dtype)
+        return x + table[places]
 
 
 class LearnedPositions(Positions):
@@ -88,11 +97,9 @@ class LearnedPositions(Positions):
         self.max_length = max_length
         self.weight = nn.Parameter(generator().normal(0, std, (max_length, embedding_dim)))
 
-    def embed(self, x: Any, start: int = 0) -> Any:
+    def embed(self, x: Any, start: int | np.ndarray = 0) -> Any:
         """x + the rows of the table."""
-        length = x.shape[-2]
-        self.check_length(start, length)
-        return x + self.weight[start : start + length]
+        return x + self.weight[self.places(start, x.shape[-2])]
 
 
 @dataclass(frozen=True)

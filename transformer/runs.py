@@ -12,6 +12,7 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,12 @@ from minigrad.storage import write_atomically
 
 from .data.tokenizers import Tokenizer, load_tokenizer
 from .models.decoder_only import GPT
+from .models.encoder_decoder import Transformer
+from .models.encoder_only import Classifier, ImageClassifier
+from .models.recurrent import RecurrentLM, Seq2SeqRNN
 
 FORMAT = "attention-by-hand run 1"
+MODELS: dict[str, Callable[..., Any]] = {m.__name__: m for m in (GPT, RecurrentLM, Transformer, Seq2SeqRNN, Classifier, ImageClassifier)}
 LOG_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "validation_loss"]
 
 
@@ -41,8 +46,8 @@ class RunFolder:
 
     # Beginning --------------------------------------------------------------------------------------------------------
 
-    def create(self, config: dict[str, Any], tokenizer: Tokenizer) -> None:
-        """Start a new run; FileExistsError when the folder holds one already, or a file that would be lost."""
+    def create(self, config: dict[str, Any], tokenizer: Tokenizer | None) -> None:
+        """Start a new run (images need no tokenizer); FileExistsError when the folder holds one already, or a file that would be lost."""
         if self.config_file.exists():
             raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
         if self.path.exists() and not self.path.is_dir():
@@ -52,8 +57,9 @@ class RunFolder:
             if file.exists():
                 raise FileExistsError(f"{file}: exists already, and a new run would replace it; choose another --out")
         self.sweep()
-        tokenizer.save(self.tokenizer_file)
-        config = {"format": FORMAT, **config, "tokenizer": self.tokenizer_checksum()}
+        if tokenizer is not None:
+            tokenizer.save(self.tokenizer_file)
+        config = {"format": FORMAT, **config, "tokenizer": None if tokenizer is None else self.tokenizer_checksum()}
         text = json.dumps({**config, "checksum": _checksum(config)}, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.config_file, lambda file: file.write(text.encode("utf-8")))
         self.rewrite_log([])
@@ -114,10 +120,10 @@ class RunFolder:
                 optimizers[int(match[1])][match[2]] = array
         return model, optimizers, progress
 
-    def load_model(self) -> tuple[GPT, Tokenizer, dict[str, Any]]:
-        """The trained model in eval mode, its tokenizer and the settings; from the best checkpoint where there is one."""
+    def load_model(self) -> tuple[Any, Any, dict[str, Any]]:
+        """The trained model in eval mode, its tokenizer (None where it needs none) and the settings; from the best checkpoint if there is one."""
         config = self.config()
-        tokenizer = self.tokenizer()
+        tokenizer = None if config.get("tokenizer") is None else self.tokenizer()
         model = build_model(config, self.config_file)
         if self.best_file.exists():
             source, state = self.best_file, load(self.best_file)
@@ -127,7 +133,7 @@ class RunFolder:
             model.load_state_dict(state)
         except ValueError as error:
             raise ValueError(f"{source}: does not fit {self.config_file.name}: {error}") from error
-        if tokenizer.vocab_size != model.vocab_size:
+        if tokenizer is not None and tokenizer.vocab_size != model.vocab_size:
             raise ValueError(f"{self.tokenizer_file}: has {tokenizer.vocab_size} tokens, the model {model.vocab_size}; they do not belong together")
         return model.eval(), tokenizer, config
 
@@ -196,9 +202,9 @@ def _log_bytes(rows: list[list[str]]) -> bytes:
     return out.getvalue().encode("utf-8")
 
 
-def build_model(config: dict[str, Any], where: Any = "config") -> GPT:
-    """The model that a configuration describes; ValueError when it describes none."""
+def build_model(config: dict[str, Any], where: Any = "config") -> Any:
+    """The model that a configuration describes, a GPT unless its "kind" says otherwise; ValueError when it describes none."""
     try:
-        return GPT(**config["model"])
+        return MODELS[config.get("kind", "GPT")](**config["model"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: does not describe a model: {error}") from error

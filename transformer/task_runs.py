@@ -1,0 +1,187 @@
+"""Runs on tasks: the same run folders as those of language models, judged by exact match, accuracy or BLEU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minigrad import manual_seed, no_grad
+
+from . import recipes
+from .attention import attention_maps
+from .data import real
+from .data.tasks.base import PARTS
+from .objectives import Classification, Translation
+from .reading import evaluating
+from .runs import RunFolder, build_model
+from .scores import accuracy, exact_match, translation_scores
+from .training import Settings, Trainer
+from .translation import Codec, translate
+
+Say = Callable[[str], None]
+
+
+def is_task(config: Mapping[str, Any]) -> bool:
+    """Whether a run is one on a task; the others are language models of a text."""
+    return config.get("task") in recipes.RECIPES
+
+
+def start(name: str, folder: RunFolder, given: dict[str, Any], say: Say) -> int:
+    """Train on a task by its recipe, with what the user gave in its place; gives the exit status."""
+    tokenizer = recipes.make_tokenizer(name)
+    config = recipes.configuration(name, given.get("model"), given, tokenizer)
+    settings = Settings(**config["training"])
+    manual_seed(settings.seed)
+    trainer = Trainer(build_model(config, f"task {name}"), recipes.objective(name, tokenizer), settings, folder)
+    folder.create(config, tokenizer)
+    return run(trainer, config, folder, say)
+
+
+def resume(folder: RunFolder, config: dict[str, Any], say: Say) -> int:
+    """Continue a run on a task."""
+    tokenizer = None if config.get("tokenizer") is None else folder.tokenizer()
+    try:
+        settings = Settings(**config["training"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder.config_file}: not a configuration of this project: {error}") from error
+    manual_seed(settings.seed)
+    trainer = Trainer(build_model(config, folder.config_file), recipes.objective(config["task"], tokenizer), settings, folder)
+    trainer.resume()
+    say(f"resuming {folder.path} after step {trainer.progress.step}")
+    return run(trainer, config, folder, say)
+
+
+def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -> int:
+    """Train to the end, then judge the best weights on the test part and draw."""
+    from . import plots
+
+    name, steps = config["task"], trainer.settings.steps
+    size = f"{config['kind']} with {trainer.model.num_parameters():,} parameters"
+    say(f"task {name}: {recipes.recipe(name).says}; {size}; {steps:,} steps into {folder.path}")
+    trainer.train(show=say)
+    if trainer.losses:
+        unit = "nats per example" if isinstance(trainer.objective, Classification) else "nats per token"
+        count = list(range(1, len(trainer.losses) + 1))
+        plots.save(plots.plot_loss(count, trainer.losses, trainer.validation, unit=unit), folder.path / "loss.png")
+    if trainer.stopping and trainer.progress.step < steps:
+        say(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
+        return 130
+    model, tokenizer, _ = folder.load_model()
+    print_result(name, judge(name, model, tokenizer), say)
+    if isinstance(trainer.objective, Translation):
+        pair = trainer.objective.task.sample("test")[0]
+        if getattr(model, "attention", True) is not None:
+            draw_attention(model, Codec(tokenizer), pair.source, None, folder.path / "attention.png")
+        say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(pair.source, ensure_ascii=False)}")
+    return 0
+
+
+# Judging ------------------------------------------------------------------------------------------------------------------
+
+
+def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1) -> dict[str, Any]:
+    """How good the model is on the test part, which it has not seen, and for small tasks on the training part, apart."""
+    if name in ("digits", "reviews"):
+        work = recipes.objective(name, tokenizer)
+        test = (real.digits() if name == "digits" else real.reviews()).part("test")
+        assert isinstance(work, Classification)
+        return {"test accuracy": accuracy(work.logits(model, test.inputs), test.labels)}
+    task, codec = recipes.pair_task(name), Codec(tokenizer)
+    result: dict[str, Any] = {}
+    for part in PARTS if task.pairs and len(task.pairs) < 1000 else ("test",):
+        pairs = task.sample(part)
+        written = translate(model, codec, [pair.source for pair in pairs], num_beams=num_beams)
+        wanted = [pair.target for pair in pairs]
+        result[f"{part} exact match"] = exact_match(written, wanted)
+        if part == "test":
+            marked = [(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)]
+            result["examples"] = [m for m in marked if m[1] != m[2]][:3] + [m for m in marked if m[1] == m[2]][:3]
+            if name == "strings":
+                try:
+                    result |= translation_scores(written, wanted)
+                except ImportError as error:
+                    result["note"] = str(error)
+    return result
+
+
+def print_result(name: str, result: dict[str, Any], say: Say) -> None:
+    """The scores, then examples, the wrong ones first."""
+    for label, value in result.items():
+        if label != "examples":
+            say(f"{label:<22}{value:.1f}" if isinstance(value, float) else f"{label:<22}{value}")
+    for source, text, target in result.get("examples", ()):
+        say(f"    {source} → {text}" + ("" if text == target else f"   (right: {target})"))
+
+
+def as_json(result: dict[str, Any]) -> str:
+    """The scores for programs."""
+    plain = {k.replace(" ", "_"): {**v._asdict(), "rate": v.rate} if hasattr(v, "_asdict") else v for k, v in result.items()}
+    return json.dumps(plain, indent=2, ensure_ascii=False)
+
+
+def evaluate(folder: RunFolder) -> tuple[str, dict[str, Any]]:
+    """The task of a run and its result on the test part."""
+    model, tokenizer, config = folder.load_model()
+    return config["task"], judge(config["task"], model, tokenizer)
+
+
+# Using --------------------------------------------------------------------------------------------------------------------
+
+
+def answer(folder: RunFolder, text: str, num_beams: int = 1, limit: int | None = None) -> str:
+    """What the model makes of a text: the target, or the class."""
+    model, tokenizer, config = folder.load_model()
+    if config["kind"] == "ImageClassifier":
+        raise ValueError(f"{folder.path}: reads images, so there is nothing to write for a text")
+    if config["kind"] == "Classifier":
+        work = recipes.objective(config["task"], tokenizer)
+        assert isinstance(work, Classification)
+        logits = work.logits(model, [text])[0].astype(np.float64)
+        p = np.exp(logits - logits.max())
+        p /= p.sum()
+        return f"{real.CLASSES[int(p.argmax())]} ({p.max():.0%})"
+    check_length(model, Codec(tokenizer), text)
+    return translate(model, Codec(tokenizer), [text], limit, num_beams)[0]
+
+
+def check_length(model: Any, codec: Codec, text: str) -> np.ndarray:
+    """The ids of a text that the model can read; ValueError with both lengths."""
+    ids = codec.encode(text)
+    if len(ids) > model.max_length:
+        raise ValueError(f"the text has {len(ids)} tokens with its end; this model reads up to {model.max_length}")
+    return ids
+
+
+def cross_attention(model: Any, codec: Codec, source: str, target: str | None = None) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Where each target token looks: for each layer (heads, T, S), and the tokens of source (keys) and target (queries).
+
+    The query at a row is the position that *writes* the row's token.  ``target`` is what the model itself writes unless it is given.
+    """
+    ids = check_length(model, codec, source)
+    text = translate(model, codec, [source])[0] if target is None else target
+    said = codec.encode(text)[: model.max_length]
+    read = np.concatenate([[codec.begin], said[:-1]])
+    with attention_maps(model) as maps, no_grad(), evaluating(model):
+        model(ids[None], None, read[None])
+        looked = [calls for name, calls in maps.items() if name == "attention" or name.endswith("cross_attention")]
+    weights = [np.concatenate([call[0] for call in calls], axis=1) for calls in looked]  # an RNN looks once for each target token
+    if not weights:
+        raise ValueError(f"this {type(model).__name__} was built without attention; there is nothing to draw")
+    return weights, [label(codec, i) for i in ids], [label(codec, i) for i in said]
+
+
+def label(codec: Codec, token: int) -> str:
+    """A token for the axis of a figure."""
+    return {codec.begin: "⊢", codec.end: "⊣", codec.pad: "·"}.get(int(token)) or codec.tokenizer.token(int(token))
+
+
+def draw_attention(model: Any, codec: Codec, source: str, target: str | None, path: Path) -> None:
+    """The cross-attention of every layer and head: source tokens across, target tokens down."""
+    from . import plots
+
+    weights, keys, queries = cross_attention(model, codec, source, target)
+    plots.save(plots.plot_attention(weights, keys, queries, "source token (key)", "target token written (query)"), path)
