@@ -7,6 +7,7 @@ a penalty to the loss wraps an objective and replaces ``loss``.
 
 from __future__ import annotations
 
+import functools
 import re
 import zlib
 from collections.abc import Callable, Sequence
@@ -23,7 +24,8 @@ from .data.tokenizers import Tokenizer
 from .generation import generate
 from .metrics import token_losses
 from .reading import evaluating
-from .translation import Codec, by_length, translate
+from .scores import accuracy
+from .translation import Codec, by_length, padded, translate
 
 
 class Objective(Protocol):
@@ -153,6 +155,11 @@ class Translation:
     def __init__(self, task: PairTask, tokenizer: Tokenizer) -> None:
         self.task, self.codec = task, Codec(tokenizer)
 
+    @functools.cached_property
+    def validation(self) -> list[Pair]:
+        """Up to 1000 pairs that are never trained on, and are no test."""
+        return self.task.sample("validation", 1000)
+
     def collate(self, pairs: Sequence[Pair]) -> PairBatch:
         """Pairs as arrays."""
         sources, mask = self.codec.sources([pair.source for pair in pairs])
@@ -169,7 +176,7 @@ class Translation:
 
     def evaluate(self, model: Any, limit: int | None = None) -> float:
         """The mean loss per target token of validation pairs, in nats."""
-        pairs = self.task.sample("validation")
+        pairs = self.validation
         sizes = np.cumsum([len(self.codec.encode(pair.target)) for pair in pairs])
         pairs = pairs if limit is None else pairs[: max(1, int(np.searchsorted(sizes, limit)))]
         total = count = 0.0
@@ -183,8 +190,7 @@ class Translation:
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation pairs and what the model writes."""
-        pairs = self.task.sample("validation")
-        chosen = [pairs[i] for i in rng.permutation(len(pairs))[: min(3, tokens)]]
+        chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
         with evaluating(model):
             written = translate(model, self.codec, [pair.source for pair in chosen], min(tokens, model.max_length - 1))
         return "\n".join(
@@ -198,8 +204,8 @@ class Translation:
 
     def fingerprint(self) -> int:
         """Of the pairs held out; they follow from the data and the way of splitting it."""
-        held = [pair for part in ("test", "validation") for pair in self.task.sample(part, 1000)]
-        return zlib.crc32("\n".join(f"{pair.source}\t{pair.target}" for pair in (*held, *self.task.pairs)).encode())
+        held = [*self.validation, *self.task.sample("test", 1000), *self.task.pairs]
+        return zlib.crc32("\n".join(f"{pair.source}\t{pair.target}" for pair in held).encode())
 
 
 class Labelled(NamedTuple):
@@ -224,10 +230,7 @@ class Classification:
         if self.codec is None:
             return (np.asarray(inputs),)
         codec = self.codec
-        rows = [np.insert(codec.encode(text), 0, codec.begin)[: self.max_length] for text in inputs]
-        from .translation import padded
-
-        return padded(rows, codec.pad)
+        return padded([np.insert(codec.encode(text), 0, codec.begin)[: self.max_length] for text in inputs], codec.pad)
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[tuple[Any, ...], np.ndarray]:
         """Training examples at random, as arrays and labels."""
@@ -257,8 +260,6 @@ class Classification:
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """The share of validation examples that the model gets right."""
-        from .scores import accuracy
-
         return f"validation: {accuracy(self.logits(model, self.validation.inputs), self.validation.labels)} right"
 
     def tokens(self, batch: Any) -> int:

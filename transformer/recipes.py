@@ -42,7 +42,7 @@ RECIPES: dict[str, Recipe] = {
     "copy": Recipe(
         "copy 10 symbols",
         {"embedding_dim": 32, "num_heads": 2, "num_layers": 1, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 600, "lr": 5e-3, "evaluate_every": 200}, {"lr": 3e-3},
+        {**USUAL, "steps": 1000, "lr": 5e-3, "evaluate_every": 250}, {"lr": 3e-3},
     ),
     "reverse": Recipe(
         "reverse 16 digits",
@@ -62,7 +62,7 @@ RECIPES: dict[str, Recipe] = {
     "dates": Recipe(
         "dates as people write them to ISO 8601",
         {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 1600, "lr": 2e-3, "evaluate_every": 400}, {"lr": 3e-3, "steps": 1200},
+        {**USUAL, "steps": 1400, "lr": 2e-3, "evaluate_every": 350}, {"lr": 3e-3, "steps": 1000},
     ),
     "numbers": Recipe(
         "numbers to words and back, English and French",
@@ -72,8 +72,8 @@ RECIPES: dict[str, Recipe] = {
     "strings": Recipe(
         "user-interface texts from English to French (extra: strings)",
         {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True}, {"embedding_dim": 96, "dropout": 0.3},
-        {**USUAL, "steps": 2500, "lr": 2e-3, "label_smoothing": 0.1, "evaluate_every": 250, "evaluation_tokens": 10_000}, {"lr": 3e-3},
-        vocab=1000, max_length=128,
+        {**USUAL, "steps": 1500, "batch_size": 32, "lr": 2e-3, "label_smoothing": 0.1, "evaluate_every": 250}, {"lr": 3e-3},
+        vocab=1000, max_length=96,
     ),
     "reviews": Recipe(
         "film critics, fresh or rotten (extra: reviews)",
@@ -84,7 +84,7 @@ RECIPES: dict[str, Recipe] = {
     "digits": Recipe(
         "handwritten digits, 8 × 8 pixels as 16 patches (extra: digits)",
         {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.1},
-        training={**USUAL, "steps": 1500, "lr": 2e-3, "evaluate_every": 100},
+        training={**USUAL, "steps": 1000, "lr": 2e-3, "evaluate_every": 100},
     ),
 }  # fmt: skip
 TEXTS: dict[str, Callable[[], str]] = {"shakespeare": real.shakespeare}  # for language models, as --text FILE

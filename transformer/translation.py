@@ -30,7 +30,7 @@ class GivenSource(nn.Module):
     """
 
     def __init__(self, model: Any, source: Any, source_mask: Any = None) -> None:
-        self.model = model
+        self.model, self.training = model, model.training
         self.context_length, self.vocab_size = model.max_length, model.vocab_size
         with no_grad(), evaluating(model):
             self.memory, self.mask = model.encode(source, source_mask), source_mask
@@ -111,15 +111,16 @@ def translate(
     if not 0 <= limit < model.max_length:
         raise ValueError(f"translate: max_new_tokens={limit}; this model writes 0 to {model.max_length - 1}")
     out = [""] * len(texts)
-    for places in by_length([len(codec.encode(text)) for text in texts], 1 if num_beams > 1 else batch_size):
-        ids, mask = codec.sources([texts[i] for i in places])
-        given = GivenSource(model, ids, None if mask.all() else mask)
-        if num_beams > 1:
-            found = [beam_search(given.eval(), [codec.begin], limit, num_beams, length_penalty, stop=codec.end)]
-        else:
-            found = list(generate(given.eval(), np.full((len(ids), 1), codec.begin), limit, temperature=0, stop=codec.end))
-        for i, row in zip(places, found, strict=True):
-            out[i] = codec.decode(row)
+    with evaluating(model):
+        for places in by_length([len(codec.encode(text)) for text in texts], 1 if num_beams > 1 else batch_size):
+            ids, mask = codec.sources([texts[i] for i in places])
+            given = GivenSource(model, ids, None if mask.all() else mask)
+            if num_beams > 1:
+                found = [beam_search(given, [codec.begin], limit, num_beams, length_penalty, stop=codec.end)]
+            else:
+                found = list(generate(given, np.full((len(ids), 1), codec.begin), limit, temperature=0, stop=codec.end))
+            for i, row in zip(places, found, strict=True):
+                out[i] = codec.decode(row)
     return out
 
 

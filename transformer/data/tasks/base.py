@@ -7,6 +7,7 @@ no key in common, whatever is drawn, in whatever order and from whatever seed.
 from __future__ import annotations
 
 import functools
+import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 PARTS = ("test", "validation", "training")
+PATIENCE = 1000  # fruitless draws in a row, after which there is probably nothing more to find
 SPLIT_SEED = 2017  # of the fixed samples of each part; no training run draws from it
 
 
@@ -53,8 +55,7 @@ class PairTask:
         if self.pairs:
             own = self.listed[part]
             return [own[i] for i in rng.integers(0, len(own), count)]
-        found: Iterator[Pair] = (pair for pair in self._endless(rng) if self.part(pair.key) == part)
-        return [next(found) for _ in range(count)]
+        return list(itertools.islice(self._endless(rng, part), count))
 
     @functools.cached_property
     def listed(self) -> dict[str, list[Pair]]:
@@ -72,11 +73,12 @@ class PairTask:
             own = self.listed[part]
             return own if len(own) <= count else [own[i] for i in np.sort(rng.permutation(len(own))[:count])]
         found: dict[str, Pair] = {}
-        for pair in self._endless(rng):
-            if len(found) == count:
+        known = 0  # drawn in a row, and known already
+        for pair in self._endless(rng, part):
+            known = known + 1 if pair.source in found else 0
+            found.setdefault(pair.source, pair)
+            if len(found) >= count or known == PATIENCE:
                 break
-            if self.part(pair.key) == part:
-                found.setdefault(pair.source, pair)
         return list(found.values())
 
     def text(self, count: int = 4000) -> str:
@@ -84,8 +86,14 @@ class PairTask:
         shown: Iterable[Pair] = self.pairs or self.sample("training", count)
         return "\n".join(f"{pair.source}\n{pair.target}" for pair in shown)
 
-    def _endless(self, rng: np.random.Generator) -> Iterator[Pair]:
+    def _endless(self, rng: np.random.Generator, part: str) -> Iterator[Pair]:
         if self.make is None:
             raise ValueError(f"task {self.name}: has neither pairs nor a way to make them")
-        while True:
-            yield self.make(rng)
+        missed = 0
+        while missed < PATIENCE * self.every:
+            pair = self.make(rng)
+            missed += 1
+            if self.part(pair.key) == part:
+                missed = 0
+                yield pair
+        raise ValueError(f"task {self.name}: {missed} pairs in a row, and none of the {part} part; it has too few different keys")
