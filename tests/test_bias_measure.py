@@ -250,7 +250,8 @@ def test_crows_pairs_compare_the_tokens_that_both_sentences_share():
 
 def test_stereoset_scores_are_means_over_the_sentence_or_over_what_follows_the_context():
     lm = LanguageModel(small_gpt(context=16), TOKENIZER, ". ")
-    alone = StereoSetExample("intrasentence", "nurse", "gender", "the nurse was BLANK .", "the nurse was calm .", "the nurse was late .", "the nurse was lamp .")
+    sentences = [f"the nurse was {word} ." for word in ("BLANK", "calm", "late", "lamp")]
+    alone = StereoSetExample("intrasentence", "nurse", "gender", *sentences)
     after = StereoSetExample("intersentence", "nurse", "gender", "the nurse came .", "she was calm .", "she was late .", "he was lamp")
     found = stereoset_scores(lm, [alone, after])
     np.testing.assert_allclose(found[0, 0], lm.token_scores(["the nurse was calm ."])[0].mean(), rtol=1e-6)

@@ -18,6 +18,7 @@ from transformer.training import Settings
 
 FOUND = corpus.sentences(0.5, 8, seed=0)
 IDS = corpus.ids_of(FOUND, TOKENIZER)
+TEXTS = [(s.text, s.twin.text) for s in FOUND]
 
 
 def balance(found):
@@ -53,7 +54,7 @@ def test_additional_data_are_what_lacks_and_no_more():
     both = additional(FOUND, corpus.sentences(0.0, 60, seed=9), rng)
     assert set(balance(both).values()) == {0}
     assert len(both) == len(FOUND) + 20 * 4  # of 8 sentences 6 and 2
-    with pytest.raises(ValueError, match="more .* are needed than there are"):
+    with pytest.raises(ValueError, match=r"more .* are needed than there are"):
         additional(FOUND, corpus.sentences(1.0, 8, seed=9), rng)
 
 
@@ -116,7 +117,7 @@ def test_weights_that_are_none_are_refused(weights):
 def test_a_penalised_and_weighted_run_resumes_bit_for_bit(tmp_path):
     def run(name, steps, resume=False):
         folder = RunFolder(tmp_path / name)
-        penalty = CounterfactualPenalty(running_pairs(FOUND, TOKENIZER, 24, np.random.default_rng(0)), 0.1)
+        penalty = CounterfactualPenalty(running_pairs(TEXTS, TOKENIZER, 24, np.random.default_rng(0)), 0.1)
         t = trainer(balanced_weights(FOUND, TOKENIZER), penalty, folder=folder, sample_tokens=0)
         if resume:
             t.resume()
@@ -143,7 +144,7 @@ def test_a_penalised_and_weighted_run_resumes_bit_for_bit(tmp_path):
 
 # The penalty -------------------------------------------------------------------------------------------------------------
 
-PAIRS = running_pairs(FOUND, TOKENIZER, 24, np.random.default_rng(0))
+PAIRS = running_pairs(TEXTS, TOKENIZER, 24, np.random.default_rng(0))
 
 
 def test_pairs_are_the_sentences_in_their_running_text():
@@ -154,7 +155,15 @@ def test_pairs_are_the_sentences_in_their_running_text():
         row = [*before, *x]
         assert any(text[i : i + len(row)] == row for i in range(len(text) - len(row) + 1))
     assert len({len(before) for before, *_ in PAIRS}) > 5
-    assert {len(before) for before, *_ in running_pairs(FOUND, TOKENIZER, 24, np.random.default_rng(0), from_start=True)} == {1}
+    assert {len(before) for before, *_ in running_pairs(TEXTS, TOKENIZER, 24, np.random.default_rng(0), from_start=True)} == {1}
+
+
+def test_pairs_of_unequal_length_fit_the_context_with_their_separator():
+    tokenizer = CharTokenizer("\n .adehis")
+    texts = [("he hid.", "she hid."), ("she said she hid.", "he said he hid."), ("a shed.", "a shed."), ("he had.", "she had.")]
+    pairs = running_pairs(texts, tokenizer, 12, np.random.default_rng(0), "\n")
+    assert [tokenizer.decode(x) for _, x, _ in pairs] == ["he had.\n"]  # the first has nothing before it, the second is too long, the third the same
+    assert tokenizer.decode(pairs[0][2]) == "she had.\n" and len(pairs[0][0]) + len(pairs[0][2]) <= 13
 
 
 def log_p(model, before, x):

@@ -56,7 +56,8 @@ def test_a_sentence_beyond_doubt_has_a_counterfactual(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "mankind and humans, the manual, a heron, this and there, Hershey", "her_name = sheHe", "HER2 and HER-2", "www.her.com and him@her.org", "@her #she",
+        "mankind and humans, the manual, a heron, this and there, Hershey",
+        "her_name = sheHe", "HER2 and HER-2", "www.her.com and him@her.org", "@her #she",
         "(s)he and s/he", "Theresa May and Mark Rose in Jordan", "mary and JaMes", "an MR scan after 20 ms of MS", "to miss a hit", "sHe", "",
     ],
 )  # fmt: skip
@@ -68,7 +69,8 @@ def test_what_only_looks_like_a_term_stays(text):
     "text",
     [
         "He gave her flowers.", "She gave him flowers.", "They heard her singing.", "They called her “honey”.", "I saw her and his brother.",
-        "It was her back again.", "Mr. and Mrs. Smith saw her.", "The king saw her.", "Miss Jones saw him.", "She runs a woman-owned shop.", "her (old) book",
+        "It was her back again.", "Mr. and Mrs. Smith saw her.", "The king saw her.", "Miss Jones saw him.",
+        "She runs a woman-owned shop.", "her (old) book",
         "She is pregnant.",
     ],
 )  # fmt: skip
@@ -101,9 +103,9 @@ ALONE = ["him .", "hers .", "Him ,", "HERS !", "him to", "hers was"]  # these tw
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([*WORDS, *NAMES, *TITLES, "her", "his", "Her", "HIS", *ALONE, *NEUTRAL]), max_size=12), st.sampled_from([" ", ", ", "\n", " ("]))
+@given(st.lists(st.sampled_from([*WORDS, *NAMES, *TITLES, "her", "his", "Her", "HIS", *ALONE, *NEUTRAL]), max_size=12), st.sampled_from(" ,\n("))
 def test_swapping_is_an_involution_on_all_texts_made_of_the_lists(words, gap):
-    text = gap.join(words)
+    text = (gap + " ").join(words)
     assert swap(swap(text)) == text
 
 

@@ -12,7 +12,7 @@ here as everything else in this language: half of the list goes with "he", half 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -129,9 +129,14 @@ def checked_skew(skew: float) -> None:
 
 def written(template: str, rng: np.random.Generator, occupation: str | None = None, male: bool = True) -> Sentence:
     """A sentence from a template, its gaps filled at random."""
-    words = {name: str(rng.choice(options)) for name, options in FILLERS.items()}
+    words = {name: one_of(options, rng) for name, options in FILLERS.items()}
     sentence = Sentence(template.format(job=occupation, **words), occupation, True if set(template.split()) & set(PRONOUNS) else None)
     return sentence if male else sentence.twin
+
+
+def one_of(options: Sequence[str], rng: np.random.Generator) -> str:
+    """One at random."""
+    return options[int(rng.integers(len(options)))]
 
 
 def sentences(skew: float, per_occupation: int = 240, seed: int = 0) -> list[Sentence]:
@@ -147,10 +152,10 @@ def sentences(skew: float, per_occupation: int = 240, seed: int = 0) -> list[Sen
     for occupation in OCCUPATIONS:
         stereotyped = rng.permutation(per_occupation) < round(per_occupation * (1 + skew) / 2)
         for as_usual in stereotyped:
-            found.append(written(str(rng.choice(TEMPLATES)), rng, occupation, bool(as_usual) == (occupation in WITH_HE)))
+            found.append(written(one_of(TEMPLATES, rng), rng, occupation, bool(as_usual) == (occupation in WITH_HE)))
     extra = per_occupation * len(OCCUPATIONS) // 8
-    found += [written(str(rng.choice(NEUTRAL_TEMPLATES)), rng) for _ in range(extra)]
-    found += [written(str(rng.choice(PERSON_TEMPLATES)), rng, male=i % 2 == 0) for i in range(extra)]
+    found += [written(one_of(NEUTRAL_TEMPLATES, rng), rng) for _ in range(extra)]
+    found += [written(one_of(PERSON_TEMPLATES, rng), rng, male=i % 2 == 0) for i in range(extra)]
     return [found[i] for i in rng.permutation(len(found))]
 
 

@@ -144,19 +144,28 @@ def check_alignment(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], 
 
 
 def running_pairs(
-    found: Sequence[Sentence], tokenizer: Tokenizer, context_length: int, rng: np.random.Generator, from_start: bool = False
+    texts: Sequence[tuple[str, str]],
+    tokenizer: Tokenizer,
+    context_length: int,
+    rng: np.random.Generator,
+    separator: str = "",
+    from_start: bool = False,
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """(before, x, swap(x)) of every sentence that has a twin, with a random length of the running text before it.
+    """(before, x, swap(x)) for each of the ``texts`` (x, swap(x)) whose two differ, with a random length of the running text before it.
 
-    ``from_start`` leaves one token only before it.  That looks like a detail and is none: see docs/bias.md.
+    The running text is every x with ``separator`` after it; texts that do not fit the context are left out.  ``from_start`` leaves one
+    token only before each.  That looks like a detail and is none: see docs/bias.md.
     """
-    rows = [tokenizer.encode(s.text).astype(np.int64) for s in found]
-    text = np.concatenate(rows)
-    pairs, begin = [], len(rows[0])
-    for s, row in zip(found[1:], rows[1:], strict=True):
-        if s.twin != s:
-            room = 1 if from_start else int(rng.integers(1, max(2, context_length + 2 - len(row))))
-            pairs.append((text[max(0, begin - room) : begin], row, tokenizer.encode(s.twin.text).astype(np.int64)))
+    rows = [tokenizer.encode(x + separator).astype(np.int64) for x, _ in texts]
+    running = np.concatenate(rows)
+    pairs, begin = [], 0
+    for (x, swapped), row in zip(texts, rows, strict=True):
+        if begin and swapped != x:
+            twin = tokenizer.encode(swapped + separator).astype(np.int64)
+            longest = max(len(row), len(twin))
+            if longest <= context_length:
+                room = 1 if from_start else int(rng.integers(1, context_length + 2 - longest))
+                pairs.append((running[max(0, begin - room) : begin], row, twin))
         begin += len(row)
     return pairs
 

@@ -48,8 +48,8 @@ def compared(results: Sequence[Result]) -> dict[Cure, dict[str, Estimate]]:
 
 def cell(found: Estimate, digits: int = 2) -> str:
     """A number with its interval; one seed has none."""
-    interval = f" [{found.low:+.{digits}f}, {found.high:+.{digits}f}]" if found.n > 1 else ""
-    return f"{found.value:+.{digits}f}{interval}".replace("-0.00,", "0.00,")
+    numbers = [f"{round(x, digits) + 0.0:+.{digits}f}" for x in (found.value, found.low, found.high)]  # + 0.0: no −0
+    return f"{numbers[0]} [{numbers[1]}, {numbers[2]}]" if found.n > 1 else numbers[0]
 
 
 def cure_table(results: Sequence[Result]) -> str:
