@@ -49,6 +49,7 @@ def test_published_sentences_and_word_lists_are_used_where_they_are(run, capsys,
     assert "of 1 pairs; 50 is neither" in shown and "StereoSet, intersentence: lms" in shown and "ignorance, not fairness" in shown
 
 
+@pytest.mark.slow
 def test_the_experiment_writes_its_tables_and_its_picture(tmp_path, capsys, monkeypatch):
     cures = (experiment.Cure("augmentation", 1.0), experiment.Cure("KL penalty", 0.1), experiment.Cure("projection"))
     sentences = experiment.corpus.sentences

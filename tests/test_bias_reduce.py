@@ -8,7 +8,7 @@ import pytest
 import minigrad as mg
 from minigrad.nn import functional_call
 from minigrad.random import generator
-from transformer import GPT, Trainer
+from transformer import GPT, CharTokenizer, Trainer
 from transformer.bias import corpus, experiment, results
 from transformer.bias.experiment import BASELINE, SWAPPED_IDS, TOKENIZER, Cure, Result
 from transformer.bias.reduce import CounterfactualPenalty, additional, augmented, balanced_weights, project_out, running_pairs
@@ -251,6 +251,7 @@ def test_projection_takes_the_direction_from_all_words_but_the_pairs():
 # The experiment ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_trained_model_has_the_gap_of_its_text_and_augmentation_takes_it_away():
     found = corpus.sentences(0.9, 100, seed=0)
     gaps = [experiment.measured(experiment.cured(cure, found, 0.9, 0, 350), 0.9, cure, 0).gap for cure in (BASELINE, Cure("augmentation", 1.0))]

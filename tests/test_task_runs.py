@@ -38,6 +38,7 @@ def test_a_run_on_a_task_leaves_the_same_folder_as_any_other(run):
     assert (run / "log.csv").read_text(encoding="utf-8").count("\n") == 7
 
 
+@pytest.mark.slow
 def test_evaluate_reports_exact_match_of_each_part_of_a_small_task(run, capsys):
     capsys.readouterr()
     assert main(["evaluate", str(run), "--json"]) == 0
@@ -125,6 +126,7 @@ def same(a, b):
         assert one.keys() == other.keys() and all(one[k].tobytes() == other[k].tobytes() for k in one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "given"), [("dates", {}), ("numbers", {"model": "rnn-attention", "cell": "lstm"}), ("copy", {"model": "rnn"})])
 def test_a_run_that_was_stopped_and_resumed_is_that_of_one_that_was_not(name, given, tmp_path, capsys):
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")

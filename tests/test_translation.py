@@ -159,6 +159,7 @@ def trained(positions, task, steps=250):
     return objective.evaluate(m), exact_match(written, [pair.target for pair in pairs]).rate
 
 
+@pytest.mark.slow
 def test_reversing_without_positions_fails_as_theory_says_and_with_them_succeeds():
     """A bag of n symbols with counts n_a has n!/Πn_a! orders, all alike: nobody who sees the bag alone has a smaller loss than the log of that."""
     task = reversal("abcdef", 5)
