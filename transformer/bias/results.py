@@ -10,6 +10,7 @@ from .corpus import true_gap
 from .experiment import BASELINE, SKEW, Cure, Result
 from .statistics import Estimate, over_seeds
 
+LARGEST = 8.0  # percent of perplexity that the picture shows
 CURVES = {"augmentation": "share of twins added", "ratio penalty": "λ", "KL penalty": "λ"}
 MARKERS = {"augmentation": "o", "ratio penalty": "s", "KL penalty": "^"}
 SINGLE = {"re-weighting": "P", "additional data": "X", "ratio penalty at starts": "d", "projection": "v"}
@@ -94,35 +95,48 @@ def report(skews: Sequence[Result], cures: Sequence[Result], steps: int) -> str:
 
 
 def picture(skews: Sequence[Result], cures: Sequence[Result]) -> Any:
-    """Left: the measured gap against the known skew.  Right: gap against perplexity, a curve for each cure with a dial."""
-    fig, (left, right) = plots.figure(11.5, 4.8, 1, 2, width_ratios=[1, 1.7])
+    """The measured gap against the known skew; then gap against perplexity, on balanced text and on text like the training text."""
+    fig, (left, balanced, skewed) = plots.figure(13, 5.2, 1, 3)
     known = by_skew(skews)
     fine = [i / 100 for i in range(round(100 * max(known)) + 1)]
-    left.plot(fine, [true_gap(s) for s in fine], color="0.35", linestyle=":", label="the language itself")
-    errors(left, list(known), [mean([r.gap for r in rows]) for rows in known.values()], color=plots.COLOURS[0], marker="o", label="measured")
+    left.plot(fine, [true_gap(s) for s in fine], color="0.35", linestyle=":", label="of the language itself")
+    errors(left, list(known), [mean([r.gap for r in rows]) for rows in known.values()], color="black", marker="o", label="of a model, without a cure")
     left.set(xlabel="skew of the training text", ylabel="gap (nats per sentence)", title="The measure, checked against truth")
-    left.legend(loc="upper left")
-
+    left.legend(loc="upper left", frameon=False)
     table = compared(cures)
-    for colour, (name, dial) in zip(plots.COLOURS, CURVES.items()):
-        chosen = {cure: row for cure, row in table.items() if cure.name == name}
-        start = table[BASELINE]
-        x = [start["gap"].value, *(row["gap"].value for row in chosen.values())]
-        y = [start["balanced"].value, *(row["balanced"].value for row in chosen.values())]
-        right.plot(x, y, color=colour, linewidth=1.2, alpha=0.6)
-        errors(right, x[1:], [row["balanced"] for row in chosen.values()], color=colour, marker=MARKERS[name], label=f"{name} ({dial})")
-        if chosen:
-            label_points(right, [(f"{cure.strength:g}", a, b) for cure, a, b in zip(chosen, x[1:], y[1:])], colour)
-    for colour, (name, marker) in zip(("0.15", "0.15", plots.COLOURS[3], "0.5"), SINGLE.items()):
-        if row := table.get(next((c for c in table if c.name == name), BASELINE)):
-            label = name if name != "ratio penalty at starts" else "ratio penalty, sentence starts only"
-            right.plot(row["gap"].value, row["balanced"].value, marker, color=colour, markersize=8, linestyle="none", label=label)
-    right.plot(table[BASELINE]["gap"].value, 0, "*", color="black", markersize=13, linestyle="none", label="no cure")
-    right.axhline(0, color="0.6", linewidth=0.8)
-    right.axvline(0, color="0.6", linewidth=0.8)
-    right.set(xlabel="gap (nats per sentence)", ylabel="perplexity on balanced text (% of change)", title="What a cure gains and what it costs")
-    right.legend(loc="upper center", fontsize=8.5, ncols=2)
+    trade_off(balanced, table, "balanced", "Perplexity on balanced text")
+    trade_off(skewed, table, "skewed", "Perplexity on text like the training text")
+    fig.legend(*balanced.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     return fig
+
+
+def trade_off(ax: Any, table: dict[Cure, dict[str, Estimate]], text: str, title: str) -> None:
+    """A curve for each cure with a dial, from no cure on, and a mark for each of the others; what is beyond the picture is written at its top."""
+    values = [row[text].value for row in table.values() if row[text].value <= LARGEST]
+    start = table[BASELINE]
+    ax.axhline(0, color="0.6", linewidth=0.8)
+    ax.axvline(0, color="0.6", linewidth=0.8)
+    places = ({"xytext": (0, -15), "ha": "center"}, {"xytext": (-4, 7), "ha": "right"}, {"xytext": (4, 7), "ha": "left"})
+    for colour, (name, dial), place in zip(plots.COLOURS, CURVES.items(), places):
+        chosen = {cure: row for cure, row in table.items() if cure.name == name and row[text].value <= LARGEST}
+        rows = [start, *chosen.values()]
+        ax.plot([row["gap"].value for row in rows], [row[text].value for row in rows], color=colour, linewidth=1.2, alpha=0.6)
+        x, y = [row["gap"].value for row in rows[1:]], [row[text] for row in rows[1:]]
+        errors(ax, x, y, color=colour, marker=MARKERS[name], label=f"{name} ({dial})")
+        for cure, row in chosen.items():
+            if row["gap"].value > 0.1:  # those at zero would lie on each other
+                at = (row["gap"].value, row[text].value)
+                ax.annotate(f"{cure.strength:g}", at, textcoords="offset points", fontsize=9, color=colour, **place)
+    for colour, (name, marker) in zip(("black", "black", plots.COLOURS[3], "0.5"), SINGLE.items()):
+        for row in (row for cure, row in table.items() if cure.name == name):
+            label = name.replace(" at starts", ", sentence starts only")
+            ax.plot(row["gap"].value, row[text].value, marker, color=colour, markersize=8, linestyle="none", label=label)
+    ax.plot(start["gap"].value, 0, "*", color="black", markersize=14, linestyle="none", label="no cure")
+    beyond = {cure: row for cure, row in table.items() if row[text].value > LARGEST}
+    lines = [f"↑ {cure}: gap {cell(row['gap']).split()[0]}, perplexity {row[text].value:+.0f} %" for cure, row in beyond.items()]
+    ax.text(0.5, 0.97, "\n".join(lines), transform=ax.transAxes, ha="center", va="top", fontsize=9, color="0.25")
+    ax.set_ylim(min(values) - 1.2, max(values) + 1.5)
+    ax.set(xlabel="gap (nats per sentence)", ylabel="change of perplexity (%)", title=title)
 
 
 def errors(ax: Any, x: Sequence[float], found: Sequence[Estimate], **style: Any) -> None:
@@ -130,9 +144,3 @@ def errors(ax: Any, x: Sequence[float], found: Sequence[Estimate], **style: Any)
     y = [e.value for e in found]
     below, above = [e.value - e.low for e in found], [e.high - e.value for e in found]
     ax.errorbar(x, y, yerr=[below, above], linestyle="none", markersize=6, capsize=2, elinewidth=1, **style)
-
-
-def label_points(ax: Any, points: Sequence[tuple[str, float, float]], colour: str) -> None:
-    """The dial's setting beside each point."""
-    for text, x, y in points:
-        ax.annotate(text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=8, color=colour)
