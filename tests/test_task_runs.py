@@ -127,7 +127,7 @@ def same(a, b):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "given"), [("dates", {}), ("numbers", {"model": "rnn-attention", "cell": "lstm"}), ("copy", {"model": "rnn"})])
+@pytest.mark.parametrize(("name", "given"), [("dates", {}), ("dates", {"model": "rnn-attention", "cell": "lstm"}), ("copy", {"model": "rnn"})])
 def test_a_run_that_was_stopped_and_resumed_is_that_of_one_that_was_not(name, given, tmp_path, capsys):
     whole, broken = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "broken")
     small_run(name, whole, **given)

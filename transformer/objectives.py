@@ -31,6 +31,8 @@ from .translation import Codec, by_length, padded, translate
 class Objective(Protocol):
     """What the trainer asks for.  All randomness of a batch comes from ``rng``, so that a resumed run sees the same batches."""
 
+    measure: str  # what ``evaluate`` gives, in words
+
     def batch(self, rng: np.random.Generator, size: int) -> Any:
         """A batch of ``size`` examples."""
 
@@ -38,7 +40,7 @@ class Objective(Protocol):
         """The mean loss of a batch, a scalar."""
 
     def evaluate(self, model: Any, limit: int | None = None) -> float:
-        """The loss on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best."""
+        """How bad the model is on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best."""
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """What the model can do, as text of about so many tokens; "" for nothing to show."""
@@ -55,6 +57,8 @@ class LanguageModelling:
 
     ``weights`` say how much each training token counts, in one row like ``train_ids``; they are scaled to a mean of 1.
     """
+
+    measure = "validation loss"
 
     def __init__(
         self,
@@ -133,7 +137,7 @@ class Penalised:
     def __init__(self, objective: Objective, penalty: Callable[[Any, np.random.Generator], Any]) -> None:
         self.objective, self.penalty = objective, penalty
         self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
-        self.tokens, self.fingerprint = objective.tokens, objective.fingerprint
+        self.tokens, self.fingerprint, self.measure = objective.tokens, objective.fingerprint, objective.measure
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The objective's loss and the penalty."""
@@ -151,6 +155,8 @@ class PairBatch(NamedTuple):
 
 class Translation:
     """Write the target of each pair after reading its source, with the right beginning before one's eyes (teacher forcing)."""
+
+    measure = "validation loss"
 
     def __init__(self, task: PairTask, tokenizer: Tokenizer) -> None:
         self.task, self.codec = task, Codec(tokenizer)
@@ -216,7 +222,13 @@ class Labelled(NamedTuple):
 
 
 class Classification:
-    """Say the class of each text, or of each image where there is no tokenizer; a text is read up to ``max_length`` tokens."""
+    """Say the class of each text, or of each image where there is no tokenizer; a text is read up to ``max_length`` tokens.
+
+    The weights are judged by how often they are wrong, not by their loss: on small data the loss turns up again, from overconfidence, long
+    before the classes are as good as they become.
+    """
+
+    measure = "validation error"
 
     def __init__(self, train: Labelled, validation: Labelled, tokenizer: Tokenizer | None = None, max_length: int = 512) -> None:
         for part in (train, validation):
@@ -254,9 +266,9 @@ class Classification:
         return out
 
     def evaluate(self, model: Any, limit: int | None = None) -> float:
-        """The mean loss of validation examples, in nats; ``limit`` counts examples here."""
+        """The share of validation examples that get a wrong class; ``limit`` counts examples here."""
         part = self.validation if limit is None else Labelled(self.validation.inputs[:limit], self.validation.labels[:limit])
-        return cross_entropy(self.logits(model, part.inputs), part.labels).item()
+        return 1 - accuracy(self.logits(model, part.inputs), part.labels).rate
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """The share of validation examples that the model gets right."""

@@ -99,13 +99,14 @@ def plot_loss(
     validation: Sequence[tuple[int, float]] = (),
     baselines: Mapping[str, float] | None = None,
     unit: str = "nats per token",
+    measure: str = "validation",
 ) -> Any:
     """Training loss (smoothed over the raw one), validation loss, and horizontal lines to beat."""
     fig, ax = figure(7.2, 4.2)
     ax.plot(steps, losses, color="0.8", linewidth=0.7, zorder=1)
     ax.plot(steps, smooth(losses, max(1, len(losses) // 40)), color=COLOURS[0], label="training")
     if validation:
-        ax.plot(*zip(*validation, strict=True), color=COLOURS[1], marker="o", markersize=4, linestyle="--", label="validation")
+        ax.plot(*zip(*validation, strict=True), color=COLOURS[1], marker="o", markersize=4, linestyle="--", label=measure)
     right = max(steps, default=1)
     for name, value in (baselines or {}).items():
         ax.axhline(value, color="0.35", linewidth=1, linestyle=":")

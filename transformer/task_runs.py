@@ -66,7 +66,7 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
     if trainer.losses:
         unit = "nats per example" if isinstance(trainer.objective, Classification) else "nats per token"
         count = list(range(1, len(trainer.losses) + 1))
-        plots.save(plots.plot_loss(count, trainer.losses, trainer.validation, unit=unit), folder.path / "loss.png")
+        plots.save(plots.plot_loss(count, trainer.losses, trainer.validation, unit=unit, measure=trainer.objective.measure), folder.path / "loss.png")
     if trainer.stopping and trainer.progress.step < steps:
         say(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
         return 130

@@ -135,7 +135,7 @@ class Trainer:
         return [*self.optimizers, *([self.average] if self.average else [])]
 
     def evaluate(self, limit: int | None = None) -> float:
-        """The objective's validation loss over about ``limit`` tokens (all when None)."""
+        """The objective's measure of validation, usually the loss, over about ``limit`` tokens (all when None)."""
         with self.averaged():
             return self.objective.evaluate(self.model, limit)
 
@@ -180,7 +180,7 @@ class Trainer:
 
     def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any]) -> None:
         """Tell the user how it goes, and keep a sample."""
-        message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  validation loss {row[-1]:.3f}"
+        message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  {self.objective.measure} {row[-1]:.3f}"
         if text := self.sample():
             if self.folder:
                 with self.folder.samples_file.open("a", encoding="utf-8", newline="\n") as file:
