@@ -170,3 +170,8 @@ def test_the_best_checkpoint_holds_the_average_and_a_resumed_run_continues_it(tm
 def test_an_average_that_never_forgets_or_never_remembers_is_refused(average):
     with pytest.raises(ValueError, match=f"average={average}"):
         trainer(average=average)
+
+
+def test_ids_in_the_place_of_an_objective_are_refused_with_the_call_that_is_meant():
+    with pytest.raises(TypeError, match=r"LanguageModelling\(train_ids"):
+        Trainer(GPT(5, 8, 2, 1, 4), np.arange(20) % 5)

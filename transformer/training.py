@@ -83,6 +83,11 @@ class Trainer:
         folder: RunFolder | None = None,
         output: TextIO | None = None,
     ) -> None:
+        if not callable(getattr(objective, "loss", None)):
+            raise TypeError(
+                f"Trainer: expected an objective, got {type(objective).__name__}; for a text write "
+                "Trainer(model, LanguageModelling(train_ids, validation_ids, model.context_length))"
+            )
         self.model, self.objective, self.folder = model, objective, folder
         self.settings = settings or Settings()
         self.output = sys.stderr if output is None else output
