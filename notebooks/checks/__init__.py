@@ -3,6 +3,7 @@
 ``check_NN_name(answer)`` gives a Verdict; ``.require()`` raises when it is wrong, as graders want.  One file per chapter.
 """
 
+from .chapter_00 import *  # noqa: F403
 from .chapter_01 import *  # noqa: F403
 from .chapter_02 import *  # noqa: F403
 from .chapter_03 import *  # noqa: F403
