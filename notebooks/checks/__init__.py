@@ -7,6 +7,7 @@ from .chapter_00 import *  # noqa: F403
 from .chapter_01 import *  # noqa: F403
 from .chapter_02 import *  # noqa: F403
 from .chapter_03 import *  # noqa: F403
+from .chapter_04 import *  # noqa: F403
 from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
