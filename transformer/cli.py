@@ -21,6 +21,7 @@ from minigrad import manual_seed, no_grad
 from . import quality, recipes, task_runs
 from .attention import attention_maps
 from .bias.command import add_command as add_bias_command
+from .compression.command import add_commands as add_compression_commands
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from .filters import Sampling
@@ -132,6 +133,7 @@ def parser() -> Parser:
     check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
 
     add_bias_command(commands, positive)
+    add_compression_commands(commands, positive)
     return top
 
 
