@@ -184,7 +184,8 @@ def test_the_command_prints_the_table(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be, that is the question. " * 20, encoding="utf-8")
     out = str(tmp_path / "run")
-    assert cli.main(["train", "--text", str(text), "--steps", "1", "--width", "16", "--layers", "2", "--heads", "2", "--context", "16", "--out", out]) == 0
+    sizes = ["--width", "16", "--layers", "2", "--heads", "2", "--context", "16"]
+    assert cli.main(["train", "--text", str(text), "--steps", "1", *sizes, "--out", out]) == 0
     capsys.readouterr()
     assert cli.main(["count", out, "--batch", "2"]) == 0
     shown = capsys.readouterr().out

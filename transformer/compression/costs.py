@@ -5,8 +5,8 @@ more, :math:`\bar A = \bar C B^\top` and :math:`\bar B = A^\top \bar C`, so trai
 wants no gradient, more where something is computed again.  Elementwise ops, norms, softmax and lookups count nothing: they
 are a few operations for each number, and their time is that of moving the numbers.
 
-Causal attention: our blocks skip keys that no query of a block may see, so :math:`QK^\top` and :math:`PV` are counted as computed; with ``dense`` they
-are counted whole, :math:`4 B H T S D`, as most papers and PyTorch's counter do.
+Causal attention: our blocks skip keys that no query of a block may see, so :math:`QK^\top` and :math:`PV` are counted as computed; with
+``dense`` they are counted whole, :math:`4 B H T S D`, as most papers and PyTorch's counter do.
 
 Sources: Kaplan et al. (2020), section 2.1 (FLOPs of a Transformer); Korthikanti et al. (2022), section 4.1 (activations).
 ``B`` batch, ``T`` length, ``S`` source length, ``n`` rows (B · T), ``C`` width, ``H`` heads or hidden width, ``D`` head width.
@@ -64,7 +64,8 @@ def linear(m: Any, n: int, wants: bool = True) -> Cost:
     """x (n, in) → (n, out); ``wants``: x wants a gradient."""
     if type(m) in LINEARS:
         return LINEARS[type(m)](m, n, wants)
-    return product(n, *m.weight.shape, left=wants, right=m.weight.requires_grad)
+    n_in, n_out = m.weight.shape
+    return product(n, n_in, n_out, wants, m.weight.requires_grad)
 
 
 def activated(m: Any, n: int, activation: str, fused: bool = True) -> Cost:

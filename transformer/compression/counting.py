@@ -99,12 +99,8 @@ class Table:
 
 def amount(number: int, unit: str) -> str:
     """Three digits and a prefix: 12.3 MFLOP, 4.56 kB."""
-    value, prefix = float(number), ""
-    for prefix in ("", "k", "M", "G", "T", "P"):
-        if value < 999.5:
-            break
-        value /= 1000
-    return f"{value:.3g} {prefix}{unit}" if number else "-"
+    thousands = next(i for i in range(9) if number < 999.5 * 1000**i or i == 8)
+    return f"{number / 1000**thousands:.3g} {' kMGTPEZY'[thousands].strip()}{unit}" if number else "-"
 
 
 def layer_of(name: str) -> str:
