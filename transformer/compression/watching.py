@@ -9,13 +9,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from minigrad import Tensor, nn
-from minigrad.graph import REGISTRY, reachable
+from minigrad.graph import reachable
+
+from .interception import intercepted
 
 PRODUCTS = ("matmul", "linear", "attention", "_einsum")  # the ops that multiply matrices themselves; others go through these
 
@@ -77,7 +79,7 @@ def bare(x: Any) -> Any:
     return type(x)(map(bare, x)) if type(x) in (list, tuple) else x
 
 
-def watched(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+def watched(name: str, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
     """The forward or a rule of an op, on Seen arrays; on Tensors, for higher derivatives, the ops that it is made of are watched."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -97,21 +99,11 @@ def watch() -> Iterator[Work]:
     """Within it, the FLOPs of all matrix products are counted, forward and backward, of every thread (see ``costs`` for what counts)."""
     work = Work()
     _watching.append(work)
-    before = {}
-    if len(_watching) == 1:
-        for name in PRODUCTS:
-            op = REGISTRY[name]
-            before[op] = op.forward, list(op.rules), op.joint
-            op.forward = watched(name, op.forward)
-            op.rules[:] = [rule and watched(name, rule) for rule in op.rules]
-            op.joint = op.joint and watched(name, op.joint)
     try:
-        yield work
+        with intercepted(PRODUCTS, watched) if len(_watching) == 1 else nullcontext():
+            yield work
     finally:
         _watching.remove(work)
-        for op, (forward, rules, joint) in before.items():
-            op.forward, op.joint = forward, joint
-            op.rules[:] = rules
 
 
 def kept_bytes(output: Tensor, model: nn.Module) -> int:
