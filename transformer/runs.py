@@ -22,6 +22,7 @@ from minigrad import load, save
 from minigrad.storage import write_atomically
 
 from .compression.packing import unpack
+from .compression.sharing import share_layers
 from .data.tokenizers import Tokenizer, load_tokenizer
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
@@ -210,6 +211,7 @@ def _log_bytes(rows: list[list[str]]) -> bytes:
 def build_model(config: dict[str, Any], where: Any = "config") -> Any:
     """The model that a configuration describes, a GPT unless its "kind" says otherwise; ValueError when it describes none."""
     try:
-        return MODELS[config.get("kind", "GPT")](**config["model"])
+        model = MODELS[config.get("kind", "GPT")](**config["model"])
+        return share_layers(model, config["distinct_layers"]) if "distinct_layers" in config else model
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: does not describe a model: {error}") from error

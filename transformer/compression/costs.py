@@ -81,7 +81,7 @@ def activated(m: Any, n: int, activation: str, fused: bool = True) -> Cost:
 
 def out_features(m: Any) -> int:
     """How many numbers a linear map gives."""
-    return m.weight.shape[1]
+    return getattr(m, "base", m).weight.shape[1]
 
 
 def norm(m: Any, n: int) -> Cost:
@@ -141,16 +141,17 @@ def scores(m: MultiHeadAttention, B: int, T: int, S: int, causal: bool = False, 
     return Cost(4 * pairs * D, 8 * pairs * D + again, (pairs if remembered else B * heads * T) + B * T * heads * D + bias)
 
 
-def projections(m: MultiHeadAttention, B: int, T: int, S: int) -> Cost:
-    """Q, K, V and the output; a cache holds K and V."""
-    q, k, v, out = (linear(p, B * n) for p, n in ((m.q_proj, T), (m.k_proj, S), (m.v_proj, S), (m.out_proj, T)))
+def projections(m: MultiHeadAttention, B: int, T: int, S: int, wants: bool = True) -> Cost:
+    """Q, K, V and the output; a cache holds K and V.  ``wants``: the input wants a gradient."""
+    q, k, v = (linear(p, B * n, wants) for p, n in ((m.q_proj, T), (m.k_proj, S), (m.v_proj, S)))
+    out = linear(m.out_proj, B * T)
     turned = rotated(m.positions, m.num_heads, B, T, m.head_dim) + rotated(m.positions, m.num_kv_heads, B, S, m.head_dim)
     return q + k + v + out + turned + Cost(cache=2 * B * S * m.num_kv_heads * m.head_dim)
 
 
-def attention(name: str, m: MultiHeadAttention, B: int, T: int, S: int, causal: bool, dense: bool) -> Iterator[Part]:
+def attention(name: str, m: MultiHeadAttention, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
     """The projections and what lies between them."""
-    yield name, "projections", projections(m, B, T, S)
+    yield name, "projections", projections(m, B, T, S, wants)
     yield name, "scores", scores(m, B, T, S, causal, dense)
 
 
@@ -160,9 +161,11 @@ def sublayer(m: Any, norm_module: Any, B: int, T: int) -> Cost:
     return norm(norm_module, n) + dropout(m.dropout, n * C) + kept(n * C)
 
 
-def encoder_layer(name: str, m: EncoderLayer, B: int, T: int, causal: bool = False, dense: bool = False) -> Iterator[Part]:
+def encoder_layer(
+    name: str, m: EncoderLayer, B: int, T: int, causal: bool = False, dense: bool = False, wants: bool = True
+) -> Iterator[Part]:
     """Self-attention and feed-forward."""
-    yield from attention(f"{name}.self_attention", m.self_attention, B, T, T, causal, dense)
+    yield from attention(f"{name}.self_attention", m.self_attention, B, T, T, causal, dense, wants)
     yield f"{name}.ffn", "feed-forward", feed_forward(m.ffn, B * T)
     yield name, "norms and sums", sublayer(m, m.norm1, B, T) + sublayer(m, m.norm2, B, T)
 

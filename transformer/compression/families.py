@@ -28,7 +28,8 @@ def gpt(m: GPT, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
     yield "token_embedding", "lookup", kept(B * T * C) + dropout(m.dropout, B * T * C)
     yield "positions", "lookup", embedded(m.positions, B, T, C)
     for i, layer in enumerate(m.layers):
-        yield from encoder_layer(f"layers.{i}", layer, B, T, True, dense)
+        wants = i > 0 or m.token_embedding.weight.requires_grad  # where all but adapters is fixed, the first layer's input wants none
+        yield from encoder_layer(f"layers.{i}", layer, B, T, True, dense, wants)
     yield "norm", "norm", norm(m.norm, B * T)
     yield "output", "logits", vocabulary(m.token_embedding.weight, B * T) if m.output is None else linear(m.output, B * T)
 
