@@ -8,9 +8,10 @@ a penalty to the loss wraps an objective and replaces ``loss``.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -50,6 +51,34 @@ class Objective(Protocol):
 
     def fingerprint(self) -> int:
         """A checksum of the data, so that a run is not continued on another."""
+
+
+def parts(objective: Objective, batch: Any, n: int) -> Iterator[tuple[Any, float]]:
+    """A batch in ``n`` parts, each with its share of the mean loss: by its targets if the objective ``counts`` them, else by its rows."""
+    if n == 1:
+        yield batch, 1.0
+        return
+    size = rows(batch)
+    cuts = [size * i // n for i in range(n + 1)]
+    pieces = [piece(batch, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
+    counts = getattr(objective, "counts", rows)
+    numbers = [counts(part) for part in pieces]
+    for part, number in zip(pieces, numbers, strict=True):
+        if number:
+            yield part, number / sum(numbers)
+
+
+def piece(batch: Any, where: slice) -> Any:
+    """Some rows of all arrays in nested tuples."""
+    if isinstance(batch, tuple | list):
+        inner = [piece(item, where) for item in batch]
+        return type(batch)(*inner) if hasattr(batch, "_fields") else type(batch)(inner)
+    return None if batch is None else batch[where]
+
+
+def rows(batch: Any) -> int:
+    """How many examples a batch holds."""
+    return rows(batch[0]) if isinstance(batch, tuple | list) else len(batch)
 
 
 class LanguageModelling:
@@ -138,6 +167,7 @@ class Penalised:
         self.objective, self.penalty = objective, penalty
         self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
         self.tokens, self.fingerprint, self.measure = objective.tokens, objective.fingerprint, objective.measure
+        self.counts = getattr(objective, "counts", rows)
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The objective's loss and the penalty."""
@@ -180,6 +210,10 @@ class Translation:
         logits = model(batch.sources, batch.mask, batch.inputs)
         return cross_entropy(logits, batch.targets, IGNORE_INDEX, label_smoothing)
 
+    def counts(self, batch: PairBatch) -> int:
+        """How many targets the loss is the mean of."""
+        return int((batch.targets != IGNORE_INDEX).sum())
+
     def evaluate(self, model: Any, limit: int | None = None) -> float:
         """The mean loss per target token of validation pairs, in nats."""
         pairs = self.validation
@@ -189,7 +223,7 @@ class Translation:
         with evaluating(model), no_grad():
             for places in by_length([len(pair.source) for pair in pairs], 64):
                 group = self.collate([pairs[i] for i in places])
-                tokens = int((group.targets != IGNORE_INDEX).sum())
+                tokens = self.counts(group)
                 total += self.loss(model, group).item() * tokens
                 count += tokens
         return total / count

@@ -23,14 +23,19 @@ from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
 from minigrad.random import generator
 
 from .averaging import WeightAverage
-from .objectives import Objective
+from .compression.recomputing import recompute_layers
+from .objectives import Objective, parts
 from .reading import evaluating
 from .runs import RunFolder
 
 
 @dataclass
 class Settings:
-    """How to train: lengths in steps, rates per step."""
+    """How to train: lengths in steps, rates per step.
+
+    With ``accumulate`` > 1 each batch is read in so many parts, whose gradients are added: the same gradient in less memory.
+    ``recompute_layers`` saves more memory, for a third more time (see ``compression.recomputing``).
+    """
 
     steps: int = 2000
     batch_size: int = 12
@@ -47,9 +52,11 @@ class Settings:
     evaluation_tokens: int = 50_000
     sample_tokens: int = 200
     seed: int = 0
+    accumulate: int = 1
+    recompute_layers: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens"):
+        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
         if not self.lr > 0 or not self.clip > 0:
@@ -59,6 +66,8 @@ class Settings:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"training: a batch of {self.batch_size} cannot be read in {self.accumulate} parts; lower accumulate")
         if not 0 <= self.average < 1:
             raise ValueError(f"training: average={self.average}; expected 0 for none, or a decay below 1 such as 0.99")
 
@@ -93,7 +102,9 @@ class Trainer:
         self.output = sys.stderr if output is None else output
         s = self.settings
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
-        parameters = model.parameters()
+        if s.recompute_layers:
+            recompute_layers(model)
+        parameters = [p for p in model.parameters() if p.requires_grad]
         groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
         self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
         self.average = WeightAverage(parameters, s.average) if s.average else None
@@ -115,9 +126,11 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.lr = lr
             optimizer.zero_grad()
-        loss = self.objective.loss(self.model, batch, s.label_smoothing)
-        loss.backward()
-        value = loss.item()
+        value = 0.0
+        for part, share in parts(self.objective, batch, s.accumulate):
+            loss = self.objective.loss(self.model, part, s.label_smoothing)
+            loss.backward(np.asarray(share, loss.dtype))
+            value += share * loss.item()
         if not math.isfinite(value):
             raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}; lower the learning rate (--lr {s.lr})")
         norm = clip_grad_norm(self.model.parameters(), s.clip)
