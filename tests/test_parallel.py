@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -77,7 +78,7 @@ def together(size, work):
 @given(st.integers(0, 50), st.integers(1, 9))
 def test_the_shares_are_all_rows_once_in_order_and_differ_by_one_row_at_most(count, size):
     shares = [list(range(count))[share(count, rank, size)] for rank in range(size)]
-    assert sum(shares, []) == list(range(count))
+    assert [row for rows_of_one in shares for row in rows_of_one] == list(range(count))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
@@ -197,7 +198,7 @@ def test_what_rank_0_alone_does_reaches_all_and_so_does_its_error():
     calls = []
     assert together(3, lambda ranks: ranks.first(lambda: calls.append(ranks.rank) or "done")) == ["done"] * 3
     assert calls == [0]
-    errors = together(2, lambda ranks: ranks.first(lambda: open("/no/such/file")))
+    errors = together(2, lambda ranks: ranks.first(Path("/no/such/file").read_bytes))
     assert [type(error) for error in errors] == [FileNotFoundError] * 2
 
 
@@ -252,7 +253,7 @@ def test_token_losses_do_not_depend_on_who_computes_them():
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("prompts")
     (folder / "text.txt").write_text("the cat sat on the mat and saw the dog\n" * 60, encoding="utf-8")
-    shape = "--layers 1 --heads 2 --width 16 --context 16 --steps 20 --evaluate-every 10 --batch 4 --lr 0.01".split()
+    shape = ["--layers=1", "--heads=2", "--width=16", "--context=16", "--steps=20", "--evaluate-every=10", "--batch=4", "--lr=0.01"]
     assert main(["train", "--text", str(folder / "text.txt"), "--out", str(folder / "run"), *shape]) == 0
     return folder / "run"
 

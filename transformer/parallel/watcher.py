@@ -22,7 +22,7 @@ def start(places: Sequence[tuple[str, int]], folder: Path | None) -> subprocess.
 
 
 def stop(watcher: subprocess.Popen[bytes] | None) -> None:
-    """All went well."""
+    """All is well."""
     if watcher is not None:
         watcher.kill()
         watcher.wait()
@@ -38,11 +38,16 @@ def main(folder: str, *numbers: str) -> None:
         poll.register(descriptor, select.POLLIN)
     rank = min(ranks[descriptor] for descriptor, _ in poll.poll())
     message = f"rank {rank} of {len(numbers)} (process {numbers[rank]}) has died, and mpiexec stops the others."
-    if folder and (Path(folder) / "last.npz").exists():
-        message += f"\nThe last checkpoint is whole; continue with: mpiexec -n {len(numbers)} python -m transformer train --resume --out {folder}"
-    elif folder:
-        message += f"\nThere was no checkpoint yet: remove {folder} and start again; --evaluate-every N makes one every N steps."
-    print("\n" + message, file=sys.stderr, flush=True)
+    print(f"\n{message}{advice(folder, len(numbers))}", file=sys.stderr, flush=True)
+
+
+def advice(folder: str | Path | None, size: int) -> str:
+    """What to do after a run of ``size`` processes into this folder has died, as a line of its own."""
+    if not folder:
+        return ""
+    if (Path(folder) / "last.npz").exists():
+        return f"\nThe last checkpoint is whole; continue with: mpiexec -n {size} python -m transformer train --resume --out {folder}"
+    return f"\nThere was no checkpoint yet: remove {folder} and start again; --evaluate-every N makes one every N steps."
 
 
 if __name__ == "__main__":

@@ -82,6 +82,7 @@ class Ranks(Workers):
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.buckets = Buckets()
         self.watch: Any = None
+        self.folder: Path | None = None  # of the run that is under way
 
     # Training ---------------------------------------------------------------------------------------------------------
 
@@ -147,9 +148,10 @@ class Ranks(Workers):
     @contextlib.contextmanager
     def watched(self, folder: Path | None) -> Iterator[None]:
         places = self.comm.allgather((self.mpi.Get_processor_name(), os.getpid()))
-        self.watch = None if self.rank else watcher.start(places, folder)
+        self.folder, self.watch = folder, None if self.rank else watcher.start(places, folder)
         yield
-        watcher.stop(self.watch)  # after an error it is needed until the ranks have met
+        watcher.stop(self.watch)  # after an error this is not reached: it watches on until the ranks have met
+        self.folder = None
 
     def run(self, command: Callable[[], int]) -> int:
         """Rank 0 alone speaks.  All ranks end together; one that fails alone ends the job with MPI_Abort, so that no rank waits for it."""
@@ -168,7 +170,8 @@ class Ranks(Workers):
             status = end.code if isinstance(end.code, int) else 1
         statuses = self.meet(status)
         if status and (statuses is None or statuses[0] == 0):
-            print(f"{errors.getvalue()}rank {self.rank} of {self.size} failed alone; the others are stopped", file=sys.stderr, flush=True)
+            message = f"{errors.getvalue()}rank {self.rank} of {self.size} failed alone, so all are stopped."
+            print(message + watcher.advice(self.folder, self.size), file=sys.stderr, flush=True)
         if statuses is None:
             self.comm.Abort(status)
         watcher.stop(self.watch)
