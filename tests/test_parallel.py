@@ -15,8 +15,8 @@ from transformer import GPT, Classifier, Trainer, Transformer
 from transformer.cli import main
 from transformer.data.tasks import MADE
 from transformer.metrics import token_losses
-from transformer.objectives import Classification, Labelled, LanguageModelling, Penalised, Translation
-from transformer.parallel import Workers, rows, share
+from transformer.objectives import Classification, Labelled, LanguageModelling, Penalised, Translation, piece
+from transformer.parallel import Workers, share
 from transformer.parallel.sharing import Buckets, buckets, weighted_share
 from transformer.parallel.workers import Ranks, drops
 from transformer.recipes import make_tokenizer
@@ -141,14 +141,9 @@ def test_shares_of_as_many_rows_weigh_what_they_have_to_say_and_not_their_paddin
 def test_rows_of_a_batch_keep_its_structure():
     objective, _ = objective_of("translation")
     batch = objective.batch(np.random.default_rng(0), 6)
-    part = rows(batch._replace(mask=None), slice(2, 5))
+    part = piece(batch._replace(mask=None), slice(2, 5))
     assert type(part) is type(batch) and part.mask is None
     np.testing.assert_array_equal(part.targets, batch.targets[2:5])
-
-
-def test_an_objective_that_does_not_say_what_its_loss_is_a_mean_of_is_named():
-    with pytest.raises(TypeError, match=r"object has no method terms\(batch\)"):
-        weighted_share(object(), (np.zeros(4),), 0, 2)
 
 
 # Gradients ---------------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from minigrad.storage import write_atomically
 from . import prompts, quality, recipes, task_runs
 from .attention import attention_maps
 from .bias.command import add_command as add_bias_command
+from .compression.command import add_commands as add_compression_commands
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from .filters import Sampling
@@ -149,6 +150,7 @@ def parser() -> Parser:
     check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
 
     add_bias_command(commands, positive)
+    add_compression_commands(commands, positive)
     return top
 
 
@@ -163,6 +165,7 @@ def add_model_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--positions", choices=list(POSITIONS))
     train.add_argument("--norm", choices=list(NORMS))
     train.add_argument("--ffn", choices=list(FEED_FORWARDS))
+    train.add_argument("--distinct-layers", type=positive, metavar="N", help="so many sets of weights for all --layers; default: one for each")
 
 
 def add_training_options(train: argparse.ArgumentParser) -> None:
@@ -171,6 +174,9 @@ def add_training_options(train: argparse.ArgumentParser) -> None:
     for field in fields(Settings):
         kind = type(field.default)
         option = names.get(field.name, "--" + field.name.replace("_", "-"))
+        if kind is bool:
+            train.add_argument(option, dest=field.name, action="store_const", const=True)
+            continue
         train.add_argument(option, dest=field.name, type=kind, metavar="N" if kind is int else "X")
 
 
@@ -230,7 +236,8 @@ def train_command(args: argparse.Namespace) -> int:
             raise UsageError("--task brings its own data; leave out --text")
         folder = RunFolder(args.out or world().first(next_run))
         if args.task and args.task not in recipes.TEXTS:
-            if useless := [o for o in ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn") if getattr(args, o) is not None]:
+            only = ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn", "distinct_layers")
+            if useless := [o for o in only if getattr(args, o) is not None]:
                 raise UsageError(f"--{useless[0].replace('_', '-')} is for language models of a text; a task sets it itself")
             return task_runs.start(args.task, folder, vars(args), say)
         settings = Settings(**{f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None})
@@ -298,12 +305,13 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
         "vocab_size": vocab_size, "embedding_dim": use["width"], "num_layers": use["layers"], "context_length": use["context"],
         "dropout": use["dropout"],
     }  # fmt: skip
+    shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
     if use.get("model") in (None, "gpt"):
         own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"]}
-        return {"kind": "GPT", "model": {**sizes, **own}}
+        return {"kind": "GPT", "model": {**sizes, **own}, **shared}
     if use["model"] != "rnn":
         raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
-    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}}
+    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}, **shared}
 
 
 def baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> dict[str, float]:

@@ -22,8 +22,7 @@ import numpy as np
 
 from minigrad import cross_entropy, log_softmax, no_grad
 
-from .parallel.sharing import Spread
-from .reading import evaluating
+from .reading import Spread, evaluating
 
 # Of a model --------------------------------------------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ a penalty to the loss wraps an objective and replaces ``loss``.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,8 +24,7 @@ from .data.tasks.base import Pair, PairTask
 from .data.tokenizers import Tokenizer
 from .generation import generate
 from .metrics import token_losses
-from .parallel.sharing import Spread
-from .reading import evaluating
+from .reading import Spread, evaluating
 from .scores import accuracy
 from .translation import Codec, by_length, padded, translate
 
@@ -40,9 +40,6 @@ class Objective(Protocol):
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The mean loss of a batch, a scalar."""
 
-    def terms(self, batch: Any) -> int:
-        """Over how many terms the loss of a batch is the mean: what its parts weigh when they are computed apart."""
-
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """How bad the model is on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best.
 
@@ -57,6 +54,34 @@ class Objective(Protocol):
 
     def fingerprint(self) -> int:
         """A checksum of the data, so that a run is not continued on another."""
+
+
+def parts(objective: Objective, batch: Any, n: int) -> Iterator[tuple[Any, float]]:
+    """A batch in ``n`` parts, each with its share of the mean loss: by its targets if the objective ``counts`` them, else by its rows."""
+    if n == 1:
+        yield batch, 1.0
+        return
+    size = rows(batch)
+    cuts = [size * i // n for i in range(n + 1)]
+    pieces = [piece(batch, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
+    counts = getattr(objective, "counts", rows)
+    numbers = [counts(part) for part in pieces]
+    for part, number in zip(pieces, numbers, strict=True):
+        if number:
+            yield part, number / sum(numbers)
+
+
+def piece(batch: Any, where: slice) -> Any:
+    """Some rows of all arrays in nested tuples."""
+    if isinstance(batch, tuple | list):
+        inner = [piece(item, where) for item in batch]
+        return type(batch)(*inner) if hasattr(batch, "_fields") else type(batch)(inner)
+    return None if batch is None else batch[where]
+
+
+def rows(batch: Any) -> int:
+    """How many examples a batch holds."""
+    return rows(batch[0]) if isinstance(batch, tuple | list) else len(batch)
 
 
 class LanguageModelling:
@@ -92,10 +117,6 @@ class LanguageModelling:
         if not weights:
             return cross_entropy(model(inputs), targets, label_smoothing=label_smoothing)
         return (cross_entropy(model(inputs), targets, label_smoothing=label_smoothing, reduction="none") * weights[0]).mean()
-
-    def terms(self, batch: Any) -> int:
-        """B · T; weights are part of the terms."""
-        return batch[1].size
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per validation token, in nats."""
@@ -148,7 +169,8 @@ class Penalised:
     def __init__(self, objective: Objective, penalty: Callable[[Any, np.random.Generator], Any]) -> None:
         self.objective, self.penalty = objective, penalty
         self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
-        self.terms, self.tokens, self.fingerprint, self.measure = objective.terms, objective.tokens, objective.fingerprint, objective.measure
+        self.tokens, self.fingerprint, self.measure = objective.tokens, objective.fingerprint, objective.measure
+        self.counts = getattr(objective, "counts", rows)
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The objective's loss and the penalty."""
@@ -191,8 +213,8 @@ class Translation:
         logits = model(batch.sources, batch.mask, batch.inputs)
         return cross_entropy(logits, batch.targets, IGNORE_INDEX, label_smoothing)
 
-    def terms(self, batch: PairBatch) -> int:
-        """The tokens to say, without padding."""
+    def counts(self, batch: PairBatch) -> int:
+        """How many targets the loss is the mean of."""
         return int((batch.targets != IGNORE_INDEX).sum())
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
@@ -203,7 +225,7 @@ class Translation:
 
         def losses(places: np.ndarray) -> tuple[float, int]:
             group = self.collate([pairs[i] for i in places])
-            return self.loss(model, group).item() * self.terms(group), self.terms(group)
+            return self.loss(model, group).item() * self.counts(group), self.counts(group)
 
         with evaluating(model), no_grad():
             total, count = np.sum(list(spread(losses, by_length([len(pair.source) for pair in pairs], 64))), axis=0)
@@ -276,10 +298,6 @@ class Classification:
         with evaluating(model), no_grad():
             found = list(spread(lambda places: model(*self.arrays([inputs[i] for i in places])).data, groups))
         return np.concatenate(found)[np.argsort(np.concatenate(groups))]
-
-    def terms(self, batch: Any) -> int:
-        """The examples."""
-        return len(batch[1])
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The share of validation examples that get a wrong class; ``limit`` counts examples here."""

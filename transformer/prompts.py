@@ -16,8 +16,7 @@ from .data.corpora import read_text
 from .data.tokenizers import Tokenizer
 from .filters import Sampling
 from .generation import generate
-from .parallel.sharing import Spread
-from .reading import evaluating
+from .reading import Spread, evaluating
 
 GROUP = 16
 

@@ -17,8 +17,7 @@ from .data import real
 from .data.tasks.base import PARTS
 from .objectives import Classification, Translation
 from .parallel import world
-from .parallel.sharing import Spread
-from .reading import evaluating
+from .reading import Spread, evaluating
 from .runs import RunFolder, build_model
 from .scores import accuracy, exact_match, translation_scores
 from .training import Settings, Trainer

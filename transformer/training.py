@@ -23,7 +23,8 @@ from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
 from minigrad.random import generator
 
 from .averaging import WeightAverage
-from .objectives import Objective
+from .compression.recomputing import recompute_layers
+from .objectives import Objective, parts
 from .parallel import Workers
 from .reading import evaluating
 from .runs import RunFolder
@@ -31,7 +32,11 @@ from .runs import RunFolder
 
 @dataclass
 class Settings:
-    """How to train: lengths in steps, rates per step."""
+    """How to train: lengths in steps, rates per step.
+
+    With ``accumulate`` > 1 each batch is read in so many parts, whose gradients are added: the same gradient in less memory.
+    ``recompute_layers`` saves more memory, for a third more time (see ``compression.recomputing``).
+    """
 
     steps: int = 2000
     batch_size: int = 12
@@ -48,9 +53,11 @@ class Settings:
     evaluation_tokens: int = 50_000
     sample_tokens: int = 200
     seed: int = 0
+    accumulate: int = 1
+    recompute_layers: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens"):
+        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
         if not self.lr > 0 or not self.clip > 0:
@@ -60,6 +67,8 @@ class Settings:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"training: a batch of {self.batch_size} cannot be read in {self.accumulate} parts; lower accumulate")
         if not 0 <= self.average < 1:
             raise ValueError(f"training: average={self.average}; expected 0 for none, or a decay below 1 such as 0.99")
 
@@ -100,7 +109,9 @@ class Trainer:
         s = self.settings
         self.workers.check(model, s.batch_size)
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
-        parameters = model.parameters()
+        if s.recompute_layers:
+            recompute_layers(model)
+        parameters = [p for p in model.parameters() if p.requires_grad]
         groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
         self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
         self.average = WeightAverage(parameters, s.average) if s.average else None
@@ -122,11 +133,14 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.lr = lr
             optimizer.zero_grad()
-        part, weight = self.workers.part(self.objective, batch)  # all of it, and 1, for a process alone
+        value = 0.0
+        mine, weight = self.workers.part(self.objective, batch)  # all of it, and 1, for a process alone
         with self.workers.own_draws(self.model, s.seed, self.progress.step):
-            loss = self.objective.loss(self.model, part, s.label_smoothing)
-            loss.backward(weight)
-        value = self.workers.total(weight * loss.item())
+            for part, share in parts(self.objective, mine, s.accumulate):
+                loss = self.objective.loss(self.model, part, s.label_smoothing)
+                loss.backward(np.asarray(weight * share, loss.dtype))
+                value += weight * share * loss.item()
+        value = self.workers.total(value)
         if not math.isfinite(value):
             raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}; lower the learning rate (--lr {s.lr})")
         self.workers.sum_gradients(self.model.parameters())

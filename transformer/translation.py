@@ -18,8 +18,7 @@ from .attention import KVCache
 from .beams import beam_search
 from .data.tokenizers import Tokenizer
 from .generation import generate
-from .parallel.sharing import Spread
-from .reading import evaluating
+from .reading import Spread, evaluating
 
 PAD, BEGIN, END = "\0", "\2", "\3"  # the control characters of ASCII made for it: null, start of text, end of text
 

@@ -4,7 +4,7 @@
 See docs/parallel.md.
 """
 
-from .sharing import rows, share
+from .sharing import share
 from .workers import Workers, launched_rank, world
 
-__all__ = ["Workers", "launched_rank", "rows", "share", "world"]
+__all__ = ["Workers", "launched_rank", "share", "world"]

@@ -11,14 +11,15 @@ exactly, also when N does not divide B, and when padding makes shares of as many
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minigrad.graph import wrap
 
-Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # ``map``, or what does the same with several processes
+from ..objectives import piece, rows
+
 BUCKET = 1 << 22  # numbers that travel together, 16 MB in float32
 
 
@@ -31,27 +32,11 @@ def share(count: int, rank: int, size: int) -> slice:
     return slice(start, start + each + (rank < more))
 
 
-def rows(batch: Any, part: slice) -> Any:
-    """These rows of a batch: an array (B, ...), or a tuple of arrays, tuples and Nones."""
-    if batch is None:
-        return None
-    if isinstance(batch, tuple):
-        found = [rows(member, part) for member in batch]
-        return type(batch)(*found) if hasattr(batch, "_fields") else tuple(found)
-    return batch[part]
-
-
-def row_count(batch: Any) -> int:
-    """B, of the first array in a batch."""
-    return row_count(batch[0]) if isinstance(batch, tuple) else len(batch)
-
-
 def weighted_share(objective: Any, batch: Any, rank: int, size: int) -> tuple[Any, float]:
     """The rows of a rank and n_r / n, their weight in the mean; the weights of all ranks add up to 1."""
-    if not callable(getattr(objective, "terms", None)):
-        raise TypeError(f"{type(objective).__name__} has no method terms(batch): over how many terms its loss is a mean; several processes need it")
-    part = rows(batch, share(row_count(batch), rank, size))
-    return part, objective.terms(part) / max(1, objective.terms(batch))
+    part = piece(batch, share(rows(batch), rank, size))
+    counts = getattr(objective, "counts", rows)
+    return part, counts(part) / counts(batch)
 
 
 def buckets(sizes: Sequence[int], limit: int = BUCKET) -> list[list[int]]:
