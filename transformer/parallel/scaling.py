@@ -31,7 +31,7 @@ class Machine:
     memory: float  # bytes of a worker
     bandwidth: float  # to a worker of the same node
     latency: float
-    node: int = 1  # workers in a node
+    node: int = 1 << 20  # workers in a node; all of them, unless there is a network
     node_bandwidth: float = math.inf  # of one worker, to another node
     node_latency: float = 0.0
 
@@ -59,9 +59,16 @@ class Job:
 
 def gpt(layers: int, width: int, context: int, vocabulary: int, batch: int) -> Job:
     """A GPT by its sizes: 12 L C² parameters in the layers, and products with each; attention counted whole, as most papers do."""
-    parameters = 12 * layers * width**2 * (1 + 13 / (12 * width)) + (vocabulary + context) * width
+    parameters = layers * (12 * width**2 + 13 * width) + (vocabulary + context + 2) * width
     forward = 2 * context * (12 * layers * width**2 + vocabulary * width) + 4 * layers * context**2 * width
     return Job(parameters, layers, width, context, batch, forward)
+
+
+# NVIDIA A100 SXM 80 GB by its data sheet: 312 TFLOP/s in 16 bits, 2039 GB/s, NVLink 300 GB/s each way; DGX A100: 8 of them, and a network port
+# of 200 Gbit/s for each.  60 % of the peak in products, 80 % of the bandwidths and the latencies are our assumptions.
+A100 = Machine(0.6 * 312e12, 0.8 * 2039e9, 80e9, 0.8 * 300e9, 5e-6, 8, 25e9, 1e-5)
+GPT2_XL = gpt(48, 1600, 1024, 50257, 512)  # Radford et al. (2019), table 2, and its batch
+GPT3 = gpt(96, 12288, 2048, 50257, 1536)  # Brown et al. (2020), table 2.1, and a batch of 3.1 million tokens
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ def halving(size: float, n: int, bandwidth: float, latency: float) -> float:
     return 2 * (n - 1) / n * size / bandwidth + 2 * math.ceil(math.log2(n)) * latency
 
 
-def all_reduce(size: float, n: int, machine: Machine, local: int = 1) -> float:
+def all_reduce(size: float, n: int, machine: Machine, local: int) -> float:
     """Seconds in which n workers, ``local`` of them in each node, add up ``size`` bytes.
 
     Inside the nodes first, so that each worker takes the part size / local through the network, and then back.
@@ -167,7 +174,7 @@ def activation_bytes(job: Job, activations: float, layout: Layout, microbatches:
 
 def layouts(job: Job, machine: Machine, workers: int, sharding: int = 1) -> Iterator[Layout]:
     """All ways of sharing the work of up to ``workers``: tensor parallelism inside a node, pipelines of stages of equal length."""
-    for tensor in (t for t in range(1, machine.node + 1) if machine.node % t == 0 and job.width % t == 0):
+    for tensor in (t for t in (1, 2, 4, 8, 16) if t <= machine.node and job.width % t == 0):
         for pipeline in (p for p in range(1, job.layers + 1) if job.layers % p == 0):
             data = min(workers // (tensor * pipeline), job.batch)
             for microbatch in (1, 2, 4, 8):
