@@ -290,7 +290,7 @@ def progress_bar(steps: int, done: int, output: TextIO, hidden: bool) -> Any:
     """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
     from tqdm import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         monitor_interval = 0
 
     return Bar(total=steps, initial=done, file=output, unit="step", dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)
