@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import hashlib
+import importlib.util
 import os
 import re
 import sys
@@ -25,6 +26,7 @@ from nbclient import NotebookClient
 
 BOOK = Path(__file__).resolve().parent
 SOLUTION = re.compile(r"(?m)^([ \t]*)### BEGIN SOLUTION\n(?:.*\n)*?[ \t]*### END SOLUTION$")
+KEPT = ("requires", "cover")  # what a chapter says of itself: the packages it needs, and which of its figures stands for it
 STUB = "raise NotImplementedError  # your lines here"
 
 
@@ -44,6 +46,11 @@ def tags(cell: Any) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
+def missing(notebook: Any) -> list[str]:
+    """The packages that a chapter needs, by its metadata ``requires``, and that are not installed."""
+    return [name for name in notebook.metadata.get("requires", []) if importlib.util.find_spec(name) is None]
+
+
 def run(path: Path, seconds_per_cell: int = 120) -> Any:
     """The notebook, executed top to bottom in a new kernel with one thread; raises CellExecutionError where a cell fails."""
     notebook = nbformat.read(path, as_version=4)
@@ -58,6 +65,7 @@ def run(path: Path, seconds_per_cell: int = 120) -> Any:
     client = NotebookClient(notebook, timeout=seconds_per_cell, kernel_name="python3", resources=place, record_timing=False)
     client.execute(env=environment)
     notebook.metadata = {
+        **{key: notebook.metadata[key] for key in KEPT if key in notebook.metadata},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"},
         "code_hash": code_hash(notebook),
@@ -95,6 +103,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no chapter begins with {' or '.join(options.chapters) or 'a number'}; there are {', '.join(p.stem for p in chapters())}")
     for path in found:
         started = time.perf_counter()
+        if not options.student and (absent := missing(nbformat.read(path, as_version=4))):
+            print(f"{path.name}: left as it is; it needs {' and '.join(absent)}", flush=True)
+            continue
         if options.student:
             Path(options.student).mkdir(parents=True, exist_ok=True)
             write(students(nbformat.read(path, as_version=4)), Path(options.student) / path.name)
