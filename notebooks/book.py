@@ -14,8 +14,9 @@ import numpy as np
 
 from transformer.plots import COLOURS, LINES, draw_matrix, figure, plot_attention, use_style
 
-__all__ = ["COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "recorded_sentences", "table"]
-REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "reference"
+__all__ = ["BOOK", "COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "recorded_sentences", "table"]
+BOOK = Path(__file__).resolve().parent
+REFERENCE = BOOK.parent / "tests" / "reference"
 
 use_style()
 

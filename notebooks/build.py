@@ -3,6 +3,7 @@
     python notebooks/build.py              run every chapter, store its outputs and the hash of its code
     python notebooks/build.py 01 03        only these
     python notebooks/build.py --student DIR   copies without solutions, outputs and try-it cells, for a class
+    python notebooks/build.py --pictures   a small picture of each chapter, from its stored outputs, for the table in the README
 
 An exercise is five cells: the task; a stub to try one's hand at (tag ``try-it``); the idea of the solution, folded (tag
 ``words``); nbgrader's answer cell, folded in the book, with the solution between its marks; nbgrader's check.
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import hashlib
 import importlib.util
+import io
 import os
 import re
 import sys
@@ -25,6 +28,7 @@ import nbformat
 from nbclient import NotebookClient
 
 BOOK = Path(__file__).resolve().parent
+PICTURES = BOOK / "pictures"
 SOLUTION = re.compile(r"(?m)^([ \t]*)### BEGIN SOLUTION\n(?:.*\n)*?[ \t]*### END SOLUTION$")
 KEPT = ("requires", "cover")  # what a chapter says of itself: the packages it needs, and which of its figures stands for it
 STUB = "raise NotImplementedError  # your lines here"
@@ -85,6 +89,32 @@ def students(notebook: Any) -> Any:
     return notebook
 
 
+def cover(notebook: Any) -> bytes:
+    """The PNG that stands for a chapter: of its figures the last one, or the one that its metadata ``cover`` numbers, from 1.
+
+    Raises ValueError when there is no such figure.
+    """
+    figures = [o.data["image/png"] for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
+    number = notebook.metadata.get("cover", len(figures))
+    if not 1 <= number <= len(figures):
+        raise ValueError(f"cover is figure {number} of {len(figures)}; run the chapter first, or give its metadata a `cover` from 1 to {len(figures)}")
+    return base64.b64decode(figures[number - 1])
+
+
+def thumbnail(png: bytes, width: int = 640, height: int = 400) -> bytes:
+    """The same PNG made small, in the middle of a white strip of the width (twice that of the README's column, for sharp screens)."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png)).convert("RGBA")
+    scale = min(width / picture.width, height / picture.height, 1.0)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
+    strip = Image.new("RGBA", (width, picture.height), "white")
+    strip.alpha_composite(picture, ((width - picture.width) // 2, 0))
+    buffer = io.BytesIO()
+    strip.convert("RGB").quantize(128).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
 def write(notebook: Any, path: Path) -> None:
     """Whole or not at all."""
     from minigrad.storage import write_atomically
@@ -93,16 +123,32 @@ def write(notebook: Any, path: Path) -> None:
     write_atomically(path, lambda file: file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode("utf-8")))
 
 
+def draw_cover(path: Path) -> Path:
+    """Write the picture of a chapter, whole or not at all; where it lies."""
+    from minigrad.storage import write_atomically
+
+    PICTURES.mkdir(exist_ok=True)
+    small = PICTURES / f"{path.name[:2]}.png"
+    content = thumbnail(cover(nbformat.read(path, as_version=4)))
+    write_atomically(small, lambda file: file.write(content))
+    return small
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Run the chapters and store their outputs, or make the students' edition.")
     parser.add_argument("chapters", nargs="*", help="how their names begin, such as 01; all when left out")
     parser.add_argument("--student", metavar="DIR", help="write copies without solutions and outputs there instead")
+    parser.add_argument("--pictures", action="store_true", help="write pictures/NN.png from the stored outputs instead")
     options = parser.parse_args(arguments)
     found = chapters(options.chapters)
     if not found:
         parser.error(f"no chapter begins with {' or '.join(options.chapters) or 'a number'}; there are {', '.join(p.stem for p in chapters())}")
     for path in found:
         started = time.perf_counter()
+        if options.pictures:
+            small = draw_cover(path)
+            print(f"{small.name}: {small.stat().st_size / 1e3:.0f} kB", flush=True)
+            continue
         if not options.student and (absent := missing(nbformat.read(path, as_version=4))):
             print(f"{path.name}: left as it is; it needs {' and '.join(absent)}", flush=True)
             continue

@@ -4,13 +4,16 @@
 """
 
 import ast
+import base64
 import importlib
+import io
 import re
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -96,6 +99,46 @@ def test_a_chapter_has_its_parts(name):
     for part in ("minutes", "After this chapter you can", "Experiment", "Common misunderstandings", "## Exercises", "## References"):
         assert part in prose, part
     assert 3 <= len(list(exercises(NOTEBOOKS[name]))) <= 6
+
+
+# Pictures ----------------------------------------------------------------------------------------------------------------
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), float)
+
+
+@every_chapter
+def test_the_picture_of_a_chapter_comes_from_its_stored_outputs(name):
+    stored, drawn = (BOOK / "pictures" / f"{name[:2]}.png").read_bytes(), build.thumbnail(build.cover(NOTEBOOKS[name]))
+    assert len(stored) <= 40_000
+    stored, drawn = pixels(stored), pixels(drawn)
+    assert stored.shape == drawn.shape and stored.shape[1] == 640, f"python notebooks/build.py --pictures {name[:2]}"
+    assert np.abs(stored - drawn).mean() < 3, f"python notebooks/build.py --pictures {name[:2]}"  # of 255: releases of Pillow differ a little
+
+
+def test_the_readme_shows_every_chapter_with_its_picture():
+    rows = [line for line in (BOOK.parent / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| [")]
+    for path in PATHS:
+        (row,) = [line for line in rows if f"(notebooks/{path.name})" in line]
+        assert row.startswith(f"| [{path.stem[:2]} · ") and f'src="notebooks/pictures/{path.stem[:2]}.png"' in row
+    assert {f"{path.stem[:2]}.png" for path in PATHS} == {path.name for path in (BOOK / "pictures").iterdir()}
+
+
+def test_the_cover_is_the_last_figure_unless_the_chapter_says_which():
+    output = [nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(text).decode()}) for text in (b"one", b"two")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[one]) for one in output])
+    assert build.cover(notebook) == b"two"
+    notebook.metadata["cover"] = 1
+    assert build.cover(notebook) == b"one"
+    notebook.metadata["cover"] = 3
+    with pytest.raises(ValueError, match="figure 3 of 2"):
+        build.cover(notebook)
+
+
+def test_a_chapter_names_the_packages_that_it_needs():
+    notebook = nbformat.v4.new_notebook(metadata={"requires": ["numpy", "surely_not_installed"]})
+    assert build.missing(notebook) == ["surely_not_installed"] and build.missing(nbformat.v4.new_notebook()) == []
 
 
 # Exercises ---------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
+from .chapter_13 import *  # noqa: F403
 from .chapter_16 import *  # noqa: F403
 from .verdict import Verdict
 
