@@ -3,6 +3,7 @@
     python notebooks/build.py              run every chapter, store its outputs and the hash of its code
     python notebooks/build.py 01 03        only these
     python notebooks/build.py --student DIR   copies without solutions, outputs and try-it cells, for a class
+    python notebooks/build.py --course DIR    a course for nbgrader, each chapter an assignment: docs/teaching.md
     python notebooks/build.py --pictures   a small picture of each chapter, from its stored outputs, for the table in the README
 
 An exercise is five cells: the task; a stub to try one's hand at (tag ``try-it``); the idea of the solution, folded (tag
@@ -31,6 +32,7 @@ BOOK = Path(__file__).resolve().parent
 PICTURES = BOOK / "pictures"
 SOLUTION = re.compile(r"(?m)^([ \t]*)### BEGIN SOLUTION\n(?:.*\n)*?[ \t]*### END SOLUTION$")
 KEPT = ("requires", "cover")  # what a chapter says of itself: the packages it needs, and which of its figures stands for it
+CHECK = re.compile(r"(?m)^checks\.check_\w+\(.*\)\.require\(\)$")
 STUB = "raise NotImplementedError  # your lines here"
 
 
@@ -77,15 +79,24 @@ def run(path: Path, seconds_per_cell: int = 120) -> Any:
     return notebook
 
 
-def students(notebook: Any) -> Any:
-    """The edition without solutions: each answer cell holds a stub, and nothing is folded."""
+def for_class(notebook: Any) -> Any:
+    """The edition that a lecturer keeps for nbgrader: without the try-it cells and the ideas of the solutions, nothing folded, no outputs."""
     notebook.cells = [cell for cell in notebook.cells if not {"try-it", "words"} & set(tags(cell))]
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.source = SOLUTION.sub(lambda match: match[1] + STUB, cell.source)
             cell.outputs, cell.execution_count = [], None
             cell.metadata.pop("jupyter", None)
+            cell.source = CHECK.sub(r"print(\g<0>)", cell.source)  # nbgrader takes the value of a check's cell for a number of points
     notebook.metadata.pop("code_hash", None)
+    return notebook
+
+
+def students(notebook: Any) -> Any:
+    """The edition without solutions: that of a class, each answer cell holding a stub."""
+    notebook = for_class(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = SOLUTION.sub(lambda match: match[1] + STUB, cell.source)
     return notebook
 
 
@@ -97,7 +108,7 @@ def cover(notebook: Any) -> bytes:
     figures = [o.data["image/png"] for cell in notebook.cells for o in cell.get("outputs", []) if "image/png" in o.get("data", {})]
     number = notebook.metadata.get("cover", len(figures))
     if not 1 <= number <= len(figures):
-        raise ValueError(f"cover is figure {number} of {len(figures)}; run the chapter first, or give its metadata a `cover` from 1 to {len(figures)}")
+        raise ValueError(f"cover: figure {number} of {len(figures)}; expected the number of a figure in the stored outputs, from 1")
     return base64.b64decode(figures[number - 1])
 
 
@@ -113,6 +124,28 @@ def thumbnail(png: bytes, width: int = 640, height: int = 400) -> bytes:
     buffer = io.BytesIO()
     strip.convert("RGB").quantize(128).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+CONFIG = """import os
+
+c = get_config()
+c.CourseDirectory.course_id = "attention-by-hand"
+c.ClearSolutions.code_stub = {{"python": {stub!r}}}
+c.Execute.timeout = {seconds}  # for each cell: some train a model
+os.environ["PYTHONPATH"] = os.pathsep.join({places!r})  # where the chapters find the library and their checks
+"""
+
+
+def make_course(paths: list[Path], folder: Path) -> None:
+    """Write each chapter as ``source/NAME/NAME.ipynb`` in the folder, with solutions, and nbgrader_config.py unless there is one."""
+    for path in paths:
+        place = folder / "source" / path.stem
+        place.mkdir(parents=True, exist_ok=True)
+        write(for_class(nbformat.read(path, as_version=4)), place / path.name)
+    config = folder / "nbgrader_config.py"
+    if not config.exists():
+        places = [str(BOOK.parent), str(BOOK)]
+        config.write_text(CONFIG.format(stub=STUB, seconds=300, places=places), encoding="utf-8")
 
 
 def write(notebook: Any, path: Path) -> None:
@@ -138,11 +171,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Run the chapters and store their outputs, or make the students' edition.")
     parser.add_argument("chapters", nargs="*", help="how their names begin, such as 01; all when left out")
     parser.add_argument("--student", metavar="DIR", help="write copies without solutions and outputs there instead")
+    parser.add_argument("--course", metavar="DIR", help="write a course folder for nbgrader there instead")
     parser.add_argument("--pictures", action="store_true", help="write pictures/NN.png from the stored outputs instead")
     options = parser.parse_args(arguments)
     found = chapters(options.chapters)
     if not found:
         parser.error(f"no chapter begins with {' or '.join(options.chapters) or 'a number'}; there are {', '.join(p.stem for p in chapters())}")
+    if options.course:
+        make_course(found, Path(options.course))
+        print(f"{len(found)} assignments in {Path(options.course) / 'source'}", flush=True)
+        return
     for path in found:
         started = time.perf_counter()
         if options.pictures:

@@ -7,8 +7,10 @@ import ast
 import base64
 import importlib
 import io
+import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -194,8 +196,25 @@ def test_the_students_edition_holds_no_solution(name):
         (mine,) = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == key]
         assert "SOLUTION" not in mine.source and build.STUB in mine.source and "jupyter" not in mine.metadata
         assert mine.source.splitlines()[0] == answer.source.splitlines()[0]  # the signature stays
-        assert check.source in [cell.source for cell in notebook.cells]
+        assert f"print({check.source})" in [cell.source for cell in notebook.cells]
     assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path):
+    build.main(["--course", str(tmp_path), "03"])
+    (path,) = (tmp_path / "source").rglob("*.ipynb")
+    assert path.parent.name == path.stem
+    notebook = nbformat.read(path, as_version=4)
+    keys = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
+    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(NOTEBOOKS[path.stem])))
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
+    settings = types.SimpleNamespace(CourseDirectory=types.SimpleNamespace(), ClearSolutions=types.SimpleNamespace(), Execute=types.SimpleNamespace())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", "")
+        exec((tmp_path / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: settings})
+        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(BOOK.resolve().parent), str(BOOK.resolve())]
+    assert settings.ClearSolutions.code_stub == {"python": build.STUB} and settings.Execute.timeout > 100
 
 
 def test_tables_show_numbers_shapes_and_arrays():
