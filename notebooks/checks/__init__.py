@@ -3,6 +3,7 @@
 ``check_NN_name(answer)`` gives a Verdict; ``.require()`` raises when it is wrong, as graders want.  One file per chapter.
 """
 
+from .chapter_00 import *  # noqa: F403
 from .chapter_01 import *  # noqa: F403
 from .chapter_02 import *  # noqa: F403
 from .chapter_03 import *  # noqa: F403
@@ -10,6 +11,7 @@ from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
+from .chapter_09 import *  # noqa: F403
 from .chapter_10 import *  # noqa: F403
 from .chapter_11 import *  # noqa: F403
 from .chapter_12 import *  # noqa: F403
