@@ -21,6 +21,8 @@ import numpy as np
 from minigrad import load, save
 from minigrad.storage import write_atomically
 
+from .compression.packing import unpack
+from .compression.sharing import share_layers
 from .data.tokenizers import Tokenizer, load_tokenizer
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
@@ -104,6 +106,8 @@ class RunFolder:
 
     def load_last(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]], dict[str, Any]]:
         """The state of the model, of the optimizers, and the progress."""
+        if "compressed" in self.config():
+            raise ValueError(f"{self.path}: holds compressed weights, which cannot be trained on; resume the run that they were made from")
         if not self.last_file.exists():
             raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint: delete {self.path} and start anew")
         state = load(self.last_file)
@@ -127,10 +131,12 @@ class RunFolder:
         model = build_model(config, self.config_file)
         if self.best_file.exists():
             source, state = self.best_file, load(self.best_file)
+        elif "compressed" in config:
+            raise FileNotFoundError(f"{self.best_file}: missing; it holds the compressed weights: make them anew with python -m transformer compress")
         else:
             source, state = self.last_file, self.load_last()[0]
         try:
-            model.load_state_dict(state)
+            model.load_state_dict(unpack(state, config.get("compressed", {})))
         except ValueError as error:
             raise ValueError(f"{source}: does not fit {self.config_file.name}: {error}") from error
         if tokenizer is not None and tokenizer.vocab_size != model.vocab_size:
@@ -205,6 +211,7 @@ def _log_bytes(rows: list[list[str]]) -> bytes:
 def build_model(config: dict[str, Any], where: Any = "config") -> Any:
     """The model that a configuration describes, a GPT unless its "kind" says otherwise; ValueError when it describes none."""
     try:
-        return MODELS[config.get("kind", "GPT")](**config["model"])
+        model = MODELS[config.get("kind", "GPT")](**config["model"])
+        return share_layers(model, config["distinct_layers"]) if "distinct_layers" in config else model
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: does not describe a model: {error}") from error

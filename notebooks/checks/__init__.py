@@ -13,6 +13,11 @@ from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
 from .chapter_09 import *  # noqa: F403
+from .chapter_10 import *  # noqa: F403
+from .chapter_11 import *  # noqa: F403
+from .chapter_12 import *  # noqa: F403
+from .chapter_13 import *  # noqa: F403
+from .chapter_16 import *  # noqa: F403
 from .verdict import Verdict
 
 __all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict"]
