@@ -132,7 +132,8 @@ c = get_config()
 c.CourseDirectory.course_id = "attention-by-hand"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
 c.Execute.timeout = {seconds}  # for each cell: some train a model
-os.environ["PYTHONPATH"] = os.pathsep.join({places!r})  # where the chapters find the library and their checks
+places = {places!r}  # where the chapters find the library and their checks
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*places, os.environ.get("PYTHONPATH")]))
 """
 
 
