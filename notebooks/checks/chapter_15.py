@@ -1,5 +1,7 @@
 """Beyond one machine."""
 
+import itertools
+
 import numpy as np
 
 from .verdict import Wrong, ask, check, pair, same
@@ -11,7 +13,7 @@ def check_15_share(answer):
         shares = [tuple(int(i) for i in pair(ask(answer, count, rank, size))) for rank in range(size)]
         each, more = divmod(count, size)
         starts = [rank * each + min(rank, more) for rank in range(size + 1)]
-        expected = list(zip(starts, starts[1:], strict=False))
+        expected = list(itertools.pairwise(starts))
         at = f"{count} rows on {size} ranks"
         if shares == expected:
             continue
@@ -55,25 +57,41 @@ def check_15_combine(answer):
     return "As if one worker had read the whole batch."
 
 
-def _busy(W, F, S, B, alpha, rest):
-    return max([N for N in (2**i for i in range(21)) if W / (N * F) >= rest(N)], default=0)
+def _largest(work, bytes_factor, messages):
+    """The largest power of two at which ``work(N)`` is at least the time of talking; both factors are functions of N."""
+    return max([N for N in (2**i for i in range(21)) if bytes_factor(N) + messages(N) <= work(N)], default=0)
+
+
+def _workers(W, F, S, B, alpha):
+    """The right number, and those of typical mistakes."""
+
+    def work(N):
+        return W / (N * F)
+
+    def sent(N):
+        return 2 * (N - 1) / N * S / B
+
+    def waits(N):
+        return 2 * (N - 1) * alpha
+
+    right = _largest(work, sent, waits)
+    hints = {
+        "Without the 2: a ring goes around twice.": _largest(work, lambda N: sent(N) / 2, lambda N: waits(N) / 2),
+        "The latency is paid for every message, 2 (N − 1) times; yours is paid once.": _largest(work, sent, lambda N: alpha),
+        "The messages' latency is missing.": _largest(work, sent, lambda N: 0),
+        "Every link carries 2 (N − 1)/N · S, not 2 (N − 1) · S.": _largest(work, lambda N: N * sent(N), waits),
+        "This is the first N at which the workers compute less than half of the time; the last one before it is asked for.": 2 * right,
+        "The work of a step is shared by the N workers: W / (N F).": _largest(lambda N: W / F, sent, waits),
+    }
+    return right, {hint: wrong for hint, wrong in hints.items() if wrong != right}
 
 
 @check
 def check_15_half_busy(answer):
     for case in [(8e15, 2e14, 3e9, 25e9, 1e-5), (8e15, 2e14, 3e7, 25e9, 1e-4), (1e12, 1e9, 1e3, 1e9, 1e-9), (1.0, 1e9, 1e9, 1e6, 1.0)]:
-        W, F, S, B, alpha = case
-        right = _busy(*case, lambda N: 2 * (N - 1) / N * S / B + 2 * (N - 1) * alpha)
-        hints = {
-            "Without the 2: a ring goes around twice.": _busy(*case, lambda N: (N - 1) / N * S / B + (N - 1) * alpha),
-            "The latency is paid for every message, 2 (N − 1) times; yours is paid once.": _busy(*case, lambda N: 2 * (N - 1) / N * S / B + alpha),
-            "The messages' latency is missing.": _busy(*case, lambda N: 2 * (N - 1) / N * S / B),
-            "Every link carries 2 (N − 1)/N · S, not 2 (N − 1) · S.": _busy(*case, lambda N: 2 * (N - 1) * S / B + 2 * (N - 1) * alpha),
-            "This is the first N at which the workers compute less than half of the time; the last one before it is asked for.": 2 * right,
-            "The work of a step is shared by the N workers: W / (N F).": max([N for N in (2**i for i in range(21)) if W / F >= 2 * (N - 1) / N * S / B + 2 * (N - 1) * alpha]),
-        }  # fmt: skip
-        numbers = f"W = {W:g}, F = {F:g}, S = {S:g}, B = {B:g}, α = {alpha:g}"
-        same(ask(answer, *case), right, "the number of workers", {k: v for k, v in hints.items() if v != right}, at=numbers)
+        right, hints = _workers(*case)
+        numbers = "W = {:g}, F = {:g}, S = {:g}, B = {:g}, α = {:g}".format(*case)
+        same(ask(answer, *case), right, "the number of workers", hints, at=numbers)
     return "Beyond that, most of the machines' time goes into talking."
 
 

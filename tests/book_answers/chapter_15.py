@@ -35,8 +35,13 @@ def _in_place(gradients, targets):
     return sum(gradients)
 
 
-def _largest(holds):
-    return max(N for N in (2**i for i in range(21)) if holds(N))
+def _busy(talking, shared=True):
+    """An answer whose time of talking is ``talking(N, S / B, alpha)``."""
+
+    def answer(W, F, S, B, alpha):
+        return max(N for N in (2**i for i in range(21)) if talking(N, S / B, alpha) <= W / F / (N if shared else 1))
+
+    return answer
 
 
 def _ring(chunks, shift=1, sign=-1, replace=False, extra=0):
@@ -62,10 +67,10 @@ WRONG = [
     ("check_15_combine", lambda g, t: _weighted([x.size for x in t], g), "Padding is counted"),
     ("check_15_combine", lambda g, t: sum(g), "must add up to 1"),
     ("check_15_combine", _in_place, "changes the ranks' gradients"),
-    ("check_15_half_busy", lambda W, F, S, B, a: _largest(lambda N: W / (N * F) >= (N - 1) / N * S / B + (N - 1) * a), "twice"),
-    ("check_15_half_busy", lambda W, F, S, B, a: _largest(lambda N: W / (N * F) >= 2 * (N - 1) / N * S / B + a), "paid once"),
-    ("check_15_half_busy", lambda W, F, S, B, a: _largest(lambda N: W / (N * F) >= 2 * (N - 1) * S / B + 2 * (N - 1) * a), "not 2 (N − 1) · S"),
-    ("check_15_half_busy", lambda W, F, S, B, a: _largest(lambda N: W / F >= 2 * (N - 1) / N * S / B + 2 * (N - 1) * a), "shared by the N workers"),
+    ("check_15_half_busy", _busy(lambda N, t, a: (N - 1) / N * t + (N - 1) * a), "twice"),
+    ("check_15_half_busy", _busy(lambda N, t, a: 2 * (N - 1) / N * t + (a if N > 1 else 0)), "paid once"),
+    ("check_15_half_busy", _busy(lambda N, t, a: 2 * (N - 1) * t + 2 * (N - 1) * a), "not 2 (N − 1) · S"),
+    ("check_15_half_busy", _busy(lambda N, t, a: 2 * (N - 1) / N * t + 2 * (N - 1) * a, shared=False), "shared by the N workers"),
     ("check_15_reduce_scatter", lambda c: np.broadcast_to(np.sum(c, axis=0), np.shape(c)), "whole all-reduce"),
     ("check_15_reduce_scatter", lambda c: _ring(c, replace=True), "yours replaces it"),
     ("check_15_reduce_scatter", lambda c: _ring(c, sign=1), "yours sends r + s"),
