@@ -1,6 +1,7 @@
 """Sharing the work, without MPI: the arithmetic of shares, and ranks that are threads of this process."""
 
 import json
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from transformer.cli import main
 from transformer.data.tasks import MADE
 from transformer.metrics import token_losses
 from transformer.objectives import Classification, Labelled, LanguageModelling, Penalised, Translation, piece
-from transformer.parallel import Workers, share
+from transformer.parallel import Workers, share, world
 from transformer.parallel.sharing import Buckets, buckets, weighted_share
 from transformer.parallel.workers import Ranks, drops
 from transformer.recipes import make_tokenizer
@@ -239,6 +240,19 @@ def test_token_losses_do_not_depend_on_who_computes_them():
     backwards = lambda function, items: reversed([function(item) for item in reversed(list(items))])  # noqa: E731
     for stride in (None, 3):
         np.testing.assert_array_equal(token_losses(model, IDS, stride), token_losses(model, IDS, stride, spread=backwards))
+
+
+@pytest.mark.parametrize(("local", "lines"), [(0, 1), (1, 0)])
+def test_mpiexec_without_mpi4py_names_the_extra_once_on_each_host(local, lines, monkeypatch, capsys):
+    monkeypatch.setenv("PMI_SIZE", "2")
+    monkeypatch.setenv("MPI_LOCALRANKID", str(local))
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
+    world.cache_clear()
+    assert main(["check", "--op", "exp"]) == 2
+    world.cache_clear()
+    error = capsys.readouterr().err
+    assert error.count("\n") == lines and ("attention-by-hand[parallel]" in error) == bool(lines)
 
 
 # A file of prompts -------------------------------------------------------------------------------------------------------

@@ -83,9 +83,10 @@ def alone(mpiexec, text, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("number", [2, 4])  # 4 does not divide the batch of 6
-def test_the_loss_curve_of_several_processes_is_that_of_one(mpiexec, text, alone, tmp_path, number):
-    np.testing.assert_allclose(train(number, mpiexec, tmp_path / "run", "--text", text, *SHAPE, *LENGTH), curve(alone), rtol=0, atol=1e-5)
+@pytest.mark.parametrize(("number", "options"), [(2, ["--accumulate=2"]), (4, [])])  # 4 does not divide the batch of 6
+def test_the_loss_curve_of_several_processes_is_that_of_one(mpiexec, text, alone, tmp_path, number, options):
+    found = train(number, mpiexec, tmp_path / "run", "--text", text, *SHAPE, *LENGTH, *options)
+    np.testing.assert_allclose(found, curve(alone), rtol=0, atol=1e-5)
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == sorted(file.name for file in alone.iterdir())
 
 
@@ -276,3 +277,9 @@ def test_a_mistake_is_told_once_by_rank_0(mpiexec, tmp_path, arguments, message)
     )
     assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("runs/*"))
+
+
+def test_the_mpiexec_of_another_mpi_is_noticed(alone):
+    variables = environment() | {"OMPI_COMM_WORLD_SIZE": "4"}
+    done = subprocess.run(command(1, "", "-m", "transformer", "evaluate", alone), env=variables, capture_output=True, encoding="utf-8", timeout=60)
+    assert done.returncode == 2 and "mpiexec started 4 processes, but mpi4py sees 1" in done.stderr

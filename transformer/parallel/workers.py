@@ -27,7 +27,7 @@ from . import watcher
 from .sharing import Buckets, weighted_share
 
 T = TypeVar("T")
-RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK")
+LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # one of these is in the environment of what mpiexec starts,
 MARKS = (*SIZES, "PMIX_RANK", "MPI_LOCALNRANKS")  # or one of these
 PATIENCE = 5.0  # seconds for all ranks to come to the same end
@@ -195,9 +195,9 @@ def drops(model: Any) -> bool:
     return any(rate > 0 for rate in rates if not isinstance(rate, nn.Module))
 
 
-def launched_rank() -> int:
-    """The rank that mpiexec gave this process, known also where MPI is not."""
-    return max(int(os.environ.get(name, 0)) for name in RANKS)
+def local_rank() -> int:
+    """The number that mpiexec gave this process on its host, known also where mpi4py is missing."""
+    return max(int(os.environ.get(name, 0)) for name in LOCAL_RANKS)
 
 
 @functools.cache
