@@ -278,7 +278,7 @@ def test_every_line_of_a_file_is_continued_in_order_by_a_generator_of_its_own(ru
     assert main(["generate", *options, "--prompts", str(tmp_path / "all.txt"), "--out", str(tmp_path / "out.jsonl")]) == 0
     found = answers((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
     assert [answer["prompt"] for answer in found] == lines and all(len(answer["text"]) == 9 for answer in found)
-    assert len({answer["text"] for answer in found if answer["prompt"] == "the sat"}) > 1
+    assert len({answer["text"] for answer in found if answer["prompt"] == "the sat"}) == 5
     (tmp_path / "first.txt").write_text(lines[0], encoding="utf-8")
     capsys.readouterr()
     assert main(["generate", *options, "--prompts", str(tmp_path / "first.txt")]) == 0
