@@ -198,17 +198,26 @@ def test_what_rank_0_alone_does_reaches_all_and_so_does_its_error():
     assert [type(error) for error in errors] == [FileNotFoundError] * 2
 
 
-def test_ranks_with_different_parameters_stop_and_say_which():
-    def work(ranks):
-        model = SimpleNamespace(named_parameters=lambda: [("a.weight", mg.Tensor([1.0])), ("b.weight", mg.Tensor([float(ranks.rank == 2)]))])
-        ranks.check(model, 8)
+def test_ranks_that_differ_stop_and_say_in_what():
+    for error in together(3, lambda ranks: ranks.agree(lambda: {"the data": 7, "the parameter b": int(ranks.rank == 2)})):
+        assert isinstance(error, ValueError) and "rank 2 of 3 differs from rank 0 in the parameter b; start" in str(error)
+    assert together(3, lambda ranks: ranks.agree(lambda: {"the data": 7})) == [None] * 3
 
-    for error in together(3, work):
-        assert isinstance(error, ValueError) and "rank 2 of 3 does not hold the parameters of rank 0: b.weight differs" in str(error)
+
+def test_the_data_the_random_numbers_and_every_parameter_are_compared():
+    mg.manual_seed(0)
+    make = lambda ids: Trainer(GPT(8, 8, 2, 1, 8), LanguageModelling(ids[:400], ids[400:], 8), Settings())  # noqa: E731
+    trainer = make(IDS)
+    before = trainer.facts()
+    assert len(before) == 2 + len(trainer.model.parameters()) and trainer.facts() == before
+    trainer.model.parameters()[3].data.flat[0] += 1e-6
+    mg.random.generator().random()
+    assert sum(before[name] != value for name, value in trainer.facts().items()) == 2
+    assert make(IDS[::-1]).facts()["the data"] != before["the data"]
 
 
 def test_a_batch_too_small_to_split_is_told_before_training():
-    assert "--batch 3" in str(together(3, lambda ranks: ranks.check(None, 2))[1])
+    assert "--batch 3" in str(together(3, lambda ranks: ranks.check(2))[1])
 
 
 def test_with_dropout_ranks_draw_masks_of_their_own_and_then_agree_again():
