@@ -10,6 +10,7 @@ from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
+from .chapter_14 import *  # noqa: F403
 from .verdict import Verdict
 
 __all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict"]
