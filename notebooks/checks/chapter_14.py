@@ -166,8 +166,9 @@ def check_14_merge(answer):
             back = "Turned round: a side is multiplied by exp(its own m − the new m)."
             same(got[0], right[0], "m", {"The new m is the larger of the two, not their sum.": m1 + m2})
             same(got[1], right[1], "l", {plain: l1 + l2, back: l1 / a + l2 / b})
-            same(got[2], right[2], "o", {plain: o1 + o2, back: o1 / a[:, None] + o2 / b[:, None],
-                                         "o is a sum, not yet divided by l; the division comes at the very end.": right[2] / right[1][:, None]})  # fmt: skip
+            early = "o is a sum, not yet divided by l; the division comes at the very end."
+            hints = {plain: o1 + o2, back: o1 / a[:, None] + o2 / b[:, None], early: right[2] / right[1][:, None]}
+            same(got[2], right[2], "o", hints)
         for name, mine, theirs in zip("mlo", got, right, strict=True):
             mine = np.asarray(mine, float)
             if not np.array_equal(np.isinf(mine), np.isinf(theirs)):

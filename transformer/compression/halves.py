@@ -57,11 +57,16 @@ def to_bfloat16(x: Any) -> np.ndarray:
 
     Too large becomes ±∞; a NaN stays one.
     """
-    bits = np.asarray(x, np.float32).view(np.uint32)
-    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))  # just below one half, and exactly one half where the last bit is odd
-    rounded_up = ((bits + half) >> np.uint32(16)).astype(np.uint16)
-    quiet = ((bits >> np.uint32(16)) | np.uint32(0x40)).astype(np.uint16)
-    return np.where(np.isnan(np.asarray(x, np.float32)), quiet, rounded_up)
+    x = np.asarray(x, np.float32)
+    bits = x.view(np.uint32)
+    half = (bits >> np.uint32(16)) & np.uint32(1)  # just below one half of the last digit that stays, and one half exactly where that is odd
+    half += np.uint32(0x7FFF)
+    half += bits
+    half >>= np.uint32(16)
+    pattern = half.astype(np.uint16)
+    if np.isnan(x).any():
+        pattern = np.where(np.isnan(x), (bits >> np.uint32(16)).astype(np.uint16) | np.uint16(0x40), pattern)
+    return pattern
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
