@@ -24,7 +24,7 @@ from .data.tasks.base import Pair, PairTask
 from .data.tokenizers import Tokenizer
 from .generation import generate
 from .metrics import token_losses
-from .reading import evaluating
+from .reading import Spread, evaluating
 from .scores import accuracy
 from .translation import Codec, by_length, padded, translate
 
@@ -40,8 +40,11 @@ class Objective(Protocol):
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The mean loss of a batch, a scalar."""
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
-        """How bad the model is on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best."""
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
+        """How bad the model is on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best.
+
+        ``spread`` is ``map``, or does as ``map`` does with several processes.
+        """
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """What the model can do, as text of about so many tokens; "" for nothing to show."""
@@ -115,10 +118,10 @@ class LanguageModelling:
             return cross_entropy(model(inputs), targets, label_smoothing=label_smoothing)
         return (cross_entropy(model(inputs), targets, label_smoothing=label_smoothing, reduction="none") * weights[0]).mean()
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per validation token, in nats."""
         ids = self.validation_ids if limit is None else self.validation_ids[: limit + 1]
-        return float(token_losses(model, ids).mean(dtype=np.float64))
+        return float(token_losses(model, ids, spread=spread).mean(dtype=np.float64))
 
     def opening(self, characters: int = 24) -> str:
         """The first piece of running text in the validation part, for samples and pictures."""
@@ -214,19 +217,19 @@ class Translation:
         """How many targets the loss is the mean of."""
         return int((batch.targets != IGNORE_INDEX).sum())
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per target token of validation pairs, in nats."""
         pairs = self.validation
         sizes = np.cumsum([len(self.codec.encode(pair.target)) for pair in pairs])
         pairs = pairs if limit is None else pairs[: max(1, int(np.searchsorted(sizes, limit)))]
-        total = count = 0.0
+
+        def losses(places: np.ndarray) -> tuple[float, int]:
+            group = self.collate([pairs[i] for i in places])
+            return self.loss(model, group).item() * self.counts(group), self.counts(group)
+
         with evaluating(model), no_grad():
-            for places in by_length([len(pair.source) for pair in pairs], 64):
-                group = self.collate([pairs[i] for i in places])
-                tokens = self.counts(group)
-                total += self.loss(model, group).item() * tokens
-                count += tokens
-        return total / count
+            total, count = np.sum(list(spread(losses, by_length([len(pair.source) for pair in pairs], 64))), axis=0)
+        return float(total / count)
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation pairs and what the model writes."""
@@ -288,21 +291,18 @@ class Classification:
         arrays, labels = batch
         return cross_entropy(model(*arrays), labels, label_smoothing=label_smoothing)
 
-    def logits(self, model: Any, inputs: Any, batch_size: int = 64) -> np.ndarray:
+    def logits(self, model: Any, inputs: Any, batch_size: int = 64, spread: Spread = map) -> np.ndarray:
         """(N, classes) of any number of examples; texts of like length are read together."""
         lengths = [0 if self.codec is None else len(self.codec.encode(text)) for text in inputs]
-        out: Any = None
+        groups = list(by_length(lengths, batch_size))
         with evaluating(model), no_grad():
-            for places in by_length(lengths, batch_size):
-                found = model(*self.arrays([inputs[i] for i in places])).data
-                out = np.empty((len(lengths), found.shape[1]), found.dtype) if out is None else out
-                out[places] = found
-        return out
+            found = list(spread(lambda places: model(*self.arrays([inputs[i] for i in places])).data, groups))
+        return np.concatenate(found)[np.argsort(np.concatenate(groups))]
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The share of validation examples that get a wrong class; ``limit`` counts examples here."""
         part = self.validation if limit is None else Labelled(self.validation.inputs[:limit], self.validation.labels[:limit])
-        return 1 - accuracy(self.logits(model, part.inputs), part.labels).rate
+        return 1 - accuracy(self.logits(model, part.inputs, spread=spread), part.labels).rate
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """The share of validation examples that the model gets right."""

@@ -25,6 +25,7 @@ from minigrad.random import generator
 from .averaging import WeightAverage
 from .compression.recomputing import recompute_layers
 from .objectives import Objective, parts
+from .parallel import Workers
 from .reading import evaluating
 from .runs import RunFolder
 
@@ -82,7 +83,10 @@ class Progress:
 
 
 class Trainer:
-    """Trains a model for an objective (see ``objectives``), optionally into a run folder.  Decay acts on matrices only, as is usual."""
+    """Trains a model for an objective (see ``objectives``), optionally into a run folder.  Decay acts on matrices only, as is usual.
+
+    ``workers`` are the processes that share the work: this one, or ``parallel.world()``.
+    """
 
     def __init__(
         self,
@@ -91,6 +95,7 @@ class Trainer:
         settings: Settings | None = None,
         folder: RunFolder | None = None,
         output: TextIO | None = None,
+        workers: Workers | None = None,
     ) -> None:
         if not callable(getattr(objective, "loss", None)):
             raise TypeError(
@@ -100,7 +105,9 @@ class Trainer:
         self.model, self.objective, self.folder = model, objective, folder
         self.settings = settings or Settings()
         self.output = sys.stderr if output is None else output
+        self.workers = workers or Workers()
         s = self.settings
+        self.workers.check(model, s.batch_size)
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
         if s.recompute_layers:
             recompute_layers(model)
@@ -127,12 +134,16 @@ class Trainer:
             optimizer.lr = lr
             optimizer.zero_grad()
         value = 0.0
-        for part, share in parts(self.objective, batch, s.accumulate):
-            loss = self.objective.loss(self.model, part, s.label_smoothing)
-            loss.backward(np.asarray(share, loss.dtype))
-            value += share * loss.item()
+        mine, weight = self.workers.part(self.objective, batch)  # all of it, and 1, for a process alone
+        with self.workers.own_draws(self.model, s.seed, self.progress.step):
+            for part, share in parts(self.objective, mine, s.accumulate):
+                loss = self.objective.loss(self.model, part, s.label_smoothing)
+                loss.backward(np.asarray(weight * share, loss.dtype))
+                value += weight * share * loss.item()
+        value = self.workers.total(value)
         if not math.isfinite(value):
             raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}; lower the learning rate (--lr {s.lr})")
+        self.workers.sum_gradients(self.model.parameters())
         norm = clip_grad_norm(self.model.parameters(), s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -155,7 +166,7 @@ class Trainer:
     def evaluate(self, limit: int | None = None) -> float:
         """The objective's measure of validation, usually the loss, over about ``limit`` tokens (all when None)."""
         with self.averaged():
-            return self.objective.evaluate(self.model, limit)
+            return self.objective.evaluate(self.model, limit, spread=self.workers.spread)
 
     def sample(self, tokens: int | None = None) -> str:
         """What the model can do now, drawn from a generator of its own so that the run is not disturbed."""
@@ -167,31 +178,34 @@ class Trainer:
 
     def train(self, show: Callable[[str], None] | None = None) -> Progress:
         """Train to the last step, or until Ctrl-C, which ends the step, saves and returns; ``show`` gets messages for the user."""
-        from tqdm import tqdm
-
         s = self.settings
+        self.workers.check(self.model, s.batch_size)
         self.model.train()
-        bar = tqdm(total=s.steps, initial=self.progress.step, file=self.output, unit="step", dynamic_ncols=True, mininterval=0.5)
+        bar = progress_bar(s.steps, self.progress.step, self.output, hidden=self.workers.rank > 0)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
         self.tokens = 0
         try:
-            with self.clean_stop():
-                while self.progress.step < s.steps and not self.stopping:
+            with self.clean_stop(), self.workers.watched(self.folder.path if self.folder else None):
+                stop = self.stopping
+                while self.progress.step < s.steps and not stop:
                     row = self.step()
+                    stop = self.workers.total(self.stopping) > 0  # Ctrl-C may come to one worker; all stop after the same step
                     due = self.progress.step % s.evaluate_every == 0 or self.progress.step == s.steps
                     if due:
                         row[-1] = self.evaluate(s.evaluation_tokens)
                         self.validation.append((self.progress.step, row[-1]))
                     pending.append(row)
-                    if due or self.stopping:
-                        self.checkpoint(pending, row[-1])
+                    if due or stop:
+                        self.workers.check(self.model, s.batch_size)
+                        self.workers.first(functools.partial(self.checkpoint, pending, row[-1]))
                         pending = []
                     if due:
-                        self.report(bar, show, row)
+                        self.workers.first(functools.partial(self.report, bar, show, row))
                     bar.update(1)
                     if self.progress.step % 10 == 0:
                         rate = self.tokens / max(1e-9, bar.format_dict["elapsed"])
                         bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}, {rate:,.0f} tokens/s", refresh=False)
+                self.stopping = stop
         finally:
             bar.close()
         return self.progress
@@ -247,7 +261,7 @@ class Trainer:
             self.log_checksum = int(progress["log"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{where}: does not fit this run: {error}") from error
-        self.folder.cut_back(self.progress.step, self.log_checksum)
+        self.workers.first(functools.partial(self.folder.cut_back, self.progress.step, self.log_checksum))
         rows = self.folder.read_log()
         self.losses = [float(r[1]) for r in rows]
         self.validation = [(int(r[0]), float(r[4])) for r in rows if r[4]]
@@ -270,3 +284,13 @@ class Trainer:
         finally:
             signal.signal(signal.SIGINT, before)
 
+
+
+def progress_bar(steps: int, done: int, output: TextIO, hidden: bool) -> Any:
+    """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        monitor_interval = 0
+
+    return Bar(total=steps, initial=done, file=output, unit="step", dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)
