@@ -14,6 +14,7 @@ Source: Micikevicius et al. (2018), "Mixed precision training", sections 3.1 and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -169,9 +170,14 @@ class HalfTraining:
         return value.item()
 
     def step(self, loss: Callable[[], Tensor]) -> float:
-        """One step down ``loss()``, a scalar Tensor computed by the model; gives its value."""
+        """One step down ``loss()``, a scalar Tensor computed by the model; gives its value.  Raises FloatingPointError when that is not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             value = self.gradients(loss)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"HalfTraining: the loss became {value}, which no loss scale mends: a result is beyond {self.format}'s "
+                f"{FORMATS[self.format].largest:g}; lower the learning rate{', or use bfloat16' if self.format == 'float16' else ''}"
+            )
         gradients = [p.grad.data for p in self.model.parameters() if p.grad is not None]
         overflow = not all(np.isfinite(g).all() for g in gradients)
         if overflow:
