@@ -261,7 +261,7 @@ def test_mpiexec_without_mpi4py_names_the_extra_once_on_each_host(local, lines, 
     assert main(["check", "--op", "exp"]) == 2
     world.cache_clear()
     error = capsys.readouterr().err
-    assert error.count("\n") == lines and ("attention-by-hand[parallel]" in error) == bool(lines)
+    assert error.count("\n") == lines and ('-e ".[parallel]"' in error) == bool(lines)
 
 
 # A file of prompts -------------------------------------------------------------------------------------------------------

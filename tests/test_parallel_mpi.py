@@ -28,7 +28,7 @@ def mpiexec():
     beside = Path(sys.executable).parent / "mpiexec"
     found = str(beside) if beside.exists() else shutil.which("mpiexec")
     if importlib.util.find_spec("mpi4py") is None or found is None:
-        pytest.skip('mpi4py or mpiexec is missing: pip install "attention-by-hand[parallel]"')
+        pytest.skip('mpi4py or mpiexec is missing: pip install -e ".[parallel]"')
     return found
 
 

@@ -178,15 +178,10 @@ class Trainer:
 
     def train(self, show: Callable[[str], None] | None = None) -> Progress:
         """Train to the last step, or until Ctrl-C, which ends the step, saves and returns; ``show`` gets messages for the user."""
-        from tqdm import tqdm
-
         s = self.settings
         self.workers.agree(self.facts)
         self.model.train()
-        bar = tqdm(
-            total=s.steps, initial=self.progress.step, file=self.output, unit="step", dynamic_ncols=True, mininterval=0.5,
-            disable=self.workers.rank > 0,
-        )
+        bar = progress_bar(s.steps, self.progress.step, self.output, hidden=self.workers.rank > 0)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
         self.tokens = 0
         try:
@@ -296,3 +291,13 @@ class Trainer:
         finally:
             signal.signal(signal.SIGINT, before)
 
+
+
+def progress_bar(steps: int, done: int, output: TextIO, hidden: bool) -> Any:
+    """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        monitor_interval = 0
+
+    return Bar(total=steps, initial=done, file=output, unit="step", dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)

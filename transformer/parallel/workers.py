@@ -219,7 +219,7 @@ def world() -> Workers:
     except (ImportError, RuntimeError) as error:
         if started == 1:
             return Workers()
-        raise ImportError(f'mpiexec needs the extra "parallel": pip install "attention-by-hand[parallel]" ({error})') from None
+        raise ImportError(f'mpiexec needs the extra "parallel": pip install -e ".[parallel]" ({error})') from None
     size = mpi.COMM_WORLD.Get_size()
     if started > size:
         library = mpi.Get_library_version().split("\n")[0].strip(" \0")
