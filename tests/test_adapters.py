@@ -1,5 +1,6 @@
 """Low-rank adapters: what they start as, what learns, what merging keeps, and whose they are."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import optim
-from transformer import GPT, LanguageModelling, Trainer
+from transformer import GPT, LanguageModelling, Trainer, cli
 from transformer.compression import (
     LowRank,
     add_adapters,
@@ -21,6 +22,7 @@ from transformer.compression import (
 )
 from transformer.data import corpora
 from transformer.data.tokenizers import CharTokenizer
+from transformer.runs import RunFolder
 from transformer.training import Settings
 
 IDS = np.random.default_rng(0).integers(0, 9, (2, 3, 8))
@@ -141,6 +143,37 @@ def test_mistakes_are_told_before_anything_is_changed():
         add_adapters(gpt)
     with pytest.raises(ValueError, match="no adapters"):
         save_adapters(model(), "nowhere.npz")
+
+
+def test_the_command_leaves_a_folder_that_is_used_like_any_other_and_the_adapters_alone(tmp_path, capsys):
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("to be or not to be, that is the question. " * 40, encoding="utf-8")
+    second.write_text("question the question: to be that, or not. " * 30, encoding="utf-8")
+    base, out = str(tmp_path / "base"), str(tmp_path / "adapted")
+    sizes = ["--width", "32", "--layers", "2", "--heads", "2", "--context", "16"]
+    assert cli.main(["train", "--text", str(first), "--steps", "30", *sizes, "--out", base]) == 0
+    asked = ["adapt", base, "--text", str(second), "--steps", "30", "--out", out]
+    capsys.readouterr()
+    assert cli.main(asked) == 2 and "cannot encode ':'" in capsys.readouterr().err
+    second.write_text(second.read_text(encoding="utf-8").replace(":", ","), encoding="utf-8")
+    assert cli.main(asked) == 0
+    assert (tmp_path / "adapted" / "adapter.npz").stat().st_size < RunFolder(out).best_file.stat().st_size / 2
+    merged, _, config = RunFolder(out).load_model()
+    plain, _, _ = RunFolder(base).load_model()
+    ids = np.array([[1, 2, 3]])
+    load_adapters(plain, tmp_path / "adapted" / "adapter.npz")
+    assert np.abs(merged(ids).data - plain(ids).data).max() < 1e-5 and config["adapted"]["rank"] == 2
+    losses = []
+    for folder in (base, out):
+        capsys.readouterr()
+        assert cli.main(["evaluate", folder, "--text", str(second), "--json"]) == 0
+        losses.append(json.loads(capsys.readouterr().out)["loss"])
+    assert losses[1] < losses[0]
+    assert cli.main(["generate", out, "--tokens", "5", "--prompt", "to be"]) == 0
+    assert cli.main(asked) == 2 and "holds a run already" in capsys.readouterr().err
+    assert cli.main(["train", "--resume", "--out", out]) == 2 and "adapted weights, which cannot be trained on" in capsys.readouterr().err
+    assert cli.main(["compress", out, "--to", "int8", "--out", str(tmp_path / "small")]) == 0
+    assert cli.main(["evaluate", str(tmp_path / "small"), "--json"]) == 0
 
 
 @pytest.mark.slow
