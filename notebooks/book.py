@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import importlib.util
+import json
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
@@ -12,8 +14,9 @@ import numpy as np
 
 from transformer.plots import COLOURS, LINES, draw_matrix, figure, plot_attention, use_style
 
-__all__ = ["COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "table"]
-REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "reference"
+__all__ = ["BOOK", "COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "recorded_sentences", "table"]
+BOOK = Path(__file__).resolve().parent
+REFERENCE = BOOK.parent / "tests" / "reference"
 
 use_style()
 
@@ -64,6 +67,16 @@ def recorded(case: str) -> dict[str, np.ndarray]:
         if found:
             return {key: value for key, value in found.items() if key != "config"}
     raise KeyError(f"recorded: no case {case!r} in tests/reference")
+
+
+def recorded_sentences() -> tuple[list[str], list[list[int]], np.ndarray]:
+    """What the transformers library computed with all-MiniLM-L6-v2: a hundred texts, the ids of each, and the vectors (25, 384) of every fourth."""
+    spec = importlib.util.spec_from_file_location("texts", REFERENCE / "texts.py")
+    assert spec is not None and spec.loader is not None
+    texts = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(texts)
+    file = _file(REFERENCE / "pretrained" / "minilm.npz")
+    return texts.hundred_sentences(), json.loads(str(file["ids"])), file["vectors"]
 
 
 def line(i: int) -> dict[str, Any]:

@@ -4,13 +4,18 @@
 """
 
 import ast
+import base64
 import importlib
+import io
+import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
@@ -49,6 +54,8 @@ each_exercise = pytest.mark.parametrize(("start", "stub", "answer", "check"), AN
 @pytest.mark.notebooks
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_a_chapter_runs_top_to_bottom_from_a_clean_kernel_without_a_warning(path):
+    if absent := build.missing(NOTEBOOKS[path.stem]):
+        pytest.skip(f"{path.stem} needs {' and '.join(absent)}, which is not installed")
     notebook = build.run(path)
     complaints = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream" and o.name == "stderr"]
     assert not complaints
@@ -94,6 +101,46 @@ def test_a_chapter_has_its_parts(name):
     for part in ("minutes", "After this chapter you can", "Experiment", "Common misunderstandings", "## Exercises", "## References"):
         assert part in prose, part
     assert 3 <= len(list(exercises(NOTEBOOKS[name]))) <= 6
+
+
+# Pictures ----------------------------------------------------------------------------------------------------------------
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), float)
+
+
+@every_chapter
+def test_the_picture_of_a_chapter_comes_from_its_stored_outputs(name):
+    stored, drawn = (BOOK / "pictures" / f"{name[:2]}.png").read_bytes(), build.thumbnail(build.cover(NOTEBOOKS[name]))
+    assert len(stored) <= 40_000
+    stored, drawn = pixels(stored), pixels(drawn)
+    assert stored.shape == drawn.shape and stored.shape[1] == 640, f"python notebooks/build.py --pictures {name[:2]}"
+    assert np.abs(stored - drawn).mean() < 3, f"python notebooks/build.py --pictures {name[:2]}"  # of 255: releases of Pillow differ a little
+
+
+def test_the_readme_shows_every_chapter_with_its_picture():
+    rows = [line for line in (BOOK.parent / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| [")]
+    for path in PATHS:
+        (row,) = [line for line in rows if f"(notebooks/{path.name})" in line]
+        assert row.startswith(f"| [{path.stem[:2]} · ") and f'src="notebooks/pictures/{path.stem[:2]}.png"' in row
+    assert {f"{path.stem[:2]}.png" for path in PATHS} == {path.name for path in (BOOK / "pictures").iterdir()}
+
+
+def test_the_cover_is_the_last_figure_unless_the_chapter_says_which():
+    output = [nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(text).decode()}) for text in (b"one", b"two")]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=[one]) for one in output])
+    assert build.cover(notebook) == b"two"
+    notebook.metadata["cover"] = 1
+    assert build.cover(notebook) == b"one"
+    notebook.metadata["cover"] = 3
+    with pytest.raises(ValueError, match="figure 3 of 2"):
+        build.cover(notebook)
+
+
+def test_a_chapter_names_the_packages_that_it_needs():
+    notebook = nbformat.v4.new_notebook(metadata={"requires": ["numpy", "surely_not_installed"]})
+    assert build.missing(notebook) == ["surely_not_installed"] and build.missing(nbformat.v4.new_notebook()) == []
 
 
 # Exercises ---------------------------------------------------------------------------------------------------------------
@@ -149,8 +196,25 @@ def test_the_students_edition_holds_no_solution(name):
         (mine,) = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == key]
         assert "SOLUTION" not in mine.source and build.STUB in mine.source and "jupyter" not in mine.metadata
         assert mine.source.splitlines()[0] == answer.source.splitlines()[0]  # the signature stays
-        assert check.source in [cell.source for cell in notebook.cells]
+        assert f"print({check.source})" in [cell.source for cell in notebook.cells]
     assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path):
+    build.main(["--course", str(tmp_path), "03"])
+    (path,) = (tmp_path / "source").rglob("*.ipynb")
+    assert path.parent.name == path.stem
+    notebook = nbformat.read(path, as_version=4)
+    keys = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
+    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(NOTEBOOKS[path.stem])))
+    text = "\n".join(cell.source for cell in notebook.cells)
+    assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
+    settings = types.SimpleNamespace(CourseDirectory=types.SimpleNamespace(), ClearSolutions=types.SimpleNamespace(), Execute=types.SimpleNamespace())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", "elsewhere")
+        exec((tmp_path / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: settings})
+        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(BOOK.resolve().parent), str(BOOK.resolve()), "elsewhere"]
+    assert settings.ClearSolutions.code_stub == {"python": build.STUB} and settings.Execute.timeout > 100
 
 
 def test_tables_show_numbers_shapes_and_arrays():
