@@ -294,7 +294,10 @@ def run(only: Sequence[str], steps: int) -> Iterator[Section]:
         says = "The same trained weights, stored in fewer bits and computed in float32."
         yield Section("Weights on disk", says, ("weights", "file", "of float32", "perplexity", "change"), list(weights(base)))
     if "architectures" in only:
-        says = f"Each trained for {steps // 3} steps; the cache is that of one text of {CONTEXT} tokens, time that of a training step."
+        says = (
+            f"Each trained for {steps // 3} steps; the cache is that of one text of {CONTEXT} tokens, time that of a training step. The loss still "
+            "falls fast after so few steps, so the order tells who learns quickly, not who is best in the end."
+        )
         head = ("model", "parameters", "file", "KV cache", "time", "perplexity")
         yield Section("Fewer parameters", says, head, list(architectures(steps // 3)))
     if "memory" in only:
@@ -310,7 +313,7 @@ def run(only: Sequence[str], steps: int) -> Iterator[Section]:
         says = (
             f"The base learned Python's help texts; here it goes on to Python's source code, for up to {steps // 4} steps, and counts at its best on "
             "held-out source code (nats per character); all weights at the better of two learning rates. Of little text the few numbers of an "
-            "adapter learn more than all weights, which learn it by heart; of much text, less."
+            "adapter of rank 2 learn nearly as much as all weights do; of much text, less."
         )
         head = ("what learns, from how much text", "numbers", "of all", "loss", "of the gain")
         yield Section("Adapters", says, head, list(adapters(base, steps // 4)))
@@ -339,7 +342,7 @@ def draw(sections: Mapping[str, Section], path: Path) -> None:
             filled = not row.name.endswith("48,000 characters")
             ax.plot(*row.place, "o", color=colour, markersize=8, markerfacecolor=colour if filled else "white", markeredgewidth=1.6)
             right = row.place[0] > (4 if title == "Adapters" else 0.6 * max(r.place[0] for r in placed if r.place))
-            name = row.name.rsplit(", ", 1)[0] if title == "Adapters" else row.name
+            name = row.name.rsplit(", ", 1)[0].replace(", attention and feed-forward", "") if title == "Adapters" else row.name
             beside: dict[str, Any] = {"xytext": (-9, 0), "ha": "right"} if right else {"xytext": (9, 0), "ha": "left"}
             ax.annotate(name, row.place, textcoords="offset points", fontsize=8.5, va="center", **beside)
         ax.set(xlabel=across, ylabel=up)
