@@ -131,15 +131,16 @@ def weights(base: GPT) -> Iterator[Row]:
     """The trained weights in fewer bits."""
     state = base.state_dict()
     whole, exact = file_size(state), loss_of(base)
-    yield Row("float32", (kilobytes(whole), "100 %", f"{math.exp(exact):.4f}", ""), (whole, math.exp(exact)))
+    yield Row("float32", (kilobytes(whole), "100 %", f"{math.exp(exact):.4f}", ""), (100, 0))
     for to, by, group in [("float16", "", 0), ("bfloat16", "", 0), ("int8", "tensor", 0), ("int8", "channel", 0), ("int8", "group", 64)]:
         packed = pack(base, to, **({"by": by, "group": group or 64} if by else {}))
         size = file_size(packed)
         found = loss_of(base.load_state_dict(unpack(packed)))
         base.load_state_dict(state)
         name = f"{to}{f', by {by}' if by else ''}{f' of {group}' if group else ''}"
-        change = f"{math.expm1(found - exact):+.3%}"
-        yield Row(name, (kilobytes(size), f"{size / whole:.1%}", f"{math.exp(found):.4f}", change), (size, math.exp(found)))
+        change = math.expm1(found - exact)
+        place = 100 * size / whole, 100 * change
+        yield Row(name, (kilobytes(size), f"{size / whole:.1%}", f"{math.exp(found):.4f}", f"{change:+.3%}"), place)
 
 
 ARCHITECTURES: dict[str, tuple[dict[str, Any], int]] = {
@@ -165,7 +166,7 @@ def architectures(steps: int) -> Iterator[Row]:
         loss = train(model, steps)
         table, size = count(model, 1), file_size(model.state_dict())
         cells = (f"{table.parameters:,}", kilobytes(size), kilobytes(table.cache_bytes), f"{slower[name]:.2f}", f"{math.exp(loss):.2f}")
-        yield Row(name, cells, (size, math.exp(loss)))
+        yield Row(name, cells, (size / 1000, math.exp(loss)))
 
 
 def memory(length: int = 256) -> Iterator[Row]:
@@ -193,7 +194,7 @@ def memory(length: int = 256) -> Iterator[Row]:
     held = {name: peak(run) for name, run in ways.items()}
     for name in ways:
         share = held[name] / held["plain"]
-        yield Row(name, (f"{held[name] / 1e6:.1f} MB", f"{share:.0%}", f"{slower[name]:.2f}"), (share, slower[name]))
+        yield Row(name, (f"{held[name] / 1e6:.1f} MB", f"{share:.0%}", f"{slower[name]:.2f}"), (100 * share, slower[name]))
 
 
 def attention_with_square(m: Any, query: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False, cache: Any = None) -> Any:
@@ -277,7 +278,8 @@ def adapters(base: GPT, steps: int) -> Iterator[Row]:
             remove_adapters(base)
             where = "attention and feed-forward" if targets is BOTH else "attention"
             gain = (before - loss) / (before - full)
-            yield Row(f"rank {rank}, {where}, {much}", (f"{number:,}", f"{number / everything:.2%}", f"{loss:.3f}", f"{gain:.0%}"))
+            cells = (f"{number:,}", f"{number / everything:.2%}", f"{loss:.3f}", f"{gain:.0%}")
+            yield Row(f"rank {rank}, {where}, {much}", cells, (100 * number / everything, 100 * gain))
 
 
 SECTIONS = ("weights", "architectures", "memory", "generation", "half", "adapters")
@@ -292,7 +294,10 @@ def run(only: Sequence[str], steps: int) -> Iterator[Section]:
         says = "The same trained weights, stored in fewer bits and computed in float32."
         yield Section("Weights on disk", says, ("weights", "file", "of float32", "perplexity", "change"), list(weights(base)))
     if "architectures" in only:
-        says = f"Each trained for {steps // 3} steps; the cache is that of one text of {CONTEXT} tokens, time that of a training step."
+        says = (
+            f"Each trained for {steps // 3} steps; the cache is that of one text of {CONTEXT} tokens, time that of a training step. The loss still "
+            "falls fast after so few steps, so the order tells who learns quickly, not who is best in the end."
+        )
         head = ("model", "parameters", "file", "KV cache", "time", "perplexity")
         yield Section("Fewer parameters", says, head, list(architectures(steps // 3)))
     if "memory" in only:
@@ -308,7 +313,7 @@ def run(only: Sequence[str], steps: int) -> Iterator[Section]:
         says = (
             f"The base learned Python's help texts; here it goes on to Python's source code, for up to {steps // 4} steps, and counts at its best on "
             "held-out source code (nats per character); all weights at the better of two learning rates. Of little text the few numbers of an "
-            "adapter learn more than all weights, which learn it by heart; of much text, less."
+            "adapter of rank 2 learn nearly as much as all weights do; of much text, less."
         )
         head = ("what learns, from how much text", "numbers", "of all", "loss", "of the gain")
         yield Section("Adapters", says, head, list(adapters(base, steps // 4)))
@@ -323,25 +328,37 @@ def markdown(section: Section) -> list[str]:
 
 
 def draw(sections: Mapping[str, Section], path: Path) -> None:
-    """Quality against bytes, and memory against time."""
-    fig, (left, right) = plots.figure(10.6, 4.4, 1, 2)
-    offsets = {"float32": (6, 4, "left"), "float16": (6, 5, "left"), "bfloat16": (6, -12, "left")}
-    for title, colour, marker in (("Weights on disk", plots.COLOURS[0], "o"), ("Fewer parameters", plots.COLOURS[1], "s")):
-        rows = [row for row in sections[title].rows if row.place]
-        left.plot(*zip(*(row.place for row in rows), strict=True), marker, color=colour, markersize=7, label=title.lower())
-        for row in rows:
-            x, y, align = offsets.get(row.name, (6, 4, "left"))
-            if "by" not in row.name or row.name == "int8, by channel":
-                left.annotate(row.name.replace(", by channel", ""), row.place, (x, y), textcoords="offset points", ha=align, fontsize=8)
-    left.set(xscale="log", xlabel="bytes of the weights", ylabel="perplexity on held-out text")
-    left.legend(loc="best")
-    for title, colour, marker in (("Memory of training", plots.COLOURS[2], "^"),):
-        rows = [row for row in sections[title].rows if row.place]
-        right.plot(*zip(*(row.place for row in rows), strict=True), marker, color=colour, markersize=8, label=title.lower())
-        for row in rows:
-            right.annotate(row.name, row.place, (7, 4), textcoords="offset points", fontsize=8)
-    right.set(xlabel="peak memory of a step, relative to the plain way", ylabel="time of a step, relative to the plain way", xlim=(0, None))
-    right.margins(x=0.3, y=0.2)
+    """Quality against bytes, time against memory, gain against numbers."""
+    fig, axes = plots.figure(11.0, 8.0, 2, 2)
+    labels = {  # the words on the axes, and where a name stands beside its point
+        "Weights on disk": ("bytes of the file, relative to float32 (%)", "change of the perplexity (%)"),
+        "Fewer parameters": ("bytes of the file (kB)", "perplexity"),
+        "Memory of training": ("peak memory of a step, relative to the plain way (%)", "time of a step, relative to the plain way"),
+        "Adapters": ("numbers that learn, of all (%)", "share of the gain of all weights (%)"),
+    }
+    for ax, (title, (across, up)), colour in zip(axes.flat, labels.items(), plots.COLOURS, strict=False):
+        placed = [row for row in sections[title].rows if row.place]
+        for row in placed:
+            filled = not row.name.endswith("48,000 characters")
+            ax.plot(*row.place, "o", color=colour, markersize=8, markerfacecolor=colour if filled else "white", markeredgewidth=1.6)
+            right = row.place[0] > (4 if title == "Adapters" else 0.6 * max(r.place[0] for r in placed if r.place))
+            name = row.name.rsplit(", ", 1)[0].replace(", attention and feed-forward", "") if title == "Adapters" else row.name
+            beside: dict[str, Any] = {"xytext": (-9, 0), "ha": "right"} if right else {"xytext": (9, 0), "ha": "left"}
+            ax.annotate(name, row.place, textcoords="offset points", fontsize=8.5, va="center", **beside)
+        ax.set(xlabel=across, ylabel=up)
+        ax.set_title(title, fontsize=11)
+        ax.margins(x=0.25, y=0.15)
+    axes[0, 0].axhline(0, color="0.4", linestyle=":", linewidth=1)
+    axes[1, 0].set(xlim=(0, None), ylim=(0, None))
+    ax = axes[1, 1]
+    ax.axhline(100, color="0.4", linestyle=":", linewidth=1)
+    ax.set_xscale("log")
+    ax.set_xticks([0.2, 0.5, 1, 2, 5, 10], ["0.2", "0.5", "1", "2", "5", "10"])
+    ax.minorticks_off()
+    ax.set(xlim=(0.15, 40), ylim=(0, None))
+    for name, face in (("from 48,000 characters", "white"), ("from all source code", plots.COLOURS[3])):
+        ax.plot([], [], "o", color=plots.COLOURS[3], markerfacecolor=face, markeredgewidth=1.6, markersize=8, label=name)
+    ax.legend(loc="lower left")
     plots.save(fig, path)
 
 
@@ -367,7 +384,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"The base is a GPT of {LAYERS} layers, {HEADS} heads, width {WIDTH}, context {CONTEXT}, trained on characters of Python's help "
             f"texts for {args.steps} steps of {BATCH} × {CONTEXT} tokens, one seed. Times are relative to the first row of their table, measured "
             "in turns with it.", "",
-            "![Perplexity against bytes, and time against memory](remedies.png)", "",
+            "![Quality against bytes, time against memory, gain against numbers](remedies.png)", "",
         ]  # fmt: skip
         lines += [line for section in found.values() for line in markdown(section)]
         write_atomically(HERE / "remedies.md", lambda file: file.write("\n".join(lines).encode("utf-8")))
