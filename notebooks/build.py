@@ -1,10 +1,10 @@
-"""Run the chapters from a clean kernel and store what they show, or make the students' edition.
+"""Run the chapters from a clean kernel and store what they show, or make an edition for a class.
 
-    python notebooks/build.py              run every chapter, store its outputs and the hash of its code
+    python notebooks/build.py              run every chapter, store its outputs, the hash of its code and its picture
     python notebooks/build.py 01 03        only these
     python notebooks/build.py --student DIR   copies without solutions, outputs and try-it cells, for a class
     python notebooks/build.py --course DIR    a course for nbgrader, each chapter an assignment: docs/teaching.md
-    python notebooks/build.py --pictures   a small picture of each chapter, from its stored outputs, for the table in the README
+    python notebooks/build.py --pictures   only the small picture of each chapter, from its stored outputs, for the table in the README
 
 An exercise is five cells: the task; a stub to try one's hand at (tag ``try-it``); the idea of the solution, folded (tag
 ``words``); nbgrader's answer cell, folded in the book, with the solution between its marks; nbgrader's check.
@@ -132,20 +132,9 @@ c = get_config()
 c.CourseDirectory.course_id = "attention-by-hand"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
 c.Execute.timeout = {seconds}  # for each cell: some train a model
-os.environ["PYTHONPATH"] = os.pathsep.join({places!r})  # where the chapters find the library and their checks
+places = {places!r}  # where the chapters find the library and their checks
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*places, os.environ.get("PYTHONPATH")]))
 """
-
-
-def make_course(paths: list[Path], folder: Path) -> None:
-    """Write each chapter as ``source/NAME/NAME.ipynb`` in the folder, with solutions, and nbgrader_config.py unless there is one."""
-    for path in paths:
-        place = folder / "source" / path.stem
-        place.mkdir(parents=True, exist_ok=True)
-        write(for_class(nbformat.read(path, as_version=4)), place / path.name)
-    config = folder / "nbgrader_config.py"
-    if not config.exists():
-        places = [str(BOOK.parent), str(BOOK)]
-        config.write_text(CONFIG.format(stub=STUB, seconds=300, places=places), encoding="utf-8")
 
 
 def write(notebook: Any, path: Path) -> None:
@@ -156,46 +145,63 @@ def write(notebook: Any, path: Path) -> None:
     write_atomically(path, lambda file: file.write((nbformat.writes(notebook).rstrip("\n") + "\n").encode("utf-8")))
 
 
-def draw_cover(path: Path) -> Path:
-    """Write the picture of a chapter, whole or not at all; where it lies."""
+def rebuild(path: Path) -> str:
+    """Run a chapter, store its outputs and its picture; what there is to say."""
+    if absent := missing(nbformat.read(path, as_version=4)):
+        return f"{path.name}: left as it is; it needs {' and '.join(absent)}"
+    started = time.perf_counter()
+    write(run(path), path)
+    return f"{path.name}: {time.perf_counter() - started:.1f} s, {path.stat().st_size / 1e6:.2f} MB; {draw_cover(path)}"
+
+
+def draw_cover(path: Path) -> str:
+    """Write the picture of a chapter, whole or not at all; what there is to say."""
     from minigrad.storage import write_atomically
 
-    PICTURES.mkdir(exist_ok=True)
-    small = PICTURES / f"{path.name[:2]}.png"
     content = thumbnail(cover(nbformat.read(path, as_version=4)))
-    write_atomically(small, lambda file: file.write(content))
-    return small
+    PICTURES.mkdir(exist_ok=True)
+    write_atomically(PICTURES / f"{path.name[:2]}.png", lambda file: file.write(content))
+    return f"pictures/{path.name[:2]}.png: {len(content) / 1e3:.0f} kB"
+
+
+def hand_out(path: Path, folder: Path) -> str:
+    """Write a chapter's edition without solutions into the folder; what there is to say."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write(students(nbformat.read(path, as_version=4)), folder / path.name)
+    return f"{folder / path.name}: {(folder / path.name).stat().st_size / 1e6:.2f} MB"
+
+
+def add_to_course(path: Path, folder: Path) -> str:
+    """Write a chapter as ``source/NAME/NAME.ipynb`` of the course, with solutions, and nbgrader_config.py unless there is one."""
+    place = folder / "source" / path.stem / path.name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write(for_class(nbformat.read(path, as_version=4)), place)
+    config = folder / "nbgrader_config.py"
+    if not config.exists():
+        text = CONFIG.format(stub=STUB, seconds=300, places=[str(BOOK.parent), str(BOOK)])
+        config.write_text(text, encoding="utf-8")
+    return str(place)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Run the chapters and store their outputs, or make the students' edition.")
+    parser = argparse.ArgumentParser(description="Run the chapters and store their outputs and pictures, or make an edition for a class.")
     parser.add_argument("chapters", nargs="*", help="how their names begin, such as 01; all when left out")
-    parser.add_argument("--student", metavar="DIR", help="write copies without solutions and outputs there instead")
-    parser.add_argument("--course", metavar="DIR", help="write a course folder for nbgrader there instead")
-    parser.add_argument("--pictures", action="store_true", help="write pictures/NN.png from the stored outputs instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--student", metavar="DIR", help="write copies without solutions and outputs there instead")
+    instead.add_argument("--course", metavar="DIR", help="write a course folder for nbgrader there instead")
+    instead.add_argument("--pictures", action="store_true", help="only write pictures/NN.png from the stored outputs")
     options = parser.parse_args(arguments)
     found = chapters(options.chapters)
     if not found:
         parser.error(f"no chapter begins with {' or '.join(options.chapters) or 'a number'}; there are {', '.join(p.stem for p in chapters())}")
-    if options.course:
-        make_course(found, Path(options.course))
-        print(f"{len(found)} assignments in {Path(options.course) / 'source'}", flush=True)
-        return
     for path in found:
-        started = time.perf_counter()
-        if options.pictures:
-            small = draw_cover(path)
-            print(f"{small.name}: {small.stat().st_size / 1e3:.0f} kB", flush=True)
-            continue
-        if not options.student and (absent := missing(nbformat.read(path, as_version=4))):
-            print(f"{path.name}: left as it is; it needs {' and '.join(absent)}", flush=True)
-            continue
         if options.student:
-            Path(options.student).mkdir(parents=True, exist_ok=True)
-            write(students(nbformat.read(path, as_version=4)), Path(options.student) / path.name)
+            said = hand_out(path, Path(options.student))
+        elif options.course:
+            said = add_to_course(path, Path(options.course))
         else:
-            write(run(path), path)
-        print(f"{path.name}: {time.perf_counter() - started:.1f} s, {path.stat().st_size / 1e6:.2f} MB", flush=True)
+            said = draw_cover(path) if options.pictures else rebuild(path)
+        print(said, flush=True)
 
 
 if __name__ == "__main__":

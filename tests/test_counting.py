@@ -176,6 +176,8 @@ def test_mistakes_are_told():
         count(mg.nn.Linear(2, 3))
     with pytest.raises(ValueError, match="reads up to 8 tokens"):
         count(GPT(V, 16, 4, 1, 8), 1, 9)
+    with pytest.raises(ValueError, match="always reads 16 patches"):
+        count(ImageClassifier(8, 2, 10, 16, 4, 2), 1, 9)
     with pytest.raises(ValueError, match="batch=0"):
         count(GPT(V, 16, 4, 1, 8), 0)
 

@@ -157,3 +157,12 @@ def test_scaling_leaves_the_update_as_it_is():
         HalfTraining(model, optim.SGD(model.parameters(), 0.1), "float16", LossScale(scale, dynamic=False)).step(loss)
         steps.append(model.weight.data - before)
     assert np.array_equal(*steps) and np.abs(steps[0]).max() > 0.01
+
+
+def test_a_loss_that_is_not_finite_is_told_since_no_scale_mends_it():
+    model, _ = least_squares(1.0)
+    x = mg.Tensor(np.full((2, 4), 6e4, np.float32))
+    training = HalfTraining(model, optim.SGD(model.parameters(), 0.1), "float16", LossScale())
+    with pytest.raises(FloatingPointError, match="beyond float16's 65504; lower the learning rate, or use bfloat16"):
+        training.step(lambda: (model(x) * model(x)).mean())
+    HalfTraining(model, optim.SGD(model.parameters(), 1e-12), "bfloat16").step(lambda: (model(x) * model(x)).mean())

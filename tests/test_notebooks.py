@@ -211,9 +211,9 @@ def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path)
     assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
     settings = types.SimpleNamespace(CourseDirectory=types.SimpleNamespace(), ClearSolutions=types.SimpleNamespace(), Execute=types.SimpleNamespace())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", "")
+        patch.setenv("PYTHONPATH", "elsewhere")
         exec((tmp_path / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: settings})
-        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(BOOK.resolve().parent), str(BOOK.resolve())]
+        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(BOOK.resolve().parent), str(BOOK.resolve()), "elsewhere"]
     assert settings.ClearSolutions.code_stub == {"python": build.STUB} and settings.Execute.timeout > 100
 
 

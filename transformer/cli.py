@@ -32,7 +32,7 @@ from .metrics import bits_per_character, token_losses
 from .models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
 from .models.recurrent import CELLS
 from .objectives import LanguageModelling
-from .parallel import launched_rank, world
+from .parallel import local_rank, world
 from .runs import RunFolder, build_model
 from .training import Settings, Trainer
 from .translation import Codec
@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         workers = world()
     except (ImportError, RuntimeError) as error:
-        if launched_rank() == 0:
+        if local_rank() == 0:
             print(f"transformer: {error}", file=sys.stderr)
         return 2
     return workers.run(lambda: command(argv))

@@ -50,14 +50,8 @@ class RunFolder:
 
     def create(self, config: dict[str, Any], tokenizer: Tokenizer | None) -> None:
         """Start a new run (images need no tokenizer); FileExistsError when the folder holds one already, or a file that would be lost."""
-        if self.config_file.exists():
-            raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
-        if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"{self.path}: is a file; choose another --out")
+        self.unused()
         self.path.mkdir(parents=True, exist_ok=True)
-        for file in (self.last_file, self.best_file, self.log_file, self.samples_file):
-            if file.exists():
-                raise FileExistsError(f"{file}: exists already, and a new run would replace it; choose another --out")
         self.sweep()
         if tokenizer is not None:
             tokenizer.save(self.tokenizer_file)
@@ -65,6 +59,16 @@ class RunFolder:
         text = json.dumps({**config, "checksum": _checksum(config)}, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.config_file, lambda file: file.write(text.encode("utf-8")))
         self.rewrite_log([])
+
+    def unused(self) -> None:
+        """FileExistsError unless a new run may be written here."""
+        if self.config_file.exists():
+            raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path}: is a file; choose another --out")
+        for file in (self.last_file, self.best_file, self.log_file, self.samples_file):
+            if file.exists():
+                raise FileExistsError(f"{file}: exists already, and a new run would replace it; choose another --out")
 
     def config(self) -> dict[str, Any]:
         """The settings of the run."""
@@ -106,8 +110,8 @@ class RunFolder:
 
     def load_last(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]], dict[str, Any]]:
         """The state of the model, of the optimizers, and the progress."""
-        if "compressed" in self.config():
-            raise ValueError(f"{self.path}: holds compressed weights, which cannot be trained on; resume the run that they were made from")
+        for kind in {"compressed", "adapted"} & set(self.config()):
+            raise ValueError(f"{self.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
         if not self.last_file.exists():
             raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint: delete {self.path} and start anew")
         state = load(self.last_file)

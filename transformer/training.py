@@ -107,7 +107,7 @@ class Trainer:
         self.output = sys.stderr if output is None else output
         self.workers = workers or Workers()
         s = self.settings
-        self.workers.check(model, s.batch_size)
+        self.workers.check(s.batch_size)
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
         if s.recompute_layers:
             recompute_layers(model)
@@ -179,7 +179,7 @@ class Trainer:
     def train(self, show: Callable[[str], None] | None = None) -> Progress:
         """Train to the last step, or until Ctrl-C, which ends the step, saves and returns; ``show`` gets messages for the user."""
         s = self.settings
-        self.workers.check(self.model, s.batch_size)
+        self.workers.agree(self.facts)
         self.model.train()
         bar = progress_bar(s.steps, self.progress.step, self.output, hidden=self.workers.rank > 0)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
@@ -196,7 +196,7 @@ class Trainer:
                         self.validation.append((self.progress.step, row[-1]))
                     pending.append(row)
                     if due or stop:
-                        self.workers.check(self.model, s.batch_size)
+                        self.workers.agree(self.facts)
                         self.workers.first(functools.partial(self.checkpoint, pending, row[-1]))
                         pending = []
                     if due:
@@ -240,6 +240,13 @@ class Trainer:
     def fingerprint(self) -> int:
         """A checksum of the data, so that a run is not continued on another."""
         return self.objective.fingerprint()
+
+    def facts(self) -> dict[str, int]:
+        """Checksums of all that must be the same for every worker."""
+        randomness = zlib.crc32(repr(generator().bit_generator.state).encode())
+        return {"the data": self.fingerprint, "the random numbers": randomness} | {
+            f"the parameter {name}": zlib.crc32(p.data.tobytes()) for name, p in self.model.named_parameters()
+        }
 
     def resume(self) -> None:
         """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""

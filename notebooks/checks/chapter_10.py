@@ -128,7 +128,6 @@ def check_10_distance_moved(answer):
             "This is the last velocity; add up all n of them.": v,
             "This counts 1/(1 − μ) from the first step on; the velocity has to grow first.": n / (1 - mu),
             "This is the distance without momentum.": n,
-            "This is the sum of the powers 1, μ, μ², …: one step's velocity. They have to be added up once more.": (1 - mu**n) / (1 - mu),
         }
         same(ask(answer, mu, n), total, "the distance", hints, at=f"μ = {mu}, n = {n}")
     return "For many steps it approaches n/(1 − μ) less a fixed delay of μ/(1 − μ)²."

@@ -72,14 +72,12 @@ def check_12_penalised(answer):
         again = z.copy()
         for k in seen:
             again[k] = again[k] / rho if again[k] > 0 else again[k] * rho
-        e = np.exp(z)
         hints = {
             "A negative logit divided by ρ comes nearer to 0, and the token becomes more likely: multiply those.": put(z[i] / rho),
             "A positive logit multiplied by ρ makes the token more likely: divide those.": put(z[i] * rho),
             "Each token is punished once, however often it was seen.": again,
             "ρ divides, it is not subtracted.": put(z[i] - rho),
             "The tokens that were not seen have been changed; only the seen ones should be.": np.where(z > 0, z / rho, z * rho),
-            "Logits were asked for, not probabilities.": put(e[i] / rho),
         }
         at = f"z = {z.tolist()}, seen = {seen.tolist()}, ρ = {rho}"
         same(ask(answer, z, seen, rho), put(np.where(z[i] > 0, z[i] / rho, z[i] * rho)), "the logits", hints, at=at)

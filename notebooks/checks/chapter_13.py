@@ -77,7 +77,7 @@ def check_13_balanced_weights(answer):
             "The factor ½ is missing: all together weigh twice their number.": number / mine,
             "In each occupation the two kinds weigh 1 each; together they should weigh as much as their number.": 1 / mine,
             "In each occupation the two kinds weigh ½ each; together they should weigh as much as their number.": 1 / (2 * mine),
-            "This is the share of the other kind: near, but the two kinds then weigh the same only by the number of the rarer.": 1 - mine / number,
+            "Balanced, but together they weigh less than their number: divide by twice the share of its own kind.": 1 - mine / number,
         }
         same(ask(answer, jobs, male), right, "the weights", hints, at=f"{n} sentences")
     return "The model sees the same sentences, and a balanced text."

@@ -54,6 +54,7 @@ WRONG = [
     ("check_13_balanced_weights", lambda j, m: _counts(j, m)[0] / _counts(j, m)[1], "factor ½"),
     ("check_13_balanced_weights", lambda j, m: 1 / _counts(j, m)[1], "weigh 1 each"),
     ("check_13_balanced_weights", lambda j, m: _counts(j, m)[0] / (2 * _counts(j, ~m)[0] - 2 * _counts(j, m)[1]), "frequent kind"),
+    ("check_13_balanced_weights", lambda j, m: 1 - _counts(j, m)[1] / _counts(j, m)[0], "less than their number"),
     ("check_13_p_value", lambda d, g: _p(d, g, alone=True), "flip together"),
     ("check_13_p_value", lambda d, g: _p(d, g, absolute=False), "One side only"),
     ("check_13_p_value", lambda d, g: _p(d, g, strict=True), "count too"),

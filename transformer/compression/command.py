@@ -1,19 +1,24 @@
-"""The commands ``count`` and ``compress``."""
+"""The commands ``count``, ``compress`` and ``adapt``."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from minigrad import manual_seed, save
+
+from ..data import corpora
 from ..runs import RunFolder, build_model
+from .adapters import add_adapters, merge_adapters, save_adapters
 from .counting import count
 from .packing import KINDS, pack_run
 from .quantization import BLOCKS
 
 
 def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
-    """Register both."""
+    """Register all three."""
     table = commands.add_parser("count", help="parameters, FLOPs and bytes of a model, layer by layer")
     table.set_defaults(run=count_command)
     table.add_argument("dir", metavar="DIR")
@@ -29,6 +34,48 @@ def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
     press.add_argument("--by", choices=BLOCKS, help="int8: which weights share a scale (default: channel)")
     press.add_argument("--group", type=positive, metavar="N", help="int8 --by group: how many (default 64)")
     press.add_argument("--out", required=True, metavar="DIR", help="the new run folder")
+
+    adapt = commands.add_parser("adapt", help="teach a run's model another text with low-rank adapters, into a new folder")
+    adapt.set_defaults(run=adapt_command)
+    adapt.add_argument("dir", metavar="DIR")
+    adapt.add_argument("--text", nargs="+", required=True, metavar="FILE", help="UTF-8 text files, in the characters that the model knows")
+    adapt.add_argument("--rank", type=positive, default=2, metavar="N", help="of the adapters (default 2)")
+    adapt.add_argument("--steps", type=positive, default=400, metavar="N", help="default 400")
+    adapt.add_argument("--lr", type=float, default=1e-2, metavar="X", help="default 0.01")
+    adapt.add_argument("--seed", type=int, default=0, metavar="N")
+    adapt.add_argument("--out", required=True, metavar="DIR", help="the new run folder: the merged weights, and the adapters alone")
+
+
+def adapt_command(args: argparse.Namespace) -> int:
+    """The new folder, and what was gained."""
+    from ..objectives import LanguageModelling
+    from ..training import Settings, Trainer
+
+    source, target = RunFolder(args.dir), RunFolder(args.out)
+    model, tokenizer, config = source.load_model()
+    if not hasattr(model, "context_length"):
+        raise ValueError(f"{args.dir}: is a {config['kind']} for the task {config['task']}; adapt is for language models of a text")
+    train_ids, validation_ids = corpora.train_validation_split(tokenizer.encode(corpora.read_text(args.text)), model.context_length)
+    work = LanguageModelling(train_ids, validation_ids, model.context_length, tokenizer)
+    settings = Settings(
+        steps=args.steps, lr=args.lr, min_lr=args.lr / 10, warmup=20, weight_decay=0.0, seed=args.seed, evaluate_every=max(1, args.steps // 4)
+    )
+    target.unused()
+    before = work.evaluate(model)
+    manual_seed(args.seed)
+    learning = sum(p.size for p in add_adapters(model, args.rank))
+    print(f"{learning:,} numbers learn, {learning / model.num_parameters():.2%} of the model", flush=True)
+    Trainer(model, work, settings).train(show=lambda message: print(message, flush=True))
+    model.eval()
+    after, alone = work.evaluate(model), target.path / "adapter.npz"
+    kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer", "compressed", "task")}
+    text = [str(Path(file).resolve()) for file in args.text]
+    target.create({**kept, "text": text, "task": None, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer)
+    save_adapters(model, alone)
+    save(merge_adapters(model).state_dict(), target.best_file)
+    print(f"{args.out}: validation loss on this text {before:.3f} before, {after:.3f} now")
+    print(f"{alone}: the adapters alone, {alone.stat().st_size:,} bytes")
+    return 0
 
 
 def compress_command(args: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from minigrad import nn
 from minigrad.ops.attention_blocks import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
-from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, SwiGLU
+from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 
 
@@ -86,8 +86,7 @@ def out_features(m: Any) -> int:
 
 def norm(m: Any, n: int) -> Cost:
     """Result, 1/σ, and of a layer norm the mean, of each row."""
-    rows_kept = 1 if getattr(m, "bias", None) is None and type(m).__name__ == "RMSNorm" else 2
-    return kept(n * (m.weight.size + rows_kept))
+    return kept(n * (m.weight.size + (1 if isinstance(m, RMSNorm) else 2)))
 
 
 def dropout(m: nn.Dropout, numbers: int) -> Cost:

@@ -56,7 +56,9 @@ def classifier(m: Classifier, B: int, T: int, S: int, dense: bool) -> Iterator[P
 
 def image_classifier(m: ImageClassifier, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
     """Patches in place of tokens; pixels want no gradient."""
-    T, (pixels, C) = m.max_length, m.embedding.weight.shape
+    pixels, C = m.embedding.weight.shape
+    if m.max_length != T:
+        raise ValueError(f"count: length={T}; this ImageClassifier always reads {m.max_length} patches")
     first = linear(m.embedding, B * T, wants=False) + kept(B * T * pixels)
     yield "embedding", "patches", first
     yield "positions", "lookup", embedded(m.positions, B, T, C) + dropout(m.dropout, B * T * C)

@@ -14,6 +14,7 @@ Source: Micikevicius et al. (2018), "Mixed precision training", sections 3.1 and
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -57,11 +58,16 @@ def to_bfloat16(x: Any) -> np.ndarray:
 
     Too large becomes ±∞; a NaN stays one.
     """
-    bits = np.asarray(x, np.float32).view(np.uint32)
-    half = np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))  # just below one half, and exactly one half where the last bit is odd
-    rounded_up = ((bits + half) >> np.uint32(16)).astype(np.uint16)
-    quiet = ((bits >> np.uint32(16)) | np.uint32(0x40)).astype(np.uint16)
-    return np.where(np.isnan(np.asarray(x, np.float32)), quiet, rounded_up)
+    x = np.asarray(x, np.float32)
+    bits = x.view(np.uint32)
+    half = (bits >> np.uint32(16)) & np.uint32(1)  # just below one half of the last digit that stays, and one half exactly where that is odd
+    half += np.uint32(0x7FFF)
+    half += bits
+    half >>= np.uint32(16)
+    pattern = half.astype(np.uint16)
+    if np.isnan(x).any():
+        pattern = np.where(np.isnan(x), (bits >> np.uint32(16)).astype(np.uint16) | np.uint16(0x40), pattern)
+    return pattern
 
 
 def from_bfloat16(bits: np.ndarray) -> np.ndarray:
@@ -164,9 +170,14 @@ class HalfTraining:
         return value.item()
 
     def step(self, loss: Callable[[], Tensor]) -> float:
-        """One step down ``loss()``, a scalar Tensor computed by the model; gives its value."""
+        """One step down ``loss()``, a scalar Tensor computed by the model; gives its value.  Raises FloatingPointError when that is not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             value = self.gradients(loss)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"HalfTraining: the loss became {value}, which no loss scale mends: a result is beyond {self.format}'s "
+                f"{FORMATS[self.format].largest:g}; lower the learning rate{', or use bfloat16' if self.format == 'float16' else ''}"
+            )
         gradients = [p.grad.data for p in self.model.parameters() if p.grad is not None]
         overflow = not all(np.isfinite(g).all() for g in gradients)
         if overflow:

@@ -22,11 +22,11 @@ def layer_lists(model: nn.Module) -> list[nn.ModuleList]:
 def share_layers(model: Any, distinct: int = 1) -> Any:
     """Let each stack use ``distinct`` sets of weights, in runs: 6 layers and 2 sets are the layers 0 0 0 1 1 1.  Changes the model; gives it back.
 
-    Raises ValueError when the number of layers is no multiple of ``distinct``, TypeError for a model without layers.
+    Raises ValueError when the number of layers is no multiple of ``distinct``, or there are no layers.
     """
     stacks = layer_lists(model)
     if not stacks:
-        raise TypeError(f"share_layers: {type(model).__name__} has no layers to share")
+        raise ValueError(f"share_layers: {type(model).__name__} has no layers to share")
     for stack in stacks:
         if not 1 <= distinct <= len(stack) or len(stack) % distinct:
             raise ValueError(f"share_layers: {len(stack)} layers cannot share {distinct} sets of weights; expected a divisor of {len(stack)}")

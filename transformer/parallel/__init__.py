@@ -5,6 +5,6 @@ See docs/parallel.md.
 """
 
 from .sharing import share
-from .workers import Workers, launched_rank, world
+from .workers import Workers, local_rank, world
 
-__all__ = ["Workers", "launched_rank", "share", "world"]
+__all__ = ["Workers", "local_rank", "share", "world"]

@@ -13,7 +13,6 @@ import os
 import sys
 import time
 import traceback
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +26,7 @@ from . import watcher
 from .sharing import Buckets, weighted_share
 
 T = TypeVar("T")
-RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK")
+LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # one of these is in the environment of what mpiexec starts,
 MARKS = (*SIZES, "PMIX_RANK", "MPI_LOCALNRANKS")  # or one of these
 PATIENCE = 5.0  # seconds for all ranks to come to the same end
@@ -39,8 +38,11 @@ class Workers:
     rank = 0
     size = 1
 
-    def check(self, model: Any, batch_size: int) -> None:
-        """Before training: ValueError unless every rank gets a row, and all hold the same parameters."""
+    def check(self, batch_size: int) -> None:
+        """ValueError unless every rank gets a row of a batch."""
+
+    def agree(self, facts: Callable[[], dict[str, Any]]) -> None:
+        """ValueError, with rank and name, unless the facts are the same on all ranks."""
 
     def part(self, objective: Any, batch: Any) -> tuple[Any, float]:
         """The rows of this rank, and their weight in the mean over all."""
@@ -86,15 +88,18 @@ class Ranks(Workers):
 
     # Training ---------------------------------------------------------------------------------------------------------
 
-    def check(self, model: Any, batch_size: int) -> None:
+    def check(self, batch_size: int) -> None:
         if batch_size < self.size:
             raise ValueError(f"a batch of {batch_size} cannot be split over {self.size} processes; give --batch {self.size} or more, or start fewer")
-        sums = self.comm.allgather({name: zlib.crc32(p.data.tobytes()) for name, p in model.named_parameters()})
-        for rank, theirs in enumerate(sums):
-            if names := [name for name in sums[0] if theirs.get(name) != sums[0][name]]:
+
+    def agree(self, facts: Callable[[], dict[str, Any]]) -> None:
+        first, *others = self.comm.allgather(facts())
+        for rank, theirs in enumerate(others, 1):
+            if names := [name for name in first if theirs.get(name) != first[name]]:
+                more = f", and in {len(names) - 1} more" if len(names) > 1 else ""
                 raise ValueError(
-                    f"rank {rank} of {self.size} does not hold the parameters of rank 0: {names[0]} differs, and {len(names) - 1} more; "
-                    "start all ranks with the same seed, data and versions, and continue from the last checkpoint with --resume"
+                    f"rank {rank} of {self.size} differs from rank 0 in {names[0]}{more}; start all ranks with the same data, seed and versions, "
+                    "and continue from the last checkpoint with --resume"
                 )
 
     def part(self, objective: Any, batch: Any) -> tuple[Any, float]:
@@ -195,9 +200,9 @@ def drops(model: Any) -> bool:
     return any(rate > 0 for rate in rates if not isinstance(rate, nn.Module))
 
 
-def launched_rank() -> int:
-    """The rank that mpiexec gave this process, known also where MPI is not."""
-    return max(int(os.environ.get(name, 0)) for name in RANKS)
+def local_rank() -> int:
+    """The number that mpiexec gave this process on its host, known also where mpi4py is missing."""
+    return max(int(os.environ.get(name, 0)) for name in LOCAL_RANKS)
 
 
 @functools.cache
