@@ -171,6 +171,11 @@ def shown(value: Any) -> str:
     return f"{value[0] / value[1]:.2%}" if isinstance(value, list) else f"{value:.1f}"
 
 
+def mean(values: list[Any]) -> Any:
+    """Of scores: of shares, all together."""
+    return np.sum(values, axis=0).tolist() if isinstance(values[0], list) else float(np.mean(values))
+
+
 def summary(result: Result) -> str:
     return ", ".join(f"{name} {shown(result[name])}" for name in score_names(result))
 
@@ -190,7 +195,7 @@ def report(known: dict[str, Any]) -> str:
     """The table of all results, in the order of the experiments, with examples below."""
     lines = [
         "# Tasks", "",
-        "Made by `python -m benchmarks.tasks --save`. Each number is one seed, in the order 0, 1, 2; the interval is Wilson's 95 % of the first.",
+        "Made by `python -m benchmarks.tasks --save`. Scores are of the seeds 0, 1, 2, in this order; the interval is Wilson's 95 % of the first.",
         "Seconds are processor time of one thread for the training, the mean over seeds.", "",
         "| task | model | parameters | score | seeds | interval | seconds |", "| --- | --- | ---: | --- | --- | --- | ---: |",
     ]  # fmt: skip
@@ -206,6 +211,8 @@ def report(known: dict[str, Any]) -> str:
                 value = results[0][name]
                 interval = f"{value[2]:.1%} – {value[3]:.1%}" if isinstance(value, list) else ""
                 scores = ", ".join(shown(r[name]) for r in results)
+                if len(results) > 1:
+                    scores += f"; mean {shown(mean([r[name] for r in results]))}"
                 of = f" of {value[1]:,}" if isinstance(value, list) else ""
                 lines.append(f"| {task} | {model} | {results[0]['parameters']:,} | {name}{of} | {scores} | {interval} | {seconds:.0f} |")
             if task in ("dates", "numbers", "strings") and model == "Transformer":

@@ -15,7 +15,6 @@ Source: Baydin et al., "Automatic differentiation in machine learning: a survey"
 from __future__ import annotations
 
 import inspect
-import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import update_wrapper
@@ -451,9 +450,9 @@ def deposit(t: Value, g: Any, shared: set[int]) -> None:
 def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
     """Sum ``g`` over the axes along which an input of ``shape`` was broadcast."""
     extra = g.ndim - len(shape)
+    if type(g) is ndarray and len(shape) == 1 and g.shape[extra:] == shape and g.size:
+        return column_sums(g.reshape(-1, shape[0]))
     axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
-    if isinstance(g, np.ndarray) and axes == tuple(range(extra)) and g.flags.c_contiguous and g.size > 4096:
-        return column_sums(g.reshape(-1, max(1, math.prod(shape)))).reshape(shape)
     return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
 
 

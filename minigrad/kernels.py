@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 
 BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
+LOWEST = {c: max(float(np.finfo(c).min), -sys.float_info.max) for c in "efdg"}  # of each precision the lowest finite number,
+LEAST = {c: max(float(np.finfo(c).tiny), sys.float_info.min) for c in "efdg"}  # and the least normal one above 0
 
 
 def real(x: np.ndarray | float) -> np.ndarray:
@@ -96,6 +98,8 @@ def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
     """The same piece of several arrays of one shape, as many numbers at a time as the cache holds well; those that are to be
     written must be contiguous."""
+    if arrays[0].ndim and arrays[0].size <= BLOCK:
+        return iter([list(arrays)])
     flat = [a.reshape(-1) for a in arrays]
     return ([a[start : start + BLOCK] for a in flat] for start in range(0, flat[0].size, BLOCK))
 
@@ -103,36 +107,34 @@ def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
 def row_blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
     """The same rows of several arrays ``(..., C)``, flattened to ``(N, C)``: as many as the cache holds well, one at least."""
     flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    if arrays[0].size <= BLOCK:
+        return iter([flat])
     n = max(1, BLOCK // max(1, flat[0].shape[1]))
     return ([a[start : start + n] for a in flat] for start in range(0, len(flat[0]), n))
 
 
 def row_maxima(x: np.ndarray) -> np.ndarray:
-    """The largest number of each row of ``(..., C)``, or 0 where that is −∞: ``(..., 1)``."""
-    tops = np.maximum.reduce(x, axis=-1, keepdims=True)
-    tops[np.isneginf(tops)] = 0
-    return tops
+    """The largest number of each row of ``(..., C)``, or the lowest finite one where that is −∞: ``(..., 1)``."""
+    return np.maximum.reduce(x, axis=-1, keepdims=True, initial=LOWEST[x.dtype.char])
 
 
 def shift_of(x: np.ndarray) -> Any:
     """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost.
 
-    The maximum of everything costs a fraction of one for each row, and serves as long as the numbers lie close together;
-    otherwise it is the maximum of each row (..., 1), or 0 where that is −∞.
+    Of many numbers the maximum of everything costs a fraction of one for each row, and serves as long as they lie close
+    together; otherwise it is that of each row (..., 1).
     """
-    if not x.size:
-        return 0
-    top = np.maximum.reduce(x, axis=None)
-    if top < np.minimum.reduce(x, axis=None) + 32:
-        return top
+    if x.size > 4096:
+        top = np.maximum.reduce(x, axis=None)
+        if top < np.minimum.reduce(x, axis=None) + 32:
+            return top
     return row_maxima(x)
 
 
 def sum_rows(x: np.ndarray) -> np.ndarray:
-    """The sums of the rows of ``(..., C)`` by BLAS, 1 in place of 0, to divide by: ``(..., 1)``."""
+    """The sums of the rows of ``(..., C)`` by BLAS, the least normal number in place of 0, to divide by: ``(..., 1)``."""
     total = x @ column(x.shape[-1], 1.0, x.dtype)
-    total += total == 0
-    return total
+    return np.maximum(total, LEAST[x.dtype.char], out=total)
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

@@ -2,7 +2,10 @@
 
 import json
 import math
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -216,3 +219,27 @@ def test_check_of_one_layer_shows_each_parameter(capsys):
     assert main(["check", "--op", "LayerNorm"]) == 0
     shown = capsys.readouterr().out
     assert "input 0" in shown and "weight" in shown and "all right" in shown
+
+
+BROWSER = """
+import sys, threading, os, subprocess, warnings
+def refuse(*_, **__):
+    raise RuntimeError("not in a browser")
+threading.Thread.start = subprocess.Popen.__init__ = refuse
+os.fork = refuse
+for module in ("ctypes", "multiprocessing", "mmap", "fcntl", "resource"):
+    sys.modules[module] = None
+warnings.simplefilter("error")
+from transformer.cli import main
+run = sys.argv[1]
+assert main(["train", "--steps", "2", "--width", "8", "--layers", "1", "--heads", "2", "--context", "8", "--out", run]) == 0
+assert main(["generate", run, "--prompt", "The ", "--tokens", "4", "--seed", "1"]) == 0
+assert main(["check", "--op", "exp"]) == 0
+"""
+
+
+def test_it_works_and_says_nothing_where_threads_processes_and_ctypes_are_missing(tmp_path):
+    environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", BROWSER, str(tmp_path / "run")], capture_output=True, text=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert not [line for line in done.stderr.splitlines() if "step" not in line and line.strip()]  # the progress bar alone

@@ -310,11 +310,11 @@ def test_a_gpt_without_biases_is_written_with_zeros():
 
 def test_without_the_extra_the_error_names_it(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "safetensors.numpy", None)
-    with pytest.raises(ImportError, match=r"attention-by-hand\[pretrained\]"):
+    with pytest.raises(ImportError, match=r"pip install -e .\.\[pretrained\]"):
         write_safetensors({"a": np.zeros(2)}, tmp_path / "x.safetensors")
-    with pytest.raises(ImportError, match=r"attention-by-hand\[pretrained\]"):
+    with pytest.raises(ImportError, match=r"pip install -e .\.\[pretrained\]"):
         read_safetensors(tmp_path / "x.safetensors")
-    with pytest.raises(ImportError, match=r"attention-by-hand\[pretrained\]"):
+    with pytest.raises(ImportError, match=r"pip install -e .\.\[pretrained\]"):
         save_pretrained(GPT(11, 8, 2, 1, 6), tmp_path / "new")
     assert not list(tmp_path.iterdir())
 

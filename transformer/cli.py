@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from minigrad import manual_seed, no_grad
+from minigrad.storage import write_atomically
 
-from . import quality, recipes, task_runs
+from . import prompts, quality, recipes, task_runs
 from .attention import attention_maps
 from .bias.command import add_command as add_bias_command
+from .compression.command import add_commands as add_compression_commands
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from .filters import Sampling
@@ -30,6 +32,7 @@ from .metrics import bits_per_character, token_losses
 from .models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
 from .models.recurrent import CELLS
 from .objectives import LanguageModelling
+from .parallel import local_rank, world
 from .runs import RunFolder, build_model
 from .training import Settings, Trainer
 from .translation import Codec
@@ -52,12 +55,25 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; gives the exit status."""
+    """Run one command, on every process that mpiexec has started; gives the exit status."""
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
             output.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        workers = world()
+    except (ImportError, RuntimeError) as error:
+        if local_rank() == 0:
+            print(f"transformer: {error}", file=sys.stderr)
+        return 2
+    return workers.run(lambda: command(argv))
+
+
+def command(argv: list[str] | None) -> int:
+    """Run one command in this process."""
     args = parser().parse_args(argv)
     try:
+        if world().size > 1 and not (args.run in (train_command, evaluate_command, first_run) or getattr(args, "prompts", None)):
+            raise UsageError("only train, evaluate and generate --prompts share their work; start this command without mpiexec")
         return args.run(args)
     except BrokenPipeError:
         sys.stderr.close()
@@ -101,6 +117,8 @@ def parser() -> Parser:
     write.set_defaults(run=generate_command)
     write.add_argument("dir", metavar="DIR")
     write.add_argument("--prompt", help="default: a new line")
+    write.add_argument("--prompts", metavar="FILE", help="a prompt on each line; writes a JSON object for each, in order")
+    write.add_argument("--out", metavar="FILE", help="where the answers to --prompts go; default: standard output")
     write.add_argument("--tokens", type=int, default=300, metavar="N")
     write.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy")
     write.add_argument("--top-k", type=int, metavar="N")
@@ -132,6 +150,7 @@ def parser() -> Parser:
     check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
 
     add_bias_command(commands, positive)
+    add_compression_commands(commands, positive)
     return top
 
 
@@ -146,6 +165,7 @@ def add_model_options(train: argparse.ArgumentParser) -> None:
     train.add_argument("--positions", choices=list(POSITIONS))
     train.add_argument("--norm", choices=list(NORMS))
     train.add_argument("--ffn", choices=list(FEED_FORWARDS))
+    train.add_argument("--distinct-layers", type=positive, metavar="N", help="so many sets of weights for all --layers; default: one for each")
 
 
 def add_training_options(train: argparse.ArgumentParser) -> None:
@@ -154,6 +174,9 @@ def add_training_options(train: argparse.ArgumentParser) -> None:
     for field in fields(Settings):
         kind = type(field.default)
         option = names.get(field.name, "--" + field.name.replace("_", "-"))
+        if kind is bool:
+            train.add_argument(option, dest=field.name, action="store_const", const=True)
+            continue
         train.add_argument(option, dest=field.name, type=kind, metavar="N" if kind is int else "X")
 
 
@@ -211,9 +234,10 @@ def train_command(args: argparse.Namespace) -> int:
     else:
         if args.task and args.text:
             raise UsageError("--task brings its own data; leave out --text")
-        folder = RunFolder(args.out or next_run())
+        folder = RunFolder(args.out or world().first(next_run))
         if args.task and args.task not in recipes.TEXTS:
-            if useless := [o for o in ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn") if getattr(args, o) is not None]:
+            only = ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn", "distinct_layers")
+            if useless := [o for o in only if getattr(args, o) is not None]:
                 raise UsageError(f"--{useless[0].replace('_', '-')} is for language models of a text; a task sets it itself")
             return task_runs.start(args.task, folder, vars(args), say)
         settings = Settings(**{f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None})
@@ -234,25 +258,30 @@ def train_command(args: argparse.Namespace) -> int:
     del text
     train_ids, validation_ids = held_out(ids, model.context_length)
     data = LanguageModelling(train_ids, validation_ids, model.context_length, tokenizer)
-    trainer = Trainer(model, data, settings, folder)
+    workers = world()
+    trainer = Trainer(model, data, settings, folder, workers=workers)
     if args.resume:
         trainer.resume()
         print(f"resuming {folder.path} after step {trainer.progress.step}", flush=True)
     else:
-        folder.create(config, tokenizer)
+        workers.first(lambda: folder.create(config, tokenizer))
     print(
         f"{characters:,} characters, {len(ids):,} tokens, vocabulary {tokenizer.vocab_size}; "
-        f"model with {model.num_parameters():,} parameters; {settings.steps:,} steps into {folder.path}",
+        f"model with {model.num_parameters():,} parameters; {settings.steps:,} steps into {folder.path}"
+        + (f"; {workers.size} processes share each batch of {settings.batch_size}" if workers.size > 1 else ""),
         flush=True,
     )
     lines = baselines(train_ids, validation_ids, tokenizer.vocab_size)
     trainer.train(show=say)
-    draw_loss(trainer, lines, folder)
+    if workers.rank == 0:
+        draw_loss(trainer, lines, folder)
     if trainer.stopping and trainer.progress.step < settings.steps:
         print(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
         return 130
     best, _, _ = folder.load_model()
-    losses = token_losses(best, validation_ids)
+    losses = token_losses(best, validation_ids, spread=workers.spread)
+    if workers.rank:
+        return 0
     loss = float(losses.mean(dtype=np.float64))
     print_lines(loss, lines)
     trainer.model = best
@@ -276,12 +305,13 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
         "vocab_size": vocab_size, "embedding_dim": use["width"], "num_layers": use["layers"], "context_length": use["context"],
         "dropout": use["dropout"],
     }  # fmt: skip
+    shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
     if use.get("model") in (None, "gpt"):
         own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"]}
-        return {"kind": "GPT", "model": {**sizes, **own}}
+        return {"kind": "GPT", "model": {**sizes, **own}, **shared}
     if use["model"] != "rnn":
         raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
-    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}}
+    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}, **shared}
 
 
 def baselines(train_ids: np.ndarray, validation_ids: np.ndarray, vocab_size: int) -> dict[str, float]:
@@ -322,14 +352,18 @@ def draw_attention(model: Any, tokenizer: Tokenizer, ids: np.ndarray, path: Path
 def generate_command(args: argparse.Namespace) -> int:
     """Text to standard output, as it is drawn; of a run on a task, the answer to the prompt."""
     folder = RunFolder(args.dir)
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed {args.seed}; expected 0 or more")
+    if args.prompts:
+        return generate_all(args, folder)
+    if args.out:
+        raise UsageError("--out is for the answers to --prompts FILE; a single text goes to standard output")
     if task_runs.is_task(folder.config()):
         if not args.prompt:
             raise UsageError("--prompt is missing: the text to translate or to classify")
         print(task_runs.answer(folder, args.prompt, args.beams or 1))
         return 0
     model, tokenizer, _ = folder.load_model()
-    if args.seed is not None and args.seed < 0:
-        raise UsageError(f"--seed {args.seed}; expected 0 or more")
     sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
     if args.interactive:
         if args.beams or args.prompt is not None:
@@ -354,6 +388,31 @@ def generate_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def generate_all(args: argparse.Namespace, folder: RunFolder) -> int:
+    """An answer to every line of a file."""
+    if args.prompt is not None or args.interactive:
+        raise UsageError("--prompts brings its own prompts; leave out --prompt and --interactive")
+    if args.out and not Path(args.out).parent.is_dir():
+        raise UsageError(f"--out {args.out}: no such folder {Path(args.out).parent}")
+    lines, workers = prompts.read_prompts(args.prompts), world()
+    if task_runs.is_task(folder.config()):
+        texts = task_runs.answers(folder, lines, args.beams or 1, spread=workers.spread)
+    else:
+        model, tokenizer, _ = folder.load_model()
+        if args.stop and args.beams:
+            raise UsageError("--stop ends sampled text; leave it out with --beams")
+        sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+        rows = prompts.encoded(tokenizer, lines, args.prompts)
+        seed = workers.first(lambda: int(np.random.default_rng().integers(1 << 32)) if args.seed is None else args.seed)
+        texts = prompts.continuations(model, tokenizer, rows, args.tokens, sampling, seed, args.stop, args.beams or 0, workers.spread)
+    found = "".join(json.dumps({"prompt": line, "text": text}, ensure_ascii=False) + "\n" for line, text in zip(lines, texts, strict=True))
+    if args.out:
+        workers.first(lambda: write_atomically(args.out, lambda file: file.write(found.encode("utf-8"))))
+    else:
+        sys.stdout.write(found)
+    return 0
+
+
 def evaluate_command(args: argparse.Namespace) -> int:
     """Loss, perplexity and bits per character, against the uniform, unigram and bigram lines; of a task, its scores on the test part."""
     folder = RunFolder(args.dir)
@@ -371,7 +430,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
     ids = tokenizer.encode(corpora.read_text(args.text)) if args.text else validation_ids
     if len(ids) < 2:
         raise UsageError(f"the text has {len(ids)} tokens; evaluation needs two or more")
-    losses = token_losses(model, ids)
+    losses = token_losses(model, ids, spread=world().spread)
     loss = float(losses.mean(dtype=np.float64))
     lines = baselines(train_ids, ids, tokenizer.vocab_size)
     bits = bits_per_character(float(losses.sum(dtype=np.float64)), len(tokenizer.decode(ids[1:])))

@@ -22,7 +22,7 @@ import numpy as np
 
 from minigrad import cross_entropy, log_softmax, no_grad
 
-from .reading import evaluating
+from .reading import Spread, evaluating
 
 # Of a model --------------------------------------------------------------------------------------------------------------
 
@@ -35,7 +35,14 @@ def predictions(model: Any, ids: Any, stride: int | None = None, batch_size: int
     stride gives each token more context, and costs more; half the context is the rule by which the model writes (``reading``).
     """
     ids = np.asarray(ids)
-    context = model.context_length
+    groups = window_groups(ids, model.context_length, stride, batch_size)
+    with evaluating(model), no_grad():
+        for group in groups:
+            yield predict(model, ids, *group)
+
+
+def window_groups(ids: np.ndarray, context: int, stride: int | None, batch_size: int) -> list[tuple[list[int], int]]:
+    """Windows that are read together: where each begins, and up to which place the groups before have predicted."""
     stride = context if stride is None else stride
     if not 1 <= stride <= context:
         raise ValueError(f"token_losses: stride={stride}; expected 1 to {context}, the context length")
@@ -46,26 +53,37 @@ def predictions(model: Any, ids: Any, stride: int | None = None, batch_size: int
     starts = list(range(0, max(1, n - context + stride), stride))
     full = [s for s in starts if s + width <= n]
     groups = [full[i : i + batch_size] for i in range(0, len(full), batch_size)] + [[s] for s in starts if s + width > n]
-    done = 0  # targets before this place have been predicted
-    with evaluating(model), no_grad():
-        for group in groups:
-            inputs = np.stack([ids[s : min(s + width, n)] for s in group]).astype(np.int64)  # (B, T)
-            logits = model(inputs).data  # (B, T, V)
-            places = np.array(group)[:, None] + np.arange(inputs.shape[1])  # (B, T)
-            if stride == width or len(starts) == 1:
-                yield places.ravel(), logits.reshape(-1, logits.shape[-1])
-            else:
-                fresh = places >= np.array([done, *(s + width for s in group[:-1])])[:, None]
-                yield places[fresh], logits[fresh]
-            done = group[-1] + inputs.shape[1]
+    return list(zip(groups, [0, *(min(group[-1] + width, n) for group in groups[:-1])], strict=True))
 
 
-def token_losses(model: Any, ids: Any, stride: int | None = None, batch_size: int = 16) -> np.ndarray:
-    """−log p of each token of ``ids`` (N,) but the first, given those before it, in nats: (N − 1,).  Windows as in ``predictions``."""
+def predict(model: Any, ids: np.ndarray, starts: list[int], done: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places from ``done`` on that these windows reach, and their logits."""
+    n = len(ids) - 1
+    inputs = np.stack([ids[s : min(s + model.context_length, n)] for s in starts]).astype(np.int64)  # (B, T)
+    logits = model(inputs).data  # (B, T, V)
+    places = np.array(starts)[:, None] + np.arange(inputs.shape[1])  # (B, T)
+    fresh = places >= np.array([done, *(s + inputs.shape[1] for s in starts[:-1])])[:, None]
+    if fresh.all():
+        return places.ravel(), logits.reshape(-1, logits.shape[-1])
+    return places[fresh], logits[fresh]
+
+
+def token_losses(model: Any, ids: Any, stride: int | None = None, batch_size: int = 16, spread: Spread = map) -> np.ndarray:
+    """−log p of each token of ``ids`` (N,) but the first, given those before it, in nats: (N − 1,).  Windows as in ``predictions``.
+
+    ``spread`` is ``map``, or does as ``map`` does with several processes (``parallel``).
+    """
     ids = np.asarray(ids)
+
+    def losses_of(group: tuple[list[int], int]) -> tuple[np.ndarray, np.ndarray]:
+        places, logits = predict(model, ids, *group)
+        return places, cross_entropy(logits, ids[places + 1].astype(np.int64), reduction="none").data
+
     losses = np.full(max(0, ids.size - 1), np.nan)
-    for places, logits in predictions(model, ids, stride, batch_size):
-        losses[places] = cross_entropy(logits, ids[places + 1].astype(np.int64), reduction="none").data
+    groups = window_groups(ids, model.context_length, stride, batch_size)
+    with evaluating(model), no_grad():
+        for places, values in spread(losses_of, groups):
+            losses[places] = values
     return losses
 
 

@@ -8,9 +8,10 @@ a penalty to the loss wraps an objective and replaces ``loss``.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -23,7 +24,7 @@ from .data.tasks.base import Pair, PairTask
 from .data.tokenizers import Tokenizer
 from .generation import generate
 from .metrics import token_losses
-from .reading import evaluating
+from .reading import Spread, evaluating
 from .scores import accuracy
 from .translation import Codec, by_length, padded, translate
 
@@ -39,8 +40,11 @@ class Objective(Protocol):
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The mean loss of a batch, a scalar."""
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
-        """How bad the model is on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best."""
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
+        """How bad the model is on validation data, the same every time, over about ``limit`` tokens (all when None); the lowest is best.
+
+        ``spread`` is ``map``, or does as ``map`` does with several processes.
+        """
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """What the model can do, as text of about so many tokens; "" for nothing to show."""
@@ -50,6 +54,34 @@ class Objective(Protocol):
 
     def fingerprint(self) -> int:
         """A checksum of the data, so that a run is not continued on another."""
+
+
+def parts(objective: Objective, batch: Any, n: int) -> Iterator[tuple[Any, float]]:
+    """A batch in ``n`` parts, each with its share of the mean loss: by its targets if the objective ``counts`` them, else by its rows."""
+    if n == 1:
+        yield batch, 1.0
+        return
+    size = rows(batch)
+    cuts = [size * i // n for i in range(n + 1)]
+    pieces = [piece(batch, slice(a, b)) for a, b in itertools.pairwise(cuts) if a < b]
+    counts = getattr(objective, "counts", rows)
+    numbers = [counts(part) for part in pieces]
+    for part, number in zip(pieces, numbers, strict=True):
+        if number:
+            yield part, number / sum(numbers)
+
+
+def piece(batch: Any, where: slice) -> Any:
+    """Some rows of all arrays in nested tuples."""
+    if isinstance(batch, tuple | list):
+        inner = [piece(item, where) for item in batch]
+        return type(batch)(*inner) if hasattr(batch, "_fields") else type(batch)(inner)
+    return None if batch is None else batch[where]
+
+
+def rows(batch: Any) -> int:
+    """How many examples a batch holds."""
+    return rows(batch[0]) if isinstance(batch, tuple | list) else len(batch)
 
 
 class LanguageModelling:
@@ -86,10 +118,10 @@ class LanguageModelling:
             return cross_entropy(model(inputs), targets, label_smoothing=label_smoothing)
         return (cross_entropy(model(inputs), targets, label_smoothing=label_smoothing, reduction="none") * weights[0]).mean()
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per validation token, in nats."""
         ids = self.validation_ids if limit is None else self.validation_ids[: limit + 1]
-        return float(token_losses(model, ids).mean(dtype=np.float64))
+        return float(token_losses(model, ids, spread=spread).mean(dtype=np.float64))
 
     def opening(self, characters: int = 24) -> str:
         """The first piece of running text in the validation part, for samples and pictures."""
@@ -138,6 +170,7 @@ class Penalised:
         self.objective, self.penalty = objective, penalty
         self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
         self.tokens, self.fingerprint, self.measure = objective.tokens, objective.fingerprint, objective.measure
+        self.counts = getattr(objective, "counts", rows)
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The objective's loss and the penalty."""
@@ -180,19 +213,23 @@ class Translation:
         logits = model(batch.sources, batch.mask, batch.inputs)
         return cross_entropy(logits, batch.targets, IGNORE_INDEX, label_smoothing)
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
+    def counts(self, batch: PairBatch) -> int:
+        """How many targets the loss is the mean of."""
+        return int((batch.targets != IGNORE_INDEX).sum())
+
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per target token of validation pairs, in nats."""
         pairs = self.validation
         sizes = np.cumsum([len(self.codec.encode(pair.target)) for pair in pairs])
         pairs = pairs if limit is None else pairs[: max(1, int(np.searchsorted(sizes, limit)))]
-        total = count = 0.0
+
+        def losses(places: np.ndarray) -> tuple[float, int]:
+            group = self.collate([pairs[i] for i in places])
+            return self.loss(model, group).item() * self.counts(group), self.counts(group)
+
         with evaluating(model), no_grad():
-            for places in by_length([len(pair.source) for pair in pairs], 64):
-                group = self.collate([pairs[i] for i in places])
-                tokens = int((group.targets != IGNORE_INDEX).sum())
-                total += self.loss(model, group).item() * tokens
-                count += tokens
-        return total / count
+            total, count = np.sum(list(spread(losses, by_length([len(pair.source) for pair in pairs], 64))), axis=0)
+        return float(total / count)
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation pairs and what the model writes."""
@@ -254,21 +291,18 @@ class Classification:
         arrays, labels = batch
         return cross_entropy(model(*arrays), labels, label_smoothing=label_smoothing)
 
-    def logits(self, model: Any, inputs: Any, batch_size: int = 64) -> np.ndarray:
+    def logits(self, model: Any, inputs: Any, batch_size: int = 64, spread: Spread = map) -> np.ndarray:
         """(N, classes) of any number of examples; texts of like length are read together."""
         lengths = [0 if self.codec is None else len(self.codec.encode(text)) for text in inputs]
-        out: Any = None
+        groups = list(by_length(lengths, batch_size))
         with evaluating(model), no_grad():
-            for places in by_length(lengths, batch_size):
-                found = model(*self.arrays([inputs[i] for i in places])).data
-                out = np.empty((len(lengths), found.shape[1]), found.dtype) if out is None else out
-                out[places] = found
-        return out
+            found = list(spread(lambda places: model(*self.arrays([inputs[i] for i in places])).data, groups))
+        return np.concatenate(found)[np.argsort(np.concatenate(groups))]
 
-    def evaluate(self, model: Any, limit: int | None = None) -> float:
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The share of validation examples that get a wrong class; ``limit`` counts examples here."""
         part = self.validation if limit is None else Labelled(self.validation.inputs[:limit], self.validation.labels[:limit])
-        return 1 - accuracy(self.logits(model, part.inputs), part.labels).rate
+        return 1 - accuracy(self.logits(model, part.inputs, spread=spread), part.labels).rate
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """The share of validation examples that the model gets right."""

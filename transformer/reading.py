@@ -20,7 +20,7 @@ a text just the likelihood that it had while it was written.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,7 @@ from .attention import KVCache
 
 Stop = int | Collection[int] | None
 Seed = np.random.Generator | int | None
+Spread = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]  # ``map``, or what does as ``map`` does with several processes
 
 
 def window_start(length: Any, context: int) -> Any:

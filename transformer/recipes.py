@@ -42,7 +42,7 @@ RECIPES: dict[str, Recipe] = {
     "copy": Recipe(
         "copy 10 symbols",
         {"embedding_dim": 32, "num_heads": 2, "num_layers": 1, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 1000, "lr": 5e-3, "evaluate_every": 250}, {"lr": 3e-3},
+        {**USUAL, "steps": 2000, "lr": 5e-3, "evaluate_every": 500}, {"lr": 3e-3},
     ),
     "reverse": Recipe(
         "reverse 16 digits",

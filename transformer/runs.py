@@ -21,6 +21,8 @@ import numpy as np
 from minigrad import load, save
 from minigrad.storage import write_atomically
 
+from .compression.packing import unpack
+from .compression.sharing import share_layers
 from .data.tokenizers import Tokenizer, load_tokenizer
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
@@ -48,14 +50,8 @@ class RunFolder:
 
     def create(self, config: dict[str, Any], tokenizer: Tokenizer | None) -> None:
         """Start a new run (images need no tokenizer); FileExistsError when the folder holds one already, or a file that would be lost."""
-        if self.config_file.exists():
-            raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
-        if self.path.exists() and not self.path.is_dir():
-            raise FileExistsError(f"{self.path}: is a file; choose another --out")
+        self.unused()
         self.path.mkdir(parents=True, exist_ok=True)
-        for file in (self.last_file, self.best_file, self.log_file, self.samples_file):
-            if file.exists():
-                raise FileExistsError(f"{file}: exists already, and a new run would replace it; choose another --out")
         self.sweep()
         if tokenizer is not None:
             tokenizer.save(self.tokenizer_file)
@@ -63,6 +59,16 @@ class RunFolder:
         text = json.dumps({**config, "checksum": _checksum(config)}, indent=2, ensure_ascii=False) + "\n"
         write_atomically(self.config_file, lambda file: file.write(text.encode("utf-8")))
         self.rewrite_log([])
+
+    def unused(self) -> None:
+        """FileExistsError unless a new run may be written here."""
+        if self.config_file.exists():
+            raise FileExistsError(f"{self.path}: holds a run already; continue it with --resume, or choose another --out")
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"{self.path}: is a file; choose another --out")
+        for file in (self.last_file, self.best_file, self.log_file, self.samples_file):
+            if file.exists():
+                raise FileExistsError(f"{file}: exists already, and a new run would replace it; choose another --out")
 
     def config(self) -> dict[str, Any]:
         """The settings of the run."""
@@ -104,6 +110,8 @@ class RunFolder:
 
     def load_last(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]], dict[str, Any]]:
         """The state of the model, of the optimizers, and the progress."""
+        for kind in {"compressed", "adapted"} & set(self.config()):
+            raise ValueError(f"{self.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
         if not self.last_file.exists():
             raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint: delete {self.path} and start anew")
         state = load(self.last_file)
@@ -127,10 +135,12 @@ class RunFolder:
         model = build_model(config, self.config_file)
         if self.best_file.exists():
             source, state = self.best_file, load(self.best_file)
+        elif "compressed" in config:
+            raise FileNotFoundError(f"{self.best_file}: missing; it holds the compressed weights: make them anew with python -m transformer compress")
         else:
             source, state = self.last_file, self.load_last()[0]
         try:
-            model.load_state_dict(state)
+            model.load_state_dict(unpack(state, config.get("compressed", {})))
         except ValueError as error:
             raise ValueError(f"{source}: does not fit {self.config_file.name}: {error}") from error
         if tokenizer is not None and tokenizer.vocab_size != model.vocab_size:
@@ -205,6 +215,7 @@ def _log_bytes(rows: list[list[str]]) -> bytes:
 def build_model(config: dict[str, Any], where: Any = "config") -> Any:
     """The model that a configuration describes, a GPT unless its "kind" says otherwise; ValueError when it describes none."""
     try:
-        return MODELS[config.get("kind", "GPT")](**config["model"])
+        model = MODELS[config.get("kind", "GPT")](**config["model"])
+        return share_layers(model, config["distinct_layers"]) if "distinct_layers" in config else model
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: does not describe a model: {error}") from error

@@ -65,7 +65,7 @@ def translation_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[st
     try:
         import sacrebleu
     except ImportError:
-        raise ImportError('BLEU and chrF need the extra "sacrebleu": pip install "attention-by-hand[sacrebleu]"') from None
+        raise ImportError('BLEU and chrF need the extra "sacrebleu": pip install -e ".[sacrebleu]"') from None
     if len(written) != len(wanted) or not written:
         raise ValueError(f"translation_scores: {len(written)} texts for {len(wanted)} references; expected as many, and at least one")
     return {

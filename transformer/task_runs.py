@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minigrad import manual_seed, no_grad
+from minigrad import log_softmax, manual_seed, no_grad
 
 from . import recipes
 from .attention import attention_maps
 from .data import real
 from .data.tasks.base import PARTS
 from .objectives import Classification, Translation
-from .reading import evaluating
+from .parallel import world
+from .reading import Spread, evaluating
 from .runs import RunFolder, build_model
 from .scores import accuracy, exact_match, translation_scores
 from .training import Settings, Trainer
@@ -36,8 +37,8 @@ def start(name: str, folder: RunFolder, given: dict[str, Any], say: Say) -> int:
     config = recipes.configuration(name, given.get("model"), given, tokenizer)
     settings = Settings(**config["training"])
     manual_seed(settings.seed)
-    trainer = Trainer(build_model(config, f"task {name}"), recipes.objective(name, tokenizer), settings, folder)
-    folder.create(config, tokenizer)
+    trainer = Trainer(build_model(config, f"task {name}"), recipes.objective(name, tokenizer), settings, folder, workers=world())
+    world().first(lambda: folder.create(config, tokenizer))
     return run(trainer, config, folder, say)
 
 
@@ -49,7 +50,7 @@ def resume(folder: RunFolder, config: dict[str, Any], say: Say) -> int:
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder.config_file}: not a configuration of this project: {error}") from error
     manual_seed(settings.seed)
-    trainer = Trainer(build_model(config, folder.config_file), recipes.objective(config["task"], tokenizer), settings, folder)
+    trainer = Trainer(build_model(config, folder.config_file), recipes.objective(config["task"], tokenizer), settings, folder, workers=world())
     trainer.resume()
     say(f"resuming {folder.path} after step {trainer.progress.step}")
     return run(trainer, config, folder, say)
@@ -63,7 +64,7 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
     size = f"{config['kind']} with {trainer.model.num_parameters():,} parameters"
     say(f"task {name}: {recipes.recipe(name).says}; {size}; {steps:,} steps into {folder.path}")
     trainer.train(show=say)
-    if trainer.losses:
+    if trainer.losses and world().rank == 0:
         unit = "nats per example" if isinstance(trainer.objective, Classification) else "nats per token"
         count = list(range(1, len(trainer.losses) + 1))
         plots.save(plots.plot_loss(count, trainer.losses, trainer.validation, unit=unit, measure=trainer.objective.measure), folder.path / "loss.png")
@@ -71,8 +72,8 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
         say(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
         return 130
     model, tokenizer, _ = folder.load_model()
-    print_result(name, judge(name, model, tokenizer), say)
-    if isinstance(trainer.objective, Translation):
+    print_result(name, judge(name, model, tokenizer, spread=world().spread), say)
+    if world().rank == 0 and isinstance(trainer.objective, Translation):
         pair = trainer.objective.task.sample("test")[0]
         if getattr(model, "attention", True) is not None:
             draw_attention(model, Codec(tokenizer), pair.source, None, folder.path / "attention.png")
@@ -83,18 +84,18 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
 # Judging ------------------------------------------------------------------------------------------------------------------
 
 
-def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1) -> dict[str, Any]:
+def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
     """How good the model is on the test part, which it has not seen, and for small tasks on the training part, apart."""
     if name in ("digits", "reviews"):
         work = recipes.objective(name, tokenizer)
         test = (real.digits() if name == "digits" else real.reviews()).part("test")
         assert isinstance(work, Classification)
-        return {"test accuracy": accuracy(work.logits(model, test.inputs), test.labels)}
+        return {"test accuracy": accuracy(work.logits(model, test.inputs, spread=spread), test.labels)}
     task, codec = recipes.pair_task(name), Codec(tokenizer)
     result: dict[str, Any] = {}
     for part in PARTS if task.pairs and len(task.pairs) < 1000 else ("test",):
         pairs = task.sample(part)
-        written = translate(model, codec, [pair.source for pair in pairs], num_beams=num_beams)
+        written = translate(model, codec, [pair.source for pair in pairs], num_beams=num_beams, spread=spread)
         wanted = [pair.target for pair in pairs]
         result[f"{part} exact match"] = exact_match(written, wanted)
         if part == "test":
@@ -126,7 +127,7 @@ def as_json(result: dict[str, Any]) -> str:
 def evaluate(folder: RunFolder) -> tuple[str, dict[str, Any]]:
     """The task of a run and its result on the test part."""
     model, tokenizer, config = folder.load_model()
-    return config["task"], judge(config["task"], model, tokenizer)
+    return config["task"], judge(config["task"], model, tokenizer, spread=world().spread)
 
 
 # Using --------------------------------------------------------------------------------------------------------------------
@@ -134,18 +135,22 @@ def evaluate(folder: RunFolder) -> tuple[str, dict[str, Any]]:
 
 def answer(folder: RunFolder, text: str, num_beams: int = 1, limit: int | None = None) -> str:
     """What the model makes of a text: the target, or the class."""
+    return answers(folder, [text], num_beams, limit)[0]
+
+
+def answers(folder: RunFolder, texts: Sequence[str], num_beams: int = 1, limit: int | None = None, spread: Spread = map) -> list[str]:
+    """What the model makes of each text."""
     model, tokenizer, config = folder.load_model()
     if config["kind"] == "ImageClassifier":
         raise ValueError(f"{folder.path}: reads images, so there is nothing to write for a text")
     if config["kind"] == "Classifier":
         work = recipes.objective(config["task"], tokenizer)
         assert isinstance(work, Classification)
-        logits = work.logits(model, [text])[0].astype(np.float64)
-        p = np.exp(logits - logits.max())
-        p /= p.sum()
-        return f"{real.CLASSES[int(p.argmax())]} ({p.max():.0%})"
-    check_length(model, Codec(tokenizer), text)
-    return translate(model, Codec(tokenizer), [text], limit, num_beams)[0]
+        p = np.exp(log_softmax(work.logits(model, texts, spread=spread).astype(np.float64)).data)
+        return [f"{real.CLASSES[int(row.argmax())]} ({row.max():.0%})" for row in p]
+    for text in texts:
+        check_length(model, Codec(tokenizer), text)
+    return translate(model, Codec(tokenizer), texts, limit, num_beams, spread=spread)
 
 
 def check_length(model: Any, codec: Codec, text: str) -> np.ndarray:

@@ -23,14 +23,20 @@ from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
 from minigrad.random import generator
 
 from .averaging import WeightAverage
-from .objectives import Objective
+from .compression.recomputing import recompute_layers
+from .objectives import Objective, parts
+from .parallel import Workers
 from .reading import evaluating
 from .runs import RunFolder
 
 
 @dataclass
 class Settings:
-    """How to train: lengths in steps, rates per step."""
+    """How to train: lengths in steps, rates per step.
+
+    With ``accumulate`` > 1 each batch is read in so many parts, whose gradients are added: the same gradient in less memory.
+    ``recompute_layers`` saves more memory, for a third more time (see ``compression.recomputing``).
+    """
 
     steps: int = 2000
     batch_size: int = 12
@@ -47,9 +53,11 @@ class Settings:
     evaluation_tokens: int = 50_000
     sample_tokens: int = 200
     seed: int = 0
+    accumulate: int = 1
+    recompute_layers: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens"):
+        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
         if not self.lr > 0 or not self.clip > 0:
@@ -59,6 +67,8 @@ class Settings:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
         if not 0 <= self.label_smoothing <= 1:
             raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
+        if self.accumulate > self.batch_size:
+            raise ValueError(f"training: a batch of {self.batch_size} cannot be read in {self.accumulate} parts; lower accumulate")
         if not 0 <= self.average < 1:
             raise ValueError(f"training: average={self.average}; expected 0 for none, or a decay below 1 such as 0.99")
 
@@ -73,7 +83,10 @@ class Progress:
 
 
 class Trainer:
-    """Trains a model for an objective (see ``objectives``), optionally into a run folder.  Decay acts on matrices only, as is usual."""
+    """Trains a model for an objective (see ``objectives``), optionally into a run folder.  Decay acts on matrices only, as is usual.
+
+    ``workers`` are the processes that share the work: this one, or ``parallel.world()``.
+    """
 
     def __init__(
         self,
@@ -82,6 +95,7 @@ class Trainer:
         settings: Settings | None = None,
         folder: RunFolder | None = None,
         output: TextIO | None = None,
+        workers: Workers | None = None,
     ) -> None:
         if not callable(getattr(objective, "loss", None)):
             raise TypeError(
@@ -91,9 +105,13 @@ class Trainer:
         self.model, self.objective, self.folder = model, objective, folder
         self.settings = settings or Settings()
         self.output = sys.stderr if output is None else output
+        self.workers = workers or Workers()
         s = self.settings
+        self.workers.check(s.batch_size)
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
-        parameters = model.parameters()
+        if s.recompute_layers:
+            recompute_layers(model)
+        parameters = [p for p in model.parameters() if p.requires_grad]
         groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
         self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
         self.average = WeightAverage(parameters, s.average) if s.average else None
@@ -115,11 +133,17 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.lr = lr
             optimizer.zero_grad()
-        loss = self.objective.loss(self.model, batch, s.label_smoothing)
-        loss.backward()
-        value = loss.item()
+        value = 0.0
+        mine, weight = self.workers.part(self.objective, batch)  # all of it, and 1, for a process alone
+        with self.workers.own_draws(self.model, s.seed, self.progress.step):
+            for part, share in parts(self.objective, mine, s.accumulate):
+                loss = self.objective.loss(self.model, part, s.label_smoothing)
+                loss.backward(np.asarray(weight * share, loss.dtype))
+                value += weight * share * loss.item()
+        value = self.workers.total(value)
         if not math.isfinite(value):
             raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}; lower the learning rate (--lr {s.lr})")
+        self.workers.sum_gradients(self.model.parameters())
         norm = clip_grad_norm(self.model.parameters(), s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -142,7 +166,7 @@ class Trainer:
     def evaluate(self, limit: int | None = None) -> float:
         """The objective's measure of validation, usually the loss, over about ``limit`` tokens (all when None)."""
         with self.averaged():
-            return self.objective.evaluate(self.model, limit)
+            return self.objective.evaluate(self.model, limit, spread=self.workers.spread)
 
     def sample(self, tokens: int | None = None) -> str:
         """What the model can do now, drawn from a generator of its own so that the run is not disturbed."""
@@ -154,31 +178,34 @@ class Trainer:
 
     def train(self, show: Callable[[str], None] | None = None) -> Progress:
         """Train to the last step, or until Ctrl-C, which ends the step, saves and returns; ``show`` gets messages for the user."""
-        from tqdm import tqdm
-
         s = self.settings
+        self.workers.agree(self.facts)
         self.model.train()
-        bar = tqdm(total=s.steps, initial=self.progress.step, file=self.output, unit="step", dynamic_ncols=True, mininterval=0.5)
+        bar = progress_bar(s.steps, self.progress.step, self.output, hidden=self.workers.rank > 0)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
         self.tokens = 0
         try:
-            with self.clean_stop():
-                while self.progress.step < s.steps and not self.stopping:
+            with self.clean_stop(), self.workers.watched(self.folder.path if self.folder else None):
+                stop = self.stopping
+                while self.progress.step < s.steps and not stop:
                     row = self.step()
+                    stop = self.workers.total(self.stopping) > 0  # Ctrl-C may come to one worker; all stop after the same step
                     due = self.progress.step % s.evaluate_every == 0 or self.progress.step == s.steps
                     if due:
                         row[-1] = self.evaluate(s.evaluation_tokens)
                         self.validation.append((self.progress.step, row[-1]))
                     pending.append(row)
-                    if due or self.stopping:
-                        self.checkpoint(pending, row[-1])
+                    if due or stop:
+                        self.workers.agree(self.facts)
+                        self.workers.first(functools.partial(self.checkpoint, pending, row[-1]))
                         pending = []
                     if due:
-                        self.report(bar, show, row)
+                        self.workers.first(functools.partial(self.report, bar, show, row))
                     bar.update(1)
                     if self.progress.step % 10 == 0:
                         rate = self.tokens / max(1e-9, bar.format_dict["elapsed"])
                         bar.set_postfix_str(f"loss {np.mean(self.losses[-50:]):.3f}, {rate:,.0f} tokens/s", refresh=False)
+                self.stopping = stop
         finally:
             bar.close()
         return self.progress
@@ -214,6 +241,13 @@ class Trainer:
         """A checksum of the data, so that a run is not continued on another."""
         return self.objective.fingerprint()
 
+    def facts(self) -> dict[str, int]:
+        """Checksums of all that must be the same for every worker."""
+        randomness = zlib.crc32(repr(generator().bit_generator.state).encode())
+        return {"the data": self.fingerprint, "the random numbers": randomness} | {
+            f"the parameter {name}": zlib.crc32(p.data.tobytes()) for name, p in self.model.named_parameters()
+        }
+
     def resume(self) -> None:
         """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""
         if self.folder is None:
@@ -234,7 +268,7 @@ class Trainer:
             self.log_checksum = int(progress["log"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{where}: does not fit this run: {error}") from error
-        self.folder.cut_back(self.progress.step, self.log_checksum)
+        self.workers.first(functools.partial(self.folder.cut_back, self.progress.step, self.log_checksum))
         rows = self.folder.read_log()
         self.losses = [float(r[1]) for r in rows]
         self.validation = [(int(r[0]), float(r[4])) for r in rows if r[4]]
@@ -257,3 +291,13 @@ class Trainer:
         finally:
             signal.signal(signal.SIGINT, before)
 
+
+
+def progress_bar(steps: int, done: int, output: TextIO, hidden: bool) -> Any:
+    """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        monitor_interval = 0
+
+    return Bar(total=steps, initial=done, file=output, unit="step", dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)

@@ -18,7 +18,7 @@ from .attention import KVCache
 from .beams import beam_search
 from .data.tokenizers import Tokenizer
 from .generation import generate
-from .reading import evaluating
+from .reading import Spread, evaluating
 
 PAD, BEGIN, END = "\0", "\2", "\3"  # the control characters of ASCII made for it: null, start of text, end of text
 
@@ -97,7 +97,7 @@ def padded(rows: Sequence[np.ndarray], pad: int) -> tuple[np.ndarray, np.ndarray
 
 def translate(
     model: Any, codec: Codec, texts: Sequence[str], max_new_tokens: int | None = None, num_beams: int = 1, length_penalty: float = 1.0,
-    batch_size: int = 128,
+    batch_size: int = 128, spread: Spread = map,
 ) -> list[str]:  # fmt: skip
     """What the model makes of each text: greedily, or with beams; sources of like length are read together.
 
@@ -110,17 +110,22 @@ def translate(
     limit = model.max_length - 1 if max_new_tokens is None else max_new_tokens
     if not 0 <= limit < model.max_length:
         raise ValueError(f"translate: max_new_tokens={limit}; this model writes 0 to {model.max_length - 1}")
+
+    def write(places: np.ndarray) -> list[str]:
+        ids, mask = codec.sources([texts[i] for i in places])
+        given = GivenSource(model, ids, None if mask.all() else mask)
+        if num_beams > 1:
+            found = [beam_search(given, [codec.begin], limit, num_beams, length_penalty, stop=codec.end)]
+        else:
+            found = list(generate(given, np.full((len(ids), 1), codec.begin), limit, temperature=0, stop=codec.end))
+        return [codec.decode(row) for row in found]
+
     out = [""] * len(texts)
+    groups = list(by_length([len(codec.encode(text)) for text in texts], 1 if num_beams > 1 else batch_size))
     with evaluating(model):
-        for places in by_length([len(codec.encode(text)) for text in texts], 1 if num_beams > 1 else batch_size):
-            ids, mask = codec.sources([texts[i] for i in places])
-            given = GivenSource(model, ids, None if mask.all() else mask)
-            if num_beams > 1:
-                found = [beam_search(given, [codec.begin], limit, num_beams, length_penalty, stop=codec.end)]
-            else:
-                found = list(generate(given, np.full((len(ids), 1), codec.begin), limit, temperature=0, stop=codec.end))
-            for i, row in zip(places, found, strict=True):
-                out[i] = codec.decode(row)
+        for places, written in zip(groups, spread(write, groups), strict=True):
+            for i, text in zip(places, written, strict=True):
+                out[i] = text
     return out
 
 

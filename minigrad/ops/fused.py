@@ -110,12 +110,13 @@ def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fa
         np.log(kernels.sum_rows(e), out=log_sum)
         log_sum += top
     rows, columns = _targets(x, targets, ignore_index)
-    losses = np.zeros(len(logits), x.dtype)
-    losses[rows] = ell[rows, 0] - (1 - label_smoothing) * logits[rows, columns]
+    losses = ell[rows, 0] - (1 - label_smoothing) * logits[rows, columns]  # of those that count
     if label_smoothing:
-        losses[rows] -= label_smoothing * logits[rows].mean(axis=-1)
+        losses -= label_smoothing * logits[rows].mean(axis=-1)
     if reduction == "none":
-        loss = losses.reshape(x.shape[:-1])
+        loss = np.zeros(len(logits), x.dtype)
+        loss[rows] = losses
+        loss = loss.reshape(x.shape[:-1])
     else:
         loss = np.asarray(losses.sum() / (max(1, len(rows)) if reduction == "mean" else 1), x.dtype)
     return (loss, ell) if save else loss

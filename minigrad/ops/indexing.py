@@ -85,10 +85,10 @@ def _take(x, indices, axis):
 def _put_along(y, indices, axis, size):
     """The adjoint of ``take``: rows of ``y`` summed by index along ``axis``, which gets ``size`` entries."""
     ndim = indices.ndim
-    rows = np.moveaxis(y, tuple(range(axis, axis + ndim)), tuple(range(ndim)))
+    rows = np.moveaxis(y, tuple(range(axis, axis + ndim)), tuple(range(ndim))) if axis else y
     rest = rows.shape[ndim:]
-    summed = sum_rows_by_index(rows.reshape(indices.size, math.prod(rest)), indices.ravel(), size)
-    return np.moveaxis(summed.reshape(size, *rest), 0, axis)
+    summed = sum_rows_by_index(rows.reshape(indices.size, math.prod(rest)), indices.ravel(), size).reshape(size, *rest)
+    return np.moveaxis(summed, 0, axis) if axis else summed
 
 
 _take.vjp(

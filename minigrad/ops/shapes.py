@@ -55,8 +55,10 @@ def join_heads(x):
     return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)
 
 
-split_heads.vjp("x", r"\text{the heads of } \bar y \text{ side by side}", lambda g, y, x, num_heads: join_heads.on(g))
-join_heads.vjp("x", r"\text{the part of } \bar y_t \text{ of each head}", lambda g, y, x: split_heads.on(g, x.shape[-3]))
+split_heads.vjp("x", r"\text{the heads of } \bar y \text{ side by side}", lambda g, y, x, num_heads: g.swapaxes(-2, -3).reshape(x.shape))
+join_heads.vjp(
+    "x", r"\text{the part of } \bar y_t \text{ of each head}", lambda g, y, x: g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3)
+)
 split_heads.twin = lambda x, num_heads: swapaxes(reshape(x, (*x.shape[:-1], num_heads, x.shape[-1] // num_heads)), -2, -3)
 join_heads.twin = lambda x: reshape(swapaxes(x, -2, -3), (*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1]))
 split_heads.examples = lambda rng: [example(rng.normal(size=s), num_heads=h) for s, h in [((2, 3, 4), 2), ((3, 6), 3), ((1, 1, 2), 1)]]

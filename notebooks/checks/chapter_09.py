@@ -1,0 +1,144 @@
+"""Encoder–decoder."""
+
+import numpy as np
+
+from .verdict import Wrong, ask, check, pair, same, softmax
+
+
+@check
+def check_09_shift(answer):
+    for rows, begin, end, fill in [([[5, 4, 3], [6]], 1, 2, 0), ([[7, 7], [8, 9]], 1, 2, 0), ([[3], [4, 3, 4, 5], [5, 5]], 10, 11, 12)]:
+        length = max(map(len, rows)) + 1
+
+        def filled(lines, stop, length=length):
+            return np.array([[*line, *[stop] * (length - len(line))] for line in lines])
+
+        reads, says = filled([[begin, *row] for row in rows], fill), filled([[*row, end] for row in rows], fill)
+        mask = filled([[True] * (len(row) + 1) for row in rows], False)
+        got = ask(answer, rows, begin, end, fill)
+        if not isinstance(got, tuple | list) or len(got) != 3:
+            raise Wrong("Return three arrays: reads, says and mask.")
+        at = f"rows {rows}"
+        if np.shape(got[0]) == (len(rows), length + 1):
+            raise Wrong(f"Your arrays have {length + 1} places, one too many ({at}): the decoder never reads `end`, and never says `begin`.")
+        if np.shape(got[0]) == np.shape(got[1]) == reads.shape and np.array_equal(got[0], got[1]):
+            raise Wrong("Both are the same row: nothing is shifted, so each place reads what it has to say (section 5).")
+        same(got[0], reads, "what is read", {"reads and says are swapped.": says}, at=at)
+        without_end = np.where(says == end, fill, says)
+        same(got[1], says, "what is said", {"The `end` is missing: the model would never learn to stop.": without_end}, at=at)
+        hints = {
+            "The mask leaves out `end`: it is a token like the others, and has to be learned.": mask & (says != end),
+            "The mask is upside down: True is for tokens that count.": ~mask,
+        }
+        same(got[2], mask, "the mask", hints, at=at)
+    return "What is read at a place is what was said at the one before."
+
+
+@check
+def check_09_masked_loss(answer):
+    rng = np.random.default_rng(4)
+    for lengths in ([3, 1], [4, 2, 1], [2, 2]):
+        mask = np.arange(max(lengths)) < np.array(lengths)[:, None]
+        logits = rng.normal(size=(*mask.shape, 5)) * 2
+        log_p = np.log(softmax(logits))
+        says = np.where(mask, rng.integers(1, 5, mask.shape), 0)
+        surprise = -np.take_along_axis(log_p, says[..., None], axis=-1)[..., 0]
+        hints = {
+            "Padding counts too: its surprise is part of your mean.": surprise.mean(),
+            "The sum leaves out padding, the number you divide by does not: divide by the number of real tokens.": (surprise * mask).mean(),
+            "You average each row first, so a token of a short row weighs more. All real tokens weigh the same.": np.mean(
+                [s[m].mean() for s, m in zip(surprise, mask, strict=True)]
+            ),
+            "This is the sum, not the mean.": surprise[mask].sum(),
+            "The sign: surprise is −log p.": -surprise[mask].mean(),
+        }
+        same(ask(answer, log_p, says, mask), surprise[mask].mean(), "the loss", hints, at=f"rows of {lengths} tokens")
+    return "More padding in the batch leaves it as it is."
+
+
+@check
+def check_09_cross_attention(answer):
+    rng = np.random.default_rng(5)
+    for t, s, c, d, mask in [(2, 4, 3, 2, [1, 1, 1, 0]), (5, 3, 4, 4, [1, 0, 1]), (3, 3, 4, 9, [1, 1, 1])]:
+        y, m, keep = rng.normal(size=(t, c)), rng.normal(size=(s, c)), np.array(mask)
+        w_q, w_k, w_v = rng.normal(size=(3, c, d))
+        scores = y @ w_q @ (m @ w_k).T
+        right = softmax(np.where(keep, scores / np.sqrt(d), -np.inf))
+        hints = {
+            "The scores are not divided by √D.": softmax(np.where(keep, scores, -np.inf)),
+            "Divide by √D with D the width of the queries, not of Y.": softmax(np.where(keep, scores / np.sqrt(c), -np.inf)),
+            "The mask has no effect: padding gets a share.": softmax(scores / np.sqrt(d)),
+            "The mask acts after the softmax, so the rows no longer add up to 1.": softmax(scores / np.sqrt(d)) * keep,
+            "Queries and keys are swapped: the queries come from the decoder, Y.": softmax(m @ w_q @ (y @ w_k).T / np.sqrt(d)),
+            "This is self-attention of the decoder: keys come from the memory M.": softmax(y @ w_q @ (y @ w_k).T / np.sqrt(d)),
+        }
+        past = np.tri(t, s, dtype=bool) & (keep == 1)
+        if past.any(axis=1).all():
+            hints["There is a causal mask in it. All of the source is known from the start."] = softmax(np.where(past, scores / np.sqrt(d), -np.inf))
+        got, weights = pair(ask(answer, y, m, w_q, w_k, w_v, keep))
+        at = f"T = {t}, S = {s}, mask {mask}"
+        same(weights, right, "the weights", hints, at=at)
+        same(got, right @ (m @ w_v), "the output", {"The values come from the memory, M Wᵛ.": right @ m} if c == d else {}, at=at)
+    return "Two lengths, two sentences, one table between them."
+
+
+def _model(seed, size, sharp):
+    def next_log_p(ids):
+        logits = sharp * np.random.default_rng([seed, len(ids), *ids]).normal(size=size)
+        return logits - np.log(np.exp(logits).sum())
+
+    return next_log_p
+
+
+def _every(next_log_p, longest, end):
+    """All finished sequences with their totals."""
+    alive, finished = [((), 0.0)], []
+    for _ in range(longest):
+        grown = [((*ids, w), total + lp) for ids, total in alive for w, lp in enumerate(next_log_p(ids))]
+        finished += [h for h in grown if h[0][-1] == end]
+        alive = [h for h in grown if h[0][-1] != end]
+    return finished + alive
+
+
+@check
+def check_09_beams(answer):
+    steps = {(): [0.55, 0.4, 0.05], (0,): [0.45, 0.45, 0.1], (1,): [0.04, 0.9, 0.06]}
+
+    def paper(ids):
+        return np.log(steps.get(tuple(ids), [0.05, 0.05, 0.9]))
+
+    cases = [(f"a random model, k = 64, longest = 4 (seed {seed})", _model(seed, 3, 1.5), 64, 4, 0) for seed in (137, 75, 233)]
+    cases.insert(1, ("two tokens and end, k = 2", paper, 2, 3, 2))
+    for what, f, k, longest, end in cases:
+        got = ask(answer, f, k, longest, end)
+        if isinstance(got, tuple) and len(got) == 2 and isinstance(got[0], tuple | list):
+            raise Wrong("Return the ids alone, without the score.")
+        got = tuple(int(i) for i in got)
+        totals = dict(_every(f, longest, end))
+        best = max(totals, key=lambda ids: totals[ids])
+        greedy = ()
+        while len(greedy) < longest and (not greedy or greedy[-1] != end):
+            greedy = (*greedy, int(np.argmax(f(greedy))))
+        per_token = max(totals, key=lambda ids: totals[ids] / len(ids))
+        if got == best:
+            continue
+        if got not in totals:
+            ends = (
+                "goes on after `end`"
+                if end in got[:-1]
+                else f"neither ends with `end` nor has {longest} tokens"
+                if len(got) != longest
+                else "has a token that does not exist"
+            )
+            raise Wrong(f"With {what}, your answer {got} {ends}.")
+        numbers = f"With {what}, the best is {best} with log p = {totals[best]:.4f}; yours is {got} with {totals[got]:.4f}."
+        if got == greedy:
+            raise Wrong(f"That is the greedy answer: keep k beginnings, not one, also when they are not the best so far. {numbers}")
+        if got == per_token:
+            raise Wrong(f"You compare the mean per token; here the total counts. {numbers}")
+        if got[-1] == end and len(got) < len(best):
+            raise Wrong(f"You stop at a finished sequence while a longer one can still be more probable. {numbers}")
+        if best[-1] == end and len(best) < len(got):
+            raise Wrong(f"A finished sequence was found earlier and then forgotten: put it aside and compare at the end. {numbers}")
+        raise Wrong(numbers)
+    return "With enough beams, nothing is missed; with two, what greedy missed is found."

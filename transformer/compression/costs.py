@@ -1,0 +1,194 @@
+r"""What each layer costs, by formula: FLOPs forward and backward, numbers kept for the backward pass, numbers in the KV cache.
+
+A multiply–add is 2 FLOPs, and only matrix products count: the product of (n, k) and (k, m) is :math:`2nkm`.  Its backward pass is two
+more, :math:`\bar A = \bar C B^\top` and :math:`\bar B = A^\top \bar C`, so training is three times the forward pass; less where an input or a weight
+wants no gradient, more where something is computed again.  Elementwise ops, norms, softmax and lookups count nothing: they
+are a few operations for each number, and their time is that of moving the numbers.
+
+Causal attention: our blocks skip keys that no query of a block may see, so :math:`QK^\top` and :math:`PV` are counted as computed; with
+``dense`` they are counted whole, :math:`4 B H T S D`, as most papers and PyTorch's counter do.
+
+Sources: Kaplan et al. (2020), section 2.1 (FLOPs of a Transformer); Korthikanti et al. (2022), section 4.1 (activations).
+``B`` batch, ``T`` length, ``S`` source length, ``n`` rows (B · T), ``C`` width, ``H`` heads or hidden width, ``D`` head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from minigrad import nn
+from minigrad.ops.attention_blocks import KEPT, ROWS
+
+from ..attention import MultiHeadAttention
+from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, RMSNorm, SwiGLU
+from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+
+
+@dataclass(frozen=True)
+class Cost:
+    """FLOPs forward and backward; how many numbers are ``kept`` for the backward pass, and how many a KV ``cache`` holds."""
+
+    forward: int = 0
+    backward: int = 0
+    kept: int = 0
+    cache: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __mul__(self, times: int) -> Cost:
+        return Cost(*(times * a for a in astuple(self)))
+
+
+Part = tuple[str, str, Cost]  # the module's name, what it does there, and what that costs
+
+
+def kept(numbers: int) -> Cost:
+    """An op without products whose result is kept."""
+    return Cost(kept=numbers)
+
+
+def product(n: int, k: int, m: int, left: bool = True, right: bool = True) -> Cost:
+    """(n, k) @ (k, m); ``left`` and ``right``: which factors want a gradient."""
+    return Cost(2 * n * k * m, 2 * n * k * m * (left + right), n * m)
+
+
+# Layers ------------------------------------------------------------------------------------------------------------------
+
+LINEARS: dict[type, Callable[..., Cost]] = {}  # what stands in place of a Linear, such as an adapter, brings a formula of its own
+
+
+def linear(m: Any, n: int, wants: bool = True) -> Cost:
+    """x (n, in) → (n, out); ``wants``: x wants a gradient."""
+    if type(m) in LINEARS:
+        return LINEARS[type(m)](m, n, wants)
+    n_in, n_out = m.weight.shape
+    return product(n, n_in, n_out, wants, m.weight.requires_grad)
+
+
+def activated(m: Any, n: int, activation: str, fused: bool = True) -> Cost:
+    """A linear map and an activation, of which the result is kept, and of gelu and silu the slope too.
+
+    ``fused``, gelu and the linear map are one op, which keeps the slope in place of the linear map's result, and computes both gradients.
+    """
+    one_op = fused and activation == "gelu" and type(m) is nn.Linear
+    slopes = activation in ("gelu", "silu") and not one_op
+    cost = linear(m, n) + kept((1 + slopes) * n * out_features(m))
+    return cost + Cost(backward=cost.forward * (one_op and not m.weight.requires_grad))
+
+
+def out_features(m: Any) -> int:
+    """How many numbers a linear map gives."""
+    return getattr(m, "base", m).weight.shape[1]
+
+
+def norm(m: Any, n: int) -> Cost:
+    """Result, 1/σ, and of a layer norm the mean, of each row."""
+    return kept(n * (m.weight.size + (1 if isinstance(m, RMSNorm) else 2)))
+
+
+def dropout(m: nn.Dropout, numbers: int) -> Cost:
+    """The mask and the product."""
+    return kept(2 * numbers if m.p else 0)
+
+
+def feed_forward(m: nn.Module, n: int) -> Cost:
+    """Two linear maps and an activation, or three and a gate."""
+    if isinstance(m, SwiGLU):
+        inner = n * out_features(m.up)
+        return activated(m.gate, n, "silu") + linear(m.up, n) + kept(inner) + dropout(m.dropout, inner) + linear(m.down, n)
+    if isinstance(m, FeedForward):
+        inner = n * out_features(m.up)
+        return activated(m.up, n, m.activation) + dropout(m.dropout, inner) + linear(m.down, n)
+    raise TypeError(f"count: no formula for a feed-forward of type {type(m).__name__}; it knows FeedForward and SwiGLU")
+
+
+def embedded(m: Positions, B: int, T: int, C: int) -> Cost:
+    """Adding positions to the embeddings."""
+    if isinstance(m, SinusoidalPositions):
+        return kept(B * T * C + T * C)
+    return kept(B * T * C if isinstance(m, LearnedPositions) else 0)
+
+
+def rotated(m: Positions, heads: int, B: int, T: int, D: int) -> Cost:
+    """Turning queries or keys: four products, a sum and a difference of halves, and the two halves side by side."""
+    if not isinstance(m, RotaryPositions):
+        return Cost()
+    return kept((5 if m.interleaved else 4) * B * heads * T * D + 2 * T * D)
+
+
+# Attention ---------------------------------------------------------------------------------------------------------------
+
+
+def visible(T: int, S: int, causal: bool) -> int:
+    """How many (query, key) pairs our blocks compute: of each block of queries, all keys up to its last query."""
+    if not causal:
+        return T * S
+    rows = min(T, max(ROWS, min(2 * ROWS, T // 4)))
+    return sum(min(rows, t) * max(0, S - T + t) for t in range(T, 0, -rows))
+
+
+def scores(m: MultiHeadAttention, B: int, T: int, S: int, causal: bool = False, dense: bool = False) -> Cost:
+    """softmax(QKᵀ) V: two products; backward four, and QKᵀ again where the weights are too many to keep."""
+    heads, D = m.num_heads, m.head_dim
+    pairs = B * heads * (T * S if dense else visible(T, S, causal))
+    remembered = B * heads * T * S <= KEPT
+    bias = heads * T * S if isinstance(m.positions, AlibiBias) else 0
+    again = 0 if remembered or dense else 2 * pairs * D
+    return Cost(4 * pairs * D, 8 * pairs * D + again, (pairs if remembered else B * heads * T) + B * T * heads * D + bias)
+
+
+def projections(m: MultiHeadAttention, B: int, T: int, S: int, wants: bool = True) -> Cost:
+    """Q, K, V and the output; a cache holds K and V.  ``wants``: the input wants a gradient."""
+    q, k, v = (linear(p, B * n, wants) for p, n in ((m.q_proj, T), (m.k_proj, S), (m.v_proj, S)))
+    out = linear(m.out_proj, B * T)
+    turned = rotated(m.positions, m.num_heads, B, T, m.head_dim) + rotated(m.positions, m.num_kv_heads, B, S, m.head_dim)
+    return q + k + v + out + turned + Cost(cache=2 * B * S * m.num_kv_heads * m.head_dim)
+
+
+def attention(name: str, m: MultiHeadAttention, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
+    """The projections and what lies between them."""
+    yield name, "projections", projections(m, B, T, S, wants)
+    yield name, "scores", scores(m, B, T, S, causal, dense)
+
+
+def sublayer(m: Any, norm_module: Any, B: int, T: int) -> Cost:
+    """Norm, dropout and the sum around a sub-layer."""
+    n, C = B * T, norm_module.weight.size
+    return norm(norm_module, n) + dropout(m.dropout, n * C) + kept(n * C)
+
+
+def encoder_layer(
+    name: str, m: EncoderLayer, B: int, T: int, causal: bool = False, dense: bool = False, wants: bool = True
+) -> Iterator[Part]:
+    """Self-attention and feed-forward."""
+    yield from attention(f"{name}.self_attention", m.self_attention, B, T, T, causal, dense, wants)
+    yield f"{name}.ffn", "feed-forward", feed_forward(m.ffn, B * T)
+    yield name, "norms and sums", sublayer(m, m.norm1, B, T) + sublayer(m, m.norm2, B, T)
+
+
+def decoder_layer(name: str, m: DecoderLayer, B: int, T: int, S: int, dense: bool = False) -> Iterator[Part]:
+    """Causal self-attention, attention to the source, feed-forward."""
+    yield from attention(f"{name}.self_attention", m.self_attention, B, T, T, True, dense)
+    yield from attention(f"{name}.cross_attention", m.cross_attention, B, T, S, False, dense)
+    yield f"{name}.ffn", "feed-forward", feed_forward(m.ffn, B * T)
+    yield name, "norms and sums", sublayer(m, m.norm1, B, T) + sublayer(m, m.norm2, B, T) + sublayer(m, m.norm3, B, T)
+
+
+def encoder(name: str, m: Encoder, B: int, T: int, dense: bool) -> Iterator[Part]:
+    """All layers, and the last norm if there is one; nothing is cached."""
+    for i, layer in enumerate(m.layers):
+        for module, part, cost in encoder_layer(f"{name}.layers.{i}", layer, B, T, False, dense):
+            yield module, part, Cost(cost.forward, cost.backward, cost.kept)
+    if m.norm is not None:
+        yield f"{name}.norm", "norm", norm(m.norm, B * T)
+
+
+def decoder(name: str, m: Decoder, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
+    """All layers, and the last norm if there is one."""
+    for i, layer in enumerate(m.layers):
+        yield from decoder_layer(f"{name}.layers.{i}", layer, B, T, S, dense)
+    if m.norm is not None:
+        yield f"{name}.norm", "norm", norm(m.norm, B * T)
