@@ -313,7 +313,8 @@ def run(only: Sequence[str], steps: int) -> Iterator[Section]:
         says = (
             f"The base learned Python's help texts; here it goes on to Python's source code, for up to {steps // 4} steps, and counts at its best on "
             "held-out source code (nats per character); all weights at the better of two learning rates. Of little text the few numbers of an "
-            "adapter of rank 2 learn nearly as much as all weights do; of much text, less."
+            "adapter of rank 2 learn nearly as much as all weights do; of much text, less. It depends on the texts: with the last 8,000 characters "
+            "of inspect.py held out, of which all weights gained only 0.14 nats, rank 2 recovered 65 %."
         )
         head = ("what learns, from how much text", "numbers", "of all", "loss", "of the gain")
         yield Section("Adapters", says, head, list(adapters(base, steps // 4)))
