@@ -94,6 +94,19 @@ def test_links_lead_somewhere(name):
         assert target.startswith("https://") or (BOOK / target).exists(), target
 
 
+def test_each_chapter_leads_to_the_next_and_back():
+    names = list(NOTEBOOKS)
+    for i, name in enumerate(names):
+        last = [cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown"][-1]
+        expected = {}
+        if i > 0:
+            expected["Before"] = names[i - 1]
+        if i + 1 < len(names):
+            expected["Next"] = names[i + 1]
+        found = dict(re.findall(r"\*\*(Before|Next):\*\* \[[^\]]*\]\((\w+)\.ipynb\)", last))
+        assert found == expected, name
+
+
 @every_chapter
 def test_a_chapter_has_its_parts(name):
     prose = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
@@ -187,6 +200,16 @@ def test_every_check_belongs_to_an_exercise_and_meets_two_wrong_answers_at_least
     assert called == set(ALL_CHECKS)
     met = [param.values[0] for param in WRONG]
     assert {name: met.count(name) for name in ALL_CHECKS if met.count(name) < 2} == {}
+
+
+@every_chapter
+def test_an_exercise_is_worth_its_stars(name):
+    stars = 0
+    for cell in NOTEBOOKS[name].cells:
+        heading = re.search(r"^### .*?(★+)", cell.source, re.M) if cell.cell_type == "markdown" else None
+        stars = len(heading[1]) if heading else stars
+        if cell.metadata.get("nbgrader", {}).get("grade"):
+            assert cell.metadata.nbgrader.points == stars, cell.metadata.nbgrader.grade_id
 
 
 @every_chapter
