@@ -1,8 +1,13 @@
 """Sharing the work, without MPI: the arithmetic of shares, and ranks that are threads of this process."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +22,7 @@ from transformer.cli import main
 from transformer.data.tasks import MADE
 from transformer.metrics import token_losses
 from transformer.objectives import Classification, Labelled, LanguageModelling, Penalised, Translation, piece
-from transformer.parallel import Workers, share, world
+from transformer.parallel import Workers, share, watcher, world
 from transformer.parallel.sharing import Buckets, buckets, weighted_share
 from transformer.parallel.workers import Ranks, drops
 from transformer.recipes import make_tokenizer
@@ -322,3 +327,35 @@ def test_a_mistake_with_a_file_of_prompts_is_one_line(run, tmp_path, capsys, con
 def test_an_out_file_is_for_a_file_of_prompts(run, capsys):
     assert main(["generate", str(run), "--prompt", "the", "--out", "x.jsonl"]) == 2
     assert "--out is for the answers to --prompts" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open") or not os.path.exists("/proc/self/fdinfo"), reason="needs Linux's pidfd and /proc")
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_watcher_names_the_rank_that_died_first_even_if_it_wakes_after_the_others_end(order):
+    def registered(number):
+        found = 0
+        for path in Path(f"/proc/{number}/fdinfo").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                found += path.read_text().count("tfd:")
+        return found
+
+    with contextlib.ExitStack() as processes:
+
+        def begin(*words, **pipes):
+            process = processes.enter_context(subprocess.Popen([sys.executable, *words], **pipes))
+            processes.callback(process.kill)
+            return process
+
+        ranks = [begin("-c", "input()", stdin=subprocess.PIPE) for _ in range(2)]
+        watching = begin(watcher.__file__, "", *(str(rank.pid) for rank in ranks), stderr=subprocess.PIPE, text=True)
+        while registered(watching.pid) < 2:
+            assert watching.poll() is None
+            time.sleep(0.01)
+        watching.send_signal(signal.SIGSTOP)
+        while Path(f"/proc/{watching.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(0.01)
+        for rank in order:
+            ranks[rank].kill()
+            ranks[rank].wait()
+        watching.send_signal(signal.SIGCONT)
+        assert f"rank {order[0]} of 2 (process {ranks[order[0]].pid}) has died" in watching.stderr.read()

@@ -131,10 +131,20 @@ def test_with_dropout_the_masks_are_others_and_yet_the_parameters_agree(mpiexec)
     assert abs(two[0] - losses(mpiexec, 2, 0.0)[0]) > 1e-4
 
 
-def begin(number, mpiexec, text, folder):
-    """A run that goes on while the test does."""
-    words = command(number, mpiexec, "-m", "transformer", "train", "--out", folder, *longer("--text", text))
-    return subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+@pytest.fixture
+def begin(mpiexec, text):
+    """Starts a run that goes on while the test does, and not longer."""
+    begun = []
+
+    def start(number, folder):
+        words = command(number, mpiexec, "-m", "transformer", "train", "--out", folder, *longer("--text", text))
+        begun.append(subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        with process:
+            process.terminate()  # mpiexec ends its ranks
 
 
 def wait_for(process, come):
@@ -167,26 +177,26 @@ def descendants(number):
 
 
 @needs_proc
-def test_ctrl_c_stops_all_ranks_after_the_same_step_and_another_number_of_them_goes_on(mpiexec, text, alone_for_longer, tmp_path):
+def test_ctrl_c_stops_all_ranks_after_the_same_step_and_another_number_of_them_goes_on(mpiexec, begin, alone_for_longer, tmp_path):
     """The signal comes to one rank of 2 only; 3 take the run to its end."""
-    process = begin(2, mpiexec, text, tmp_path / "run")
+    process = begin(2, tmp_path / "run")
     wait_for(process, lambda: (tmp_path / "run" / "last.npz").exists())
     os.kill(ranks(process)[1], signal.SIGINT)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130 and "continue with" in output, output
     np.testing.assert_allclose(train(3, mpiexec, tmp_path / "run", "--resume"), curve(alone_for_longer), rtol=0, atol=1e-5)
 
 
 @needs_proc
 @pytest.mark.parametrize("seed", range(3))
-def test_after_the_death_of_a_rank_the_run_goes_on_from_its_last_checkpoint(mpiexec, text, alone_for_longer, tmp_path, seed):
+def test_after_the_death_of_a_rank_the_run_goes_on_from_its_last_checkpoint(mpiexec, begin, alone_for_longer, tmp_path, seed):
     rng, folder = np.random.default_rng(seed), tmp_path / "run"
     number, victim, written = 2 + seed % 2, int(rng.integers(2 + seed % 2)), int(rng.integers(1, 8))
-    process = begin(number, mpiexec, text, folder)
+    process = begin(number, folder)
     wait_for(process, lambda: (folder / "last.npz").exists() and len(RunFolder(folder).read_log()) >= 10 * written)
     time.sleep(float(rng.random()) * 0.05)
     os.kill(ranks(process)[victim], signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert f"rank {victim} of {number} (process" in output and f"train --resume --out {folder}" in output
     RunFolder(folder).load_model()

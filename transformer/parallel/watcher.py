@@ -30,13 +30,14 @@ def stop(watcher: subprocess.Popen[bytes] | None) -> None:
 
 def main(folder: str, *numbers: str) -> None:
     """Wait for the first of these processes (0: on another host) to end, and report it."""
-    poll, ranks = select.poll(), {}
+    ends, ranks = select.epoll(), {}
     for rank, number in enumerate(map(int, numbers)):
         if number:
-            ranks[os.pidfd_open(number)] = rank
-    for descriptor in ranks:
-        poll.register(descriptor, select.POLLIN)
-    rank = min(ranks[descriptor] for descriptor, _ in poll.poll())
+            descriptor = os.pidfd_open(number)
+            ranks[descriptor] = rank
+            ends.register(descriptor, select.EPOLLIN)
+    first, _ = ends.poll()[0]  # in the order in which they ended: mpiexec may have stopped the others by now
+    rank = ranks[first]
     message = f"rank {rank} of {len(numbers)} (process {numbers[rank]}) has died, and mpiexec stops the others."
     print(f"\n{message}{advice(folder, len(numbers))}", file=sys.stderr, flush=True)
 
