@@ -292,7 +292,6 @@ class Trainer:
             signal.signal(signal.SIGINT, before)
 
 
-
 def progress_bar(steps: int, done: int, output: TextIO, hidden: bool) -> Any:
     """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
     from tqdm import tqdm
