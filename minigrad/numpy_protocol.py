@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .graph import BY_NUMPY, Value, plain
+from .graph import Value
 from .ops import arithmetic, indexing, linear, reductions, shapes
+from .ops.declare import BY_NUMPY, recorded
+from .ops.declare import arrays_of as plain
 
 WITHOUT_DERIVATIVE_UFUNCS = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite, np.isnan, np.isinf, np.sign,

@@ -13,7 +13,9 @@ from .numpy_protocol import call_function, call_ufunc
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
-from .watch import note_write, short
+from .guards import note_write, short
+from .modes import mode
+from .ops.declare import arrays_of, refuse_hidden
 
 UNSET = {"name": None, "grad": None}
 
@@ -33,7 +35,7 @@ class Tensor(graph.Value):
         if isinstance(data, graph.Value):
             data = data.data
         elif type(data) in (list, tuple):
-            graph.refuse_hidden(data)
+            refuse_hidden(data)
         try:
             array = np.array(data, dtype=dtype)
         except (ValueError, TypeError) as error:
@@ -237,22 +239,22 @@ class Tensor(graph.Value):
         return a.abs(self)
 
     def __eq__(self, other: Any) -> Any:
-        return self.data == graph.plain(other)
+        return self.data == arrays_of(other)
 
     def __ne__(self, other: Any) -> Any:
-        return self.data != graph.plain(other)
+        return self.data != arrays_of(other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < graph.plain(other)
+        return self.data < arrays_of(other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= graph.plain(other)
+        return self.data <= arrays_of(other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > graph.plain(other)
+        return self.data > arrays_of(other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= graph.plain(other)
+        return self.data >= arrays_of(other)
 
     __hash__ = object.__hash__
 
@@ -266,18 +268,18 @@ class Tensor(graph.Value):
                 f"in-place write into the result of {made_by}, shape {self.shape}: the graph still needs its values. "
                 "Use minigrad.where(mask, a, b), or write into t.detach().copy()"
             )
-        if self.requires_grad and graph.mode.get().grad:
+        if self.requires_grad and mode.get().grad:
             raise RuntimeError(
                 f"in-place write into a leaf of shape {self.shape} that requires grad: ops that read it would get wrong "
                 "gradients. Write under `with no_grad():`, as an optimizer does"
             )
-        if isinstance(value, graph.Value) and value.requires_grad and graph.mode.get().grad:
+        if isinstance(value, graph.Value) and value.requires_grad and mode.get().grad:
             raise RuntimeError(
                 "in-place write of a value that requires grad would drop its gradient; "
                 "use minigrad.where(mask, a, b) or minigrad.concatenate([...])"
             )
         note_write(self.data)
-        self.data[graph.plain(index)] = graph.plain(value)
+        self.data[arrays_of(index)] = arrays_of(value)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return call_ufunc(ufunc, method, inputs, kwargs)

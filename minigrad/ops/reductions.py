@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Example, example, op
-from ..kernels import real
+from .declare import Example, example, op
+from .numerics import real
 
 Axis = int | tuple[int, ...] | None
 
