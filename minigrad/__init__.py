@@ -16,6 +16,7 @@ from .ops.arithmetic import (
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
 from .ops.activations import gelu, linear_gelu, silu
+from .ops.declare import recorded
 from .ops.dropout import dropout
 from .ops.norms import layer_norm, rms_norm
 from .ops.softmax import cross_entropy, log_softmax, softmax
@@ -23,6 +24,7 @@ from .ops.indexing import embedding, getitem, take
 from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
 from .ops.reductions import cumsum, logsumexp, max, mean, min, prod, sum, var
 from .ops.shapes import broadcast_to, concatenate, flip, join_heads, pad, reshape, split, split_heads, stack, swapaxes, transpose, tril, triu
+from .programs import program
 from .random import manual_seed
 from .storage import load, save
 from .tensor import Tensor
@@ -39,7 +41,7 @@ __all__ = [
     "enable_grad", "erf", "exp", "explain", "expm1", "flip", "gelu", "getitem", "grad", "gradcheck", "gradgradcheck", "hessian",
     "hvp", "jacobian", "join_heads", "jvp", "layer_norm", "linear", "linear_gelu", "load", "log", "log1p", "log_softmax",
     "logsumexp", "manual_seed", "matmul", "max", "maximum", "mean", "min", "minimum", "multiply", "negative", "nn", "no_grad",
-    "norm", "optim", "outer", "pad", "plain", "power", "prod", "reciprocal", "relu", "reshape", "rms_norm", "save",
+    "norm", "optim", "outer", "pad", "plain", "power", "prod", "program", "reciprocal", "recorded", "relu", "reshape", "rms_norm", "save",
     "scaled_dot_product_attention", "sigmoid", "silu", "sin", "softmax", "split", "split_heads", "sqrt", "square", "stack",
     "subtract", "sum", "swapaxes", "take", "tanh", "tensordot", "transpose", "tril", "triu", "value_and_grad", "var", "vjp",
     "where",

@@ -31,6 +31,12 @@ WITHOUT_DERIVATIVE = {
 }  # fmt: skip
 
 
+ABOUT_ARRAYS = {  # and not about their numbers, as far as a program is concerned
+    np.shape, np.ndim, np.size, np.array2string, np.array_repr, np.array_str, np.may_share_memory, np.shares_memory, np.result_type,
+    np.can_cast, np.min_scalar_type, np.isrealobj, np.iscomplexobj,
+}  # fmt: skip
+
+
 def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
     sources = [s % a.ndim for s in np.atleast_1d(source)]
     targets = [d % a.ndim for d in np.atleast_1d(destination)]
@@ -113,7 +119,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
     tracked = any(isinstance(x, Value) and x.requires_grad for x in inputs)
     if ufunc in WITHOUT_DERIVATIVE_UFUNCS or (kwargs.get("out") is not None and not tracked):
-        return getattr(ufunc, method)(*plain(inputs), **{k: plain(v) for k, v in kwargs.items()})
+        return recorded(getattr(ufunc, method))(*inputs, **kwargs)
     if kwargs.get("out") is not None:
         raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=array) would drop the gradient; write result = np.{ufunc.__name__}(...)")
     if method == "__call__" and ufunc in BY_NUMPY and not kwargs:
@@ -132,8 +138,10 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     """Answer any other NumPy function called with a Tensor among its arguments."""
     if function in BY_NUMPY:
         return BY_NUMPY[function](*args, **kwargs)
+    if function in ABOUT_ARRAYS:
+        return function(*map(plain, args), **{k: plain(v) for k, v in kwargs.items()})
     if function in WITHOUT_DERIVATIVE:
-        return function(*[plain(x) for x in args], **{k: plain(v) for k, v in kwargs.items()})
+        return recorded(function)(*args, **kwargs)
     module = function.__module__.replace("numpy", "np") if function.__module__ else "np"
     raise TypeError(
         f"minigrad: {module}.{function.__name__} has no derivative here; use the ops of minigrad, or t.data if no gradient is wanted"

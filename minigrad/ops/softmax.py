@@ -60,17 +60,17 @@ softmax.examples = log_softmax.examples = lambda rng: [
 
 
 @recorded
-def counted_targets(targets, ignore_index):
+def counted_targets(targets, ignore_index, dtype):
     """Which targets count, (...) of booleans; the targets with 0 in the place of the others; and how many count."""
     counts = np.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
-    return counts, np.where(counts, targets, 0), max(1, int(counts.sum()))
+    return counts, np.where(counts, targets, 0), dtype.type(max(1, counts.sum()))
 
 
 @composed(
     r"L = -\tfrac1N \sum_{n,j} T_{nj} \log p_{nj}, \quad p = \operatorname{softmax}(x)", inputs=["x"], x=r"\bar L \cdot (p - T) / N"
 )
 def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
-    counts, safe, number = counted_targets(targets, ignore_index)
+    counts, safe, number = counted_targets(targets, ignore_index, x.dtype)
     log_p = log_softmax(x)  # (..., V)
     losses = (label_smoothing - 1) * log_p[(*np.indices(counts.shape, sparse=True), safe)]  # (...)
     if label_smoothing:
@@ -95,6 +95,8 @@ _cross_entropy.examples = lambda rng: [
 def checked_targets(targets, classes, ignore_index):
     """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
     ids = np.array(targets)
+    if ids.size and ids.dtype == np.intp and ids.view(np.uintp).max() < classes:
+        return ids
     wanted = ids if ignore_index is None else ids[ids != ignore_index]
     if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:
         raise IndexError(
@@ -126,4 +128,4 @@ def cross_entropy(
     if not shape or np.shape(targets) != shape[:-1]:
         raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
     ids = checked_targets(targets, shape[-1], ignore_index)
-    return _cross_entropy.apply((logits,), dict(targets=ids, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction))
+    return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
