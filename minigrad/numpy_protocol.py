@@ -119,7 +119,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
     tracked = any(isinstance(x, Value) and x.requires_grad for x in inputs)
     if ufunc in WITHOUT_DERIVATIVE_UFUNCS or (kwargs.get("out") is not None and not tracked):
-        return recorded(getattr(ufunc, method))(*inputs, **kwargs)
+        return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
     if kwargs.get("out") is not None:
         raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=array) would drop the gradient; write result = np.{ufunc.__name__}(...)")
     if method == "__call__" and ufunc in BY_NUMPY and not kwargs:

@@ -47,7 +47,7 @@ class Positions(nn.Module):
     def places(self, start: int | np.ndarray, length: int) -> Any:
         """The rows of a table for these positions: a slice, or (B, T) for a start of each row, where padding gets the first."""
         if isinstance(start, np.ndarray | Tensor):
-            return row_places(start, length, self.check_length)
+            return row_places(start, length, self.max_length)
         self.check_length(start, length)
         return slice(start, start + length)
 
@@ -61,9 +61,10 @@ class Positions(nn.Module):
 
 
 @recorded
-def row_places(start: np.ndarray, length: int, check: Callable[[int, int], None]) -> np.ndarray:
+def row_places(start: np.ndarray, length: int, max_length: int | None) -> np.ndarray:
     """(B, T): the positions of rows that start at ``start`` (B,); padding, below 0, gets the first."""
-    check(int(start.max()), length)
+    if max_length is not None and start.max() + length > max_length:
+        raise ValueError(f"positions: {start.max() + length} tokens exceed the {max_length} positions of this model; shorten the input")
     return np.maximum(start[:, None] + np.arange(length), 0)
 
 

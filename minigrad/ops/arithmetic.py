@@ -7,6 +7,7 @@ In a rule, ``g`` is the upstream gradient and the letters are those of the formu
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -315,7 +316,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return select(a, b, as_mask(condition))
 
 
-@recorded
+@partial(recorded, shown="{0}")
 def as_mask(condition):
     """Booleans of our own: the owner of ``condition`` may change it before the backward pass."""
     return np.array(condition, bool)

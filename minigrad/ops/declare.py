@@ -295,12 +295,15 @@ def composed(formula: str, inputs: Sequence[str] | None = None, **derivatives: s
     return declare
 
 
-def recorded(function: Callable[..., Any], effects: bool = False) -> Callable[..., Any]:
+def recorded(function: Callable[..., Any], effects: bool = False, shown: str | None = None) -> Callable[..., Any]:
     """Decorator: a function of arrays that has no derivative (ids checked, masks made, numbers drawn), which a program calls again.
 
     Called with Tensors it gets their arrays; it returns an array, a number in the dtype that it is to have, or a tuple of them.
-    One with ``effects`` is called again even if nobody reads what it returns.
+    One with ``effects`` is called again even if nobody reads what it returns; ``shown`` is what the source of a program shows in its
+    place, such as "{1}" for a function that checks its second argument and hands it on.
     """
+    if shown is not None:
+        function.shown = shown  # type: ignore[attr-defined]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

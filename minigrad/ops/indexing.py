@@ -7,6 +7,7 @@ An entry that was picked twice gets both gradients.  Putting back is a sum by po
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def plain_index(index: Any) -> Any:
     return index
 
 
-@recorded
+@partial(recorded, shown="{0}")
 def as_index(index):
     """A copy of an array of integers; one of booleans as it is: what it picks depends on its values, so no program takes it."""
     return index.copy() if index.dtype.kind != "b" else index
@@ -114,7 +115,7 @@ _put_along.examples = lambda rng: [
 ]
 
 
-@recorded
+@partial(recorded, shown="{1}")
 def checked_ids(name, ids, size, what, negative=True):
     """``ids`` as an integer array of our own, each within ``[-size, size)`` and returned from 0 on; errors name the offender."""
     ids = np.array(ids)

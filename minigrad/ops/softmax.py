@@ -5,6 +5,7 @@ The largest entry is taken off before ``exp``: it changes no value, only the ran
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ softmax.examples = log_softmax.examples = lambda rng: [
 def counted_targets(targets, ignore_index, dtype):
     """Which targets count, (...) of booleans; the targets with 0 in the place of the others; and how many count."""
     counts = np.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
-    return counts, np.where(counts, targets, 0), dtype.type(max(1, counts.sum()))
+    return counts, np.where(counts, targets, 0), np.asarray(max(1, counts.sum()), dtype)[()]
 
 
 @composed(
@@ -91,7 +92,7 @@ _cross_entropy.examples = lambda rng: [
 ]  # fmt: skip
 
 
-@recorded
+@partial(recorded, shown="{0}")
 def checked_targets(targets, classes, ignore_index):
     """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
     ids = np.array(targets)

@@ -37,6 +37,7 @@ class Recording:
     leaves: list[tuple[Tensor, Name]]
     outputs: Any  # the tree that the function returned, with names in the place of Tensors
     gradients: list[tuple[Any, Name, bool]]  # of a leaf, or of an argument by its number; and whether its memory is shared
+    positions: list[int] = field(default_factory=list)  # of the arrays among all arguments
     dtype: Any = None  # of the loss
     straight: Any = None
     pool: list[Any] = field(default_factory=list)  # buffers that no call is using
@@ -96,8 +97,17 @@ class Program:
     def source(self, plain: bool = False) -> str:
         """The last recording as Python text that runs with NumPy alone: the forward pass, then the backward pass, a line for each op.
 
-        Kernels are called by name and stand below; with ``plain`` every op is written out.  Raises RuntimeError before the first call.
+        Kernels are called by name and stand below; with ``plain`` every op is written out.  The function that the text defines takes
+        the arguments and, by their names, ``arrays(plain)``; it returns the loss and a dict of gradients (or what the function returns).
+        Raises RuntimeError before the first call, and for what has no text.
         """
+        return self._text(plain).text
+
+    def arrays(self, plain: bool = False) -> dict[str, np.ndarray]:
+        """What the function that ``source(plain)`` defines takes besides the arguments: parameters and large constants, by name."""
+        return self._text(plain).arrays
+
+    def _text(self, plain: bool) -> Any:
         from .source import text
 
         if self._example is None:
@@ -201,7 +211,7 @@ class Program:
         name_parameters(self.function, self.model, tape)
         stable = {id(t) for t in (*own, *known)}
         gradients = [(t, name, s) for t, name, s in gradients if isinstance(t, int) or id(t) in stable]
-        found = Recording([], arguments, list(tape.leaves.values()), outputs, gradients, getattr(out, "dtype", None))
+        found = Recording([], arguments, list(tape.leaves.values()), outputs, gradients, list(numbers.values()), getattr(out, "dtype", None))
         found.lines = needed(tape.lines, found.results())
         used = {name for line in found.lines for name in line.reads()} | set(found.results())
         found.leaves = [(t, name) for t, name in found.leaves if name in used]

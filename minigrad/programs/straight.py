@@ -83,6 +83,8 @@ class Straight:
         ufunc = ufunc_of(line)
         if ufunc is not None:
             into = [] if target is None else [target if isinstance(target, str) else self.local[target]]
+            if into and ufunc in (np.maximum, np.minimum):  # a third argument would look like one more to compare
+                into[0] = f"out={into[0]}"
             return f"{self._bound(ufunc)}({', '.join([*args, *into])})"
         if line.role == "forward" and line.op.name in ("reshape", "swapaxes"):
             rest = [self.render(v) for v in line.kwargs.values()]

@@ -47,6 +47,16 @@ def _compares(ufunc: np.ufunc, name: str) -> Any:
     return method
 
 
+def _records(ufunc: np.ufunc) -> Any:
+    """An operator on masks, which only watched Tensors have: others are arrays there."""
+
+    def method(self: Any, *other: Any) -> Any:
+        tape = mode.get().tape
+        return ufunc(self.data, *other) if tape is None else tape.call(ufunc, (self, *other), {})
+
+    return method
+
+
 class _Watched:
     """What a watched Tensor does differently."""
 
@@ -72,6 +82,8 @@ class _Watched:
     __eq__, __ne__ = _compares(np.equal, "__eq__"), _compares(np.not_equal, "__ne__")
     __lt__, __le__ = _compares(np.less, "__lt__"), _compares(np.less_equal, "__le__")
     __gt__, __ge__ = _compares(np.greater, "__gt__"), _compares(np.greater_equal, "__ge__")
+    __and__, __or__, __xor__ = _records(np.bitwise_and), _records(np.bitwise_or), _records(np.bitwise_xor)
+    __invert__ = _records(np.invert)
     __hash__ = object.__hash__
 
 

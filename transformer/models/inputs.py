@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from minigrad import recorded
 
 
-@recorded
+@partial(recorded, shown="{1}")
 def checked_ids(model: str, ids: Any, vocab_size: int, max_length: int | None = None) -> np.ndarray:
     """Token ids as an integer array (B, T); raises TypeError, ValueError or IndexError with the offender and the cure."""
     array = np.asarray(ids)
