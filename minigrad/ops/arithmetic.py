@@ -110,6 +110,15 @@ square.vjp("x", r"2 \bar y \odot x", lambda g, y, x: g * (2 * x))
 sqrt = elementwise(np.sqrt, r"y = \sqrt{x}", "The square root of every entry.")
 sqrt.vjp("x", r"\bar y / (2 y)", lambda g, y, x: g / (2 * y))
 
+
+@op(r"y = \sqrt{x}")
+def root(x):
+    """The square root of a sum of squares: at 0, as at the kink of ``abs``, its derivative is taken as 0."""
+    return np.sqrt(x)
+
+
+root.vjp("x", r"\bar y / (2 y)", lambda g, y, x: weigh.on(g, np.not_equal(y, 0)) / (2 * (y + np.equal(y, 0))))
+
 cbrt = elementwise(np.cbrt, r"y = \sqrt[3]{x}", "The cube root of every entry.")
 cbrt.vjp("x", r"\bar y / (3 y^2)", lambda g, y, x: g / (3 * y * y))
 
