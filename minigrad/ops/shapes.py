@@ -19,6 +19,15 @@ reshape.vjp("x", r"\bar y \text{ in the shape of } x", lambda g, y, x, shape: g.
 reshape.examples = lambda rng: [example(rng.normal(size=(2, 6)), shape=shape) for shape in ((3, 4), -1, (2, -1, 3), (1, 12, 1))]
 
 
+def reshape_in_order(x: Any, shape: Any, order: str = "C") -> Any:
+    """``reshape`` with the entries read and written row by row ("C") or column by column ("F")."""
+    if order not in ("C", "F"):
+        raise TypeError(f"reshape: order={order!r} has no derivative here; expected 'C' (row by row) or 'F' (column by column)")
+    if order == "C":
+        return reshape(x, shape)
+    return transpose(reshape(transpose(x), shape[::-1] if isinstance(shape, tuple | list) else shape))
+
+
 @op(r"y_{i_{p(1)} i_{p(2)} \dots} = x_{i_1 i_2 \dots}", numpy=[np.transpose])
 def transpose(x, axes=None):
     """``x`` with its axes in the order ``axes`` (reversed when None)."""
