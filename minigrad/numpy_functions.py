@@ -403,7 +403,7 @@ def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     part = (place - low).astype(x.dtype if x.dtype.kind == "f" else float)
     x = sort(x)
     found = x[..., low] * (1 - part) + x[..., np.minimum(low + 1, x.shape[-1] - 1)] * part
-    found = found + (0 * x[..., -1:].data).reshape(*x.shape[:-1], *[1] * share.ndim)  # NaN is sorted last, and travels
+    found = found + (0 * x[..., -1:].data).reshape(x.shape[:-1] + (1,) * share.ndim)  # NaN is sorted last, and travels
     found = moveaxis(found, range(-share.ndim, 0), range(share.ndim)) if share.ndim else found
     return reshape(found, share.shape + shape) if keepdims else found
 

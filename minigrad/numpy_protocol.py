@@ -120,7 +120,11 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if answer is not None:
         return answer(*args) if len(args) == 1 and not kwargs else _by_our_names(name, function, answer, args, kwargs)
     if function in IN_PLACE and (isinstance(args[0] if args else None, Value) or wants_grad((args, kwargs))):
-        raise TypeError(f"minigrad: {name} would write behind the graph's back; use minigrad.where(mask, a, b), or t.data if no gradient is wanted")
+        asked, _ = _asked_by()
+        raise TypeError(
+            f"minigrad: {f'np.{asked}' if asked else name} would write numbers without their gradient; use minigrad.where(mask, a, b), "
+            "minigrad.stack([...]) or minigrad.broadcast_to(t, shape), or t.data if no gradient is wanted"
+        )
     if function in WITHOUT_DERIVATIVE or not wants_grad((args, kwargs)) or only_looks():
         return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
     raise refusal(name)
@@ -152,19 +156,6 @@ def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], 
         raise refusal(name, unknown)
     positional = [given.pop(k) for k, p in ours.parameters.items() if p.kind is p.POSITIONAL_ONLY and k in given]
     return answer(*inputs, *positional, *rest, **given)
-
-
-def understood(function: Any, options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a method, such as ``out=None``, that say something; TypeError for one that is unknown here."""
-    signature = _signature(function)
-    given = {k: v for k, v in options.items() if v is not np._NoValue and not (k == "where" and v is True)}
-    if signature:
-        given = {k: v for k, v in given.items() if k not in signature.parameters or not is_default(v, signature.parameters[k].default)}
-    if "correction" in given:
-        given["ddof"] = given.pop("correction")
-    if given.keys() - {"ddof"}:
-        raise refusal(f"np.{function.__name__}", given)
-    return given
 
 
 # Plain numbers --------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import graph
-from .numpy_protocol import BY_NUMPY, WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain, understood
+from .numpy_protocol import BY_NUMPY, WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
@@ -351,39 +351,53 @@ class Tensor(graph.Value):
 
     def sum(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The sum over ``axis``."""
-        return reductions.sum(self, axis=axis, keepdims=keepdims, **(numpys and understood(np.sum, numpys)))
+        if numpys:
+            return call_function(np.sum, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
+        return reductions.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The mean over ``axis``."""
-        return reductions.mean(self, axis=axis, keepdims=keepdims, **(numpys and understood(np.mean, numpys)))
+        if numpys:
+            return call_function(np.mean, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
+        return reductions.mean(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
         """The variance over ``axis``."""
-        return reductions.var(self, axis=axis, keepdims=keepdims, **{"ddof": ddof, **(numpys and understood(np.var, numpys))})
+        if numpys:
+            return call_function(np.var, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
+        return reductions.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def std(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
         """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
-        return reductions.std(self, axis=axis, keepdims=keepdims, **{"ddof": ddof, **(numpys and understood(np.std, numpys))})
+        if numpys:
+            return call_function(np.std, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
+        return reductions.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def max(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The largest entry over ``axis``."""
-        return reductions.max(self, axis=axis, keepdims=keepdims, **(numpys and understood(np.max, numpys)))
+        if numpys:
+            return call_function(np.max, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
+        return reductions.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The smallest entry over ``axis``."""
-        return reductions.min(self, axis=axis, keepdims=keepdims, **(numpys and understood(np.min, numpys)))
+        if numpys:
+            return call_function(np.min, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
+        return reductions.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The product over ``axis``."""
-        return reductions.prod(self, axis=axis, keepdims=keepdims, **(numpys and understood(np.prod, numpys)))
+        if numpys:
+            return call_function(np.prod, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
+        return reductions.prod(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None, **numpys: Any) -> Tensor:
         """The running sum along ``axis``."""
-        return reductions.cumsum(self, axis=axis, **(numpys and understood(np.cumsum, numpys)))
+        return call_function(np.cumsum, (self, axis), numpys) if numpys else reductions.cumsum(self, axis=axis)
 
     def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Tensor:
         """Limited to the interval from ``min`` to ``max``."""
-        return a.clip(self, min, max, **(numpys and understood(np.clip, numpys)))
+        return call_function(np.clip, (self, min, max), numpys) if numpys else a.clip(self, min, max)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
         """The same entries in another shape, read and written row by row, or column by column with ``order`` "F"."""
