@@ -36,7 +36,7 @@ def matmul(a, b):
 
 def _rows(x: Any) -> Any:
     """(..., n) → (N, n): the leading axes as one, also when there is nothing in them."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return x.reshape(-1 if x.size else math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _matmul_a(g: Any, c: Any, a: Any, b: Any) -> Any:
