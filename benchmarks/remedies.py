@@ -27,7 +27,7 @@ import numpy as np
 
 import minigrad as mg
 from minigrad import optim
-from minigrad.ops.attention import attention_twin
+from minigrad.ops.attention import attention
 from minigrad.storage import write_atomically
 from transformer import GPT, KVCache, LanguageModelling, Trainer, plots
 from transformer.compression import (
@@ -200,7 +200,7 @@ def memory(length: int = 256) -> Iterator[Row]:
 def attention_with_square(m: Any, query: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False, cache: Any = None) -> Any:
     """What MultiHeadAttention does, in plain operators: all T × T scores, and each step on them, in memory."""
     q, k, v = (mg.split_heads(p(query), heads) for p, heads in ((m.q_proj, m.num_heads), (m.k_proj, m.num_kv_heads), (m.v_proj, m.num_kv_heads)))
-    return m.out_proj(mg.join_heads(attention_twin(q, k, v, None, mask, causal)[0]))
+    return m.out_proj(mg.join_heads(attention.definition(q, k, v, None, mask, causal)))
 
 
 def generation(length: int = 128) -> Iterator[Row]:

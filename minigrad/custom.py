@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from . import graph
+from .ops.declare import Op
 from .tensor import Tensor
 
 Rule = Callable[..., Any]
@@ -29,7 +29,7 @@ def custom_op(
     formula: str = "",
     derivative: str | Mapping[str, str] = "",
     inputs: Sequence[str] | None = None,
-) -> Callable[[Callable[..., Any]], graph.Op[Any]]:
+) -> Callable[[Callable[..., Any]], Op[Any]]:
     r"""Decorator: make an op of a function on arrays and its vector-Jacobian product.
 
     The decorated function takes arrays and gives an array; arguments with a default value are parameters without a gradient, unless
@@ -40,10 +40,10 @@ def custom_op(
     Raises TypeError for a missing rule; when it runs, ValueError for a gradient that does not fit its input or for writing into an argument.
     """
 
-    def declare(forward: Callable[..., Any]) -> graph.Op[Any]:
+    def declare(forward: Callable[..., Any]) -> Op[Any]:
         if not callable(forward):
             raise TypeError(f"custom_op: decorates a function, got {type(forward).__name__}")
-        op: graph.Op[Any] = graph.Op(_guarded(forward), formula, inputs, saves=False, builtin=False)
+        op: Op[Any] = Op(_guarded(forward), formula, inputs, builtin=False)
         wanted = list(op.inputs)
         if not wanted and not op.variadic:
             raise TypeError(f"custom_op {op.name}: no differentiable argument; inputs=[...] names those that have a default value")
@@ -100,7 +100,7 @@ def _shielded(x: Any) -> Any:
     return view
 
 
-def _call(op: graph.Op[Any], rule: Rule, g: Any, y: Any, given: Sequence[Any], params: Any) -> Any:
+def _call(op: Op[Any], rule: Rule, g: Any, y: Any, given: Sequence[Any], params: Any) -> Any:
     """The rule's answer; what fails on Tensors is said to be the lack of a second derivative."""
     if not isinstance(g, Tensor):
         with _explaining(f"custom_op {op.name}: its vjp"):
@@ -124,11 +124,11 @@ def _call(op: graph.Op[Any], rule: Rule, g: Any, y: Any, given: Sequence[Any], p
     return answer
 
 
-def _one(op: graph.Op[Any], name: str, rule: Rule, g: Any, y: Any, *given: Any, **params: Any) -> Any:
+def _one(op: Op[Any], name: str, rule: Rule, g: Any, y: Any, *given: Any, **params: Any) -> Any:
     return _fitted(op, name, _call(op, rule, g, y, given, params), given[op.inputs.index(name)])
 
 
-def _all(op: graph.Op[Any], rule: Rule, g: Any, y: Any, *given: Any, **params: Any) -> list[Any]:
+def _all(op: Op[Any], rule: Rule, g: Any, y: Any, *given: Any, **params: Any) -> list[Any]:
     answer = _call(op, rule, g, y, given, params)
     answers = list(answer) if isinstance(answer, tuple | list) else [answer]
     if len(answers) != len(given):
@@ -137,7 +137,7 @@ def _all(op: graph.Op[Any], rule: Rule, g: Any, y: Any, *given: Any, **params: A
     return [_fitted(op, name, r, x) for name, r, x in zip(names, answers, given, strict=True)]
 
 
-def _fitted(op: graph.Op[Any], name: str, r: Any, x: Any) -> Any:
+def _fitted(op: Op[Any], name: str, r: Any, x: Any) -> Any:
     """One answer, checked: of the input's shape, or of one to which the input broadcasts; None means zeros."""
     shape = np.shape(x)
     if r is None:

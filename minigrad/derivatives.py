@@ -14,7 +14,8 @@ import numpy as np
 
 from . import graph
 from .modes import enable_grad, mode
-from .random import generator
+from .ops.declare import Example, op
+from .random import drawing_again, noting_draws
 from .tensor import Tensor, upstream_gradient
 
 Argnums = int | tuple[int, ...]
@@ -315,7 +316,6 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Tensor:
     if not mode.get().grad:
         return f(*args)
     positions = [i for i, x in enumerate(args) if isinstance(x, Tensor)]
-    state = generator().bit_generator.state
 
     def run(values: Sequence[Any]) -> Any:
         new = list(args)
@@ -326,41 +326,37 @@ def checkpoint(f: Callable[..., Any], *args: Any) -> Tensor:
     given = [args[i] for i in positions]
     stand_ins = [graph.wrap(x.data).requires_grad_(x.requires_grad) for x in given]
     start = graph.now()
-    output = run(stand_ins)
+    with noting_draws() as draws:
+        output = run(stand_ins)
     if not isinstance(output, Tensor):
         raise TypeError(f"checkpoint: the function must return one Tensor, got {type(output).__name__}")
-    captured = [x for x in graph.boundary(output, start) if not any(x is s for s in stand_ins)]
-    return _recomputed(*given, *captured, run=run, captured=captured, state=state, outputs=output.data)
+    captured = [x for x in graph.reachable([output], start)[1] if not any(x is s for s in stand_ins)]
+    return _recomputed(*given, *captured, run=run, captured=captured, draws=draws, outputs=output.data)
 
 
-@graph.op(r"y = f(x_1, x_2, \dots)")
-def _recomputed(*inputs, run, captured, state, outputs):
+@op(r"y = f(x_1, x_2, \dots)")
+def _recomputed(*inputs, run, captured, draws, outputs):
     return outputs
 
 
 @_recomputed.joint_vjp(x=r"\text{the gradient of } f \text{, computed again}")
-def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tensor], state: Any, outputs: Any) -> list[Any]:
-    recording = isinstance(g, Tensor)
+def _recomputed_vjp(g: Any, y: Any, *inputs: Any, run: Any, captured: list[Tensor], draws: Any, outputs: Any) -> list[Any]:
+    recording = isinstance(g, Tensor) and mode.get().grad  # the backward pass itself
     own = inputs[: len(inputs) - len(captured)]
-    with enable_grad():
-        variables = [_fresh(x) if x.dtype.kind == "f" else x for x in own] if recording else [_variable(x) for x in own]
+    with enable_grad(), drawing_again(draws):
+        variables = [_fresh(x) if recording and x.dtype.kind == "f" else _variable(x) for x in own]
         start = graph.now()
-        now = generator().bit_generator.state
-        generator().bit_generator.state = state
-        try:
-            again = run(variables)
-        finally:
-            generator().bit_generator.state = now
+        again = run(variables)
         wanted = [x for x in (*variables, *captured) if x.requires_grad]
-        found = iter(_pull([again], [g if recording else graph.wrap(g)], wanted, recording, recording, start))
+        found = iter(_pull([again], [g if isinstance(g, Tensor) else graph.wrap(g)], wanted, recording, recording, start))
     got = [next(found) if x.requires_grad else None for x in (*variables, *captured)]
-    return got if recording else [d if d is None else d.data for d in got]
+    return got if isinstance(g, Tensor) else [d if d is None else d.data for d in got]
 
 
 _recomputed.examples = lambda rng: [
-    graph.Example((rng.normal(size=(2, 3)), rng.normal(size=3)), {}, lambda a, b: checkpoint(lambda x, y: np.exp(np.sin(x * y) + y), a, b))
+    Example((rng.normal(size=(2, 3)), rng.normal(size=3)), {}, lambda a, b: checkpoint(lambda x, y: np.exp(np.sin(x * y) + y), a, b))
 ]
 
 
-def _variable(x: np.ndarray) -> Tensor:
-    return graph.wrap(x).requires_grad_(x.dtype.kind == "f")
+def _variable(x: Any) -> Tensor:
+    return graph.wrap(getattr(x, "data", x) if isinstance(x, Tensor) else x).requires_grad_(x.dtype.kind == "f")

@@ -1,43 +1,38 @@
-r"""Record and replay: the whole of automatic differentiation on one page.
+r"""Record, order, walk, add: the grown-up of chapter 02's engine.
 
-An op :math:`y = f(x_1, \dots, x_n)` that is applied to Tensors is recorded: its output remembers which op made it,
-from what, and when.  Walking back from a scalar :math:`L`, newest op first, the chain rule
+An op :math:`y = f(x_1, \dots, x_n)` that is applied to Tensors is *recorded*: its output remembers which op made it, from what, and
+when.  The results that led to a scalar :math:`L` are put in *order*; we *walk* back, newest first, and at each result the chain rule
 
 .. math:: \bar x_i = \bar y \, \frac{\partial y}{\partial x_i}, \qquad \bar x := \frac{\partial L}{\partial x}
 
-is the op's *vector-Jacobian product* (VJP).  A rule is written once, in plain operators, and is valid for arrays and for
-Tensors: the ordinary backward pass hands it arrays, ``create_graph=True`` hands it Tensors, so that the backward pass is
-itself recorded and can be differentiated again.
+is the op's *vector-Jacobian product* (VJP).  What reaches a tensor on several paths is *added*.
+
+There are two kinds of op.  A **primitive** one has a forward on arrays and a rule for each input, written once in plain operators: the
+ordinary backward pass hands it arrays, ``create_graph=True`` hands it Tensors, so that the backward pass is recorded itself and can be
+differentiated again.  A **composed** one is defined by other ops, in a few lines that say all there is to know about its value and
+its derivatives of every order.  A fast kernel may stand behind the definition (see ``fast``); it does the ordinary first-order work.
 
 Source: Baydin et al., "Automatic differentiation in machine learning: a survey", JMLR 18 (2018), section 3.2.
 """
 
 from __future__ import annotations
 
-import inspect
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
-from functools import update_wrapper
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import watch
-from .kernels import column_sums
-from .modes import mode
-from .watch import short
+from . import guards
+from .modes import enable_grad, mode, no_grad
 
 if TYPE_CHECKING:
+    from .ops.declare import Op
     from .tensor import Tensor
 
-P = ParamSpec("P")
 V = TypeVar("V", bound="type[Value]")
-Rule = Callable[..., Any]
-
-REGISTRY: dict[str, Op] = {}  # every op by name: tests, checks and documentation walk it
-BY_NUMPY: dict[Any, Callable[..., Any]] = {}  # which function of ours answers a NumPy function called on a Tensor
-
 
 
 class Value:
@@ -61,9 +56,10 @@ FREED: Any = ("freed",)
 USED = -1  # the tick of a gradient that an optimizer step has consumed
 NO_PARAMS: dict[str, Any] = {}
 _by_tick = attrgetter("tick")
-new_object = object.__new__
-ndarray = np.ndarray
+_new = object.__new__
 _tensor_type: Any = Value
+_deposits = threading.Lock()
+ndarray = np.ndarray
 
 
 def results_are(cls: V) -> V:
@@ -73,9 +69,12 @@ def results_are(cls: V) -> V:
     return cls
 
 
+# Record -----------------------------------------------------------------------------------------------------------------
+
+
 def wrap(data: Any) -> Tensor:
     """A Tensor around an array, without copying it and without a history."""
-    out = _tensor_type.__new__(_tensor_type)
+    out = _new(_tensor_type)
     out.data = data if type(data) is ndarray else np.asarray(data)
     out.requires_grad = False
     out.history = None
@@ -83,309 +82,29 @@ def wrap(data: Any) -> Tensor:
     return out
 
 
-def constant(x: Any, recording: bool = True) -> Any:
-    """An input that is no Tensor, as the ops take it.
-
-    Python and NumPy scalars stay Python scalars, so that they never promote float32 to float64.  An array is copied when
-    the op is being recorded: its owner may change it before the backward pass reads it.
-    """
-    if x is None or type(x) in (int, float, bool):
-        return x
-    if type(x) in (list, tuple):
-        refuse_hidden(x)
-    array = np.asarray(x)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"expected real numbers, got {type(x).__name__} with dtype {array.dtype}: {short(x)}")
-    if array.ndim == 0:
-        return array.item()
-    return array.copy() if recording and array is x else array
+def record(op: Op, data: Any, inputs: tuple[Any, ...], arrays: list[Any], params: dict[str, Any], wanted: bool) -> Tensor:
+    """The result of an op as a Tensor, which remembers where it came from if a gradient is ``wanted``."""
+    out = _new(_tensor_type)
+    out.data = data if type(data) is ndarray else np.asarray(data)
+    if wanted and out.data.dtype.kind == "f":
+        out.requires_grad = True
+        out.history = (op, inputs, arrays, params, False)
+        out.tick = guards.tick()
+    else:
+        out.requires_grad = False
+        out.history = None
+        out.tick = 0
+    return out
 
 
-def refuse_hidden(x: Any) -> None:
-    """Raise TypeError for a list with Tensors in it that require grad: as an array it would lose their gradients."""
-    for item in x:
-        if type(item) in (list, tuple):
-            refuse_hidden(item)
-        elif isinstance(item, Value) and item.requires_grad and mode.get().grad:
-            raise TypeError("a list of Tensors that require grad would lose their gradients as an array; join them with minigrad.stack([...])")
-
-
-def plain(x: Any) -> Any:
-    """Tensors, also inside tuples and lists, as arrays; everything else as it is."""
-    if isinstance(x, Value):
-        return x.data
-    return type(x)(plain(i) for i in x) if type(x) in (tuple, list) else x
-
-
-class Example(NamedTuple):
-    """Inputs and params on which an op is tried by the checks; ``through`` is the function to call instead of the op itself."""
-
-    inputs: tuple[Any, ...]
-    params: dict[str, Any]
-    through: Callable[..., Any] | None = None
-
-
-def example(*inputs: Any, **params: Any) -> Example:
-    """An example, written as the call would be."""
-    return Example(inputs, params)
-
-
-class Op(Generic[P]):
-    """A differentiable function: its forward on arrays, its formula, and one VJP rule per input.
-
-    Calling it on Tensors records it.  ``forward(*inputs, **params)`` takes arrays and gives one; if the op ``saves``, then
-    with ``save=True`` it gives ``(out, saved)`` and its rules get ``saved=...``, which is None when they run on Tensors and must
-    recompute.
-    """
-
-    def __init__(self, forward: Callable[P, Any], formula: str, inputs: Sequence[str] | None, saves: bool, builtin: bool):
-        signature = list(inspect.signature(forward).parameters.values())
-        self.variadic = bool(signature) and signature[0].kind is inspect.Parameter.VAR_POSITIONAL
-        names = [p.name for p in signature if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-        self.name = forward.__name__
-        self.forward: Callable[..., Any] = forward
-        self.formula = formula
-        self.inputs = tuple(inputs if inputs is not None else names)
-        self.params = tuple(p.name for p in signature if p.name not in self.inputs and not (saves and p.name == "save"))
-        self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
-        self.saves = saves
-        self.builtin = builtin
-        self.arity = -1 if self.variadic else len(self.inputs)
-        self.rules: list[Rule | None] = [None] * len(self.inputs)
-        self.joint: Rule | None = None
-        self.derivatives: dict[str, str] = {}
-        self.twin: Callable[..., Any] | None = None
-        self.examples: Callable[[np.random.Generator], list[Example]] | None = None
-        update_wrapper(self, forward)
-
-    def vjp(self, name: str, derivative: str, rule: Rule) -> Rule:
-        """Give the rule of one input: ``rule(g, out, *inputs, **params)`` is the gradient of that input."""
-        self.rules[self.inputs.index(name)] = rule
-        self.derivatives[name] = derivative
-        return rule
-
-    def joint_vjp(self, **derivatives: str) -> Callable[[Rule], Rule]:
-        """Give one rule for all inputs, where they share work; it returns a gradient for each."""
-
-        def give(rule: Rule) -> Rule:
-            self.joint = rule
-            self.derivatives.update(derivatives)
-            return rule
-
-        return give
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
-        if kwargs or len(args) != self.arity:
-            return self.apply(*self.bind(args, kwargs))
-        return self.apply(args)
-
-    def on(self, *args: P.args, **kwargs: P.kwargs) -> Any:
-        """The op inside a rule: on arrays it gives an array, on Tensors a recorded Tensor."""
-        inputs, params = self.bind(args, kwargs)
-        if any(isinstance(x, Value) for x in inputs):
-            return self.apply(inputs, params)
-        return self.forward(*inputs, **params)
-
-    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Sort the arguments of a call into inputs (differentiable) and params."""
-        if self.variadic:
-            return args, kwargs
-        n = len(self.inputs)
-        if not kwargs and n <= len(args) <= n + len(self.params):
-            params = dict(zip(self.params, args[n:]))
-            for value in params.values():
-                if isinstance(value, Value):
-                    break
-            else:
-                return args[:n], params
-        if len(args) > n + len(self.params):
-            raise TypeError(f"{self.name}: takes {n + len(self.params)} arguments at most, got {len(args)}")
-        params = dict(zip(self.params, args[n:], strict=False))
-        inputs = list(args[:n])
-        for name in self.inputs[len(inputs) :]:
-            if name in kwargs:
-                inputs.append(kwargs.pop(name))
-            elif name in self.defaults:
-                inputs.append(self.defaults[name])
-            else:
-                raise TypeError(f"{self.name}: argument {name!r} is missing; it takes {inspect.signature(self.forward)}")
-        for name, value in kwargs.items():
-            if name not in self.params or name in params:
-                what = "given twice" if name in params or name in self.inputs else "unknown"
-                raise TypeError(f"{self.name}: argument {name!r} is {what}; it takes {inspect.signature(self.forward)}")
-            params[name] = value
-        for name, value in params.items():
-            if isinstance(value, Value):
-                if value.requires_grad:
-                    raise TypeError(
-                        f"{self.name}: {name} takes no gradient, but got a Tensor that requires grad; use plain operators, or {name}.detach()"
-                    )
-                params[name] = value.data
-        return tuple(inputs), params
-
-    def apply(self, inputs: tuple[Any, ...], params: dict[str, Any] = NO_PARAMS) -> Tensor:
-        """Compute the op, and record it when an input wants a gradient."""
-        recording, anomaly = mode.get()
-        if not recording and not anomaly:
-            arrays = [x.data if isinstance(x, Value) else constant(x, False) for x in inputs]
-            try:
-                return wrap(self.forward(*arrays, **params))
-            except (ValueError, IndexError, TypeError) as error:
-                raise self.explained(error, arrays) from error
-        wanted = False
-        arrays = []
-        for x in inputs:
-            if isinstance(x, Value):
-                arrays.append(x.data)
-                wanted = wanted or x.requires_grad
-            else:
-                arrays.append(x if type(x) is float else constant(x, recording))
-        try:
-            if self.saves and wanted and recording:
-                data, saved = self.forward(*arrays, save=True, **params)
-                params = {**params, "saved": saved}
-            else:
-                data = self.forward(*arrays, **params) if params else self.forward(*arrays)
-        except (ValueError, IndexError, TypeError) as error:
-            raise self.explained(error, arrays) from error
-        out = new_object(_tensor_type)
-        out.data = data if type(data) is np.ndarray else np.asarray(data)
-        if wanted and recording and out.data.dtype.kind == "f":
-            out.requires_grad = True
-            out.history = (self, inputs, arrays, params, False)
-            out.tick = watch.tick()
-        else:
-            out.requires_grad = False
-            out.history = None
-            out.tick = 0
-        if anomaly:
-            watch.inspect_forward(self, out, arrays)
-        return out
-
-    def explained(self, error: Exception, arrays: Sequence[Any]) -> Exception:
-        """The error of a forward pass, with the op and the shapes in front."""
-        kind = next(k for k in (TypeError, np.linalg.LinAlgError, ValueError, IndexError) if isinstance(error, k))
-        message = str(error)
-        name = self.name.lstrip("_")
-        if message.startswith(f"{name}:"):
-            return kind(message)
-        shapes = ", ".join(str(x.shape) if isinstance(x, np.ndarray) else repr(x) for x in arrays)
-        return kind(f"{name}: inputs of shape {shapes}: {message}")
-
-    def __repr__(self) -> str:
-        return f"<op {self.name}>"
-
-
-def op(
-    formula: str, inputs: Sequence[str] | None = None, numpy: Iterable[Any] = (), saves: bool = False
-) -> Callable[[Callable[P, Any]], Op[P]]:
-    """Decorator: declare the decorated forward as an op.
-
-    ``formula`` is LaTeX; ``inputs`` names the differentiable arguments (by default those without a default value);
-    ``numpy`` lists the NumPy functions which mean this op when they are called on a Tensor.
-    """
-
-    def declare(forward: Callable[P, Any]) -> Op[P]:
-        new = Op(forward, formula, inputs, saves, builtin=True)
-        REGISTRY[new.name] = new
-        BY_NUMPY.update(dict.fromkeys(numpy, new))
-        return new
-
-    return declare
-
-
-def pullback(
-    outputs: Sequence[Value],
-    upstream: Sequence[Any],
-    wrt: Sequence[Value] | None = None,
-    retain_graph: bool = False,
-    create_graph: bool = False,
-    since: int = 0,
-) -> list[Any]:
-    """Walk the graph back from ``outputs`` and return the gradient of each tensor in ``wrt`` (None if unreachable).
-
-    Without ``wrt``, the gradients of the leaves (and of tensors that asked by ``retain_grad``) go to their ``.grad``.
-    ``upstream`` holds one array, or one Tensor if ``create_graph``, for each output; it is never changed.
-    Tensors from before the tick ``since`` count as leaves.
-    """
-    order, leaves, gradients = reachable(outputs, since)
-    asked = None if wrt is None else set(map(id, wrt))
-    if asked is not None:
-        gradients = {id(t): None for t in leaves if id(t) in asked}
-        for t in order:
-            if id(t) in asked or any(id(x) in gradients for x in t.history[1]):
-                gradients[id(t)] = None
-    for t, g in zip(outputs, upstream):
-        if id(t) in gradients:
-            gradients[id(t)] = g if gradients[id(t)] is None else gradients[id(t)] + g
-    answers: dict[int, Any] = {}
-    shared = set(map(id, upstream))  # arrays that stand, or will stand, for more than one gradient
-    free = not (retain_graph or create_graph)
-    anomaly, last_write = mode.get().anomaly, watch.last_write
-
-    while order:
-        t = order.pop()
-        g = gradients.pop(id(t), None)
-        if g is None:
-            continue
-        op, inputs, arrays, params, keeps = t.history
-        if asked is not None:
-            if id(t) in asked:
-                answers[id(t)] = g
-            if not any(id(x) in gradients for x in inputs):
-                continue
-        elif keeps:
-            deposit(t, g, shared)
-        if last_write > t.tick:
-            watch.refuse_written(t, op, arrays)
-        if anomaly:
-            watch.refuse_changed(t, op, arrays)
-        out: Any = t.data
-        given: Any = arrays
-        if create_graph:
-            out = t
-            given = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays)]
-            if op.saves:
-                params = {**params, "saved": None}
-        rules = op.joint(g, out, *given, **params) if op.joint else op.rules
-        for x, a, r in zip(inputs, arrays, rules):
-            slot = id(x)
-            if slot not in gradients:
-                continue
-            if rules is op.rules:
-                r = r(g, out, *given, **params) if params else r(g, out, *given)
-            if create_graph:
-                r = _conform_tensor(r, x)
-            elif type(r) is not ndarray or r.shape != a.shape or r.dtype is not a.dtype:
-                r = _conform(r, a.shape, a.dtype)
-            if anomaly:
-                watch.inspect_backward(op, inputs, x, r, g)
-            if r is g:
-                shared.add(id(r))
-            held = gradients[slot]
-            if held is None:
-                gradients[slot] = r
-            elif create_graph or held.base is not None or id(held) in shared:
-                gradients[slot] = held + r
-            else:  # our rules give g itself, a view, or an array of their own, which may be added to
-                held += r
-                gradients[slot] = held
-        if free:
-            t.history = FREED
-        x = a = r = held = rules = None  # so that their memory is free before the next op
-    for t in leaves:
-        g = gradients.get(id(t))
-        if g is None:
-            continue
-        if asked is not None:
-            answers[id(t)] = g
-        else:
-            deposit(t, g, shared)
-    return [answers.get(id(t)) for t in wrt or ()]
+# Order ------------------------------------------------------------------------------------------------------------------
 
 
 def reachable(outputs: Iterable[Value], since: int = 0) -> tuple[list[Any], list[Value], dict[int, Any]]:
-    """What wants a gradient and led to an output: the results of ops, oldest first; the leaves; an empty slot for each."""
+    """What wants a gradient and led to an output: the results of ops, oldest first; the leaves; an empty slot for each.
+
+    Tensors from before the tick ``since`` count as leaves.
+    """
     stack = [t for t in outputs if t.requires_grad]
     slots: dict[int, Any] = dict.fromkeys(map(id, stack))
     order, leaves = [], []
@@ -411,61 +130,153 @@ def reachable(outputs: Iterable[Value], since: int = 0) -> tuple[list[Any], list
 
 def now() -> int:
     """A tick: whatever is recorded later has a greater one."""
-    return watch.tick()
+    return guards.tick()
 
 
-def boundary(output: Value, start: int) -> list[Value]:
-    """The tensors older than ``start`` from which ``output`` was computed after ``start``."""
-    stack, seen, older = [output], {id(output)}, []
-    while stack:
-        t = stack.pop()
-        if t.tick < start:
-            older.append(t)
+# Walk -------------------------------------------------------------------------------------------------------------------
+
+
+def pullback(
+    outputs: Sequence[Value],
+    upstream: Sequence[Any],
+    wrt: Sequence[Value] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    since: int = 0,
+) -> list[Any]:
+    """Walk the graph back from ``outputs`` and return the gradient of each tensor in ``wrt`` (None if unreachable).
+
+    Without ``wrt``, the gradients of the leaves (and of tensors that asked by ``retain_grad``) go to their ``.grad``.
+    ``upstream`` holds one array, or one Tensor if ``create_graph``, for each output; it is never changed.
+    Tensors from before the tick ``since`` count as leaves.
+    """
+    tensors = create_graph or mode.get().tape is not None  # what the rules are handed
+    order, leaves, gradients = reachable(outputs, since)
+    if wrt is not None:
+        gradients = _on_the_way(order, leaves, wrt)
+    upstream = [wrap(g) if tensors and not isinstance(g, Value) else g for g in upstream]
+    shared = {id(g.data if tensors else g) for g in upstream}  # arrays that stand, or will stand, for more than one gradient
+    for t, g in zip(outputs, upstream):
+        if id(t) in gradients:
+            gradients[id(t)] = g if gradients[id(t)] is None else gradients[id(t)] + g
+    kept: dict[int, Any] = dict.fromkeys(map(id, wrt or ()))
+    retained: list[tuple[Value, Any]] = []
+    with no_grad() if tensors and not create_graph else enable_grad() if create_graph else _as_it_is:
+        walk(order, gradients, kept, retained, shared, tensors, not (retain_graph or create_graph))
+    for t in leaves:
+        g = gradients.get(id(t))
+        if wrt is not None:
+            kept[id(t)] = g
+        elif g is not None:
+            retained.append((t, g))
+    if wrt is not None:
+        return [kept[id(t)] for t in wrt]
+    for t, g in retained:
+        deposit(t, g, shared)
+    return []
+
+
+def walk(
+    order: list[Any], gradients: dict[int, Any], kept: dict[int, Any], retained: list[Any], shared: set[int], tensors: bool, free: bool
+) -> None:
+    """Pop the newest result, ask its op for the gradients of the inputs, add each to what the input has; until all is done.
+
+    ``gradients`` has a slot for each tensor on the way; those of ``kept`` are noted there when they are complete.
+    """
+    anomaly = mode.get().anomaly
+    while order:
+        t = order.pop()
+        g = gradients.pop(id(t), None)
+        if g is None:
             continue
-        for x in t.history[1] if t.history else ():
-            if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
-                seen.add(id(x))
-                stack.append(x)
-    return older
+        op, inputs, arrays, params, keeps = t.history
+        if id(t) in kept:
+            kept[id(t)] = g
+        elif keeps:
+            retained.append((t, g))
+            shared.add(id(g))
+        if guards.last_write > t.tick or anomaly:
+            guards.before_rule(t, op, arrays, anomaly)
+        out = t if tensors else t.data
+        given = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays)] if tensors else arrays
+        rules = op.joint(g, out, *given, **params) if op.joint else op.rules
+        for x, a, r in zip(inputs, arrays, rules):
+            slot = id(x)
+            if slot not in gradients:
+                continue
+            if rules is op.rules:
+                r = r(g, out, *given, **params) if params else r(g, out, *given)
+            if type(r) is not ndarray or r.shape != a.shape or r.dtype is not a.dtype:
+                r = conform(r, a.shape, a.dtype, tensors)
+            if anomaly:
+                guards.after_rule(op, inputs, x, r, g)
+            if r is g:
+                shared.add(id(r))
+            held = gradients[slot]
+            if held is None:
+                gradients[slot] = r
+            elif tensors or held.base is not None or id(held) in shared:
+                gradients[slot] = held + r
+            else:  # our rules give g itself, a view, or an array of their own, which may be added to
+                held += r
+                gradients[slot] = held  # a sum of arrays without axes is a number, which is not changed in place
+        if free:
+            t.history = FREED
+        x = a = r = g = held = out = given = rules = arrays = inputs = None  # so that their memory is free before the next op
+
+
+class _Unchanged:
+    """The mode as it is."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+
+_as_it_is = _Unchanged()
+
+
+def _on_the_way(order: list[Any], leaves: list[Value], wrt: Sequence[Value]) -> dict[int, Any]:
+    """An empty slot for each tensor of ``wrt`` that was reached, and for each between it and the outputs."""
+    asked = set(map(id, wrt))
+    slots: dict[int, Any] = {id(t): None for t in leaves if id(t) in asked}
+    for t in order:
+        if id(t) in asked or any(id(x) in slots for x in t.history[1]):
+            slots[id(t)] = None
+    return slots
+
+
+# Add --------------------------------------------------------------------------------------------------------------------
+
+
+def conform(r: Any, shape: tuple[int, ...], dtype: Any, tensors: bool = False) -> Any:
+    """What a rule gave, in the input's shape (summed over the axes along which it was broadcast) and dtype."""
+    if tensors:
+        r = r if isinstance(r, Value) else wrap(r)
+        r = r if r.data.shape == shape else REGISTRY["sum_to"](r, shape)
+        return r if r.data.dtype == dtype else r.astype(dtype)
+    r = np.asarray(r)
+    r = r if r.shape == shape else REGISTRY["sum_to"].forward(r, shape)
+    return r if r.dtype == dtype else r.astype(dtype)
 
 
 def deposit(t: Value, g: Any, shared: set[int]) -> None:
     """Add ``g`` to ``t.grad``, in memory that no other tensor shares: the gradients in ``shared`` are copied."""
-    if t.grad is not None and t.grad.tick == USED:
-        warnings.warn(
-            "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
-            "call optimizer.zero_grad() before each backward()",
-            stacklevel=4,
-        )
-        t.grad.tick = 0
-    if isinstance(g, Value):
-        t.grad = g.copy() if t.grad is None else t.grad + g  # type: ignore[attr-defined]
-    elif t.grad is not None:
-        t.grad = wrap(t.grad.data + g)
-    else:
-        t.grad = wrap(g.copy() if id(g) in shared or g.base is not None else g)
-        shared.add(id(g))
+    with _deposits:
+        if t.grad is not None and t.grad.tick == USED:
+            warnings.warn(
+                "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
+                "call optimizer.zero_grad() before each backward()",
+                stacklevel=5,
+            )
+            t.grad.tick = 0
+        if isinstance(g, Value):
+            t.grad = g.copy() if t.grad is None else t.grad + g  # type: ignore[attr-defined]
+        elif t.grad is not None:
+            t.grad = wrap(t.grad.data + g)
+        else:
+            t.grad = wrap(g.copy() if id(g) in shared or g.base is not None else g)
+            shared.add(id(g))
 
 
-def unbroadcast(g: Any, shape: tuple[int, ...]) -> Any:
-    """Sum ``g`` over the axes along which an input of ``shape`` was broadcast."""
-    extra = g.ndim - len(shape)
-    if type(g) is ndarray and len(shape) == 1 and g.shape[extra:] == shape and g.size:
-        return column_sums(g.reshape(-1, shape[0]))
-    axes = tuple(i for i, n in enumerate(g.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
-    return g.sum(axis=axes).reshape(shape) if axes else g.reshape(shape)
-
-
-def _conform(r: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """What a rule gave, as an array of the input's shape and dtype."""
-    r = np.asarray(r)
-    if r.shape != shape:
-        r = unbroadcast(r, shape)
-    return r if r.dtype == dtype else r.astype(dtype)
-
-
-def _conform_tensor(r: Any, x: Value) -> Any:
-    r = r if isinstance(r, Value) else wrap(r)
-    if r.data.shape != x.data.shape:
-        r = unbroadcast(r, x.data.shape)
-    return r if r.data.dtype == x.data.dtype else r.astype(x.data.dtype)
+REGISTRY: dict[str, Op] = {}  # every op by name: tests, checks, tools and documentation walk it

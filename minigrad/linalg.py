@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .graph import Example, example, op, plain, wrap
 from .numpy_functions import answers, cross, diagonal, matrix_transpose, moveaxis, tensor, trace, vecdot
 from .ops.arithmetic import abs, power, where
+from .ops.declare import Example, example, op, recorded
 from .ops.linear import matmul, outer, tensordot
 from .ops.linear import norm as euclidean
 from .ops.reductions import max, min, sum
@@ -133,10 +133,15 @@ _logabsdet.vjp("a", r"\bar \ell \, A^{-\top}", lambda g, y, a: g[..., None, None
 _logabsdet.examples = inv.examples
 
 
+@recorded
+def _sign(a):
+    return np.linalg.slogdet(a)[0]
+
+
 @answers("linalg.slogdet")
 def slogdet(a: Any) -> SlogdetResult:
     """The sign and the logarithm of the absolute value of det ``a``, without overflow: (..., n, n) → (...), (...)."""
-    return SlogdetResult(wrap(np.linalg.slogdet(plain(a))[0]), _logabsdet(a))
+    return SlogdetResult(tensor(_sign(a)), _logabsdet(a))
 
 
 @op(r"P = A^+", inputs=["a"])
@@ -318,7 +323,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     if ord == 0:
         raise TypeError("minigrad: np.linalg.norm with ord=0 has no derivative here: it counts; use t.data if no gradient is wanted")
     total = sum(power(abs(x), ord), axis=axis, keepdims=keepdims)
-    nothing = np.equal(total.data, 0)
+    nothing = np.equal(total, 0)
     return where(nothing, 0.0, power(where(nothing, 1.0, total), 1 / ord))
 
 

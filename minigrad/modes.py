@@ -1,4 +1,4 @@
-"""Switches of the engine: whether ops are recorded, and whether they are watched.
+"""Switches of the engine: whether ops are recorded, watched, and done by the fast kernels.
 
 The switches belong to the thread or the async task that sets them; they nest, and they decorate functions.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from typing import Any, NamedTuple, TypeVar
@@ -19,6 +20,8 @@ class Mode(NamedTuple):
 
     grad: bool = True
     anomaly: bool = False
+    plain: bool = os.environ.get("MINIGRAD_PLAIN", "0") not in ("", "0")
+    tape: Any = None  # what records the calls on arrays, while a program is made
 
 
 mode: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a NamedTuple is immutable)
@@ -27,7 +30,7 @@ mode: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B0
 class _Switch:
     """A context manager that changes the mode, and a decorator that does so during each call."""
 
-    change: dict[str, bool] = {}
+    change: dict[str, Any] = {}
 
     def __init__(self) -> None:
         self._tokens: list[Token[Mode]] = []
@@ -81,3 +84,18 @@ class detect_anomaly(_Switch):
     """
 
     change = {"anomaly": True}
+
+
+class plain(_Switch):
+    """Compute every op by its definition, without the fast kernels: the same numbers but for rounding, more slowly, and in
+    explanations and programs every step is seen.  ``MINIGRAD_PLAIN=1`` in the environment does so from the start."""
+
+    change = {"plain": True}
+
+
+class recording(_Switch):
+    """Note every call on arrays on a tape (see ``program``)."""
+
+    def __init__(self, tape: Any) -> None:
+        super().__init__()
+        self.change = {"tape": tape}

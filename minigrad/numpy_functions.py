@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .graph import BY_NUMPY, Value, constant, plain, wrap
+from .graph import Value, wrap
 from .ops.arithmetic import clip, divide, multiply, sin, subtract, where
+from .ops.declare import BY_NUMPY, constant, recorded
+from .ops.declare import arrays_of as plain
 from .ops.indexing import getitem, put
 from .ops.indexing import take as take_
 from .ops.linear import dot, einsum, matmul, outer, tensordot
@@ -296,7 +298,7 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 
 @answers("where")
 def _where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-    return np.where(plain(condition)) if x is None and y is None else where(condition, x, y)
+    return np.nonzero(condition) if x is None and y is None else where(condition, x, y)
 
 
 @answers("select")
@@ -319,7 +321,8 @@ def _take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") ->
 @answers("take_along_axis")
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     """The entries of ``arr`` at ``indices`` along ``axis``, one index for each entry, as ``argsort`` gives them."""
-    x, ids = (reshape(arr, -1), np.ravel(plain(indices))) if axis is None else (arr, np.asarray(plain(indices)))
+    ids = indices if isinstance(indices, Value) else np.asarray(indices)
+    x, ids = (reshape(arr, -1), ids.reshape(-1)) if axis is None else (arr, ids)
     shape = np.shape(x)
     if ids.ndim != len(shape):
         raise ValueError(f"take_along_axis: indices of shape {ids.shape} for an array of shape {shape}; expected as many axes")
@@ -331,7 +334,7 @@ def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
 @answers("compress")
 def compress(condition: Any, a: Any, axis: int | None = None) -> Any:
     """The slices of ``a`` along ``axis`` for which ``condition`` holds."""
-    return take_(a, np.flatnonzero(plain(condition)), axis)
+    return take_(a, np.flatnonzero(condition), axis)
 
 
 @answers("diagonal")
@@ -373,7 +376,7 @@ def diagflat(v: Any, k: int = 0) -> Any:
 def sort(a: Any, axis: int | None = -1, kind: str | None = None, *, stable: bool | None = None) -> Any:
     """The entries along ``axis`` in ascending order (of the flattened array when None); each keeps its gradient."""
     x, along = (reshape(a, -1), -1) if axis is None else (tensor(a), axis)
-    return take_along_axis(x, np.argsort(x.data, along, kind="stable"), along)
+    return take_along_axis(x, np.argsort(x, along, kind="stable"), along)
 
 
 def _merged(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
@@ -403,7 +406,7 @@ def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     part = (place - low).astype(x.dtype if x.dtype.kind == "f" else float)
     x = sort(x)
     found = x[..., low] * (1 - part) + x[..., np.minimum(low + 1, x.shape[-1] - 1)] * part
-    found = found + (0 * x[..., -1:].data).reshape(x.shape[:-1] + (1,) * share.ndim)  # NaN is sorted last, and travels
+    found = found + (0 * np.sign(x[..., -1:])).reshape(x.shape[:-1] + (1,) * share.ndim)  # NaN is sorted last, and travels
     found = moveaxis(found, range(-share.ndim, 0), range(share.ndim)) if share.ndim else found
     return reshape(found, share.shape + shape) if keepdims else found
 
@@ -505,18 +508,24 @@ cumulative_sum = _cumulative("cumulative_sum", cumsum, 0.0)
 cumulative_prod = _cumulative("cumulative_prod", cumprod, 1.0)
 
 
+@recorded
+def _segments(xp, x):
+    """Between which two of the points ``xp`` each ``x`` lies, or the first or last two."""
+    at = np.clip(np.searchsorted(xp, x, "right") - 1, 0, builtins.max(xp.size - 2, 0))
+    return at, np.minimum(at + 1, xp.size - 1)
+
+
 @answers("interp")
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
     """The broken line through the points (``xp``, ``fp``), ``xp`` increasing, at ``x``; beyond its ends ``left`` and ``right``."""
     x, xp, fp = tensor(x), tensor(xp), tensor(fp)
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ValueError(f"interp: xp {xp.shape} and fp {fp.shape}; expected two vectors of one length")
-    at = np.clip(np.searchsorted(xp.data, x.data, "right") - 1, 0, builtins.max(xp.size - 2, 0))
-    after = np.minimum(at + 1, xp.size - 1)
-    width = xp[after] - xp[at] + (at == after)
+    at, after = _segments(xp, x)
+    width = xp[after] - xp[at] + np.equal(at, after)
     inside = fp[at] + (fp[after] - fp[at]) / width * (x - xp[at])
-    above = where(x.data > xp.data[-1], fp[-1] if right is None else right, inside)
-    return where(x.data < xp.data[0], fp[0] if left is None else left, above)
+    above = where(np.greater(x, xp[-1]), fp[-1] if right is None else right, inside)
+    return where(np.less(x, xp[0]), fp[0] if left is None else left, above)
 
 
 @answers("polyval")
@@ -637,16 +646,16 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     if t.dtype.kind != "f":
         return t
     limits = np.finfo(t.dtype)
-    t = where(np.isnan(t.data), nan, t)
-    t = where(np.isposinf(t.data), float(limits.max) if posinf is None else posinf, t)
-    return where(np.isneginf(t.data), float(limits.min) if neginf is None else neginf, t)
+    t = where(np.isnan(t), nan, t)
+    t = where(np.isposinf(t), float(limits.max) if posinf is None else posinf, t)
+    return where(np.isneginf(t), float(limits.min) if neginf is None else neginf, t)
 
 
 @answers("sinc")
 def sinc(x: Any) -> Any:
     """sin(πx) / (πx), and 1 at 0."""
     angle = multiply(x, math.pi)
-    near = np.less(np.abs(angle.data), 0.5)  # there the series converges at once, and nothing is divided by 0
+    near = np.less(np.abs(angle), 0.5)  # there the series converges at once, and nothing is divided by 0
     square = where(near, angle * angle, 0.0)
     series: Any = 1.0
     for k in range(16, 0, -2):

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from .graph import BY_NUMPY, Op, Value, plain
+from .graph import Value
 from .modes import mode
 from .ops import reductions
+from .ops.declare import BY_NUMPY, Op, recorded
+from .ops.declare import arrays_of as plain
 
 WITHOUT_DERIVATIVE_UFUNCS = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite, np.isnan, np.isinf, np.sign,
@@ -34,6 +36,11 @@ WITHOUT_DERIVATIVE = {
     np.result_type, np.can_cast, np.min_scalar_type, np.common_type, np.einsum_path, np.save, np.savez, np.savez_compressed, np.savetxt,
     np.isreal, np.iscomplexobj, np.isrealobj, np.iscomplex, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from,
     np.linalg.matrix_rank,
+}  # fmt: skip
+
+ABOUT_ARRAYS = {  # and not about their numbers, as far as a program is concerned
+    np.shape, np.ndim, np.size, np.array2string, np.array_repr, np.array_str, np.may_share_memory, np.shares_memory, np.result_type,
+    np.can_cast, np.min_scalar_type, np.common_type, np.isrealobj, np.iscomplexobj, np.einsum_path,
 }  # fmt: skip
 
 IN_PLACE = {np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal}  # they write into their first argument
@@ -76,7 +83,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     kwargs = {k: v for k, v in kwargs.items() if v is not None and v is not np._NoValue and not (k == "where" and v is True)}
     lost = any(map(wants_grad, inputs))
     if ufunc in WITHOUT_DERIVATIVE_UFUNCS or ((out or method == "at") and not lost):
-        return getattr(ufunc, method)(*plain(inputs), **{k: plain(v) for k, v in kwargs.items()})
+        return recorded(getattr(ufunc, method))(*inputs, **kwargs)
     if out:
         raise TypeError(f"minigrad: {name}(..., out=array) would drop the gradient; write result = {name}(...)")
     if method == "__call__" and ufunc in BY_NUMPY and not kwargs:
@@ -89,7 +96,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
         return table[ufunc](inputs[0], **kwargs)
     if not lost:
-        return getattr(ufunc, method)(*plain(inputs), **kwargs)
+        return recorded(getattr(ufunc, method))(*inputs, **kwargs)
     raise refusal(name, kwargs)
 
 
@@ -125,8 +132,10 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             f"minigrad: {f'np.{asked}' if asked else name} would write numbers without their gradient; use minigrad.where(mask, a, b), "
             "minigrad.stack([...]) or minigrad.broadcast_to(t, shape), or t.data if no gradient is wanted"
         )
-    if function in WITHOUT_DERIVATIVE or not wants_grad((args, kwargs)) or only_looks():
+    if function in ABOUT_ARRAYS:
         return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
+    if function in WITHOUT_DERIVATIVE or not wants_grad((args, kwargs)) or only_looks():
+        return recorded(function)(*args, **kwargs)
     raise refusal(name)
 
 
@@ -151,7 +160,7 @@ def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], 
         raise TypeError(f"minigrad: {name}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
     unknown = [k for k in given if k not in ours.parameters]
     if unknown and not wants_grad((args, kwargs)):
-        return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
+        return recorded(function)(*args, **kwargs)
     if unknown:
         raise refusal(name, unknown)
     positional = [given.pop(k) for k, p in ours.parameters.items() if p.kind is p.POSITIONAL_ONLY and k in given]

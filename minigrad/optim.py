@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 
 from .graph import USED
-from .kernels import BLOCK
+from .guards import note_write
 from .tensor import Tensor
-from .watch import note_write
+
+BLOCK = 1 << 15
 
 
 class Pack:

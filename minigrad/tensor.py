@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from . import graph
-from .numpy_protocol import BY_NUMPY, WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
+from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
-from .watch import note_write, short
+from .guards import note_write, short
+from .modes import mode
+from .ops.declare import BY_NUMPY, arrays_of, refuse_hidden
 
 UNSET = {"name": None, "grad": None}
 
@@ -34,7 +36,7 @@ class Tensor(graph.Value):
         if isinstance(data, graph.Value):
             data = data.data
         elif type(data) in (list, tuple):
-            graph.refuse_hidden(data)
+            refuse_hidden(data)
         try:
             array = np.array(data, dtype=dtype)
         except (ValueError, TypeError) as error:
@@ -267,7 +269,7 @@ class Tensor(graph.Value):
         """What augmented assignment leaves in the name: a new Tensor; under ``no_grad`` a leaf that requires grad moves in place."""
         if self.history is not None or not self.requires_grad:
             return result
-        if not graph.mode.get().grad:
+        if not mode.get().grad:
             self[...] = result
             return self
         if self.grad is not None:
@@ -287,22 +289,22 @@ class Tensor(graph.Value):
         return a.abs(self)
 
     def __eq__(self, other: Any) -> Any:
-        return self.data == graph.plain(other)
+        return self.data == arrays_of(other)
 
     def __ne__(self, other: Any) -> Any:
-        return self.data != graph.plain(other)
+        return self.data != arrays_of(other)
 
     def __lt__(self, other: Any) -> Any:
-        return self.data < graph.plain(other)
+        return self.data < arrays_of(other)
 
     def __le__(self, other: Any) -> Any:
-        return self.data <= graph.plain(other)
+        return self.data <= arrays_of(other)
 
     def __gt__(self, other: Any) -> Any:
-        return self.data > graph.plain(other)
+        return self.data > arrays_of(other)
 
     def __ge__(self, other: Any) -> Any:
-        return self.data >= graph.plain(other)
+        return self.data >= arrays_of(other)
 
     __hash__ = object.__hash__
 
@@ -316,18 +318,18 @@ class Tensor(graph.Value):
                 f"in-place write into the result of {made_by}, shape {self.shape}: the graph still needs its values. "
                 "Use minigrad.where(mask, a, b), or write into t.detach().copy()"
             )
-        if self.requires_grad and graph.mode.get().grad:
+        if self.requires_grad and mode.get().grad:
             raise RuntimeError(
                 f"in-place write into a leaf of shape {self.shape} that requires grad: ops that read it would get wrong "
                 "gradients. Write under `with no_grad():`, as an optimizer does"
             )
-        if isinstance(value, graph.Value) and value.requires_grad and graph.mode.get().grad:
+        if isinstance(value, graph.Value) and value.requires_grad and mode.get().grad:
             raise RuntimeError(
                 "in-place write of a value that requires grad would drop its gradient; "
                 "use minigrad.where(mask, a, b) or minigrad.concatenate([...])"
             )
         note_write(self.data)
-        self.data[graph.plain(index)] = graph.plain(value)
+        self.data[arrays_of(index)] = arrays_of(value)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         return call_ufunc(ufunc, method, inputs, kwargs)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.ops import attention_blocks
-from minigrad.ops.attention import attention, attention_twin
+from minigrad.fast import attention as blocks
+from minigrad.ops.attention import attention
 
 CASES = list(itertools.product((True, False), (1, 3), ("many kept", "few kept"), (None, 0.3)))
 
@@ -28,20 +28,20 @@ def gradients(out, tensors, g):
 
 @pytest.mark.parametrize(("causal", "group", "kept", "p"), CASES)
 def test_any_division_into_blocks_gives_the_plain_formula_and_its_gradients(causal, group, kept, p, monkeypatch):
-    monkeypatch.setattr(attention_blocks, "ROWS", 2)
-    monkeypatch.setattr(attention_blocks, "SCORES", 40)
-    monkeypatch.setattr(attention_blocks, "KEPT", 1 << 20 if kept == "many kept" else 0)
+    monkeypatch.setattr(blocks, "ROWS", 2)
+    monkeypatch.setattr(blocks, "SCORES", 40)
+    monkeypatch.setattr(blocks, "KEPT", 1 << 20 if kept == "many kept" else 0)
     rng = np.random.default_rng(0)
     for t, s in ((7, 7), (5, 9), (9, 5), (1, 6)):
         tensors = inputs(t, s, 2, group, rng)
         mask = np.where(rng.random((2, 1, t, s)) < 0.3, -np.inf, rng.normal(size=(2, 1, t, s)))
-        drop = None if p is None else (p, 11)
-        out = attention(*tensors, None, mask, causal, None, drop)
+        params = {"mask": mask, "causal": causal} | ({} if p is None else {"dropout": p, "seed": 11})
+        out = attention(*tensors, None, **params)
         g = rng.normal(size=out.shape)
         found = gradients(out, tensors, g)
-        twin = attention_twin(*tensors, None, mask, causal, None, drop)[0]
-        np.testing.assert_allclose(out.numpy(), twin.numpy(), rtol=1e-12, atol=1e-13)
-        for a, b in zip(found, gradients(twin, tensors, g), strict=True):
+        plain = attention.definition(*tensors, None, **params)
+        np.testing.assert_allclose(out.numpy(), plain.numpy(), rtol=1e-12, atol=1e-13)
+        for a, b in zip(found, gradients(plain, tensors, g), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -57,14 +57,14 @@ def test_scores_that_lie_far_apart_lose_no_digits():
 
 
 def test_a_bias_that_is_learned_gets_its_gradient_from_every_block(monkeypatch):
-    monkeypatch.setattr(attention_blocks, "ROWS", 2)
-    monkeypatch.setattr(attention_blocks, "SCORES", 10)
+    monkeypatch.setattr(blocks, "ROWS", 2)
+    monkeypatch.setattr(blocks, "SCORES", 10)
     rng = np.random.default_rng(1)
     q, k, v = inputs(6, 6, 2, 2, rng)
     bias = mg.Tensor(rng.normal(size=(4, 1, 6)), requires_grad=True)
     g = rng.normal(size=q.shape)
     found = gradients(mg.scaled_dot_product_attention(q, k, v, bias, causal=True), [bias], g)
-    wanted = gradients(attention_twin(q, k, v, bias, None, True)[0], [bias], g)
+    wanted = gradients(attention.definition(q, k, v, bias, None, True), [bias], g)
     np.testing.assert_allclose(found[0], wanted[0], rtol=1e-10, atol=1e-12)
 
 
@@ -81,14 +81,14 @@ def peak(t):
 
 
 def test_the_memory_grows_like_t_and_not_like_t_squared(monkeypatch):
-    monkeypatch.setattr(attention_blocks, "KEPT", 0)
+    monkeypatch.setattr(blocks, "KEPT", 0)
     small, large = peak(1024), peak(4096)
     assert large < 5 * small
     assert large < 4096 * 4096 * 4 / 4  # a quarter of one T×T array in float32, and there are two heads
 
 
 def test_a_mask_without_a_gradient_makes_no_t_by_t_array(monkeypatch):
-    monkeypatch.setattr(attention_blocks, "KEPT", 0)
+    monkeypatch.setattr(blocks, "KEPT", 0)
     t = 2048
     q = mg.Tensor(np.ones((1, 1, t, 4), np.float32), requires_grad=True)
     mask = np.ones((1, 1, 1, t), bool)

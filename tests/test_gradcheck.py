@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, gradgradcheck
-from minigrad.graph import REGISTRY, op
+from minigrad.graph import REGISTRY
+from minigrad.ops.declare import op
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 4))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import graph
+from ..ops.shapes import sum_to
 from .factors import general, origins
 from .recording import Recording
 from .report import entries, largest, number, place
@@ -78,7 +79,7 @@ def _summed_to(claimed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None
         fits = np.broadcast_shapes(claimed.shape, shape) == claimed.shape
     except ValueError:
         fits = False
-    return graph.unbroadcast(claimed, shape) if fits else None
+    return sum_to.forward(claimed, shape) if fits else None
 
 
 def _axes_to_reduce(ndim: int) -> Iterator[tuple[tuple[int, ...], bool]]:

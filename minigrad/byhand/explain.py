@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import graph, watch
+from .. import graph, guards
 from ..graph import FREED, Value
 from ..tensor import Tensor, upstream_gradient
 from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting
@@ -151,8 +151,8 @@ class _Walk:
     def backward(self, t: Value, g: np.ndarray) -> Backward:
         assert t.history is not None
         op, inputs, arrays, params = t.history[:4]
-        if watch.last_write > t.tick:
-            watch.refuse_written(t, op, arrays)
+        if guards.last_write > t.tick:
+            guards.refuse_written(t, op, arrays)
         _, said, names = self.said(t)
         values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
         out = output_symbol(op)
@@ -201,7 +201,7 @@ class _Walk:
     ) -> Flow:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
-        value = graph._conform(raw, x.data.shape, x.data.dtype)
+        value = graph.conform(raw, x.data.shape, x.data.dtype)
         axes = _summed(raw.shape, x.data.shape)
         if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
             axes = axes or tuple(range(t.data.ndim - x.data.ndim))

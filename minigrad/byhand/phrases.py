@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Op
+from ..ops.declare import Op
 from .notation import escape, symbols, tokens
 
 COLUMN, ROW = (-1, 1), (1, -1)  # how a vector stands in a product of matrices

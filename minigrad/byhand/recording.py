@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import graph
+from ..ops.declare import Op
+from ..ops.shapes import sum_to
 
 
 @dataclass
@@ -20,11 +22,12 @@ class Step:
     """One op that ran: what it read, what it made, and the upstream gradient ``g`` of its result."""
 
     out: Any
-    op: graph.Op[Any]
+    op: Op[Any]
     inputs: tuple[Any, ...]
     arrays: list[Any]
     params: dict[str, Any]
     g: np.ndarray
+    kept: dict[str, Any] = field(default_factory=dict)  # what its kernel keeps for the backward pass
     results: list[Any] = field(default_factory=list)  # what its rule gives for each input, before sums over broadcast axes
 
     @property
@@ -53,7 +56,7 @@ class Step:
     def rule(self) -> list[Any]:
         """The right gradients of its inputs, None for those that want none."""
         if self.op.joint:
-            given = list(self.op.joint(self.g, self.out.data, *self.arrays, **self.params))
+            given = list(self.op.joint(self.g, self.out.data, *self.arrays, **self.params, **self.kept))
         else:
             given = [
                 rule(self.g, self.out.data, *self.arrays, **self.params) if rule and self.wants(i) else None
@@ -76,7 +79,8 @@ class Recording:
             g = self.gradient_of[id(t)]
             if t.history and g is not None:
                 op, inputs, arrays, params, _ = t.history
-                step = Step(t, op, inputs, arrays, params, g)
+                kept = {k: v for k, v in params.items() if k in ("saved", "wanted")}
+                step = Step(t, op, inputs, arrays, {k: v for k, v in params.items() if k not in kept}, g, kept)
                 step.results = step.rule()
                 self.steps.append(step)
         self.readers: dict[int, list[tuple[Step, int]]] = {}
@@ -92,7 +96,7 @@ class Recording:
         """What input ``i`` of a step gets from it, in the shape of the input (or what another result would give)."""
         r = step.results[i] if result is None else np.asarray(result, float)
         x = step.arrays[i]
-        return graph.unbroadcast(r, x.shape) if r.shape != x.shape else r
+        return sum_to.forward(r, x.shape) if r.shape != x.shape else r
 
     def changed(self, changes: Sequence[tuple[Any, np.ndarray]]) -> list[np.ndarray]:
         """The gradients of the variables when these tensors get so much more."""

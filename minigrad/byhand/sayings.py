@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from ..ops.arithmetic import sigmoid
-from ..ops.attention import attention_twin
-from ..ops.attention_blocks import dropout_matrix
-from ..ops.fused import softmax_twin
+from ..ops.attention import attention_weights
+from ..ops.dropout import seeded_mask
 from ..ops.reductions import axes_of, count
+from ..ops.softmax import softmax
+from ..tensor import Tensor
 from .matrices import constant, scientific, size
 from .notation import escape
 from .phrases import COLUMN, ROW, Call, Phrase, derivative, in_words, input_symbol, parameter
@@ -32,7 +33,7 @@ def phrase(call: Call) -> Phrase:
     said = Phrase(formula, [("", derivative(op, i)) for i in range(n)])
     special = PHRASES.get(op.name) if op.builtin else None
     if special is None:
-        said.notes = [parameter(k, v) for k, v in call.params.items() if k != "saved" and v is not None]
+        said.notes = [parameter(k, v) for k, v in call.params.items() if k not in ("saved", "wanted") and v is not None]
     else:
         special(call, said)
     for i, x in enumerate(call.arrays):
@@ -69,7 +70,7 @@ def _extremum(sign: int) -> Callable[[Call, Phrase], None]:
 def _values(compute: Callable[[Any, np.ndarray, np.ndarray], dict[str, Any]]) -> Callable[[Call, Phrase], None]:
     def say(call: Call, said: Phrase) -> None:
         said.values = lambda g: compute(call.arrays[0], call.out, g)
-        said.notes = [parameter(k, v) for k, v in call.params.items() if k != "saved" and v is not None]
+        said.notes = [parameter(k, v) for k, v in call.params.items() if k not in ("saved", "wanted") and v is not None]
 
     return say
 
@@ -244,7 +245,7 @@ def _einsum(call: Call, said: Phrase) -> None:
 
 def _attention(call: Call, said: Phrase) -> None:
     q, k, v, bias = call.arrays
-    mask, causal, scale, drop = (call.param(p) for p in ("mask", "causal", "scale", "drop"))
+    mask, causal, scale, dropped, seed = (call.param(p) for p in ("mask", "causal", "scale", "dropout", "seed"))
     tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     said.notes = [rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"]
     added = [] if bias is None else ["M"]
@@ -258,14 +259,14 @@ def _attention(call: Call, said: Phrase) -> None:
     grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
     if grouped:
         said.notes.append(f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each group")
-    keep = None if drop is None else dropout_matrix(q, k, v, causal, drop)
+    keep = seeded_mask((*q.shape[:-1], k.shape[-2]), dropped, seed, q.dtype) if dropped else None
     if keep is not None:
-        said.notes.append(f"$D$ is the dropout mask of the weights: 0 with probability {drop[0]:g}, and 1/{1 - drop[0]:g} elsewhere")
+        said.notes.append(f"$D$ is the dropout mask of the weights: 0 with probability {dropped:g}, and 1/{1 - dropped:g} elsewhere")
         said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
         _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
 
     def inside(g: np.ndarray) -> dict[str, Any]:
-        p = np.asarray(attention_twin(q, k, v, bias, mask, causal, scale)[1])
+        p = attention_weights(*map(Tensor, (q, k)), bias, mask, causal, scale).data
         found = {"P": p, r"\tau": tau} | ({"D": keep} if keep is not None else {})
         if not grouped:
             p_bar = g @ v.swapaxes(-1, -2) * (1 if keep is None else keep)
@@ -303,7 +304,7 @@ def _cross_entropy(call: Call, said: Phrase) -> None:
         said.notes.append(f"targets equal to {ignored} are left out: their rows of $p$ and $T$ are set to 0")
 
     def inside(g: np.ndarray) -> dict[str, Any]:
-        p = softmax_twin(x)
+        p = softmax(x).data
         t = np.full(x.shape, smoothing / x.shape[-1]).reshape(-1, x.shape[-1])
         rows = np.flatnonzero(counted.ravel())
         t[rows, targets.ravel()[rows]] += 1 - smoothing

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Example, Op, example, op
+from . import numerics
+from .declare import Example, Op, example, op, recorded
 
 
 def _broadcasting(rng: np.random.Generator) -> list[Example]:
@@ -242,9 +243,7 @@ sigmoid.examples = _any_sign
 @op(r"y = \operatorname{erf}(x) = \tfrac{2}{\sqrt\pi} \int_0^x e^{-t^2} dt")
 def erf(x):
     """The error function of every entry, to the precision of its dtype."""
-    from ..kernels import erf as evaluate
-
-    return evaluate(x)
+    return numerics.erf(x)
 
 
 erf.vjp("x", r"\bar y \odot \tfrac{2}{\sqrt\pi} e^{-x^2}", lambda g, y, x: g * (2 / math.sqrt(math.pi) * np.exp(-x * x)))
@@ -336,5 +335,10 @@ astype.examples = lambda rng: [example(rng.normal(size=(2, 3)), dtype=np.float64
 
 def where(condition: Any, a: Any, b: Any) -> Any:
     """``a`` where ``condition`` (boolean, broadcast) holds and ``b`` elsewhere."""
-    condition = np.array(getattr(condition, "data", condition) if not isinstance(condition, np.ndarray) else condition, bool)
-    return select(a, b, condition)
+    return select(a, b, as_mask(condition))
+
+
+@recorded
+def as_mask(condition):
+    """Booleans of our own: the owner of ``condition`` may change it before the backward pass."""
+    return np.array(condition, bool)

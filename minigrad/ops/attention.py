@@ -12,82 +12,59 @@ Sizes: ``B`` batch (any leading axes), ``H`` heads, ``T`` queries, ``S`` keys, `
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from .. import kernels
-from ..graph import Example, Value, op, plain
-from ..random import generator
-from .attention_blocks import attend, attend_vjp, dropout_matrix, future
-from .fused import softmax_twin
+from ..graph import Value
+from .declare import Example, composed, recorded
+from .dropout import draw_seed, seeded_mask
 from .indexing import take
+from .softmax import softmax
 
 
-def attention_twin(
-    q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, causal: bool = False, scale: float | None = None, drop: Any = None
-) -> tuple[Any, Any]:
-    """The output and the weights P (after dropout), in plain operators."""
-    q, k, v = (x if hasattr(x, "mT") else np.asarray(x) for x in (q, k, v))
-    keep = None if drop is None else dropout_matrix(plain(q), plain(k), plain(v), causal, drop)
-    k, v = shared_heads(q, k), shared_heads(q, v)
-    scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)  # (..., H, T, S)
-    for added in (bias, mask, future(*scores.shape[-2:], scores.dtype) if causal else None):
-        if added is not None:
-            scores = scores + added
-    weights = softmax_twin(scores)
-    if keep is not None:
-        weights = weights * keep
-    return weights @ v, weights
-
-
-def shared_heads(q: Any, x: Any) -> Any:
-    """Keys or values (..., Hkv, S, D) repeated for the query heads that share them: head h reads h // (H / Hkv)."""
-    group = q.shape[-3] // x.shape[-3] if q.ndim > 2 else 1
-    return x if group == 1 else take(x, np.arange(q.shape[-3]) // group, -3)
-
-
-@op(r"O = \operatorname{softmax}(\tau Q K^\top + M) \, V", inputs=["q", "k", "v", "bias"], saves=True)
-def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, drop=None, save=False):
-    """softmax(τ q kᵀ + bias) v; see ``scaled_dot_product_attention``.  A ``mask`` is a bias without a gradient."""
-    q, k, v = kernels.real(q), kernels.real(k), kernels.real(v)
-    tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    return attend(q, k, v, bias if mask is None else mask, causal, tau, drop, save)
-
-
-attention.twin = lambda *inputs, **params: attention_twin(*inputs, **params)[0]
-
-
-@attention.joint_vjp(
+@composed(
+    r"O = \operatorname{softmax}(\tau Q K^\top + M) \, V",
+    inputs=["q", "k", "v", "bias"],
     q=r"\tau \bar S K, \quad P = \operatorname{softmax}(\tau Q K^\top + M), \quad \bar P = \bar O V^\top,"
     r" \quad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big)",
     k=r"\tau \bar S^\top Q",
     v=r"P^\top \bar O",
     bias=r"\bar S",
 )
-def _attention_vjp(
-    g: Any, o: Any, q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, causal: bool = False, scale: Any = None, drop: Any = None,
-    saved: Any = None,
-) -> tuple[Any, ...]:  # fmt: skip
-    tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    if saved is not None:
-        return attend_vjp(g, o, q, k, v, bias if mask is None else mask, causal, tau, drop, saved, bias is not None)
-    _, p = attention_twin(q, k, v, bias, mask, causal, scale)
-    group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-    keep = 1.0 if drop is None else dropout_matrix(plain(q), plain(k), plain(v), causal, drop)
-    dv = (p * keep).mT @ g
-    dp = g @ shared_heads(q, v).mT * keep
-    ds = p * (dp - (dp * p).sum(axis=-1, keepdims=True))
-    dq = tau * (ds @ shared_heads(q, k))
-    dk = tau * (ds.mT @ q)
-    return dq, _ungroup(dk, group), _ungroup(dv, group), ds
+def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None):
+    """softmax(τ q kᵀ + bias) v; see ``scaled_dot_product_attention``.  A ``mask`` is a bias without a gradient."""
+    weights = attention_weights(q, k, bias, mask, causal, scale, dropout, seed)
+    return weights @ shared_heads(q, v)
 
 
-def _ungroup(d: Any, group: int) -> Any:
-    """Sum the gradients of the query heads that shared a key/value head: (..., H, S, D) → (..., Hkv, S, D)."""
-    if group == 1:
-        return d
-    return d.reshape(*d.shape[:-3], d.shape[-3] // group, group, *d.shape[-2:]).sum(axis=-3)
+def attention_weights(q, k, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None):
+    """P (..., H, T, S), after dropout."""
+    scores = q @ shared_heads(q, k).mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    for added in (bias, mask, future(*scores.shape[-2:], scores.dtype) if causal else None):
+        if added is not None:
+            scores = scores + added
+    weights = softmax(scores)
+    return weights * attention_mask(weights.shape, dropout, seed, weights.dtype) if dropout else weights
+
+
+@recorded
+def attention_mask(shape, p, seed, dtype):
+    """The dropout mask of the weights."""
+    return seeded_mask(shape, p, seed, dtype)
+
+
+@lru_cache(maxsize=16)
+def future(t: int, s: int, dtype: Any) -> np.ndarray:
+    """(T, S): −∞ where a key lies in the future of a query, else 0; the last query sees the last key.  Not to be written."""
+    return np.triu(np.full((t, s), -np.inf, dtype), s - t + 1)
+
+
+def shared_heads(q: Any, x: Any) -> Any:
+    """Keys or values (..., Hkv, S, D) repeated for the query heads that share them: head h reads h // (H / Hkv)."""
+    group = q.shape[-3] // x.shape[-3] if q.ndim > 2 else 1
+    return x if group == 1 else take(x, np.arange(q.shape[-3]) // group, -3)
 
 
 def _examples(rng: np.random.Generator) -> list[Example]:
@@ -99,7 +76,7 @@ def _examples(rng: np.random.Generator) -> list[Example]:
         ((2, 3, 2), (2, 4, 2), (2, 4, 2), None, {"causal": True}),
         ((2, 2, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(2, 2, 3, 4)), {"scale": 0.3}),
         ((2, 4, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(4, 1, 4)), {"causal": True}),
-        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"drop": (0.3, 5)}),
+        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"dropout": 0.3, "seed": 5}),
         ((1, 4, 2), (1, 3, 2), (1, 3, 2), None, {"causal": True}),
         ((2, 3, 2), (1, 4, 2), (1, 4, 2), shut, {}),
         ((2, 3, 2), (1, 4, 2), (1, 4, 2), None, {"mask": shut, "causal": True}),
@@ -135,17 +112,21 @@ def scaled_dot_product_attention(
     shapes = (q.shape, k.shape, v.shape)
     if not shapes[0] == shapes[1] == shapes[2] or q.ndim < 2:
         _check_shapes(*shapes)
-    bias = fixed = drop = None
+    bias = fixed = None
     if mask is not None:
         batch = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
-        added = _added(mask, (*batch, *q.shape[-3:-1], k.shape[-2]), np.result_type(np.float16, *(x.dtype for x in (q, k, v))))
-        learned = isinstance(added, Value) and added.requires_grad
-        bias, fixed = (added, None) if learned else (None, getattr(added, "data", added) if isinstance(added, Value) else added)
-    if dropout:
-        drop = (dropout, int(generator().integers(1 << 62)))
+        full, dtype = (*batch, *q.shape[-3:-1], k.shape[-2]), np.result_type(np.float16, *(x.dtype for x in (q, k, v)))
+        if isinstance(mask, Value) and mask.requires_grad:
+            check_mask(mask.shape, mask.dtype, full)
+            bias = mask if mask.dtype == dtype else mask.astype(dtype)
+        else:
+            fixed = added_mask(mask, full, dtype)
+    settings = {"mask": fixed, "causal": causal, "scale": scale, "dropout": dropout, "seed": draw_seed() if dropout else None}
+    inputs, settings = attention.bind((q, k, v, bias), {name: value for name, value in settings.items() if value is not None})
     if return_weights:
-        return attention_twin(q, k, v, bias, fixed, causal, scale, drop)
-    return attention(q, k, v, bias, fixed, causal, scale, drop)
+        weights = attention_weights(q, k, bias, **settings)
+        return weights @ shared_heads(q, v), weights
+    return attention.apply(inputs, settings)
 
 
 def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
@@ -164,9 +145,8 @@ def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) ->
         raise ValueError(f"{name}: batch axes of q {q}, k {k}, v {v} do not broadcast") from error
 
 
-def _added(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
-    """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
-    shape = np.shape(mask)
+def check_mask(shape: tuple[int, ...], dtype: Any, full: tuple[int, ...]) -> None:
+    """Raise ValueError for a mask that does not broadcast to (..., queries, keys), TypeError for one of integers."""
     try:
         fits = np.broadcast_shapes(shape, full) == full
     except ValueError:
@@ -178,11 +158,15 @@ def _added(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
         elif len(shape) == 2 and full[:1] + full[-1:] == shape:
             hint = " A padding mask (batch, keys) needs two axes more: mask[:, None, None, :], or padding_mask(mask)."
         raise ValueError(f"scaled_dot_product_attention: mask {shape} does not broadcast to (..., queries, keys) = {full}.{hint}")
-    array = mask if hasattr(mask, "dtype") else np.asarray(mask)
-    if array.dtype == bool:
-        return np.where(np.asarray(array), 0.0, -np.inf).astype(dtype)
-    if array.dtype.kind != "f":
+    if dtype.kind not in "fb":
         raise TypeError(
-            f"scaled_dot_product_attention: mask of {array.dtype}; use booleans (True = may attend), mask.astype(bool), or floats to add"
+            f"scaled_dot_product_attention: mask of {dtype}; use booleans (True = may attend), mask.astype(bool), or floats to add"
         )
-    return mask if isinstance(mask, Value) else np.array(mask)
+
+
+@recorded
+def added_mask(mask, full, dtype):
+    """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
+    mask = np.asarray(mask)
+    check_mask(mask.shape, mask.dtype, full)
+    return np.where(mask, 0.0, -np.inf).astype(dtype) if mask.dtype == bool else mask.astype(dtype)

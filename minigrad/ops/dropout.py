@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..random import generator
+from ..random import drawing
+from .declare import recorded
 
 
 def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None) -> Any:
@@ -22,9 +23,25 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Genera
     return x * dropout_mask(np.shape(x), p, x.dtype, rng)
 
 
-def dropout_mask(shape: tuple[int, ...], p: float, dtype: Any, rng: np.random.Generator | None = None) -> np.ndarray:
+@recorded
+def dropout_mask(shape, p, dtype, rng=None):
     """Zeros with probability ``p``, else 1/(1 − p)."""
-    drawn = (rng or generator()).random(shape, dtype=np.float32)
+    drawn = drawing(rng).random(shape, dtype=np.float32)
     return np.greater_equal(drawn, p).astype(dtype) * np.asarray(1 / (1 - p), dtype)
 
 
+@recorded
+def draw_seed():
+    """A seed for a mask that is drawn piece by piece."""
+    return int(drawing().integers(1 << 62))
+
+
+def seeded_mask(shape: tuple[int, ...], p: float, seed: int, dtype: Any, start: int = 0) -> np.ndarray:
+    """``dropout_mask`` from a seed; the entries from number ``start`` on of one long mask, so that it can be drawn again in pieces."""
+    bits = np.random.PCG64(seed)
+    bits.advance(start // 2)  # two 32-bit numbers for each step of the generator
+    generator = np.random.Generator(bits)
+    if start % 2:
+        generator.random(dtype=np.float32)
+    drawn = generator.random(shape, dtype=np.float32)
+    return np.greater_equal(drawn, p).astype(dtype) * np.asarray(1 / (1 - p), dtype)

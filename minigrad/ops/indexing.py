@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value, example, op
-from ..kernels import sum_rows_by_index
+from ..graph import Value
+from .declare import example, op
+from .numerics import sum_rows_by_index
 
 
 def plain_index(index: Any) -> Any:

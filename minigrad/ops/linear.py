@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Example, example, op
 from .arithmetic import multiply, root
+from .declare import Example, composed, example, op
 from .reductions import sum
 from .shapes import reshape
 
@@ -68,38 +68,25 @@ matmul.examples = lambda rng: [
 ]  # fmt: skip
 
 
-@op(r"Y = X W + b", inputs=["x", "weight", "bias"])
+@composed(
+    r"Y = X W + b", inputs=["x", "weight", "bias"], x=r"\bar Y W^\top", weight=r"X^\top \bar Y", bias=r"\sum_n \bar Y_n"
+)
 def linear(x, weight, bias=None):
     """``x @ weight + bias`` for ``x`` (..., in), ``weight`` (in, out), ``bias`` (out,) or None."""
+    check_linear(x, weight, bias)
+    return x @ weight if bias is None else x @ weight + bias
+
+
+def check_linear(x: Any, weight: Any, bias: Any) -> None:
+    """Raise ValueError when the shapes do not fit."""
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
         fits = x.ndim and weight.ndim == 2
         reason = f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if fits else "weight must be (in, out)"
         raise ValueError(f"linear: {x.shape} @ {weight.shape}: {reason}")
-    y = _rows(x) @ weight
-    if bias is not None:
-        if bias.shape != weight.shape[1:]:
-            raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
-        y += bias
-    return y.reshape(*x.shape[:-1], weight.shape[1])
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
 
 
-def linear_twin(x: Any, weight: Any, bias: Any = None) -> Any:
-    """The same in plain operators."""
-    return x @ weight if bias is None else x @ weight + bias
-
-
-linear.twin = linear_twin
-linear.vjp(
-    "x",
-    r"\bar Y W^\top",
-    lambda g, y, x, w, b=None: (_rows(g) @ w.mT).reshape(x.shape),
-)
-linear.vjp(
-    "weight",
-    r"X^\top \bar Y",
-    lambda g, y, x, w, b=None: _rows(x).mT @ _rows(g),
-)
-linear.vjp("bias", r"\sum_n \bar Y_n", lambda g, y, x, w, b=None: g)  # the engine sums over the broadcast axes
 linear.examples = lambda rng: [
     example(rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)),
     example(rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 2)), rng.normal(size=2)),

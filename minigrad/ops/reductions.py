@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Example, example, op
-from ..kernels import real
 from .arithmetic import root, weigh
+from .declare import Example, example, op
+from .numerics import real
 
 Axis = int | tuple[int, ...] | None
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Example, example, op
+from .declare import Example, composed, example, op
+from .numerics import ones
 
 
 @op(r"y = x \text{ in another shape}", inputs=["x"])
@@ -52,24 +53,18 @@ swapaxes.vjp("x", r"\bar y \text{ with the two axes exchanged}", lambda g, y, x,
 swapaxes.examples = lambda rng: [example(rng.normal(size=(2, 3, 4)), axis1=i, axis2=j) for i, j in ((0, 2), (-1, -2), (1, 1))]
 
 
-@op(r"y_{h t} = x_t \text{, the part of head } h", inputs=["x"])
+@composed(r"y_{h t} = x_t \text{, the part of head } h", inputs=["x"], x=r"\text{the heads of } \bar y \text{ side by side}")
 def split_heads(x, num_heads):
-    """(..., T, H·D) → (..., H, T, D): the features of each head as a sequence of its own; a view."""
-    return x.reshape(*x.shape[:-1], num_heads, -1).swapaxes(-2, -3)
+    """(..., T, H·D) → (..., H, T, D): the features of each head as a sequence of its own."""
+    return swapaxes(reshape(x, (*x.shape[:-1], num_heads, x.shape[-1] // num_heads)), -2, -3)
 
 
-@op(r"y_t = [x_{1 t} \dots x_{H t}]")
+@composed(r"y_t = [x_{1 t} \dots x_{H t}]", x=r"\text{the part of } \bar y_t \text{ of each head}")
 def join_heads(x):
     """(..., H, T, D) → (..., T, H·D): the heads side by side again."""
-    return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1)
+    return reshape(swapaxes(x, -2, -3), (*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1]))
 
 
-split_heads.vjp("x", r"\text{the heads of } \bar y \text{ side by side}", lambda g, y, x, num_heads: g.swapaxes(-2, -3).reshape(x.shape))
-join_heads.vjp(
-    "x", r"\text{the part of } \bar y_t \text{ of each head}", lambda g, y, x: g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3)
-)
-split_heads.twin = lambda x, num_heads: swapaxes(reshape(x, (*x.shape[:-1], num_heads, x.shape[-1] // num_heads)), -2, -3)
-join_heads.twin = lambda x: reshape(swapaxes(x, -2, -3), (*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1]))
 split_heads.examples = lambda rng: [example(rng.normal(size=s), num_heads=h) for s, h in [((2, 3, 4), 2), ((3, 6), 3), ((1, 1, 2), 1)]]
 join_heads.examples = lambda rng: [example(rng.normal(size=s)) for s in [(2, 2, 3, 2), (3, 2, 2), (1, 1, 1)]]
 
@@ -83,6 +78,23 @@ def broadcast_to(x, shape):
 broadcast_to.vjp("x", r"\sum \bar y \text{ over the repeated axes}", lambda g, y, x, shape: g)
 broadcast_to.examples = lambda rng: [
     example(rng.normal(size=a), shape=b) for a, b in [((3,), (2, 3)), ((2, 1, 3), (2, 4, 3)), ((1, 1), (2, 3)), ((), (2,)), ((2, 3), (2, 3))]
+]
+
+
+@op(r"y = \sum x \text{ over the axes that broadcasting repeated}", inputs=["x"])
+def sum_to(x, shape):
+    """``x`` summed over the axes along which an array of ``shape`` would be broadcast to it."""
+    extra = x.ndim - len(shape)
+    if len(shape) == 1 and x.shape[extra:] == shape and x.size and x.dtype.kind == "f":
+        rows = x.reshape(-1, shape[0])
+        return ones(len(rows), x.dtype) @ rows  # by BLAS
+    axes = tuple(i for i, n in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
+    return x.sum(axis=axes).reshape(shape) if axes else x.reshape(shape)
+
+
+sum_to.vjp("x", r"\bar y \text{ for every repetition}", lambda g, y, x, shape: np.broadcast_to(g, x.shape))
+sum_to.examples = lambda rng: [
+    example(rng.normal(size=a), shape=b) for a, b in [((2, 3), (3,)), ((2, 4, 3), (2, 1, 3)), ((2, 3), (1, 1)), ((2,), ()), ((2, 3), (2, 3))]
 ]
 
 

@@ -19,7 +19,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from minigrad import nn
-from minigrad.ops.attention_blocks import KEPT, ROWS
+from minigrad.fast.attention import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
 from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, RMSNorm, SwiGLU
@@ -69,12 +69,12 @@ def linear(m: Any, n: int, wants: bool = True) -> Cost:
 
 
 def activated(m: Any, n: int, activation: str, fused: bool = True) -> Cost:
-    """A linear map and an activation, of which the result is kept, and of gelu and silu the slope too.
+    """A linear map and an activation, of which the result is kept, and of the gelus and silu the slope too.
 
     ``fused``, gelu and the linear map are one op, which keeps the slope in place of the linear map's result, and computes both gradients.
     """
     one_op = fused and activation == "gelu" and type(m) is nn.Linear
-    slopes = activation in ("gelu", "silu") and not one_op
+    slopes = activation in ("gelu", "gelu_erf", "silu") and not one_op
     cost = linear(m, n) + kept((1 + slopes) * n * out_features(m))
     return cost + Cost(backward=cost.forward * (one_op and not m.weight.requires_grad))
 

@@ -15,7 +15,7 @@ Wrap = Callable[[str, str, Callable[..., Any]], Callable[..., Any]]
 def intercepted(names: Iterable[str], wrap: Wrap) -> Iterator[None]:
     """Within it the forward and the rules of these ops are what ``wrap(name, "forward" | "rule", function)`` gives, in every thread."""
     ops = [REGISTRY[name] for name in names]
-    before = [(op, op.forward, list(op.rules), op.joint) for op in ops]
+    before = [(op, dict(op.__dict__), list(op.rules)) for op in ops]
     for op in ops:
         op.forward = wrap(op.name, "forward", op.forward)
         op.rules[:] = [rule and wrap(op.name, "rule", rule) for rule in op.rules]
@@ -23,6 +23,7 @@ def intercepted(names: Iterable[str], wrap: Wrap) -> Iterator[None]:
     try:
         yield
     finally:
-        for op, forward, rules, joint in before:
-            op.forward, op.joint = forward, joint
+        for op, attributes, rules in before:
+            op.__dict__.clear()
+            op.__dict__.update(attributes)
             op.rules[:] = rules

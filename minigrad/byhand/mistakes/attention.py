@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ...ops.attention_blocks import dropout_matrix, future
+from ...ops.attention import future
+from ...ops.dropout import seeded_mask
 from .registry import mistake
 from .softmax import DIAGONAL, NO_SUM, UNWEIGHTED, softmax
 
@@ -15,12 +16,13 @@ from .softmax import DIAGONAL, NO_SUM, UNWEIGHTED, softmax
 class _Attention:
     """The pieces of attention's backward pass, to be put together wrongly; grouped key heads are repeated and summed back."""
 
-    def __init__(self, g, o, q, k, v, bias=None, mask=None, causal=False, scale=None, drop=None, saved=None):
+    def __init__(self, g, o, q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None, saved=None):
         self.group = q.shape[-3] // k.shape[-3] if q.ndim > 2 else 1
-        self.q, self.g, self.keep = q, g, 1.0 if drop is None else dropout_matrix(q, k, v, causal, drop)
+        self.q, self.g = q, g
         self.k, self.v = (np.repeat(x, self.group, axis=-3) if self.group > 1 else x for x in (k, v))
         self.tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
         self.plain = self.tau * q @ self.k.mT
+        self.keep = seeded_mask(self.plain.shape, dropout, seed, q.dtype) if dropout else 1.0
         added = [x for x in (bias, mask, future(*self.plain.shape[-2:], self.plain.dtype) if causal else None) if x is not None]
         self.masked = bool(added)
         scores = sum(added, self.plain)
@@ -78,7 +80,7 @@ def _(*args, **params):
 @mistake("attention", "mask not applied", "the dropout mask is left out in the backward pass")
 def _(*args, **params):
     a = _Attention(*args, **params)
-    if params.get("drop") is None:
+    if not params.get("dropout"):
         return NOTHING
     dp = a.g @ a.v.mT
     return [*a.from_scores(a.p * (dp - (dp * a.p).sum(-1, keepdims=True)))[:2], a.together(a.p.mT @ a.g), None]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels import erf
+from ...ops.numerics import erf
 from .registry import mistake
 
 NO_INNER = "the inner derivative is missing: of (x s(x))' = s + x s' only the term s is there"

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import kernels
+from ..ops import attention as ops
+from ..ops.attention import future
+from ..ops.dropout import seeded_mask
+from ..ops.numerics import real
+from . import rows as kernels
 
 KEPT = 1 << 21  # up to so many weights are kept for the backward pass
 ROWS = 64  # at least so many queries make a block, and twice as many at most
@@ -39,7 +42,7 @@ class Block(NamedTuple):
 class Heads:
     """Queries (N, G, R, T, D), keys and values (N, G, 1, S, D), and all that says how they meet."""
 
-    def __init__(self, q: Any, k: Any, v: Any, bias: Any, causal: bool, scale: float, drop: tuple[float, int] | None) -> None:
+    def __init__(self, q: Any, k: Any, v: Any, bias: Any, causal: bool, scale: Any, drop: tuple[float, int] | None) -> None:
         self.groups = k.shape[-3] if k.ndim > 2 else 1
         self.lead = k.shape[:-3]
         if not q.shape[:-3] == k.shape[:-3] == v.shape[:-3]:
@@ -48,6 +51,7 @@ class Heads:
         self.shape = (*self.lead, *q.shape[-3:-2][: max(0, q.ndim - 2)], q.shape[-2], v.shape[-1])  # of the output
         self.q, self.k, self.v = self.split(q), self.split(k), self.split(v)
         self.bias = None if bias is None else self.split(bias)
+        scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
         self.causal, self.scale, self.drop = causal, q.dtype.type(scale), drop
         self.queries, self.keys = self.scaled(self.q, self.k)
 
@@ -92,23 +96,26 @@ class Heads:
             s[..., b.s - late :] += future(rows, late, s.dtype)
         return s, shift
 
-    def keep(self, b: Block, shape: tuple[int, ...]) -> Any:
-        """The dropout mask of a block, or None: every block has a seed of its own, so that the mask can be drawn again."""
+    def keep(self, b: Block) -> Any:
+        """The dropout mask of a block, or None: pieces of one long mask, so that it can be drawn again."""
         if self.drop is None:
             return None
         p, seed = self.drop
-        return np.greater_equal(np.random.default_rng([seed, b.number]).random(shape, np.float32), p) * self.q.dtype.type(1 / (1 - p))
+        _, groups, group, queries, _ = self.q.shape
+        keys = self.k.shape[-2]
+        rows = b.t.stop - b.t.start
+        n, g = range(*b.n.indices(len(self.q))), range(*b.g.indices(groups))
+        mask = np.empty((len(n), len(g), group, rows, keys), self.q.dtype)
+        for head in np.ndindex(mask.shape[:3]):
+            number = ((n[head[0]] * groups + g[head[1]]) * group + head[2]) * queries + b.t.start
+            mask[head] = seeded_mask((rows, keys), p, seed, self.q.dtype, number * keys)
+        return mask[..., : b.s]
 
 
-@lru_cache(maxsize=16)
-def future(t: int, s: int, dtype: Any) -> np.ndarray:
-    """(T, S): −∞ where a key lies in the future of a query, else 0; the last query sees the last key.  Not to be written."""
-    return np.triu(np.full((t, s), -np.inf, dtype), s - t + 1)
-
-
-def attend(q, k, v, bias, causal, scale, drop, save):
+def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None, save=False):
     """The output, and if ``save`` what the backward pass needs besides: all weights when they are few, else the ℓ of each row."""
-    heads = Heads(q, k, v, bias, causal, scale, drop)
+    q, k, v = real(q), real(k), real(v)
+    heads = Heads(q, k, v, bias if mask is None else mask, causal, scale, (dropout, seed) if dropout else None)
     out = np.empty_like(heads.q, shape=(*heads.q.shape[:-1], v.shape[-1]))  # in the memory layout of q
     keep_weights = save and math.prod(out.shape[:-1]) * k.shape[-2] <= KEPT
     weights, ell = [], np.empty((*out.shape[:-1], 1), out.dtype) if save and not keep_weights else None
@@ -122,15 +129,16 @@ def attend(q, k, v, bias, causal, scale, drop, save):
             ell[b.n, b.g, :, b.t] = np.log(total) + shift
         elif save:
             weights.append(p)
-        keep = heads.keep(b, p.shape)
+        keep = heads.keep(b)
         np.matmul(p if keep is None else p * keep, heads.v[b.n, b.g, :, : b.s], out=out[b.n, b.g, :, b.t])
-    return (out.reshape(heads.shape), (weights, ell)) if save else out.reshape(heads.shape)
+    return out.reshape(heads.shape), (weights, ell)
 
 
-def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
-    """The gradients of q, k, v and, if wanted, bias."""
-    heads = Heads(q, k, v, bias, causal, scale, drop)
+def attention_vjp(g, out, saved, q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None):
+    """The gradients of q, k, v and, if there is one, of bias."""
+    heads = Heads(q, k, v, bias if mask is None else mask, causal, scale, (dropout, seed) if dropout else None)
     weights, ell = saved
+    want_bias = bias is not None
     g, o = g.reshape(*heads.q.shape[:-1], -1), out.reshape(*heads.q.shape[:-1], -1)
     dot = kernels.row_dots(g, o)[..., None] * heads.scale
     upstream, values = heads.scaled(g, heads.v)
@@ -144,7 +152,7 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
             p -= ell[b.n, b.g, :, b.t]
             np.exp(p, out=p)
         here = (b.n, b.g, slice(None), b.t)
-        keep = heads.keep(b, p.shape)
+        keep = heads.keep(b)
         ds = upstream[here] @ values[b.n, b.g, ..., : b.s]  # τ S̄, so that the gradients of q and k need no scaling
         if keep is not None:
             ds *= keep
@@ -161,16 +169,6 @@ def attend_vjp(g, out, q, k, v, bias, causal, scale, drop, saved, want_bias):
     return (*gradients, None if d_bias is None else d_bias.reshape(*heads.shape[:-1], -1))
 
 
-def dropout_matrix(q, k, v, causal, drop):
-    """The masks of all blocks as one (..., H, T, S); ones where a block sees no key."""
-    heads = Heads(q, k, v, None, causal, 1.0, drop)
-    keep = np.ones((*heads.q.shape[:-1], k.shape[-2]), q.dtype)
-    for b in heads.blocks():
-        block = keep[b.n, b.g, :, b.t, : b.s]
-        block[...] = heads.keep(b, block.shape)
-    return keep.reshape(*heads.shape[:-1], -1)
-
-
 def add_product(target: np.ndarray, first: bool, a: np.ndarray, b: np.ndarray) -> None:
     """target[:s] += aᵀ b, summed over the query heads that share a key/value head; ``first`` overwrites (then s is all)."""
     if first and a.shape[2] == 1:
@@ -183,3 +181,6 @@ def add_product(target: np.ndarray, first: bool, a: np.ndarray, b: np.ndarray) -
         target[...] = product
     else:
         target[..., : a.shape[-1], :] += product
+
+
+ops.attention.accelerate(attention, attention_vjp, lambda q, k, v, bias=None, mask=None, **_: bias is None or mask is None)

@@ -1,4 +1,4 @@
-"""What can go wrong behind the engine's back: arrays that change between forward and backward, and numbers that are not finite."""
+"""Guards against what goes wrong behind the engine's back: arrays that change between forward and backward, numbers that are not finite."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 if TYPE_CHECKING:
-    from .graph import Op, Value
+    from .graph import Value
+    from .ops.declare import Op
 
 tick = itertools.count(1).__next__  # the engine's clock: every recorded result and every write gets the next number
 last_write = 0
@@ -62,6 +63,14 @@ def refuse_written(t: Value, op: Op, arrays: Sequence[Any]) -> None:
             )
 
 
+def before_rule(t: Value, op: Op, arrays: Sequence[Any], anomaly: bool) -> None:
+    """Raise RuntimeError when what the rule of ``op`` is about to read was changed since ``t`` was made."""
+    if last_write > t.tick:
+        refuse_written(t, op, arrays)
+    if anomaly:
+        refuse_changed(t, op, arrays)
+
+
 def _checksum(arrays: Iterable[Any]) -> tuple[int, ...]:
     return tuple(zlib.crc32(np.ascontiguousarray(a).tobytes()) if isinstance(a, np.ndarray) and a.ndim else 0 for a in arrays)
 
@@ -70,7 +79,7 @@ def _finite(a: Any) -> bool:
     return not isinstance(a, np.ndarray) or a.dtype.kind != "f" or bool(np.isfinite(a).all())
 
 
-def inspect_forward(op: Op, out: Value, arrays: Sequence[Any]) -> None:
+def after_forward(op: Op, out: Value, arrays: Sequence[Any]) -> None:
     """Raise FloatingPointError when an op made something that is not finite; else note the checksums of what it read."""
     if not _finite(out.data) and all(map(_finite, arrays)):
         bad = np.argwhere(~np.isfinite(out.data))[0]
@@ -97,7 +106,7 @@ def refuse_changed(t: Value, op: Op, arrays: Sequence[Any]) -> None:
             )
 
 
-def inspect_backward(op: Op, inputs: Sequence[Any], x: Any, r: Any, g: Any) -> None:
+def after_rule(op: Op, inputs: Sequence[Any], x: Any, r: Any, g: Any) -> None:
     """Raise FloatingPointError when a rule made something that is not finite, as the gradient of the input ``x``."""
     if not _finite(getattr(r, "data", r) if not isinstance(r, np.ndarray) else r) and _finite(g):
         i = next(i for i, y in enumerate(inputs) if y is x)

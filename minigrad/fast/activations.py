@@ -1,0 +1,97 @@
+"""Kernels of the activations: value and slope in one pass over cache-sized blocks; the slope is all that they keep."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..ops import activations as ops
+from ..ops.activations import ROOT_2_OVER_PI
+from ..ops.numerics import erf, real
+from .linear import linear, linear_vjp
+from .rows import blocks
+
+
+def _rooms(x: np.ndarray, save: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Room for y, and for dy/dx if that is to be saved (else the same room, to be overwritten)."""
+    y = np.empty(x.shape, x.dtype)
+    return y, np.empty(x.shape, x.dtype) if save else y
+
+
+def times_slope(g, y, slope, x):
+    """ȳ ⊙ dy/dx."""
+    return (g * slope,)
+
+
+def silu(x, save=False):
+    """x σ(x) and its slope."""
+    x = real(x)
+    y, slope = _rooms(x, save)
+    with np.errstate(over="ignore"):
+        for a, b, d in blocks(x, y, slope):
+            s = np.exp(-a)
+            s += 1
+            np.reciprocal(s, out=s)
+            if save:  # dy/dx = s + (1 − s) y
+                np.subtract(1, s, out=d)
+                d *= a
+                d += 1
+                d *= s
+            np.multiply(a, s, out=b)
+    return y, slope
+
+
+def gelu_erf(x, save=False):
+    """x Φ(x) and its slope Φ + x φ."""
+    x = real(x)
+    cumulative = 0.5 * (1 + erf(x / math.sqrt(2)))
+    return x * cumulative, cumulative + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi) if save else None
+
+
+def gelu_tanh(x, save=False):
+    """x h(x) with h = ½ (1 + tanh u), and its slope."""
+    x = real(x)
+    y, slope = _rooms(x, save)
+    _write_gelu(x, y, slope, save)
+    return y, slope
+
+
+def _write_gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray, save: bool) -> None:
+    """Write y, and if ``save`` dy/dx, which may take the place of x."""
+    c = ROOT_2_OVER_PI
+    for a, b, d in blocks(x, y, slope):
+        du = a * a
+        du *= 0.044715 * c
+        h = du + c
+        h *= a
+        np.tanh(h, out=h)
+        h += 1
+        h *= 0.5
+        np.multiply(a, h, out=b)
+        if save:  # dy/dx = h + 2 u' y (1 − h)
+            du *= 6
+            du += 2 * c
+            du *= b
+            np.subtract(1, h, out=d)
+            d *= du
+            d += h
+
+
+def linear_gelu(x, weight, bias=None, save=False):
+    """gelu(U) with U = X W + b, and gelu'(U) in the place of U."""
+    u, _ = linear(x, weight, bias)
+    y = np.empty_like(u) if save else u
+    _write_gelu(u, y, u, save)
+    return y, u
+
+
+def linear_gelu_vjp(g, y, slope, x, weight, bias=None, wanted=(True, True, True)):
+    """The linear map's gradients of Ū = Ȳ ⊙ gelu'(U)."""
+    return linear_vjp(g * slope, y, None, x, weight, bias, wanted)
+
+
+ops.silu.accelerate(silu, times_slope)
+ops._gelu_erf.accelerate(gelu_erf, times_slope)
+ops._gelu_tanh.accelerate(gelu_tanh, times_slope)
+ops.linear_gelu.accelerate(linear_gelu, linear_gelu_vjp)

@@ -1,0 +1,42 @@
+"""Kernels of the linear map and of what stands around attention: one product of tall matrices, views in place of copies."""
+
+from __future__ import annotations
+
+from ..ops import linear as ops
+from ..ops import shapes
+
+
+def linear(x, weight, bias=None, save=False):
+    """X W + b for all rows at once."""
+    ops.check_linear(x, weight, bias)
+    y = x.reshape(-1, x.shape[-1]) @ weight
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], weight.shape[1]), None
+
+
+def linear_vjp(g, y, saved, x, weight, bias=None, wanted=(True, True, True)):
+    """Ȳ Wᵀ, Xᵀ Ȳ, as far as they are wanted, and Ȳ, whose rows the engine sums for b."""
+    g = g.reshape(-1, weight.shape[1])
+    dx = (g @ weight.T).reshape(x.shape) if wanted[0] else None
+    d_weight = x.reshape(-1, weight.shape[0]).T @ g if wanted[1] else None
+    return dx, d_weight, g
+
+
+ops.linear.accelerate(linear, linear_vjp)
+
+
+def split_heads(x, num_heads, save=False):
+    """(..., T, H·D) → (..., H, T, D), a view."""
+    return x.reshape(*x.shape[:-1], num_heads, -1).swapaxes(-2, -3), None
+
+
+def join_heads(x, save=False):
+    """(..., H, T, D) → (..., T, H·D)."""
+    return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1), None
+
+
+shapes.split_heads.accelerate(split_heads, lambda g, y, saved, x, num_heads: (g.swapaxes(-2, -3).reshape(x.shape),))
+shapes.join_heads.accelerate(
+    join_heads, lambda g, y, saved, x: (g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3),)
+)

@@ -1,0 +1,66 @@
+"""Kernels of the norms: two numbers for each row are all that they keep; means over C are products with γ/C."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ops import norms as ops
+from ..ops.numerics import real
+from . import rows
+
+
+def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
+    """γ x̂ + β, and the means and inverse deviations of the rows."""
+    ops.check_norm("layer_norm", x, weight, bias)
+    x = real(x)
+    mean = rows.row_means(x)
+    y = x - mean
+    inverse = rows.inverse_norms(y, eps)
+    y *= inverse
+    y *= weight
+    if bias is not None:
+        y += bias
+    return y, (mean, inverse)
+
+
+def layer_norm_vjp(g, y, saved, x, weight, bias=None, eps=1e-5):
+    """The gradients of x, γ and β."""
+    return (*_norm_vjp(g, x, weight, *saved), g)
+
+
+def rms_norm(x, weight, eps=1e-6, save=False):
+    """γ x̂, and the inverse norms of the rows."""
+    ops.check_norm("rms_norm", x, weight)
+    x = real(x)
+    inverse = rows.inverse_norms(x, eps)
+    y = x * inverse
+    y *= weight
+    return y, inverse
+
+
+def rms_norm_vjp(g, y, saved, x, weight, eps=1e-6):
+    """The gradients of x and γ."""
+    return _norm_vjp(g, x, weight, None, saved)
+
+
+def _norm_vjp(g: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray | None, inverse: np.ndarray) -> tuple[Any, ...]:
+    """The gradients of x and γ, from the row means (None for RMS norm) and 1/σ."""
+    share = (weight / weight.size)[:, None]
+    normalised = x * inverse if mean is None else x - mean
+    if mean is not None:
+        normalised *= inverse
+    dx = g * normalised
+    d_weight = rows.column_sums(dx.reshape(-1, weight.size))
+    normalised *= dx @ share
+    if mean is not None:
+        normalised += g @ share
+    np.multiply(g, weight, out=dx)
+    dx -= normalised
+    dx *= inverse
+    return dx, d_weight
+
+
+ops.layer_norm.accelerate(layer_norm, layer_norm_vjp)
+ops.rms_norm.accelerate(rms_norm, rms_norm_vjp)

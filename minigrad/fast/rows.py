@@ -1,0 +1,90 @@
+"""Rows and blocks of arrays: whatever NumPy trick pays, so that the kernels stay math.
+
+What was measured to pay: sums along the batch axis as ``ones @ x``, dot products of rows by BLAS, results written in place, and pieces
+of an array that stay in the cache.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
+LOWEST = {c: max(float(np.finfo(c).min), -sys.float_info.max) for c in "efdg"}  # of each precision the lowest finite number,
+LEAST = {c: max(float(np.finfo(c).tiny), sys.float_info.min) for c in "efdg"}  # and the least normal one above 0
+
+
+@lru_cache(maxsize=64)
+def column(n: int, value: float, dtype: Any) -> np.ndarray:
+    """``n`` times the same number, as a matrix (n, 1) to multiply by.  Not to be written."""
+    return np.full((n, 1), value, dtype)
+
+
+def column_sums(x: np.ndarray) -> np.ndarray:
+    """The sums of the columns of ``(N, C)``, by BLAS."""
+    return column(len(x), 1.0, x.dtype)[:, 0] @ x
+
+
+def row_means(x: np.ndarray) -> np.ndarray:
+    """The means over the last axis, by BLAS: ``(..., 1)``."""
+    return x @ column(x.shape[-1], 1 / x.shape[-1], x.dtype)
+
+
+def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
+    """1/√(mean of x² over the last axis + ε): ``(..., 1)``."""
+    mean = row_dots(x, x)[..., None]
+    mean /= x.shape[-1]
+    mean += eps
+    np.sqrt(mean, out=mean)
+    return np.reciprocal(mean, out=mean)
+
+
+def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The dot products of the rows of two arrays ``(..., C)``, by BLAS: ``(...)``."""
+    return np.asarray(np.vecdot(a, b))
+
+
+def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same piece of several arrays of one shape, as many numbers at a time as the cache holds well; those that are to be
+    written must be contiguous."""
+    if arrays[0].ndim and arrays[0].size <= BLOCK:
+        return iter([list(arrays)])
+    flat = [a.reshape(-1) for a in arrays]
+    return ([a[start : start + BLOCK] for a in flat] for start in range(0, flat[0].size, BLOCK))
+
+
+def row_blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """The same rows of several arrays ``(..., C)``, flattened to ``(N, C)``: as many as the cache holds well, one at least."""
+    flat = [a.reshape(-1, a.shape[-1]) for a in arrays]
+    if arrays[0].size <= BLOCK:
+        return iter([flat])
+    n = max(1, BLOCK // max(1, flat[0].shape[1]))
+    return ([a[start : start + n] for a in flat] for start in range(0, len(flat[0]), n))
+
+
+def row_maxima(x: np.ndarray) -> np.ndarray:
+    """The largest number of each row of ``(..., C)``, or the lowest finite one where that is −∞: ``(..., 1)``."""
+    return np.maximum.reduce(x, axis=-1, keepdims=True, initial=LOWEST[x.dtype.char])
+
+
+def shift_of(x: np.ndarray) -> Any:
+    """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost.
+
+    Of many numbers the maximum of everything costs a fraction of one for each row, and serves as long as they lie close
+    together; otherwise it is that of each row (..., 1).
+    """
+    if x.size > 4096:
+        top = np.maximum.reduce(x, axis=None)
+        if top < np.minimum.reduce(x, axis=None) + 32:
+            return top
+    return row_maxima(x)
+
+
+def sum_rows(x: np.ndarray) -> np.ndarray:
+    """The sums of the rows of ``(..., C)`` by BLAS, the least normal number in place of 0, to divide by: ``(..., 1)``."""
+    total = x @ column(x.shape[-1], 1.0, x.dtype)
+    return np.maximum(total, LEAST[x.dtype.char], out=total)

@@ -1,0 +1,60 @@
+r"""Normalisation along the last axis, where :math:`\langle \cdot \rangle` is the mean:
+:math:`\hat x = (x - \langle x \rangle) / \sqrt{\sigma^2 + \varepsilon}`, or without the shift :math:`\hat x = x / \sqrt{\langle x^2 \rangle + \varepsilon}`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .arithmetic import sqrt
+from .declare import composed, example
+from .reductions import mean
+
+
+def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
+    for what, p in (("weight", weight), ("bias", bias)):
+        if p is not None and p.shape != x.shape[-1:]:
+            raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
+
+
+@composed(
+    r"y = \gamma \odot \hat x + \beta, \quad \hat x = (x - \mu) / \sqrt{\sigma^2 + \varepsilon}",
+    inputs=["x", "weight", "bias"],
+    x=r"s \odot (u - m - \hat x \odot c), \quad s = 1 / \sqrt{\sigma^2 + \varepsilon}, \quad u = \gamma \odot \bar y,"
+    r" \quad m = \langle u \rangle, \quad c = \langle u \odot \hat x \rangle",
+    weight=r"\sum_n \bar y_n \odot \hat x_n",
+    bias=r"\sum_n \bar y_n",
+)
+def layer_norm(x, weight, bias=None, eps=1e-5):
+    """Each vector along the last axis shifted to mean 0 and scaled to variance 1, then scaled by ``weight`` and shifted
+    by ``bias``, both (C,).  Source: Ba, Kiros & Hinton (2016), eq. 4."""
+    check_norm("layer_norm", x, weight, bias)
+    centred = x - mean(x, axis=-1, keepdims=True)
+    y = centred / sqrt(mean(centred * centred, axis=-1, keepdims=True) + eps) * weight
+    return y if bias is None else y + bias
+
+
+layer_norm.examples = lambda rng: [
+    example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), rng.normal(size=shape[-1]) if bias else None, eps=eps)
+    for shape, bias, eps in [((3, 4), True, 1e-5), ((2, 3, 5), False, 1e-5), ((4,), True, 0.1), ((2, 2), False, 1e-2)]
+]
+
+
+@composed(
+    r"y = \gamma \odot \hat x, \quad \hat x = s \odot x, \quad s = 1 / \sqrt{\langle x^2 \rangle + \varepsilon}",
+    inputs=["x", "weight"],
+    x=r"s \odot (u - \hat x \odot c), \quad u = \gamma \odot \bar y, \quad c = \langle u \odot \hat x \rangle",
+    weight=r"\sum_n \bar y_n \odot \hat x_n",
+)
+def rms_norm(x, weight, eps=1e-6):
+    """Each vector along the last axis divided by its root mean square, then scaled by ``weight`` (C,).
+    Source: Zhang & Sennrich (2019), eq. 4."""
+    check_norm("rms_norm", x, weight)
+    return x / sqrt(mean(x * x, axis=-1, keepdims=True) + eps) * weight
+
+
+rms_norm.examples = lambda rng: [
+    example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), eps=eps) for shape, eps in [((3, 4), 1e-6), ((2, 3, 5), 0.1), ((4,), 1e-6)]
+]

@@ -1,0 +1,129 @@
+r"""Softmax and the losses on top of it: :math:`p_j = e^{x_j} / \sum_k e^{x_k}`, and :math:`L = -\log p_t` for the target :math:`t`.
+
+The largest entry is taken off before ``exp``: it changes no value, only the range, so that nothing overflows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..graph import Value
+from .arithmetic import exp, log, where
+from .declare import Example, composed, example, recorded
+from .indexing import checked_ids
+from .reductions import mean
+from .reductions import sum as sum_
+
+
+@recorded
+def highest(x, axis):
+    """The maximum along ``axis`` as a constant, 0 where it is −∞ and no shift is needed."""
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf).astype(x.dtype if x.dtype.kind == "f" else float)
+    return np.where(np.isneginf(top), 0, top).astype(top.dtype)
+
+
+def has_axis(name: str, x: Any) -> None:
+    """Raise ValueError for a single number."""
+    if not x.ndim:
+        raise ValueError(f"{name}: a single number has no axis to normalise along")
+
+
+@composed(
+    r"y = \operatorname{softmax}(x), \quad y_j = e^{x_j} / \textstyle\sum_k e^{x_k}",
+    x=r"y \odot \big(\bar y - \operatorname{rowsum}(\bar y \odot y)\big)",
+)
+def softmax(x, axis=-1):
+    """Softmax along ``axis``; a slice of nothing but −∞ returns zeros."""
+    has_axis("softmax", x)
+    e = exp(x - highest(x, axis))
+    total = sum_(e, axis=axis, keepdims=True)
+    return e / (total + np.equal(total, 0))
+
+
+@composed(
+    r"y = \log \operatorname{softmax}(x), \quad y_j = x_j - \log \textstyle\sum_k e^{x_k}",
+    x=r"\bar y - p \odot \operatorname{rowsum}(\bar y), \quad p = e^y",
+)
+def log_softmax(x, axis=-1):
+    """The logarithm of softmax along ``axis``, without overflow or log 0; a slice of nothing but −∞ returns −∞."""
+    has_axis("log_softmax", x)
+    shifted = x - highest(x, axis)
+    total = sum_(exp(shifted), axis=axis, keepdims=True)
+    return shifted - log(total + np.equal(total, 0))
+
+
+softmax.examples = log_softmax.examples = lambda rng: [
+    example(rng.normal(size=shape), axis=axis) for shape, axis in [((3, 4), -1), ((2, 3, 2), 1), ((3, 2), 0), ((4,), 0), ((2, 1), -1), ((0, 3), 1)]
+]
+
+
+@recorded
+def counted_targets(targets, ignore_index):
+    """Which targets count, (...) of booleans; the targets with 0 in the place of the others; and how many count."""
+    counts = np.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
+    return counts, np.where(counts, targets, 0), max(1, int(counts.sum()))
+
+
+@composed(
+    r"L = -\tfrac1N \sum_{n,j} T_{nj} \log p_{nj}, \quad p = \operatorname{softmax}(x)", inputs=["x"], x=r"\bar L \cdot (p - T) / N"
+)
+def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
+    counts, safe, number = counted_targets(targets, ignore_index)
+    log_p = log_softmax(x)  # (..., V)
+    losses = (label_smoothing - 1) * log_p[(*np.indices(counts.shape, sparse=True), safe)]  # (...)
+    if label_smoothing:
+        losses = losses - label_smoothing * mean(log_p, axis=-1)
+    losses = where(counts, losses, 0)
+    return losses if reduction == "none" else sum_(losses) / (number if reduction == "mean" else 1)
+
+
+_cross_entropy.examples = lambda rng: [
+    Example(
+        (rng.normal(size=(*shape, 4)),),
+        {"targets": rng.integers(0, 4, shape), "ignore_index": ignored, "label_smoothing": smoothing, "reduction": reduction},
+    )
+    for shape, ignored, smoothing, reduction in [
+        ((3,), None, 0.0, "mean"), ((2, 3), 1, 0.0, "mean"), ((2, 3), None, 0.1, "sum"), ((2, 3), 2, 0.2, "none"), ((5,), 0, 0.3, "mean"),
+        ((), None, 0.0, "none"), ((4,), None, 0.0, "none"),
+    ]
+]  # fmt: skip
+
+
+@recorded
+def checked_targets(targets, classes, ignore_index):
+    """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
+    ids = np.array(targets)
+    wanted = ids if ignore_index is None else ids[ids != ignore_index]
+    if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:
+        raise IndexError(
+            f"cross_entropy: target {low} is negative; classes run from 0 to {classes - 1}. To leave padding out, pass ignore_index={low}"
+        )
+    checked_ids("cross_entropy", wanted, classes, "target")
+    return ids.astype(np.int64, copy=False)
+
+
+def cross_entropy(
+    logits: Any,
+    targets: Any,
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+) -> Any:
+    """The negative log-likelihood, in nats, of ``targets`` (...) under softmax of ``logits`` (..., V).
+
+    Targets equal to ``ignore_index`` count neither in the sum nor in the mean; ``label_smoothing`` spreads that much of
+    each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Raises ValueError for shapes that do
+    not fit, TypeError for targets that are no integers, IndexError for a target out of range.
+    Source: Szegedy et al. (2016), section 7, for label smoothing.
+    """
+    shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
+    if not shape or np.shape(targets) != shape[:-1]:
+        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
+    ids = checked_targets(targets, shape[-1], ignore_index)
+    return _cross_entropy.apply((logits,), dict(targets=ids, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction))
