@@ -23,7 +23,7 @@ def linear_vjp(g, y, saved, x, weight, bias=None, wanted=(True, True, True)):
     return dx, d_weight, g
 
 
-ops.linear.accelerate(linear, linear_vjp)
+ops.linear.accelerate(linear, linear_vjp, lambda x, weight, bias=None: x.size and weight.size)
 
 
 def split_heads(x, num_heads, save=False):
@@ -36,7 +36,11 @@ def join_heads(x, save=False):
     return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1), None
 
 
-shapes.split_heads.accelerate(split_heads, lambda g, y, saved, x, num_heads: (g.swapaxes(-2, -3).reshape(x.shape),))
+shapes.split_heads.accelerate(
+    split_heads, lambda g, y, saved, x, num_heads: (g.swapaxes(-2, -3).reshape(x.shape),), lambda x, num_heads: x.size
+)
 shapes.join_heads.accelerate(
-    join_heads, lambda g, y, saved, x: (g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3),)
+    join_heads,
+    lambda g, y, saved, x: (g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3),),
+    lambda x: x.size,
 )

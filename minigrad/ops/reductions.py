@@ -200,7 +200,7 @@ def _cumprod(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
     if not x.size:
         return g.reshape(x.shape)
     along = 0 if axis is None else axis
-    rows = x.reshape(-1) if axis is None else np.moveaxis(x, axis, 0)
+    rows = x.reshape(-1) if axis is None or not x.ndim else np.moveaxis(x, axis, 0)
     g = np.moveaxis(g, along, 0)
     sums, before = [g[-1]], 1
     for k in reversed(range(len(rows) - 1)):
