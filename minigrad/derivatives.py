@@ -69,10 +69,10 @@ def _prepare(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Any], list[A
     new_args = list(args)
     trees = []
     variables: list[Tensor] = []
+    fresh = {i % len(args): [_fresh(x) for x in leaves(args[i])] for i in chosen}  # once, also if the argument is named twice
     for i in chosen:
-        fresh = [_fresh(x) for x in leaves(args[i])]
-        variables += fresh
-        new_args[i] = rebuild(args[i], fresh)
+        variables += fresh[i % len(args)]
+        new_args[i] = rebuild(args[i], fresh[i % len(args)])
         trees.append(args[i])
     return new_args, trees, variables
 
@@ -126,7 +126,7 @@ def _fitting(what: str, t: Tensor, direction: Any) -> Tensor:
     return upstream_gradient(t, direction)
 
 
-def _call(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _call(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``f(...)`` where the derivatives that ``f`` takes are recorded: it may use the outer variables without being given them."""
     token = _inside.set(True)
     try:
@@ -169,7 +169,10 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
             output, aux = _with_aux("grad", _call(f, *new_args, **kwargs), has_aux)
             if not isinstance(output, Tensor) or output.size != 1:
                 got = f"shape {output.shape}" if isinstance(output, Tensor) else type(output).__name__
-                raise ValueError(f"grad: the function must return a scalar Tensor, got {got}; use jacobian or vjp for many outputs")
+                cure = "use jacobian or vjp for many outputs"
+                if not isinstance(output, Tensor):
+                    cure = "a plain number is a constant, whose derivative is 0; if it should depend on the arguments, no .data, .item() or float()"
+                raise ValueError(f"grad: the function must return a scalar Tensor, got {got}; {cure}")
             result = _pull([output], [graph.wrap(np.ones(output.shape, output.dtype))], variables, recording, recording)
         gradient = _arrange(result, trees, argnums)
         value = (output, aux) if has_aux else output

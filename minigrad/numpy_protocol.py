@@ -1,18 +1,25 @@
-"""NumPy functions called on Tensors: ``np.exp(t)``, ``np.matmul(a, t)``, ``array * t``.
+"""NumPy meets a Tensor: ``np.exp(t)``, ``np.matmul(a, t)``, ``array * t``, and ``np.asarray(t)``.
 
 A function that has a derivative here becomes our op; one that has none in mathematics (comparisons, ``argmax``, ``allclose``)
-gets arrays and gives arrays; a differentiable one that is missing raises and names itself, rather than drop a gradient.
+gets arrays and gives arrays; any other, given a Tensor that requires grad, raises and names itself, rather than drop a gradient.
+Plain numbers come from ``t.data``, ``t.item()`` and ``t.detach()``; under ``no_grad``, and of a Tensor that requires none,
+NumPy may take them itself.  matplotlib and ``numpy.testing``, which only look at numbers, always may.
 """
 
 from __future__ import annotations
 
+import inspect
+import sys
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from .graph import Value
-from .ops import arithmetic, indexing, linear, reductions, shapes
-from .ops.declare import BY_NUMPY, recorded
+from .modes import mode
+from .ops import reductions
+from .ops.declare import BY_NUMPY, Op, recorded
 from .ops.declare import arrays_of as plain
 
 WITHOUT_DERIVATIVE_UFUNCS = {
@@ -22,127 +29,181 @@ WITHOUT_DERIVATIVE_UFUNCS = {
 }  # fmt: skip
 
 WITHOUT_DERIVATIVE = {
-    np.allclose, np.isclose, np.array_equal, np.array_equiv, np.argmax, np.argmin, np.argsort, np.argwhere, np.nonzero,
-    np.flatnonzero, np.count_nonzero, np.all, np.any, np.shape, np.ndim, np.size, np.array2string, np.array_repr, np.array_str,
-    np.isneginf, np.isposinf, np.round, np.around, np.fix, np.zeros_like, np.ones_like, np.empty_like, np.full_like,
-    np.searchsorted, np.digitize, np.unique, np.histogram, np.bincount, np.isin, np.may_share_memory, np.shares_memory,
-    np.result_type, np.can_cast, np.min_scalar_type, np.save, np.savez, np.savetxt, np.isreal, np.iscomplexobj, np.isrealobj,
-    np.iscomplex, np.linalg.matrix_rank, np.copyto,
+    np.allclose, np.isclose, np.array_equal, np.array_equiv, np.argmax, np.argmin, np.argsort, np.argwhere, np.argpartition,
+    np.nanargmax, np.nanargmin, np.lexsort, np.nonzero, np.flatnonzero, np.count_nonzero, np.all, np.any, np.shape, np.ndim, np.size,
+    np.array2string, np.array_repr, np.array_str, np.isneginf, np.isposinf, np.round, np.around, np.fix, np.imag,
+    np.zeros_like, np.ones_like, np.empty_like, np.searchsorted, np.digitize, np.isin, np.may_share_memory, np.shares_memory,
+    np.result_type, np.can_cast, np.min_scalar_type, np.common_type, np.einsum_path, np.save, np.savez, np.savez_compressed, np.savetxt,
+    np.isreal, np.iscomplexobj, np.isrealobj, np.iscomplex, np.tril_indices_from, np.triu_indices_from, np.diag_indices_from,
+    np.linalg.matrix_rank,
 }  # fmt: skip
-
 
 ABOUT_ARRAYS = {  # and not about their numbers, as far as a program is concerned
     np.shape, np.ndim, np.size, np.array2string, np.array_repr, np.array_str, np.may_share_memory, np.shares_memory, np.result_type,
-    np.can_cast, np.min_scalar_type, np.isrealobj, np.iscomplexobj,
+    np.can_cast, np.min_scalar_type, np.common_type, np.isrealobj, np.iscomplexobj, np.einsum_path,
 }  # fmt: skip
 
+IN_PLACE = {np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal}  # they write into their first argument
 
-def _moveaxis(a: Any, source: Any, destination: Any) -> Any:
-    sources = [s % a.ndim for s in np.atleast_1d(source)]
-    targets = [d % a.ndim for d in np.atleast_1d(destination)]
-    rest = [n for n in range(a.ndim) if n not in sources]
-    for target, origin in sorted(zip(targets, sources, strict=True)):
-        rest.insert(target, int(origin))
-    return shapes.transpose(a, tuple(rest))
-
-
-def _expand_dims(a: Any, axis: Any) -> Any:
-    return shapes.reshape(a, np.expand_dims(np.empty(a.shape, bool), axis).shape)
-
-
-def _repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
-    x = shapes.reshape(a, -1) if axis is None else a
-    return indexing.take(x, np.repeat(np.arange(x.shape[axis or 0]), repeats), axis or 0)
-
-
-def _where(condition: Any, *branches: Any) -> Any:
-    return arithmetic.where(condition, *branches) if branches else np.where(plain(condition))
-
-
-def _std(a: Any, axis: Any = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    return arithmetic.sqrt(reductions.var(a, axis=axis, keepdims=keepdims, ddof=ddof))
-
-
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    if ord not in (None, 2, "fro") or (ord == 2 and axis is None and x.ndim > 1):
-        raise TypeError(f"minigrad: np.linalg.norm with ord={ord!r} has no derivative here; the Euclidean norm has (ord=None)")
-    return linear.norm(x, axis=axis, keepdims=keepdims)
-
-
-def _trace(a: Any) -> Any:
-    return linear.einsum("ii->", a)
-
-
-def _diagonal(a: Any) -> Any:
-    return linear.einsum("ii->i", a)
-
-
-BY_NUMPY.update(
-    {
-        np.reshape: lambda a, shape: shapes.reshape(a, shape),
-        np.ravel: lambda a: shapes.reshape(a, -1),
-        np.squeeze: lambda a, axis=None: a.squeeze(axis),
-        np.expand_dims: _expand_dims,
-        np.moveaxis: _moveaxis,
-        np.matrix_transpose: lambda x: x.mT,
-        np.concatenate: lambda arrays, axis=0: shapes.concatenate(arrays, axis),
-        np.stack: lambda arrays, axis=0: shapes.stack(arrays, axis),
-        np.split: shapes.split,
-        np.where: _where,
-        np.take: indexing.take,
-        np.repeat: _repeat,
-        np.einsum: linear.einsum,
-        np.dot: linear.dot,
-        np.vdot: lambda a, b: linear.dot(a.reshape(-1), b.reshape(-1)),
-        np.inner: lambda a, b: linear.einsum("...i,...i->...", a, b) if np.ndim(b) == 1 else linear.einsum("...i,ji->...j", a, b),
-        np.outer: linear.outer,
-        np.tensordot: linear.tensordot,
-        np.trace: _trace,
-        np.diagonal: _diagonal,
-        np.linalg.norm: _norm,
-        np.std: _std,
-        np.clip: lambda a, a_min=None, a_max=None, *, min=None, max=None: arithmetic.clip(
-            a, a_min if min is None else min, a_max if max is None else max
-        ),
-        np.positive: lambda x: x,
-        np.copy: lambda a: a.copy(),
-    }
-)
-REDUCES: dict[Any, Any] = {
+REDUCES: dict[Any, Callable[..., Any]] = {
     np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
+    np.logaddexp: reductions.logsumexp,
 }  # fmt: skip
+ACCUMULATES: dict[Any, Callable[..., Any]] = {np.add: reductions.cumsum, np.multiply: reductions.cumprod}
+
+READERS = ("matplotlib", "mpl_toolkits", "numpy.testing")  # packages that look at numbers and compute nothing from them
+OURS = (__name__, "minigrad.tensor")
+CURE = "use the ops of minigrad, or t.data if no gradient is wanted"
+
+
+def wants_grad(x: Any) -> bool:
+    """Whether a Tensor in ``x`` (also inside lists, tuples and dicts) would lose a gradient as an array."""
+    if isinstance(x, Value):
+        return x.requires_grad and mode.get().grad
+    if isinstance(x, dict):
+        return any(map(wants_grad, x.values()))
+    return isinstance(x, list | tuple) and any(map(wants_grad, x))
+
+
+def refusal(name: str, options: Any = ()) -> TypeError:
+    """The error of a function that would drop a gradient, or of one of its options."""
+    what = f" with {', '.join(options)}" if options else ""
+    return TypeError(f"minigrad: {name}{what} has no derivative here; {CURE}")
+
+
+# Ufuncs ---------------------------------------------------------------------------------------------------------------
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Answer a ufunc (or its ``reduce``) called with a Tensor among its inputs."""
-    if any(isinstance(x, Value) for x in kwargs.get("out") or ()):
-        raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
-    tracked = any(isinstance(x, Value) and x.requires_grad for x in inputs)
-    if ufunc in WITHOUT_DERIVATIVE_UFUNCS or (kwargs.get("out") is not None and not tracked):
+    """Answer a ufunc, or one of its methods such as ``reduce``, called with a Tensor among its inputs."""
+    name = f"np.{ufunc.__name__}" if method == "__call__" else f"np.{ufunc.__name__}.{method}"
+    out = kwargs.get("out") or ()
+    if any(isinstance(x, Value) for x in out) or (method == "at" and isinstance(inputs[0], Value)):
+        raise TypeError(f"minigrad: {name} would write into a Tensor behind the graph's back; use t[...] = result")
+    kwargs = {k: v for k, v in kwargs.items() if v is not None and v is not np._NoValue and not (k == "where" and v is True)}
+    lost = any(map(wants_grad, inputs))
+    if ufunc in WITHOUT_DERIVATIVE_UFUNCS or ((out or method == "at") and not lost):
         return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
-    if kwargs.get("out") is not None:
-        raise TypeError(f"minigrad: np.{ufunc.__name__}(..., out=array) would drop the gradient; write result = np.{ufunc.__name__}(...)")
+    if out:
+        raise TypeError(f"minigrad: {name}(..., out=array) would drop the gradient; write result = {name}(...)")
     if method == "__call__" and ufunc in BY_NUMPY and not kwargs:
         return BY_NUMPY[ufunc](*inputs)
-    if method == "reduce" and ufunc in REDUCES:
-        axis = kwargs.pop("axis", 0)
-        return REDUCES[ufunc](*inputs, axis=axis, **kwargs)
-    name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-    with_arguments = f" with {', '.join(kwargs)}" if kwargs else ""
-    raise TypeError(
-        f"minigrad: np.{name}{with_arguments} has no derivative here; use the ops of minigrad, or t.data if no gradient is wanted"
-    )
+    if method == "outer" and ufunc in BY_NUMPY and not kwargs:
+        a, b = (x if isinstance(x, Value) else np.asarray(x) for x in inputs)
+        return BY_NUMPY[ufunc](a.reshape(*a.shape, *[1] * b.ndim), b)
+    table = REDUCES if method == "reduce" else ACCUMULATES if method == "accumulate" else {}
+    if ufunc in table and len(inputs) <= 2 and kwargs.keys() <= {"axis", "keepdims"}:
+        kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
+        return table[ufunc](inputs[0], **kwargs)
+    if not lost:
+        return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
+    raise refusal(name, kwargs)
+
+
+# Functions ------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _signature(function: Any) -> inspect.Signature | None:
+    """None for some C functions of older NumPys."""
+    try:
+        return inspect.signature(function.forward if isinstance(function, Op) else function)
+    except ValueError:
+        return None
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Whether ``value`` says no more than ``default``, what NumPy takes when nothing is given."""
+    if value is default:
+        return True
+    return type(value) in (bool, int, float, str) and type(value) is type(default) and value == default
 
 
 def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer any other NumPy function called with a Tensor among its arguments."""
-    if function in BY_NUMPY:
-        return BY_NUMPY[function](*args, **kwargs)
+    module = (function.__module__ or "numpy").replace("numpy", "np", 1)
+    name = f"{module}.{function.__name__}"
+    answer = BY_NUMPY.get(function)
+    if answer is not None:
+        return answer(*args) if len(args) == 1 and not kwargs else _by_our_names(name, function, answer, args, kwargs)
+    if function in IN_PLACE and (isinstance(args[0] if args else None, Value) or wants_grad((args, kwargs))):
+        asked, _ = _asked_by()
+        raise TypeError(
+            f"minigrad: {f'np.{asked}' if asked else name} would write numbers without their gradient; use minigrad.where(mask, a, b), "
+            "minigrad.stack([...]) or minigrad.broadcast_to(t, shape), or t.data if no gradient is wanted"
+        )
     if function in ABOUT_ARRAYS:
-        return function(*map(plain, args), **{k: plain(v) for k, v in kwargs.items()})
-    if function in WITHOUT_DERIVATIVE:
+        return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
+    if function in WITHOUT_DERIVATIVE or not wants_grad((args, kwargs)) or only_looks():
         return recorded(function)(*args, **kwargs)
-    module = function.__module__.replace("numpy", "np") if function.__module__ else "np"
+    raise refusal(name)
+
+
+def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call ``answer`` with what was given to ``function``: the inputs by position, all else by NumPy's names, without what is
+    NumPy's default.  TypeError for an option that ``answer`` does not know."""
+    theirs, ours = _signature(function), _signature(answer)
+    if theirs is None or ours is None:
+        return answer(*args, **kwargs)
+    given = theirs.bind(*args, **kwargs).arguments
+    rest: tuple[Any, ...] = ()
+    for parameter in theirs.parameters.values():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            given.update(given.pop(parameter.name, {}))
+        elif parameter.kind is parameter.VAR_POSITIONAL:
+            rest = given.pop(parameter.name, ())
+        elif parameter.name in given and is_default(given[parameter.name], parameter.default):
+            del given[parameter.name]
+    n = len(answer.inputs) if isinstance(answer, Op) else 0
+    inputs = [given.pop(p) for p in list(theirs.parameters)[:n] if p in given]
+    if isinstance(given.get("out"), Value):
+        raise TypeError(f"minigrad: {name}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
+    unknown = [k for k in given if k not in ours.parameters]
+    if unknown and not wants_grad((args, kwargs)):
+        return recorded(function)(*args, **kwargs)
+    if unknown:
+        raise refusal(name, unknown)
+    positional = [given.pop(k) for k, p in ours.parameters.items() if p.kind is p.POSITIONAL_ONLY and k in given]
+    return answer(*inputs, *positional, *rest, **given)
+
+
+# Plain numbers --------------------------------------------------------------------------------------------------------
+
+
+def _asked_by() -> tuple[str, str]:
+    """Who asks for a Tensor's numbers: the NumPy function that is written in Python, or "", and the module that called it."""
+    asked = ""
+    frame: Any = sys._getframe(1)
+    while frame.f_back is not None:
+        module = frame.f_globals.get("__name__", "")
+        if module.startswith("numpy.") and not module.startswith("numpy.testing"):
+            asked = frame.f_code.co_name
+        elif module not in OURS:
+            break
+        frame = frame.f_back
+    return asked, module
+
+
+def only_looks() -> bool:
+    """Whether it is matplotlib, ``numpy.testing`` or a function without a derivative that asks for a Tensor's numbers."""
+    asked, module = _asked_by()
+    return module.startswith(READERS) or getattr(np, asked, None) in WITHOUT_DERIVATIVE
+
+
+def check_plain(t: Value, how: str) -> None:
+    """Raise TypeError when ``how``, on its way to plain numbers, would drop the gradient of ``t`` and no one would know."""
+    if not t.requires_grad or not mode.get().grad:
+        return
+    if only_looks():
+        return
+    if how == "float":
+        raise TypeError(
+            f"float() of a Tensor of shape {t.data.shape} that requires grad would drop its gradient, as in math.exp(t) or out[i] = t: "
+            "use NumPy's or minigrad's functions, np.exp(t) or minigrad.stack([...]); if no gradient is wanted, t.item() or t.detach()"
+        )
+    asked, _ = _asked_by()
+    what = f"np.{asked}" if hasattr(np, asked) else "NumPy"
     raise TypeError(
-        f"minigrad: {module}.{function.__name__} has no derivative here; use the ops of minigrad, or t.data if no gradient is wanted"
+        f"{what} would make plain numbers of a Tensor of shape {t.data.shape} that requires grad and drop its gradient, as in np.asarray(t), "
+        "X.dot(t) or out[i] = t: write X @ t, minigrad.stack([...]) or minigrad.where(mask, t, out); if no gradient is wanted, t.data or t.detach()"
     )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import graph
-from .numpy_protocol import call_function, call_ufunc
+from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
 from .guards import note_write, short
 from .modes import mode
-from .ops.declare import arrays_of, refuse_hidden
+from .ops.declare import BY_NUMPY, arrays_of, refuse_hidden
 
 UNSET = {"name": None, "grad": None}
 
@@ -56,6 +57,9 @@ class Tensor(graph.Value):
             return UNSET[name]
         if name == "unsqueeze":
             raise AttributeError("Tensor has no attribute 'unsqueeze'; NumPy writes np.expand_dims(t, axis) or t[:, None]", name=name, obj=self)
+        function = getattr(np, name, None) if callable(getattr(np.ndarray, name, None)) and name != "sort" else None
+        if function in BY_NUMPY or function in WITHOUT_DERIVATIVE:
+            return partial(function, self)  # NumPy's other methods that write nothing, by its function of that name
         close = difflib.get_close_matches(name, [n for n in dir(type(self)) if not n.startswith("_")], n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ". A NumPy array with all its methods is in .data"
         raise AttributeError(f"Tensor has no attribute {name!r}{hint}", name=name, obj=self)
@@ -92,7 +96,9 @@ class Tensor(graph.Value):
         extra = "" if self.data.dtype == np.float64 else f", dtype={self.data.dtype}"
         if self.name:
             extra += f", name={self.name!r}"
-        if self.history:
+        if self.history is graph.FREED:
+            extra += ", graph freed"
+        elif self.history:
             extra += f", op={self.history[0].name}"
         elif self.requires_grad:
             extra += ", requires_grad=True"
@@ -117,12 +123,15 @@ class Tensor(graph.Value):
         return bool(self.data)
 
     def __float__(self) -> float:
+        check_plain(self, "float")
         return float(self.item())
 
     def __int__(self) -> int:
         return int(self.item())
 
     def __index__(self) -> int:
+        if self.data.dtype.kind == "f":
+            raise TypeError(f"a Tensor of {self.data.dtype} cannot serve as an index or a size; write int(t.item()) if it is a whole number")
         return self.data.__index__()
 
     def __contains__(self, x: Any) -> bool:
@@ -143,6 +152,7 @@ class Tensor(graph.Value):
         return self.data.tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        check_plain(self, "array")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     # Gradients ----------------------------------------------------------------------------------------------------------
@@ -167,6 +177,8 @@ class Tensor(graph.Value):
         """Keep the gradient of this interior tensor in ``grad`` during backward."""
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require grad, so no gradient will reach it")
+        if self.history is graph.FREED:
+            raise RuntimeError("retain_grad: backward() has been here and freed the graph; ask before it, or keep the graph with retain_graph=True")
         if self.history:
             self.history = (*self.history[:4], True)
         return self
@@ -228,6 +240,44 @@ class Tensor(graph.Value):
 
     def __rmatmul__(self, other: Any) -> Tensor:
         return products.matmul(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return a.mod(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return a.mod(other, self)
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._becomes(self + other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._becomes(self - other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._becomes(self * other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._becomes(self / other)
+
+    def __ipow__(self, other: Any) -> Tensor:
+        return self._becomes(self**other)
+
+    def __imatmul__(self, other: Any) -> Tensor:
+        return self._becomes(self @ other)
+
+    def _becomes(self, result: Tensor) -> Tensor:
+        """What augmented assignment leaves in the name: a new Tensor; under ``no_grad`` a leaf that requires grad moves in place."""
+        if self.history is not None or not self.requires_grad:
+            return result
+        if not mode.get().grad:
+            self[...] = result
+            return self
+        if self.grad is not None:
+            raise RuntimeError(
+                f"augmented assignment to a leaf of shape {self.shape} that has a gradient makes a new Tensor and leaves the leaf where it is. "
+                "To move it, write `with no_grad(): p -= ...`, as an optimizer does; for a new Tensor write q = p - ..."
+            )
+        return result
 
     def __neg__(self) -> Tensor:
         return a.negative(self)
@@ -301,49 +351,63 @@ class Tensor(graph.Value):
 
     # NumPy's methods ----------------------------------------------------------------------------------------------------
 
-    def sum(self, axis: reductions.Axis = None, keepdims: bool = False) -> Tensor:
+    def sum(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The sum over ``axis``."""
+        if numpys:
+            return call_function(np.sum, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
         return reductions.sum(self, axis=axis, keepdims=keepdims)
 
-    def mean(self, axis: reductions.Axis = None, keepdims: bool = False) -> Tensor:
+    def mean(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The mean over ``axis``."""
+        if numpys:
+            return call_function(np.mean, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
         return reductions.mean(self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
+    def var(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
         """The variance over ``axis``."""
+        if numpys:
+            return call_function(np.var, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
         return reductions.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
-    def std(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-        """The standard deviation over ``axis``."""
-        return a.sqrt(self.var(axis, keepdims, ddof))
+    def std(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
+        """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
+        if numpys:
+            return call_function(np.std, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
+        return reductions.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
-    def max(self, axis: reductions.Axis = None, keepdims: bool = False) -> Tensor:
+    def max(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The largest entry over ``axis``."""
+        if numpys:
+            return call_function(np.max, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
         return reductions.max(self, axis=axis, keepdims=keepdims)
 
-    def min(self, axis: reductions.Axis = None, keepdims: bool = False) -> Tensor:
+    def min(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The smallest entry over ``axis``."""
+        if numpys:
+            return call_function(np.min, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
         return reductions.min(self, axis=axis, keepdims=keepdims)
 
-    def prod(self, axis: reductions.Axis = None, keepdims: bool = False) -> Tensor:
+    def prod(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The product over ``axis``."""
+        if numpys:
+            return call_function(np.prod, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
         return reductions.prod(self, axis=axis, keepdims=keepdims)
 
-    def cumsum(self, axis: int | None = None) -> Tensor:
+    def cumsum(self, axis: int | None = None, **numpys: Any) -> Tensor:
         """The running sum along ``axis``."""
-        return reductions.cumsum(self, axis=axis)
+        return call_function(np.cumsum, (self, axis), numpys) if numpys else reductions.cumsum(self, axis=axis)
 
-    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+    def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Tensor:
         """Limited to the interval from ``min`` to ``max``."""
-        return a.clip(self, min, max)
+        return call_function(np.clip, (self, min, max), numpys) if numpys else a.clip(self, min, max)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        """The same entries in another shape."""
-        return shapes.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
+        """The same entries in another shape, read and written row by row, or column by column with ``order`` "F"."""
+        return shapes.reshape_in_order(self, shape[0] if len(shape) == 1 else shape, order)
 
-    def ravel(self) -> Tensor:
-        """All entries along one axis."""
-        return shapes.reshape(self, -1)
+    def ravel(self, order: str = "C") -> Tensor:
+        """All entries along one axis, row by row, or column by column with ``order`` "F"."""
+        return shapes.reshape_in_order(self, -1, order)
 
     flatten = ravel
 
@@ -376,15 +440,17 @@ class Tensor(graph.Value):
         """The product ``np.dot``."""
         return products.dot(self, other)
 
-    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+    def take(self, indices: Any, axis: int | None = None, **numpys: Any) -> Tensor:
         """The slices at ``indices`` along ``axis``."""
-        return indexing.take(self, indices, axis)
+        return call_function(np.take, (self, indices, axis), numpys) if numpys else indexing.take(self, indices, axis)
 
-    def astype(self, dtype: Any) -> Tensor:
+    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Tensor:
         """In another precision; integers and booleans have no gradient."""
+        if not np.can_cast(self.data.dtype, dtype, casting):  # type: ignore[arg-type]
+            raise TypeError(f"astype: cannot cast {self.data.dtype} to {np.dtype(dtype)} with casting={casting!r}")
         return graph.wrap(self.data.astype(dtype)) if np.dtype(dtype).kind != "f" else a.astype(self, dtype)
 
-    def copy(self) -> Tensor:
+    def copy(self, order: str = "C") -> Tensor:
         """A copy; the gradient flows through it."""
         return a.add(self, 0)
 

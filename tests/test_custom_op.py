@@ -80,7 +80,7 @@ def test_a_wrong_rule_is_caught_by_gradcheck():
 @pytest.mark.parametrize("rule", [
     lambda g, y, x: np.asarray(g) * 3 * np.asarray(x) ** 2,
     lambda g, y, x: np.multiply(g, 3 * x**2, out=np.empty(np.shape(x))),
-    lambda g, y, x: np.linalg.multi_dot([g, np.eye(4)]) * 3 * x**2,
+    lambda g, y, x: g * 3 * np.fmax(x, -np.inf) ** 2,
     lambda g, y, x: g.astype(float).view() * 3 * x**2,
 ])  # fmt: skip
 def test_a_rule_for_arrays_only_says_so_when_a_second_derivative_is_asked(rule):

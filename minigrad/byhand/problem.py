@@ -10,6 +10,7 @@ import numpy as np
 from ..derivatives import leaves as tree_leaves
 from ..derivatives import rebuild, vjp
 from ..modes import enable_grad, no_grad
+from ..ops.declare import arrays_of
 from ..random import generator
 from ..tensor import Tensor
 from .differences import Line
@@ -68,7 +69,7 @@ class Problem:
     def call(self, values: list[Any], watch: bool = False) -> list[Tensor]:
         """The outputs as Tensors; with ``watch``, RuntimeError when ``f`` writes into what it is given."""
         generator().bit_generator.state = self.state
-        before = [np.array(x) for x in values] if watch else []
+        before = [np.array(arrays_of(x)) for x in values] if watch else []
         outputs = only_tensors(self.title, self.f(*rebuild(self.arrays, values)))
         if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, values, strict=False)):
             raise RuntimeError(f"{self.title}: the function changed its inputs in place; let it work on copies")

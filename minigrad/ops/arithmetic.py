@@ -1,19 +1,21 @@
 r"""Elementwise ops.  With :math:`c = f(a, b)` entry by entry, :math:`\bar a = \bar c \odot \partial f / \partial a`.
 
 Inputs broadcast as in NumPy; the engine sums each gradient over the axes along which its input was stretched.
-In a rule, ``g`` is the upstream gradient and the letters are those of the formula.
+In a rule, ``g`` is the upstream gradient and the letters are those of the formula.  NaN travels: where an input of a maximum
+or a mask is NaN, so is the gradient.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from . import numerics
-from .declare import Example, example, op, recorded
+from .declare import Example, Op, example, op, recorded
 
 
 def _broadcasting(rng: np.random.Generator) -> list[Example]:
@@ -27,180 +29,205 @@ def _any_sign(rng: np.random.Generator) -> list[Example]:
     return [example(rng.normal(size=(3, 4))), example(3 * rng.normal(size=5)), example(rng.normal(size=()))]
 
 
-@op(r"c = a + b", numpy=[np.add])
-def add(a, b):
-    """The sum ``a + b``, broadcast."""
-    return np.add(a, b)
+def _within(low: float, high: float) -> Callable[[np.random.Generator], list[Example]]:
+    return lambda rng: [example(rng.uniform(low, high, (3, 4)))]
 
 
+def elementwise(
+    function: np.ufunc,
+    formula: str,
+    says: str,
+    examples: Callable[[np.random.Generator], list[Example]] | None = None,
+    name: str = "",
+    also: Iterable[np.ufunc] = (),
+) -> Op[Any]:
+    """Declare the op that a ufunc of ``x``, or of ``a`` and ``b``, is; ``also`` are other ufuncs that mean the same."""
+
+    def of_one(x):
+        return function(x)
+
+    def of_two(a, b):
+        return function(a, b)
+
+    forward = of_one if function.nin == 1 else of_two
+    forward.__name__ = forward.__qualname__ = name or function.__name__
+    forward.__doc__ = says
+    declared = op(formula, numpy=[function, *also])(forward)
+    declared.examples = examples or (None if function.nin == 1 else _broadcasting)
+    return declared
+
+
+@op(r"y = m \odot x", inputs=["x"])
+def weigh(x, weights):
+    """``x * weights``, and 0 where a weight is 0 even for an infinite ``x``: what a mask shuts out makes no NaN of 0 · ∞."""
+    with np.errstate(all="ignore"):
+        y = np.multiply(x, weights, dtype=x.dtype)
+        finite = np.isfinite(np.sum(y))
+    return y if finite else np.where(weights, y, 0)
+
+
+weigh.vjp("x", r"m \odot \bar y", lambda g, y, x, weights: weigh.on(g, weights))
+weigh.examples = lambda rng: [example(rng.normal(size=(3, 4)), weights=w) for w in (rng.normal(size=4), rng.random((3, 4)) < 0.5)]
+
+
+def _nan_of(y: Any) -> Any:
+    """0, and NaN where ``y`` is NaN, as a constant to add to the weights of a mask."""
+    return 0 * np.sign(y)
+
+
+# Arithmetic -----------------------------------------------------------------------------------------------------------
+
+add = elementwise(np.add, r"c = a + b", "The sum ``a + b``, broadcast.")
 add.vjp("a", r"\bar c", lambda g, c, a, b: g)
 add.vjp("b", r"\bar c", lambda g, c, a, b: g)
-add.examples = _broadcasting
 
-
-@op(r"c = a - b", numpy=[np.subtract])
-def subtract(a, b):
-    """The difference ``a - b``, broadcast."""
-    return np.subtract(a, b)
-
-
+subtract = elementwise(np.subtract, r"c = a - b", "The difference ``a - b``, broadcast.")
 subtract.vjp("a", r"\bar c", lambda g, c, a, b: g)
 subtract.vjp("b", r"-\bar c", lambda g, c, a, b: -g)
-subtract.examples = _broadcasting
 
-
-@op(r"c = a \odot b", numpy=[np.multiply])
-def multiply(a, b):
-    """The product ``a * b``, entry by entry, broadcast."""
-    return np.multiply(a, b)
-
-
+multiply = elementwise(np.multiply, r"c = a \odot b", "The product ``a * b``, entry by entry, broadcast.")
 multiply.vjp("a", r"\bar c \odot b", lambda g, c, a, b: g * b)
 multiply.vjp("b", r"\bar c \odot a", lambda g, c, a, b: g * a)
-multiply.examples = _broadcasting
 
-
-@op(r"c = a / b", numpy=[np.divide])
-def divide(a, b):
-    """The quotient ``a / b``, entry by entry, broadcast."""
-    return np.divide(a, b)
-
-
+divide = elementwise(np.divide, r"c = a / b", "The quotient ``a / b``, entry by entry, broadcast.")
 divide.vjp("a", r"\bar c / b", lambda g, c, a, b: g / b)
 divide.vjp("b", r"-\bar c \odot c / b", lambda g, c, a, b: -g * c / b)
-divide.examples = _broadcasting
 
+mod = elementwise(
+    np.remainder, r"c = a - \lfloor a / b \rfloor \odot b", "The remainder of ``a / b``, signed as ``b``, broadcast.", name="mod",
+    examples=lambda rng: [example(5 * rng.normal(size=(3, 4)), b * rng.uniform(1, 2, 4)) for b in (1, -1)],
+)  # fmt: skip
+mod.vjp("a", r"\bar c", lambda g, c, a, b: g)
+mod.vjp("b", r"-\bar c \odot \lfloor a / b \rfloor", lambda g, c, a, b: -g * np.floor_divide(a, b))
 
-@op(r"y = -x", numpy=[np.negative])
-def negative(x):
-    """The negative ``-x``."""
-    return np.negative(x)
-
-
+negative = elementwise(np.negative, r"y = -x", "The negative ``-x``.")
 negative.vjp("x", r"-\bar y", lambda g, y, x: -g)
 
+reciprocal = elementwise(np.reciprocal, r"y = 1 / x", "One over every entry.")
+reciprocal.vjp("x", r"-\bar y \odot y^2", lambda g, y, x: -g * (y * y))
 
-def _log_of_base(a: Any) -> Any:
-    """log a where a > 0, and 0 elsewhere: 0ᵇ and negative bases have no derivative in the exponent."""
-    a = a if hasattr(a, "shape") else np.asarray(a)
-    positive = np.greater(a, 0)
-    return np.log(a * positive + ~positive) * positive
+square = elementwise(np.square, r"y = x^2", "The square of every entry.")
+square.vjp("x", r"2 \bar y \odot x", lambda g, y, x: g * (2 * x))
 
-
-def _power_base(g: Any, c: Any, a: Any, b: Any) -> Any:
-    if isinstance(b, int | float):
-        return g if b == 1 else g * (2 * a) if b == 2 else g * (b * a ** (b - 1)) if b else g * 0
-    exponent = np.subtract(b, np.not_equal(b, 0).astype(np.int8))  # b = 0: the derivative is 0 · a⁰, also at a = 0
-    return g * (b * a**exponent)
+sqrt = elementwise(np.sqrt, r"y = \sqrt{x}", "The square root of every entry.")
+sqrt.vjp("x", r"\bar y / (2 y)", lambda g, y, x: g / (2 * y))
 
 
-@op(r"c = a^b", numpy=[np.power, np.float_power])
-def power(a, b):
-    """The power ``a ** b``, entry by entry, broadcast."""
-    return np.power(a, b)
+@op(r"y = \sqrt{x}")
+def root(x):
+    """The square root of a sum of squares: at 0, as at the kink of ``abs``, its derivative is taken as 0."""
+    return np.sqrt(x)
 
 
-power.vjp("a", r"\bar c \odot b \odot a^{b-1}", _power_base)
-power.vjp("b", r"\bar c \odot c \odot \log a", lambda g, c, a, b: g * c * _log_of_base(a))
+root.vjp("x", r"\bar y / (2 y)", lambda g, y, x: weigh.on(g, np.not_equal(y, 0)) / (2 * (y + np.equal(y, 0))))
+
+cbrt = elementwise(np.cbrt, r"y = \sqrt[3]{x}", "The cube root of every entry.")
+cbrt.vjp("x", r"\bar y / (3 y^2)", lambda g, y, x: g / (3 * y * y))
+
+power = elementwise(np.power, r"c = a^b", "The power ``a ** b``, entry by entry, broadcast.", also=[np.float_power])
 power.examples = lambda rng: [
     *_broadcasting(rng),
     *(example(rng.normal(size=4), n) for n in (-1, 0, 1, 2, 3)),
     example(rng.normal(size=4), np.arange(4)),
     example(2, rng.normal(size=3)),
+    example(np.array([23.0, 2, 3]), np.array([0.0, 1, 2])),  # where the derivative in the base has a factor of 0
 ]
 
 
-@op(r"y = e^x", numpy=[np.exp])
-def exp(x):
-    """The exponential of every entry."""
-    return np.exp(x)
+def _log_of_base(a: Any) -> Any:
+    """log a where a > 0, and 0 elsewhere: 0ᵇ and negative bases have no derivative in the exponent."""
+    return np.log(np.where(np.greater(a, 0), a, 1.0))
 
 
+def _power_base(g: Any, c: Any, a: Any, b: Any) -> Any:
+    if isinstance(b, int | float):
+        return g if b == 1 else g * (2 * a) if b == 2 else g * (b * a ** (b - 1)) if b else weigh.on(g, 0.0)
+    both = np.logical_and(np.equal(a, 0), np.equal(b, 0))  # at 0⁰, b a^(b-1) would be 0 · ∞; it is taken as 0
+    return g * (b * (a + both) ** np.subtract(b, 1.0))
+
+
+power.vjp("a", r"\bar c \odot b \odot a^{b-1}", _power_base)
+power.vjp("b", r"\bar c \odot c \odot \log a", lambda g, c, a, b: g * c * _log_of_base(a))
+
+# Exponentials and logarithms ------------------------------------------------------------------------------------------
+
+exp = elementwise(np.exp, r"y = e^x", "The exponential of every entry.")
 exp.vjp("x", r"\bar y \odot y", lambda g, y, x: g * y)
 
+exp2 = elementwise(np.exp2, r"y = 2^x", "Two to the power of every entry.")
+exp2.vjp("x", r"\bar y \odot y \log 2", lambda g, y, x: g * (y * math.log(2)))
 
-@op(r"y = \log x", numpy=[np.log])
-def log(x):
-    """The natural logarithm of every entry."""
-    return np.log(x)
-
-
-log.vjp("x", r"\bar y / x", lambda g, y, x: g / x)
-
-
-@op(r"y = \log(1 + x)", numpy=[np.log1p])
-def log1p(x):
-    """log(1 + x), exact for small x."""
-    return np.log1p(x)
-
-
-log1p.vjp("x", r"\bar y / (1 + x)", lambda g, y, x: g / (1 + x))
-
-
-@op(r"y = e^x - 1", numpy=[np.expm1])
-def expm1(x):
-    """exp(x) − 1, exact for small x."""
-    return np.expm1(x)
-
-
+expm1 = elementwise(np.expm1, r"y = e^x - 1", "exp(x) − 1, exact for small x.")
 expm1.vjp("x", r"\bar y \odot (y + 1)", lambda g, y, x: g * (y + 1))
 
+log = elementwise(np.log, r"y = \log x", "The natural logarithm of every entry.")
+log.vjp("x", r"\bar y / x", lambda g, y, x: g / x)
 
-@op(r"y = \sqrt{x}", numpy=[np.sqrt])
-def sqrt(x):
-    """The square root of every entry."""
-    return np.sqrt(x)
+log2 = elementwise(np.log2, r"y = \log_2 x", "The logarithm of every entry to base 2.")
+log2.vjp("x", r"\bar y / (x \log 2)", lambda g, y, x: g / (x * math.log(2)))
 
+log10 = elementwise(np.log10, r"y = \log_{10} x", "The logarithm of every entry to base 10.")
+log10.vjp("x", r"\bar y / (x \log 10)", lambda g, y, x: g / (x * math.log(10)))
 
-sqrt.vjp("x", r"\bar y / (2 y)", lambda g, y, x: g / (2 * y))
+log1p = elementwise(np.log1p, r"y = \log(1 + x)", "log(1 + x), exact for small x.")
+log1p.vjp("x", r"\bar y / (1 + x)", lambda g, y, x: g / (1 + x))
 
-
-@op(r"y = x^2", numpy=[np.square])
-def square(x):
-    """The square of every entry."""
-    return np.square(x)
-
-
-square.vjp("x", r"2 \bar y \odot x", lambda g, y, x: g * (2 * x))
+logaddexp = elementwise(np.logaddexp, r"c = \log(e^a + e^b)", "log(exp(a) + exp(b)) without overflow, broadcast.")
 
 
-@op(r"y = 1 / x", numpy=[np.reciprocal])
-def reciprocal(x):
-    """One over every entry."""
-    return np.reciprocal(x)
+def _share_of(x: Any, c: Any) -> Any:
+    """exp(x − c), also where both are −∞."""
+    return np.exp(x - np.where(np.isneginf(c), 0.0, c))
 
 
-reciprocal.vjp("x", r"-\bar y \odot y^2", lambda g, y, x: -g * (y * y))
+logaddexp.vjp("a", r"\bar c \odot e^{a - c}", lambda g, c, a, b: g * _share_of(a, c))
+logaddexp.vjp("b", r"\bar c \odot e^{b - c}", lambda g, c, a, b: g * _share_of(b, c))
 
+# Angles, in radians, and their hyperbolic relatives -------------------------------------------------------------------
 
-@op(r"y = \sin x", numpy=[np.sin])
-def sin(x):
-    """The sine of every entry (radians)."""
-    return np.sin(x)
-
-
+sin = elementwise(np.sin, r"y = \sin x", "The sine of every entry (radians).", _any_sign)
 sin.vjp("x", r"\bar y \odot \cos x", lambda g, y, x: g * np.cos(x))
-sin.examples = _any_sign
 
-
-@op(r"y = \cos x", numpy=[np.cos])
-def cos(x):
-    """The cosine of every entry (radians)."""
-    return np.cos(x)
-
-
+cos = elementwise(np.cos, r"y = \cos x", "The cosine of every entry (radians).", _any_sign)
 cos.vjp("x", r"-\bar y \odot \sin x", lambda g, y, x: -g * np.sin(x))
-cos.examples = _any_sign
 
+tan = elementwise(np.tan, r"y = \tan x", "The tangent of every entry (radians).", _within(-1, 1))
+tan.vjp("x", r"\bar y \odot (1 + y^2)", lambda g, y, x: g * (1 + y * y))
 
-@op(r"y = \tanh x", numpy=[np.tanh])
-def tanh(x):
-    """The hyperbolic tangent of every entry."""
-    return np.tanh(x)
+arcsin = elementwise(np.arcsin, r"y = \arcsin x", "The angle in [−π/2, π/2] with this sine.", _within(-0.9, 0.9))
+arcsin.vjp("x", r"\bar y / \sqrt{1 - x^2}", lambda g, y, x: g / np.sqrt(1 - x * x))
 
+arccos = elementwise(np.arccos, r"y = \arccos x", "The angle in [0, π] with this cosine.", _within(-0.9, 0.9))
+arccos.vjp("x", r"-\bar y / \sqrt{1 - x^2}", lambda g, y, x: -g / np.sqrt(1 - x * x))
 
+arctan = elementwise(np.arctan, r"y = \arctan x", "The angle in (−π/2, π/2) with this tangent.", _any_sign)
+arctan.vjp("x", r"\bar y / (1 + x^2)", lambda g, y, x: g / (1 + x * x))
+
+arctan2 = elementwise(np.arctan2, r"c = \operatorname{angle}(b, a)", "The angle of the point (b, a), in (−π, π], broadcast.")
+arctan2.vjp("a", r"\bar c \odot b / (a^2 + b^2)", lambda g, c, a, b: g * b / (a * a + b * b))
+arctan2.vjp("b", r"-\bar c \odot a / (a^2 + b^2)", lambda g, c, a, b: -g * a / (a * a + b * b))
+
+hypot = elementwise(np.hypot, r"c = \sqrt{a^2 + b^2}", "The length of (a, b), broadcast; its derivative at 0 is taken as 0.")
+hypot.vjp("a", r"\bar c \odot a / c", lambda g, c, a, b: g * a / (c + np.equal(c, 0)))
+hypot.vjp("b", r"\bar c \odot b / c", lambda g, c, a, b: g * b / (c + np.equal(c, 0)))
+
+sinh = elementwise(np.sinh, r"y = \sinh x", "The hyperbolic sine of every entry.", _any_sign)
+sinh.vjp("x", r"\bar y \odot \cosh x", lambda g, y, x: g * np.cosh(x))
+
+cosh = elementwise(np.cosh, r"y = \cosh x", "The hyperbolic cosine of every entry.", _any_sign)
+cosh.vjp("x", r"\bar y \odot \sinh x", lambda g, y, x: g * np.sinh(x))
+
+tanh = elementwise(np.tanh, r"y = \tanh x", "The hyperbolic tangent of every entry.", _any_sign)
 tanh.vjp("x", r"\bar y \odot (1 - y^2)", lambda g, y, x: g * (1 - y * y))
-tanh.examples = _any_sign
+
+arcsinh = elementwise(np.arcsinh, r"y = \operatorname{arsinh} x", "The number with this hyperbolic sine.", _any_sign)
+arcsinh.vjp("x", r"\bar y / \sqrt{x^2 + 1}", lambda g, y, x: g / np.sqrt(x * x + 1))
+
+arccosh = elementwise(np.arccosh, r"y = \operatorname{arcosh} x", "The number ≥ 0 with this hyperbolic cosine.", _within(1.5, 3))
+arccosh.vjp("x", r"\bar y / \sqrt{x^2 - 1}", lambda g, y, x: g / np.sqrt(x * x - 1))
+
+arctanh = elementwise(np.arctanh, r"y = \operatorname{artanh} x", "The number with this hyperbolic tangent.", _within(-0.9, 0.9))
+arctanh.vjp("x", r"\bar y / (1 - x^2)", lambda g, y, x: g / (1 - x * x))
 
 
 @op(r"y = \sigma(x) = 1 / (1 + e^{-x})")
@@ -214,16 +241,6 @@ sigmoid.vjp("x", r"\bar y \odot y \odot (1 - y)", lambda g, y, x: g * (y * (1 - 
 sigmoid.examples = _any_sign
 
 
-@op(r"y = |x|", numpy=[np.abs, np.fabs])
-def abs(x):
-    """The absolute value of every entry; its derivative at 0 is taken as 0."""
-    return np.abs(x)
-
-
-abs.vjp("x", r"\bar y \odot m, \quad m = \operatorname{sign}(x)", lambda g, y, x: g * np.sign(x))
-abs.examples = _any_sign
-
-
 @op(r"y = \operatorname{erf}(x) = \tfrac{2}{\sqrt\pi} \int_0^x e^{-t^2} dt")
 def erf(x):
     """The error function of every entry, to the precision of its dtype."""
@@ -234,31 +251,32 @@ erf.vjp("x", r"\bar y \odot \tfrac{2}{\sqrt\pi} e^{-x^2}", lambda g, y, x: g * (
 erf.examples = _any_sign
 
 
-def _share(winner: Any, loser: Any) -> Any:
+# Kinks and masks ------------------------------------------------------------------------------------------------------
+
+abs = elementwise(np.absolute, r"y = |x|", "The absolute value; its derivative at 0 is taken as 0.", _any_sign, "abs", [np.fabs])
+abs.vjp("x", r"\bar y \odot m, \quad m = \operatorname{sign}(x)", lambda g, y, x: weigh.on(g, np.sign(x)))
+
+maximum = elementwise(np.maximum, r"c = \max(a, b)", "The larger of ``a`` and ``b``; where they tie, each gets half the gradient.")
+minimum = elementwise(np.minimum, r"c = \min(a, b)", "The smaller of ``a`` and ``b``; where they tie, each gets half the gradient.")
+
+
+def _share(winner: Any, loser: Any, c: Any) -> Any:
     """1 where ``winner`` is larger, ½ where the two tie, 0 elsewhere: constants, also when given Tensors."""
-    return 0.5 * np.greater(winner, loser) + 0.5 * np.greater_equal(winner, loser)
+    return 0.5 * np.greater(winner, loser) + 0.5 * np.greater_equal(winner, loser) + _nan_of(c)
 
 
-@op(r"c = \max(a, b)", numpy=[np.maximum])
-def maximum(a, b):
-    """The larger of ``a`` and ``b``, entry by entry; where they tie, each gets half the gradient."""
-    return np.maximum(a, b)
-
-
-maximum.vjp("a", r"\bar c \odot m, \quad m = [a > b] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(a, b))
-maximum.vjp("b", r"\bar c \odot k, \quad k = [b > a] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(b, a))
-maximum.examples = _broadcasting
-
-
-@op(r"c = \min(a, b)", numpy=[np.minimum])
-def minimum(a, b):
-    """The smaller of ``a`` and ``b``, entry by entry; where they tie, each gets half the gradient."""
-    return np.minimum(a, b)
-
-
-minimum.vjp("a", r"\bar c \odot m, \quad m = [a < b] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(b, a))
-minimum.vjp("b", r"\bar c \odot k, \quad k = [b < a] + \tfrac12 [a = b]", lambda g, c, a, b: g * _share(a, b))
-minimum.examples = _broadcasting
+maximum.vjp(
+    "a", r"\bar c \odot m, \quad m = [a > b] + \tfrac12 [a = b]", lambda g, c, a, b: weigh.on(g, _share(a, b, c))
+)
+maximum.vjp(
+    "b", r"\bar c \odot k, \quad k = [b > a] + \tfrac12 [a = b]", lambda g, c, a, b: weigh.on(g, _share(b, a, c))
+)
+minimum.vjp(
+    "a", r"\bar c \odot m, \quad m = [a < b] + \tfrac12 [a = b]", lambda g, c, a, b: weigh.on(g, _share(b, a, c))
+)
+minimum.vjp(
+    "b", r"\bar c \odot k, \quad k = [b < a] + \tfrac12 [a = b]", lambda g, c, a, b: weigh.on(g, _share(a, b, c))
+)
 
 
 @op(r"y = \max(x, 0)")
@@ -267,7 +285,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-relu.vjp("x", r"\bar y \odot m, \quad m = [x > 0]", lambda g, y, x: g * np.greater(y, 0))
+relu.vjp("x", r"\bar y \odot m, \quad m = [x > 0]", lambda g, y, x: weigh.on(g, np.sign(y)))
 relu.examples = _any_sign
 
 
@@ -275,10 +293,15 @@ relu.examples = _any_sign
 def clip(x, min=None, max=None):
     """``x`` limited to the interval from ``min`` to ``max``; outside, and on the bounds themselves, as at a kink, the
     gradient is 0 and 1 respectively."""
-    return np.clip(x, min, max)
+    low, high = (bound.item() if np.ndim(bound) == 0 and hasattr(bound, "item") else bound for bound in (min, max))
+    return np.clip(x, low, high)  # a bound that is a number promotes nothing
 
 
-clip.vjp("x", r"\bar y \odot m, \quad m = [l \le x \le u]", lambda g, y, x, min=None, max=None: g * np.equal(x, y))
+def _clip(g: Any, y: Any, x: Any, min: Any = None, max: Any = None) -> Any:
+    return weigh.on(g, np.equal(x, y) + _nan_of(y))
+
+
+clip.vjp("x", r"\bar y \odot m, \quad m = [l \le x \le u]", _clip)
 clip.examples = lambda rng: [
     example(rng.normal(size=(3, 4)), min=-0.5, max=0.5),
     example(rng.normal(size=5), max=0.2),
@@ -293,8 +316,8 @@ def select(a, b, condition):
     return np.where(condition, a, b)
 
 
-select.vjp("a", r"\bar y \odot m", lambda g, y, a, b, condition: g * condition)
-select.vjp("b", r"\bar y \odot (1 - m)", lambda g, y, a, b, condition: g * np.logical_not(condition))
+select.vjp("a", r"\bar y \odot m", lambda g, y, a, b, condition: weigh.on(g, condition))
+select.vjp("b", r"\bar y \odot (1 - m)", lambda g, y, a, b, condition: weigh.on(g, np.logical_not(condition)))
 select.examples = lambda rng: [
     Example((rng.normal(size=a), rng.normal(size=b)), {"condition": rng.random(c) < 0.5})
     for a, b, c in [((3, 4), (3, 4), (3, 4)), ((4,), (3, 1), (2, 1, 1)), ((), (2, 3), (3,)), ((1, 3), (3,), (2, 1))]

@@ -147,7 +147,7 @@ class Op(Generic[P]):
 
     def explained(self, error: Exception, arrays: Sequence[Any]) -> Exception:
         """The error of a forward pass, with the op and the shapes in front."""
-        kind = TypeError if isinstance(error, TypeError) else ValueError if isinstance(error, ValueError) else IndexError
+        kind = next(k for k in (TypeError, np.linalg.LinAlgError, ValueError, IndexError) if isinstance(error, k))
         message = str(error)
         name = self.name.lstrip("_")
         if message.startswith(f"{name}:"):

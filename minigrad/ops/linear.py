@@ -5,11 +5,15 @@ Source: Petersen & Pedersen, "The Matrix Cookbook" (2012), section 2.5; any eins
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from .arithmetic import multiply, root
 from .declare import Example, composed, example, op
+from .reductions import sum
+from .shapes import reshape
 
 
 @op(r"C = A B", numpy=[np.matmul])
@@ -30,6 +34,11 @@ def matmul(a, b):
         raise ValueError(f"matmul: {a.shape} @ {b.shape}: {reason}") from error
 
 
+def _rows(x: Any) -> Any:
+    """(..., n) → (N, n): the leading axes as one, also when there is nothing in them."""
+    return x.reshape(-1 if x.size else math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def _matmul_a(g: Any, c: Any, a: Any, b: Any) -> Any:
     if b.ndim == 1:
         return g[..., None] * b
@@ -44,7 +53,7 @@ def _matmul_b(g: Any, c: Any, a: Any, b: Any) -> Any:
     if b.ndim == 1:
         return (a.mT @ g[..., None])[..., 0]
     if b.ndim == 2 and a.ndim > 2:  # one matrix for the whole batch: one product of tall matrices
-        return a.reshape(-1, a.shape[-1]).mT @ g.reshape(-1, g.shape[-1])
+        return _rows(a).mT @ _rows(g)
     return a.mT @ g
 
 
@@ -88,7 +97,10 @@ linear.examples = lambda rng: [
 
 @op(r"Y = \operatorname{einsum}(X_1, X_2, \dots)")
 def _einsum(*operands, subscripts):
-    return np.einsum(subscripts, *operands, optimize=len(operands) > 2)
+    work = 1.0  # as many products as the loop over all letters makes; where they are many, BLAS pays for its preparation
+    for size in {c: n for t, x in zip(subscripts.split(","), operands) for c, n in zip(t, np.shape(x)) if n != 1}.values():
+        work *= size
+    return np.einsum(subscripts, *operands, optimize=work > 1 << 15)
 
 
 @_einsum.joint_vjp(x=r"\operatorname{einsum}(\bar Y, \text{the other operands})")
@@ -118,7 +130,7 @@ def _einsum_rule(i: int, g: Any, operands: Any, terms: list[str], target: str) -
     rest = [x for j, x in enumerate(operands) if j != i]
     unique = "".join(dict.fromkeys(mine))
     known = [c for c in unique if c in target or any(c in t for t in others)]
-    r = np.einsum(",".join([target, *others]) + "->" + "".join(known), g, *rest)
+    r = _einsum.on(g, *rest, subscripts=",".join([target, *others]) + "->" + "".join(known))
     for c in unique:  # a size-1 axis that was broadcast against a longer one: sum it back
         if c in known and sizes[c] == 1 and r.shape[known.index(c)] != 1:
             r = r.sum(axis=known.index(c), keepdims=True)
@@ -154,14 +166,38 @@ def _matching(have: str, want: str) -> tuple[int, ...]:
     return tuple(order)
 
 
-def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein summation, as ``np.einsum`` with a subscripts string: repeated letters, ellipsis, implicit output and
-    size-1 axes broadcast against longer ones included.
+def einsum(subscripts: Any, *operands: Any, optimize: Any = True) -> Any:
+    """Einstein summation, as ``np.einsum``: repeated letters, ellipsis, implicit output, sublists of numbers instead of letters,
+    and size-1 axes broadcast against longer ones included.
 
-    Raises ValueError when letters and shapes do not fit.
+    Three operands or more are multiplied two at a time, in the order that costs least (or that ``optimize`` says), and the
+    backward pass goes back through these products.  Raises ValueError when letters and shapes do not fit.
     """
-    shapes = [tuple(np.shape(x)) for x in operands]
-    return _einsum(*operands, subscripts=explicit_subscripts(subscripts, shapes))
+    if not isinstance(subscripts, str):
+        subscripts, operands = _from_sublists(subscripts, *operands)
+    text = explicit_subscripts(subscripts, [tuple(np.shape(x)) for x in operands])
+    if len(operands) < 3:
+        return _einsum(*operands, subscripts=text)
+    sources, target = text.split("->")
+    terms, left = sources.split(","), list(operands)
+    empty = [np.empty(np.shape(x), bool) for x in operands]  # the path depends on the shapes only
+    for places in np.einsum_path(text, *empty, optimize=optimize or "greedy")[0][1:]:
+        chosen = [(terms.pop(i), left.pop(i)) for i in sorted(places, reverse=True)]
+        mine = [term for term, _ in chosen]
+        needed = "".join(terms) + target
+        kept = "".join(dict.fromkeys(c for c in "".join(mine) if c in needed)) if terms else target
+        terms.append(kept)
+        left.append(_einsum(*(x for _, x in chosen), subscripts=",".join(mine) + "->" + kept))
+    return left[0]
+
+
+def _from_sublists(*args: Any) -> tuple[str, tuple[Any, ...]]:
+    """``(a, [0, 1], b, [1, 2], [0, 2])`` as ``("AB,BC->AC", (a, b))``."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+    lists = [*args[1::2], *args[-1:]] if len(args) % 2 else args[1::2]
+    terms = ["".join("..." if i is Ellipsis else letters[i] for i in numbers) for numbers in lists]
+    n = len(args) // 2
+    return ",".join(terms[:n]) + ("->" + terms[n] if len(args) % 2 else ""), args[: 2 * n : 2]
 
 
 def explicit_subscripts(subscripts: str, shapes: list[tuple[int, ...]]) -> str:
@@ -189,40 +225,37 @@ def explicit_subscripts(subscripts: str, shapes: list[tuple[int, ...]]) -> str:
 
 
 def norm(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    """The Euclidean norm, √Σx², over ``axis``."""
-    from .arithmetic import multiply, sqrt
-    from .reductions import sum
-
-    return sqrt(sum(multiply(x, x), axis=axis, keepdims=keepdims))
+    """The Euclidean norm, √Σx², over ``axis``; its derivative at 0 is taken as 0."""
+    return root(sum(multiply(x, x), axis=axis, keepdims=keepdims))
 
 
 def outer(a: Any, b: Any) -> Any:
     """All products ``a_i b_j`` of two arrays, flattened: (len(a), len(b))."""
-    from .arithmetic import multiply
-    from .shapes import reshape
-
     return multiply(reshape(a, (-1, 1)), reshape(b, (1, -1)))
 
 
 def dot(a: Any, b: Any) -> Any:
     """``np.dot``: inner product of vectors, matrix product of matrices, and for more axes the last of ``a`` with the
     second to last of ``b``."""
-    from .arithmetic import multiply
-
     da, db = np.ndim(a), np.ndim(b)
     if not da or not db:
         return multiply(a, b)
     if db <= 2 or da == 1:
-        return matmul(a, b) if db <= 2 else einsum("i,...ij->...j", a, b)
+        return matmul(a, b) if db <= 2 else tensordot(a, b, (0, db - 2))
     return tensordot(a, b, ([da - 1], [db - 2]))
 
 
 def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     """The sum of products over the given axes of ``a`` and of ``b``, as ``np.tensordot``."""
     da, db = np.ndim(a), np.ndim(b)
-    if isinstance(axes, int):
+    if isinstance(axes, int | np.integer):
         axes = (list(range(da - axes, da)), list(range(axes)))
-    first, second = ([x] if isinstance(x, int) else list(x) for x in axes)
+    first, second = ([x] if isinstance(x, int | np.integer) else list(x) for x in axes)
+    sizes = tuple(tuple(np.shape(x)[i] for i in chosen) for x, chosen in ((a, first), (b, second)))
+    if sizes[0] != sizes[1]:
+        raise ValueError(
+            f"tensordot: {np.shape(a)} and {np.shape(b)} over axes {first} and {second}: sizes {sizes[0]} and {sizes[1]} differ"
+        )
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     left = list(letters[:da])
     right = list(letters[da : da + db])

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .arithmetic import root, weigh
 from .declare import Example, example, op
 from .numerics import real
 
@@ -20,7 +21,7 @@ def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(i % ndim for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    return tuple(i % ndim for i in (axis if isinstance(axis, tuple) else (axis,))) if ndim else ()
 
 
 def count(shape: tuple[int, ...], axis: Axis) -> int:
@@ -77,7 +78,8 @@ def var(x, axis=None, keepdims=False, ddof=0):
     """The variance over ``axis``: squared distances from the mean, summed and divided by ``n - ddof``."""
     if count(x.shape, axis) <= ddof:
         raise ValueError(f"var: {count(x.shape, axis)} entries with ddof={ddof} (shape {x.shape}, axis {axis}); needs more than ddof")
-    return np.var(x, axis=axis, keepdims=keepdims, ddof=ddof)
+    first = x[tuple(slice(1) if i in axes_of(axis, x.ndim) else slice(None) for i in range(x.ndim))]
+    return np.var(x - first, axis=axis, keepdims=keepdims, ddof=ddof)  # of equal numbers 0, without round-off
 
 
 def _var(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
@@ -91,8 +93,10 @@ var.examples = lambda rng: [*_along_axes(rng), example(rng.normal(size=(3, 4)), 
 
 def _extremum(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Entries that tie share the gradient evenly."""
-    hit = np.equal(x, stretch(y, x.shape, axis))
-    return stretch(g, x.shape, axis) * (hit / hit.sum(axis=axis, keepdims=True)).astype(g.dtype)
+    top = stretch(y, x.shape, axis)
+    hit = np.equal(x, top)
+    ties = np.maximum(hit.sum(axis=axis, keepdims=True), 1)
+    return weigh.on(np.broadcast_to(stretch(g, x.shape, axis), x.shape), hit / ties + 0 * np.sign(top))  # NaN travels
 
 
 @op(r"y = \max_i x_i", numpy=[np.max])
@@ -117,9 +121,9 @@ min.examples = _along_axes
 
 @op(r"y = \log \sum_i e^{x_i}")
 def logsumexp(x, axis=None, keepdims=False):
-    """log Σ exp(x) over ``axis``, shifted by the maximum so that nothing overflows; −∞ where all entries are −∞."""
+    """log Σ exp(x) over ``axis``, shifted by the maximum so that nothing overflows; −∞ of nothing but −∞, or of nothing."""
     x = real(x)
-    top = np.max(x, axis=axis, keepdims=True)
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(divide="ignore"):
         y = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
@@ -160,6 +164,8 @@ def prod(x, axis=None, keepdims=False):
 
 def _prod(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product of all the others: running products from the left and from the right."""
+    if not x.size:
+        return np.broadcast_to(stretch(g, x.shape, axis), x.shape)
     reduced = axes_of(axis, x.ndim)
     kept = tuple(i for i in range(x.ndim) if i not in reduced)
     order = kept + reduced
@@ -182,3 +188,38 @@ prod.examples = lambda rng: [
     *_along_axes(rng),
     *(example(np.array([[0.0, 2.0, 3.0], [4.0, 0.0, 0.0]]), axis=axis) for axis in (None, 0, 1)),
 ]
+
+
+@op(r"y_i = \prod_{j \le i} x_j", numpy=[np.cumprod])
+def cumprod(x, axis=None):
+    """The running product along ``axis`` (over the flattened array when None)."""
+    return np.cumprod(x, axis=axis)
+
+
+def _cumprod(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
+    r"""With :math:`s_k = \bar y_k + x_{k+1} s_{k+1}` from the right, :math:`\bar x_k = s_k \prod_{j<k} x_j`: exact also at 0."""
+    if not x.size:
+        return g.reshape(x.shape)
+    along = 0 if axis is None else axis
+    rows = x.reshape(-1) if axis is None or not x.ndim else np.moveaxis(x, axis, 0)
+    g = np.moveaxis(g, along, 0)
+    sums, before = [g[-1]], 1
+    for k in reversed(range(len(rows) - 1)):
+        sums.append(g[k] + rows[k + 1] * sums[-1])
+    parts = []
+    for row, total in zip(rows, reversed(sums), strict=True):
+        parts.append(before * total)
+        before = before * row
+    return np.moveaxis(np.stack(parts), 0, along).reshape(x.shape)
+
+
+cumprod.vjp("x", r"\sum_{j \ge i} \bar y_j \prod_{k \le j, k \ne i} x_k", _cumprod)
+cumprod.examples = lambda rng: [
+    *(example(rng.normal(size=(2, 3, 2)), axis=axis) for axis in (None, 0, 1, -1)),
+    example(np.array([2.0, 0.0, 3.0, 0.0, 5.0])),
+]
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
+    return root(var(x, axis=axis, keepdims=keepdims, ddof=ddof))

@@ -20,6 +20,15 @@ reshape.vjp("x", r"\bar y \text{ in the shape of } x", lambda g, y, x, shape: g.
 reshape.examples = lambda rng: [example(rng.normal(size=(2, 6)), shape=shape) for shape in ((3, 4), -1, (2, -1, 3), (1, 12, 1))]
 
 
+def reshape_in_order(x: Any, shape: Any, order: str = "C") -> Any:
+    """``reshape`` with the entries read and written row by row ("C") or column by column ("F")."""
+    if order not in ("C", "F"):
+        raise TypeError(f"reshape: order={order!r} has no derivative here; expected 'C' (row by row) or 'F' (column by column)")
+    if order == "C":
+        return reshape(x, shape)
+    return transpose(reshape(transpose(x), shape[::-1] if isinstance(shape, tuple | list) else shape))
+
+
 @op(r"y_{i_{p(1)} i_{p(2)} \dots} = x_{i_1 i_2 \dots}", numpy=[np.transpose])
 def transpose(x, axes=None):
     """``x`` with its axes in the order ``axes`` (reversed when None)."""
@@ -27,7 +36,7 @@ def transpose(x, axes=None):
 
 
 def _transpose(g: Any, y: Any, x: Any, axes: Any = None) -> Any:
-    return g.transpose(None if axes is None else tuple(int(i) for i in np.argsort([a % x.ndim for a in axes])))
+    return g.transpose(None if axes is None else tuple(int(i) for i in np.argsort(np.atleast_1d(axes) % x.ndim)))
 
 
 transpose.vjp("x", r"\bar y \text{ with the axes put back}", _transpose)
@@ -126,8 +135,10 @@ _stack.examples = lambda rng: [
 ]
 
 
-def concatenate(arrays: Any, axis: int = 0) -> Any:
-    """The arrays joined along an existing ``axis``; their other sizes must agree."""
+def concatenate(arrays: Any, axis: int | None = 0) -> Any:
+    """The arrays joined along an existing ``axis``, where their other sizes must agree; flattened when it is None."""
+    if axis is None:
+        arrays, axis = [reshape(x, -1) for x in arrays], 0
     return _concatenate(*arrays, axis=axis)
 
 
@@ -146,7 +157,7 @@ def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
         if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
         step = n // int(indices_or_sections)
-        cuts = list(range(step, n, step))
+        cuts = [step * i for i in range(1, int(indices_or_sections))]
     else:
         cuts = [int(i) for i in indices_or_sections]
     from .indexing import getitem
@@ -164,6 +175,9 @@ def pad(x, pad_width, mode="constant", constant_values=0):
 
 
 def _pad(g: Any, y: Any, x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    if isinstance(pad_width, dict):
+        pad_width = [next((w for a, w in pad_width.items() if a % x.ndim == i), (0, 0)) for i in range(x.ndim)]
+        pad_width = [(w, w) if isinstance(w, int) else w for w in pad_width]
     before = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))[:, 0]
     return g[tuple(slice(int(b), int(b) + n) for b, n in zip(before, x.shape, strict=True))]
 
@@ -194,15 +208,10 @@ triu.vjp("x", r"\bar y_{ij} \text{ for } j \ge i + k, \text{ else } 0", lambda g
 triu.examples = tril.examples
 
 
-def _flip_key(ndim: int, axis: Any) -> tuple[slice, ...]:
-    flipped = range(ndim) if axis is None else {a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))}
-    return tuple(slice(None, None, -1) if i in flipped else slice(None) for i in range(ndim))
-
-
 @op(r"y_i = x_{n-1-i}", numpy=[np.flip])
 def flip(x, axis=None):
     """``x`` in reverse order along ``axis`` (all axes when None)."""
-    return x[_flip_key(x.ndim, axis)]
+    return np.flip(x, axis)
 
 
 flip.vjp("x", r"\bar y_{n-1-i}", lambda g, y, x, axis=None: np.flip(g, axis))
