@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Value
+from ..modes import mode
 from .declare import example, op, recorded
 from .numerics import sum_rows_by_index
 
@@ -22,6 +23,8 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(plain_index(i) for i in index)
     if isinstance(index, Value):
+        if index.data.dtype == bool and (tape := mode.get().tape) is not None:
+            tape.refuse("how many entries x[mask] has depends on values; use minigrad.where(mask, x, 0)")
         index = as_index(index)
     if isinstance(index, Value):
         return index.data
@@ -35,8 +38,8 @@ def plain_index(index: Any) -> Any:
 
 @partial(recorded, shown="{0}")
 def as_index(index):
-    """A copy of an array of integers; one of booleans as it is: what it picks depends on its values, so no program takes it."""
-    return index.copy() if index.dtype.kind != "b" else index
+    """A copy of an array of integers or booleans."""
+    return index.copy()
 
 
 def is_basic(index: Any) -> bool:

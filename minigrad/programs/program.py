@@ -16,7 +16,7 @@ from .. import graph, guards
 from ..derivatives import leaves as leaves_of
 from ..derivatives import rebuild
 from ..graph import Value
-from ..modes import enable_grad, mode, recording
+from ..modes import enable_grad, mode, no_grad, recording
 from ..modes import plain as plain_mode
 from ..nn import Module
 from ..random import drawing_again, noting_draws
@@ -40,6 +40,7 @@ class Recording:
     positions: list[int] = field(default_factory=list)  # of the arrays among all arguments
     dtype: Any = None  # of the loss
     straight: Any = None
+    calls: int = 0
     pool: list[Any] = field(default_factory=list)  # buffers that no call is using
 
     def results(self) -> list[Name]:
@@ -86,13 +87,44 @@ class Program:
         arrays = [x.data if isinstance(x, Value) else x for x in given if isinstance(x, Value | np.ndarray)]
         if self.differentiates:
             arrays.append(np.asarray(1 if gradient is None else gradient, found.dtype))
+        found.calls += 1
+        if found.calls > 1 and found.calls & (found.calls - 1) == 0:
+            results = self._verified(found, args, given, arrays, data)
+        else:
+            results = self._run(found, arrays, data)
+        return self._hand_out(found, given, results)
+
+    @staticmethod
+    def _run(found: Recording, arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
         try:
             buffers = found.pool.pop()
         except IndexError:
             buffers = [np.empty_like(b) for b in found.straight.buffers]
         results = found.straight.run(arrays, data, buffers)
         found.pool.append(buffers)
-        return self._hand_out(found, given, results)
+        return results
+
+    def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
+        """The results of a call, compared with those of the function itself; done at calls 2, 4, 8, …, so that it costs nothing in the end."""
+        with noting_draws() as draws:
+            results = self._run(found, arrays, data)
+        with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
+            out = self.function(*args)
+            wanted = [t.data for t in leaves_of(out)]
+            if self.differentiates:
+                targets = [given[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
+                pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
+                wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
+        for n, (a, b) in enumerate(zip(results, wanted, strict=True)):
+            if not np.allclose(a, b, rtol=1e-3 if b.dtype.itemsize <= 4 else 1e-8, atol=1e-5 * (1 + np.abs(b).max(initial=0)), equal_nan=True):
+                self.recordings.clear()
+                first = len(results) - len(found.gradients)
+                what = "its result" if n < first else f"the gradient of {found.gradients[n - first][1].of.label or 'a leaf'}"
+                raise Refused(
+                    f"program: call {found.calls} of the recording and the function itself differ in {what}: the function keeps something from "
+                    "call to call, or computes with NumPy from what changes. Call the function itself, or pass what changes as an argument"
+                )
+        return results
 
     def source(self, plain: bool = False) -> str:
         """The last recording as Python text that runs with NumPy alone: the forward pass, then the backward pass, a line for each op.
@@ -322,7 +354,7 @@ def program(function: Callable[..., Any], model: Any = None) -> Program:
     requires grad, as ``loss(...).backward()`` does; ``program(f)`` computes ``f``, and ``program(value_and_grad(f))`` its gradient.
     The arguments are arrays or Tensors, in trees of dicts, lists and tuples; numbers and strings among them are recorded as they are.
     The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew.  At the first call the function
-    runs twice, so that what changes from call to call is noticed.  What cannot be recorded is refused, with the reason: control flow on
+    runs twice, and at calls 2, 4, 8, … once beside the recording, so that what changes from call to call is noticed.  What cannot be recorded is refused, with the reason: control flow on
     values, numbers drawn elsewhere, writing in place, hidden state.
     """
     return Program(function, model)

@@ -15,7 +15,8 @@ import numpy as np
 
 from .. import graph
 from ..graph import Value
-from .watched import watched
+from ..random import generator
+from .watched import refuse, watched
 
 
 class Name:
@@ -70,6 +71,7 @@ class Tape:
     lines: list[Line] = field(default_factory=list)
     known: dict[int, Name] = field(default_factory=dict)  # by the identity of the array
     leaves: dict[int, tuple[Any, Name]] = field(default_factory=dict)  # Tensors from before, by their identity
+    draws: dict[Any, Any] = field(default_factory=dict)  # what functions with effects have returned
     backward: bool = False
     _within: tuple[Any, ...] = ()
 
@@ -105,6 +107,10 @@ class Tape:
         self._leaves_among(args)
         self._leaves_among(tuple(kwargs.values()))
         arrays, settings = _arrays(args), {k: _arrays(v) for k, v in kwargs.items()}
+        draw = (function, self._state((arrays, tuple(settings.values())))) if effects else None
+        if draw in self.draws:  # drawn again, as a checkpoint does: the numbers of the first time
+            function(*arrays, **settings)
+            return self.draws[draw]
         result = function(*arrays, **settings)
         if result is None:
             self._add(function, arrays, settings, None, op, "call", effects)
@@ -113,7 +119,20 @@ class Tape:
         outs = tuple(None if r is None else r if isinstance(r, np.ndarray) else np.asarray(r) for r in (result if several else (result,)))
         self._add(function, arrays, settings, outs if several else outs[0], op, "vjp" if op else "call", effects)
         found = tuple(None if r is None else watched(graph.wrap(r)) for r in outs)
+        if draw is not None:
+            self.draws[draw] = found if several else found[0]
         return found if several else found[0]
+
+    @staticmethod
+    def _state(given: Any) -> str:
+        """What a draw depends on: the states of the generators, and all else that is given."""
+        generators = [generator(), *(x for branch in given for x in branch if isinstance(x, np.random.Generator))]
+        return repr(([g.bit_generator.state for g in generators], given))
+
+    @staticmethod
+    def refuse(what: str) -> None:
+        """Raise Refused."""
+        refuse(what)
 
     @staticmethod
     def watched(t: Any) -> Any:
@@ -171,5 +190,6 @@ def _arrays(tree: Any) -> Any:
     if isinstance(tree, Value):
         return tree.data
     if isinstance(tree, tuple | list) and not hasattr(tree, "_fields"):
-        return type(tree)(_arrays(x) for x in tree)
+        branches = [_arrays(x) for x in tree]
+        return tree if all(a is b for a, b in zip(tree, branches)) else type(tree)(branches)  # known by its identity
     return tree
