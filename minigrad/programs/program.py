@@ -110,7 +110,7 @@ class Program:
             results = self._run(found, arrays, data)
         with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
             out = self.function(*args)
-            wanted = [t.data for t in leaves_of(out)]
+            wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
             if self.differentiates:
                 targets = [given[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
                 pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
