@@ -37,8 +37,8 @@ def drawing(rng: np.random.Generator | None = None) -> np.random.Generator:
 
 @contextmanager
 def noting_draws() -> Iterator[dict[int, tuple[np.random.Generator, Any]]]:
-    """Within it, the state of each generator before an op first draws from it is noted."""
-    noted: dict[int, tuple[np.random.Generator, Any]] = {}
+    """Within it, the state of each generator before an op first draws from it is noted; that of ours in any case."""
+    noted: dict[int, tuple[np.random.Generator, Any]] = {id(_generator): (_generator, _generator.bit_generator.state)}
     token = _drawn_from.set(noted)
     try:
         yield noted

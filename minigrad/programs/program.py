@@ -19,6 +19,7 @@ from ..graph import Value
 from ..modes import enable_grad, mode, no_grad, recording
 from ..modes import plain as plain_mode
 from ..nn import Module
+from ..ops import declare
 from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
 from .straight import Straight, needed, owners
@@ -70,7 +71,7 @@ class Program:
 
         Raises RuntimeError for what cannot be recorded, with the reason and the place.
         """
-        if mode.get().tape is not None or mode.get().anomaly:  # inside of another program, or watched: as usual
+        if mode.get().tape is not None or mode.get().anomaly or declare.intercepted:  # inside of another program, or watched: as usual
             return self._as_usual(args, gradient)
         given = leaves_of(args)
         key = self._key(args, given)
@@ -151,9 +152,11 @@ class Program:
     def _undisturbed(self) -> Iterator[None]:
         """Within it, draws are taken back afterwards."""
         with noting_draws() as draws:
-            yield
-        for rng, state in draws.values():
-            rng.bit_generator.state = state
+            try:
+                yield
+            finally:
+                for rng, state in draws.values():
+                    rng.bit_generator.state = state
 
     def _as_usual(self, args: tuple[Any, ...], gradient: Any) -> Any:
         out = self.function(*args)

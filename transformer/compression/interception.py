@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from minigrad.graph import REGISTRY
+from minigrad.ops import declare
 
 Wrap = Callable[[str, str, Callable[..., Any]], Callable[..., Any]]
 
@@ -15,6 +16,7 @@ Wrap = Callable[[str, str, Callable[..., Any]], Callable[..., Any]]
 def intercepted(names: Iterable[str], wrap: Wrap) -> Iterator[None]:
     """Within it the forward and the rules of these ops are what ``wrap(name, "forward" | "rule", function)`` gives, in every thread."""
     ops = [REGISTRY[name] for name in names]
+    declare.intercepted += 1
     before = [(op, dict(op.__dict__), list(op.rules)) for op in ops]
     for op in ops:
         op.forward = wrap(op.name, "forward", op.forward)
@@ -23,6 +25,7 @@ def intercepted(names: Iterable[str], wrap: Wrap) -> Iterator[None]:
     try:
         yield
     finally:
+        declare.intercepted -= 1
         for op, attributes, rules in before:
             op.__dict__.clear()
             op.__dict__.update(attributes)
