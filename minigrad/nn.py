@@ -28,13 +28,31 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True, dtype=dtype, name=name)
 
 
+_mode_changes = [0]
+
+
+def mode_changes() -> int:
+    """How often any module was switched to training or evaluation, so that a program need not look at each."""
+    return _mode_changes[0]
+
+
 class Module:
     """A function with parameters: attributes that are Parameters or Modules are found by name.
 
     Subclasses write ``forward``; the module is called as a function.
     """
 
-    training = True
+    _training = True
+
+    @property
+    def training(self) -> bool:
+        """Whether dropout is on."""
+        return self._training
+
+    @training.setter
+    def training(self, value: bool) -> None:
+        _mode_changes[0] += 1
+        self.__dict__["_training"] = value
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; every subclass has its own."""

@@ -172,11 +172,8 @@ def test_help_names_every_command_and_quit_ends_before_the_next_line():
 
 def test_ctrl_c_ends_the_text_and_not_the_session():
     class Tired(Table):
-        steps = 0
-
         def forward(self, ids, cache=None, attention_mask=None):
-            self.steps += 1
-            if self.steps == 4:
+            if np.asarray(ids)[0, -1] == 3:  # a model that looks at its numbers, so that no program is made of it
                 raise KeyboardInterrupt
             return super().forward(ids)
 

@@ -85,7 +85,7 @@ class MultiHeadAttention(nn.Module):
             v = split_heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
             if cache is not None:
                 k, v = cache.append(k, v)
-        bias = self.positions.bias(q.shape[-2], k.shape[-2], q.dtype)
+        bias = self.positions.between(q, k)
         if bias is not None:
             mask = bias if mask is None else as_bias(mask, q.dtype) + bias
         dropout = self.dropout if self.training else 0.0
@@ -139,9 +139,9 @@ class KVCache:
             raise ValueError("KVCache: it holds nothing yet")
         return self._keys[..., : self._length, :], self._values[..., : self._length, :]
 
-    def append(self, k: Tensor, v: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Add keys and values (B, H, T, D) and give all of them, (B, H, S, D)."""
-        if k.requires_grad:
+    def append(self, k: Any, v: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Add keys and values (B, H, T, D), Tensors or arrays, and return all of them, (B, H, S, D)."""
+        if isinstance(k, Tensor) and k.requires_grad:
             raise RuntimeError("KVCache: keys that require grad would lose it here; generate under `with no_grad():`")
         if self._keys is None or self._values is None:
             self._keys = np.empty((*k.shape[:-2], self.max_length, k.shape[-1]), k.dtype)
@@ -151,10 +151,10 @@ class KVCache:
             raise ValueError(f"KVCache: {stop} tokens exceed its max_length={self.max_length}")
         if k.shape[:-2] != self._keys.shape[:-2]:
             raise ValueError(f"KVCache: keys of shape {k.shape} after keys of batch and heads {self._keys.shape[:-2]}; use a new cache")
-        self._keys[..., self._length : stop, :] = k.data
-        self._values[..., self._length : stop, :] = v.data
+        self._keys[:, :, self._length : stop] = k.data if isinstance(k, Tensor) else k
+        self._values[:, :, self._length : stop] = v.data if isinstance(v, Tensor) else v
         self._length = stop
-        return self.contents()
+        return self._keys[:, :, :stop], self._values[:, :, :stop]
 
     def take(self, rows: np.ndarray) -> None:
         """Keep these rows of the batch, in this order; one may be taken several times (beam search)."""

@@ -113,6 +113,11 @@ class Sampling:
             chain.append(partial(min_p_filter, p=self.min_p))
         return chain
 
+    @property
+    def greedy(self) -> bool:
+        """Whether it always takes the most likely token, whatever was seen."""
+        return self.temperature == 0 and self.repetition_penalty == 1
+
     def distribution(self, logits: np.ndarray, seen: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
         """Logits (B, V) → the probabilities (B, V) from which the next tokens are drawn, in float64."""
         logits = logits.astype(np.float64)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,13 +43,19 @@ __all__ = [
 Rng = Seed | Sequence[np.random.Generator | int]
 
 
-class Step(NamedTuple):
+@dataclass
+class Step:
     """One step of a batch: what was drawn, and from what."""
 
     tokens: np.ndarray  # (B,); a row that has ended repeats its last token
     alive: np.ndarray  # (B,): False for a row that had ended before
     logits: np.ndarray  # (B, V), the model's
-    probabilities: np.ndarray  # (B, V), after the filters
+    distribution: Callable[[], np.ndarray]
+
+    @functools.cached_property
+    def probabilities(self) -> np.ndarray:
+        """(B, V), after the filters."""
+        return self.distribution()
 
 
 def next_distribution(
@@ -134,18 +142,27 @@ def steps(
     uniform = uniform_source(rng, len(ids))
     stops = Stops("generate", stop, stop_sequences)
     alive, prompt = np.ones(len(ids), bool), ids.shape[1]
+    text = np.concatenate([ids, np.zeros((len(ids), max_new_tokens), np.int64)], axis=1)
     with evaluating(model, "generate"):
         reader = Reader(model, use_cache)
-        for _ in range(max_new_tokens):
-            logits = reader.logits(ids, lengths)[:, 0]
-            seen = [row[len(row) - length :] for row, length in zip(ids, lengths, strict=True)]
-            p = sampling.distribution(logits, seen)
-            chosen = np.where(alive, draw(p, uniform()), ids[:, -1])
-            ids, lengths = np.concatenate([ids, chosen[:, None]], axis=1), lengths + 1
-            yield Step(chosen, alive, logits, p)
-            alive = alive & ~stops.ended(ids[:, prompt:])
-            if not alive.any():
-                return
+        for n in range(prompt, prompt + max_new_tokens):
+            ids = text[:, :n]
+            logits = reader.logits(ids, lengths + (n - prompt))[:, 0]
+            step = Step(alive, alive, logits, functools.partial(sampling.distribution, logits, seen_in(ids, lengths + (n - prompt))))
+            step.tokens = logits.argmax(axis=-1) if sampling.greedy else draw(step.probabilities, uniform())
+            if stops.sequences:
+                step.tokens = np.where(alive, step.tokens, ids[:, -1])
+            text[:, n] = step.tokens
+            yield step
+            if stops.sequences:
+                alive = alive & ~stops.ended(text[:, prompt : n + 1])
+                if not alive.any():
+                    return
+
+
+def seen_in(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """The tokens of each row without its padding on the left."""
+    return [row[len(row) - length :] for row, length in zip(ids, lengths, strict=True)]
 
 
 def uniform_source(rng: Rng, rows: int) -> Any:

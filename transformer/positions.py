@@ -40,6 +40,10 @@ class Positions(nn.Module):
         """Something to add to the scores, (H, T, S), or None."""
         return None
 
+    def between(self, q: Any, k: Any) -> Any:
+        """``bias`` for queries (B, H, T, D) and keys (B, H, S, D)."""
+        return self.bias(q.shape[-2], k.shape[-2], q.dtype)
+
     def forward(self, x: Any, start: int | np.ndarray = 0) -> Any:
         """The same as ``embed``."""
         return self.embed(x, start)
@@ -90,11 +94,21 @@ class SinusoidalPositions(Positions):
     def embed(self, x: Any, start: int | np.ndarray = 0) -> Any:
         """x + PE."""
         places = self.places(start, x.shape[-2])
+        return x + (self.waves(places, x.dtype) if isinstance(places, slice) else waves_at(self, places, x.dtype))
+
+    def waves(self, places: Any, dtype: Any) -> np.ndarray:
+        """The rows of the table at a slice of places, or at an array of them."""
         stop = places.stop if isinstance(places, slice) else int(places.max()) + 1
-        table = self._tables.get(x.dtype)
+        table = self._tables.get(dtype)
         if table is None or len(table) < stop:
-            table = self._tables[x.dtype] = sinusoids(max(2 * stop, 64), self.embedding_dim).astype(x.dtype)
-        return x + table[places]
+            table = self._tables[dtype] = sinusoids(max(2 * stop, 64), self.embedding_dim).astype(dtype)
+        return table[places]
+
+
+@recorded
+def waves_at(positions: SinusoidalPositions, places: np.ndarray, dtype: Any) -> np.ndarray:
+    """The rows of its table at places that a program is told at each call."""
+    return positions.waves(places, dtype)
 
 
 class LearnedPositions(Positions):
@@ -153,11 +167,16 @@ class RotaryPositions(Positions):
             known = self._tables[dtype] = (np.cos(angle).astype(dtype), np.sin(angle).astype(dtype))
         return known
 
+    def turn(self, start: int, length: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The cosines and sines for ``length`` positions from ``start`` on."""
+        self.check_length(start, length)
+        cos, sin = self._table(start + length, dtype)
+        return cos[start : start + length], sin[start : start + length]
+
     def rotate(self, x: Any, start: int = 0) -> Any:
         """(a, b) → (a cos − b sin, b cos + a sin)."""
-        length = x.shape[-2]
-        self.check_length(start, length)
-        cos, sin = (table[start : start + length] for table in self._table(start + length, x.dtype))
+        turn = RotaryPositions.turn if isinstance(start, int) else turn_at
+        cos, sin = turn(self, start, x.shape[-2], x.dtype)  # (T, D/2)
         if self.interleaved:
             a, b = x[..., 0::2], x[..., 1::2]
             turned = concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
@@ -166,6 +185,12 @@ class RotaryPositions(Positions):
         half = self.head_dim // 2
         a, b = x[..., :half], x[..., half:]
         return concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1)
+
+
+@recorded
+def turn_at(positions: RotaryPositions, start: np.ndarray, length: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Its cosines and sines from a place on that a program is told at each call, (1,)."""
+    return positions.turn(int(start[0]), length, dtype)
 
 
 class AlibiBias(Positions):
@@ -180,6 +205,16 @@ class AlibiBias(Positions):
 
     def bias(self, target_length: int, source_length: int, dtype: Any) -> np.ndarray:
         """−slope · |i − j|, with the last query aligned with the last key: (H, T, S)."""
-        i = np.arange(source_length - target_length, source_length)[:, None]
-        j = np.arange(source_length)[None, :]
-        return (-self.slopes[:, None, None] * np.abs(i - j)).astype(dtype)
+        return distance_penalties(self.slopes, np.empty((target_length, 0), dtype), np.empty((source_length, 0)))
+
+    def between(self, q: Any, k: Any) -> Any:
+        """The same for queries (..., T, D) and keys (..., S, D)."""
+        return distance_penalties(self.slopes, q, k)
+
+
+@recorded
+def distance_penalties(slopes: np.ndarray, q: np.ndarray, k: np.ndarray) -> np.ndarray:
+    """−slope · |i − j| for each head, query i of q (..., T, D) and key j of k (..., S, D): (H, T, S)."""
+    i = np.arange(k.shape[-2] - q.shape[-2], k.shape[-2])[:, None]
+    j = np.arange(k.shape[-2])[None, :]
+    return (-slopes[:, None, None] * np.abs(i - j)).astype(q.dtype)

@@ -19,6 +19,7 @@ a text just the likelihood that it had while it was written.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ from minigrad import nn, no_grad
 from minigrad.random import generator
 
 from .attention import KVCache
+from .stepping import give_back, take_stepper
 
 Stop = int | Collection[int] | None
 Seed = np.random.Generator | int | None
@@ -49,12 +51,19 @@ class Reader:
         self.model, self.context, self.use_cache = model, model.context_length, use_cache
         self.cache = KVCache(self.context)
         self.starts = np.zeros(0, np.int64)  # where each row's window began when the cache was filled
+        self.read = -1  # how many columns of ids the cache knows, where no row is padded
+        self.stepper = take_stepper(model) if use_cache else None
 
     def logits(self, ids: np.ndarray, lengths: np.ndarray, last: int = 1) -> np.ndarray:
         """(B, last, V): the logits at the ``last`` positions of ids (B, N), of which row b is ids[b, −lengths[b]:].
 
         The ``last`` positions must share one window, that of the whole row.
         """
+        if ids.shape[1] == self.read + 1 and last == 1 and self.stepper is not None and self.cache.length < self.context:
+            logits = self.stepper(ids[:, -1:], self.cache)  # one token more in the same window
+            if logits is not None:
+                self.read += 1
+                return checked(logits)
         starts = window_start(lengths, self.context)
         if not self.use_cache or not np.array_equal(starts, self.starts):
             self.cache, self.starts = KVCache(self.context), starts
@@ -64,9 +73,12 @@ class Reader:
         new = ids[:, ids.shape[1] - width + self.cache.length :]
         with no_grad():
             logits = self.model(new, cache=self.cache if self.use_cache else None, **padding).data[:, -last:]
-        if not np.isfinite(logits.max(axis=-1)).all():
-            raise FloatingPointError("the model's logits are not finite; were its weights damaged, or trained with too high a rate?")
-        return logits
+        self.read = -1 if padding else ids.shape[1]
+        return checked(logits)
+
+    def __del__(self) -> None:
+        if getattr(self, "stepper", None) is not None:
+            give_back(self.model, self.stepper)  # others may use what it has recorded
 
     def take(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; one may be taken several times."""
@@ -75,8 +87,16 @@ class Reader:
 
     def forget(self, length: int) -> None:
         """Forget all but the first ``length`` tokens of a single row."""
+        self.read = -1
         if self.cache.length:
             self.cache.truncate(min(self.cache.length, max(0, length - int(self.starts[0]))))
+
+
+def checked(logits: np.ndarray) -> np.ndarray:
+    """The logits (B, n, V); FloatingPointError when one row's largest is not finite."""
+    if not math.isfinite(logits.max()) or (logits.shape[0] > 1 and not np.isfinite(logits.max(axis=-1)).all()):
+        raise FloatingPointError("the model's logits are not finite; were its weights damaged, or trained with too high a rate?")
+    return logits
 
 
 @contextmanager

@@ -188,6 +188,8 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
     p -= kernels.row_maxima(p)
     np.exp(p, out=p)
     p /= kernels.sum_rows(p)
+    if q.shape[2] == 1:
+        return p @ v, p
     out = np.empty_like(q, shape=(*q.shape[:3], v.shape[3]))
     return np.matmul(p, v, out), p
 

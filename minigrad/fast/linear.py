@@ -7,12 +7,11 @@ from ..ops import shapes
 
 
 def linear(x, weight, bias=None, save=False):
-    """X W + b for all rows at once."""
-    ops.check_linear(x, weight, bias)
-    y = x.reshape(-1, x.shape[-1]) @ weight
+    """X W + b for all rows at once; for one row, as a product with a vector."""
+    y = x.reshape(-1) @ weight if x.size == x.shape[-1] else x.reshape(-1, x.shape[-1]) @ weight
     if bias is not None:
         y += bias
-    return y.reshape(*x.shape[:-1], weight.shape[1]), None
+    return y.reshape(x.shape[:-1] + weight.shape[1:]), None
 
 
 def linear_vjp(g, y, saved, x, weight, bias=None, wanted=(True, True, True)):
@@ -28,11 +27,15 @@ ops.linear.accelerate(linear, linear_vjp, lambda x, weight, bias=None: x.size an
 
 def split_heads(x, num_heads, save=False):
     """(..., T, H·D) → (..., H, T, D), a view."""
+    if x.shape[-2] == 1:
+        return x.reshape(*x.shape[:-2], num_heads, 1, -1), None
     return x.reshape(*x.shape[:-1], num_heads, -1).swapaxes(-2, -3), None
 
 
 def join_heads(x, save=False):
     """(..., H, T, D) → (..., T, H·D)."""
+    if x.shape[-2] == 1:
+        return x.reshape(*x.shape[:-3], 1, -1), None
     return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1), None
 
 

@@ -24,6 +24,11 @@ def column(n: int, value: float, dtype: Any) -> np.ndarray:
     return np.full((n, 1), value, dtype)
 
 
+def one_row(x: np.ndarray) -> np.ndarray:
+    """An array with one row only, as a vector."""
+    return x.reshape(-1)
+
+
 def column_sums(x: np.ndarray) -> np.ndarray:
     """The sums of the columns of ``(N, C)``, by BLAS."""
     return column(len(x), 1.0, x.dtype)[:, 0] @ x

@@ -51,7 +51,7 @@ def linear_gelu(x, weight, bias=None):
     return _gelu_tanh(linear(x, weight, bias))
 
 
-linear_gelu.examples = linear.examples
+linear_gelu.examples, linear_gelu.check = linear.examples, linear.check
 
 
 def gelu(x: Any, approximate: str = "tanh") -> Any:

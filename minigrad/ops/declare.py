@@ -176,6 +176,7 @@ class Composed(Op[P]):
         self.forward = self.by_definition
         self.kernel: tuple[Rule, Rule] | None = None
         self.fits: Callable[..., bool] | None = None
+        self.check: Callable[..., None] | None = None  # of the inputs; raises ValueError
         self.selective = False
 
     def accelerate(self, forward: Callable[..., Any], vjp: Rule, fits: Callable[..., bool] | None = None) -> None:
@@ -195,6 +196,8 @@ class Composed(Op[P]):
             else:
                 arrays.append(constant(x, recording and tape is None))
         wanted = wanted and recording
+        if self.check is not None:
+            self.check(*arrays, **params)
         fast = self.kernel is not None and not plain and (self.fits is None or self.fits(*arrays, **params))
         try:
             if not fast:

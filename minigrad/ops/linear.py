@@ -73,11 +73,10 @@ matmul.examples = lambda rng: [
 )
 def linear(x, weight, bias=None):
     """``x @ weight + bias`` for ``x`` (..., in), ``weight`` (in, out), ``bias`` (out,) or None."""
-    check_linear(x, weight, bias)
     return x @ weight if bias is None else x @ weight + bias
 
 
-def check_linear(x: Any, weight: Any, bias: Any) -> None:
+def _check(x: Any, weight: Any, bias: Any = None) -> None:
     """Raise ValueError when the shapes do not fit."""
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
         fits = x.ndim and weight.ndim == 2
@@ -85,6 +84,9 @@ def check_linear(x: Any, weight: Any, bias: Any) -> None:
         raise ValueError(f"linear: {x.shape} @ {weight.shape}: {reason}")
     if bias is not None and bias.shape != weight.shape[1:]:
         raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
+
+
+linear.check = _check
 
 
 linear.examples = lambda rng: [

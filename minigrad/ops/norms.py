@@ -30,12 +30,12 @@ def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
 def layer_norm(x, weight, bias=None, eps=1e-5):
     """Each vector along the last axis shifted to mean 0 and scaled to variance 1, then scaled by ``weight`` and shifted
     by ``bias``, both (C,).  Source: Ba, Kiros & Hinton (2016), eq. 4."""
-    check_norm("layer_norm", x, weight, bias)
     centred = x - mean(x, axis=-1, keepdims=True)
     y = centred / sqrt(mean(centred * centred, axis=-1, keepdims=True) + eps) * weight
     return y if bias is None else y + bias
 
 
+layer_norm.check = lambda x, weight, bias=None, eps=0.0: check_norm("layer_norm", x, weight, bias)
 layer_norm.examples = lambda rng: [
     example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), rng.normal(size=shape[-1]) if bias else None, eps=eps)
     for shape, bias, eps in [((3, 4), True, 1e-5), ((2, 3, 5), False, 1e-5), ((4,), True, 0.1), ((2, 2), False, 1e-2)]
@@ -51,10 +51,10 @@ layer_norm.examples = lambda rng: [
 def rms_norm(x, weight, eps=1e-6):
     """Each vector along the last axis divided by its root mean square, then scaled by ``weight`` (C,).
     Source: Zhang & Sennrich (2019), eq. 4."""
-    check_norm("rms_norm", x, weight)
     return x / sqrt(mean(x * x, axis=-1, keepdims=True) + eps) * weight
 
 
+rms_norm.check = lambda x, weight, eps=0.0: check_norm("rms_norm", x, weight)
 rms_norm.examples = lambda rng: [
     example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), eps=eps) for shape, eps in [((3, 4), 1e-6), ((2, 3, 5), 0.1), ((4,), 1e-6)]
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 import warnings
@@ -18,7 +19,7 @@ from ..derivatives import rebuild
 from ..graph import Value
 from ..modes import enable_grad, mode, no_grad, recording
 from ..modes import plain as plain_mode
-from ..nn import Module
+from ..nn import Module, mode_changes
 from ..ops import declare
 from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
@@ -42,6 +43,7 @@ class Recording:
     dtype: Any = None  # of the loss
     straight: Any = None
     calls: int = 0
+    seen: list[np.ndarray] = field(default_factory=list)  # the leaves' arrays that fitted last
     pool: list[Any] = field(default_factory=list)  # buffers that no call is using
 
     def results(self) -> list[Name]:
@@ -50,20 +52,28 @@ class Recording:
 
     def fits(self, data: list[np.ndarray]) -> bool:
         """Whether the leaves still have the shapes and dtypes of the recording."""
-        return all(a.shape == n.value.shape and a.dtype == n.value.dtype for a, (_, n) in zip(data, self.leaves))
+        if len(self.seen) != len(data) or not all(map(operator.is_, data, self.seen)):
+            if not all(a.shape == n.value.shape and a.dtype == n.value.dtype for a, (_, n) in zip(data, self.leaves)):
+                return False
+            self.seen = data
+        return True
 
 
 class Program:
     """``program(function, model)``: called like the function; see :func:`program`."""
 
-    def __init__(self, function: Callable[..., Any], model: Any = None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], model: Any = None, fluid: bool = False, rewind: Callable[[], None] | None = None, modules: Any = None
+    ) -> None:
         if not callable(function):
             raise TypeError(f"program: expected a function, got {type(function).__name__}; write program(loss, model), the function first")
         self.function, self.model = function, model
         self.differentiates = model is not None
         self.recordings: dict[Any, Recording] = {}
         self._example: tuple[Any, ...] | None = None  # the arguments of the last recording
-        self._modules = [m for x in (function, model) if isinstance(x, Module) for m in x.modules()]
+        self._modules = [m for x in (function, model, modules) if isinstance(x, Module) for m in x.modules()]
+        self._fluid, self._rewind = fluid, rewind or (lambda: None)  # no buffers of a fixed size; undo what effects there are
+        self._flags: tuple[Any, ...] = (-1,)
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, gradient: Any = None) -> Any:
@@ -108,7 +118,11 @@ class Program:
     def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
         """The results of a call, compared with those of the function itself; done at calls 2, 4, 8, …, so that it costs nothing in the end."""
         with noting_draws() as draws:
-            results = self._run(found, arrays, data)
+            try:
+                results = self._run(found, arrays, data)
+            except (ValueError, TypeError) as error:
+                raise Refused(f"program: the recording does not fit call {found.calls}: {error}") from error
+        self._rewind()
         with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
             out = self.function(*args)
             wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
@@ -171,7 +185,9 @@ class Program:
             (x.shape, x.dtype, isinstance(x, Value) and x.requires_grad) if isinstance(x, np.ndarray | Value) else (type(x), x) for x in given
         ]
         structure = None if len(given) == len(args) else repr(rebuild(args, range(len(given))))
-        return (*shapes, structure, mode.get().plain, *[m.training for m in self._modules])
+        if self._flags[0] != mode_changes():
+            self._flags = (mode_changes(), *[m.training for m in self._modules])
+        return (*shapes, structure, mode.get().plain, self._flags[1:])
 
     def _remember(self, key: Any, args: tuple[Any, ...]) -> Recording | None:
         """A new recording, unless there are too many."""
@@ -184,7 +200,8 @@ class Program:
             return None
         with self._undisturbed():
             found = self.record(args)
-        found.straight = Straight(found.lines, found.arguments, [name for _, name in found.leaves], found.results())
+        found.straight = Straight(found.lines, found.arguments, [name for _, name in found.leaves], found.results(), not self._fluid)
+        self._rewind()
         self.recordings[key], self._example = found, args
         return found
 
@@ -210,6 +227,7 @@ class Program:
         """Run the function twice on a tape, with the same draws, and keep what both agree on."""
         with noting_draws() as draws:
             first, _ = self._tape(args, [])
+        self._rewind()
         with drawing_again(draws):
             again, found = self._tape(args, [t for t, _ in first.leaves.values()])
         refuse_differences(first, again)

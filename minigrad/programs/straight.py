@@ -39,8 +39,8 @@ def owners(value: Any) -> Iterator[int] | None:
 class Straight:
     """The text of a function ``run(arguments, leaves, buffers)`` and the objects that it names."""
 
-    def __init__(self, lines: list[Line], arguments: list[Name], leaves: list[Name], results: list[Name]) -> None:
-        self.lines, self.results = lines, results
+    def __init__(self, lines: list[Line], arguments: list[Name], leaves: list[Name], results: list[Name], reuse: bool = True) -> None:
+        self.lines, self.results, self.reuse = lines, results, reuse
         self.globals: dict[str, Any] = {"np": np}
         self.local: dict[Name, str] = {}
         self.buffers: list[np.ndarray] = []
@@ -62,7 +62,7 @@ class Straight:
         memory = Memory(lines, last, forever)
         body: list[str] = []
         for number, line in enumerate(lines):
-            target = memory.target(number, line)
+            target = memory.target(number, line) if self.reuse else None
             for name in line.makes():
                 self.local.setdefault(name, f"v{len(self.local)}")
             body.append(f"{self._outs(line.out)} = {self._call(line, target)}")

@@ -115,7 +115,7 @@ class GPT(nn.Module):
         """
         start = 0 if cache is None else cache.length
         ids = checked_ids("GPT", input_ids, self.vocab_size)
-        if start + ids.shape[1] > self.context_length:
+        if isinstance(start, int) and start + ids.shape[1] > self.context_length:
             raise ValueError(
                 f"GPT: {start + ids.shape[1]} tokens exceed the context of {self.context_length}; "
                 f"shorten the input to ids[:, -{self.context_length}:], or build the model with a longer context_length"
