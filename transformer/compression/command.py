@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minigrad import manual_seed, save
+from minigrad import manual_seed
 
 from ..data import corpora
 from ..runs import RunFolder, build_model
@@ -69,10 +69,11 @@ def adapt_command(args: argparse.Namespace) -> int:
     model.eval()
     after, alone = work.evaluate(model), target.path / "adapter.npz"
     kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer", "compressed", "task")}
-    text = [str(Path(file).resolve()) for file in args.text]
-    target.create({**kept, "text": text, "task": None, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer)
-    save_adapters(model, alone)
-    save(merge_adapters(model).state_dict(), target.best_file)
+    text = {"text": [str(Path(file).resolve()) for file in args.text], "task": None, "data": work.fingerprint()}
+    with target.beginning({**kept, **text, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer):
+        save_adapters(model, alone)
+        target.save_best(merge_adapters(model).state_dict())
+    target.lock.give_back()
     print(f"{args.out}: validation loss on this text {before:.3f} before, {after:.3f} now")
     print(f"{alone}: the adapters alone, {alone.stat().st_size:,} bytes")
     return 0

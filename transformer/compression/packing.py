@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import nn, save
+from minigrad import nn
 
 from ..positions import LearnedPositions
 from .halves import FORMATS, from_bfloat16, to_bfloat16
@@ -157,6 +157,7 @@ def pack_run(source: RunFolder, target: RunFolder, to: str, by: str = "channel",
     whole = io.BytesIO()
     np.savez(whole, **model.state_dict())
     kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer")}
-    target.create({**kept, "compressed": {**description(packed), "weights": checksum(packed)}}, tokenizer)
-    save(packed, target.best_file)
+    with target.beginning({**kept, "compressed": {**description(packed), "weights": checksum(packed)}}, tokenizer):
+        target.save_best(packed)
+    target.lock.give_back()
     return whole.tell(), target.best_file.stat().st_size
