@@ -82,7 +82,7 @@ def checked_number(name: str, value: Any, kind: type) -> None:
         raise ValueError(f"training: {name}={value!r}; expected True or False")
     if kind is int and not whole:
         raise ValueError(f"training: {name}={value!r}; expected a whole number, such as {Settings.__dataclass_fields__[name].default}")
-    if kind is float and not (whole or isinstance(value, float | np.floating) and not math.isinf(value)):
+    if kind is float and not (whole or (isinstance(value, float | np.floating) and not math.isinf(value))):
         raise ValueError(f"training: {name}={value!r}; expected a number, such as {Settings.__dataclass_fields__[name].default}")
 
 
@@ -342,7 +342,8 @@ class Trainer:
             message = str(error) if str(folder.path) in str(error) else f"{where}: does not fit this run: {error}"
             raise ValueError(message) from error
         if reached.step > self.settings.steps:
-            raise ValueError(f"{folder.path}: {reached.step} steps are done, so it cannot end after {self.settings.steps}; give --steps {reached.step} or more")
+            done = f"{reached.step} steps are done, so it cannot end after {self.settings.steps}"
+            raise ValueError(f"{folder.path}: {done}; give --steps {reached.step} or more")
         self.rng.bit_generator.state = rng.bit_generator.state
         self.progress, self.log_checksum, self.best_checksum, self.saved = reached, log, weights, reached.step
         self.workers.first(functools.partial(folder.cut_back, self.progress.step, self.log_checksum))
@@ -373,11 +374,11 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def progress_bar(steps: int, done: int, output: TextIO, hidden: bool) -> Any:
+def progress_bar(steps: int, done: int, output: TextIO, hidden: bool, unit: str = "step") -> Any:
     """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
     from tqdm import tqdm
 
     class Bar(tqdm):
         monitor_interval = 0
 
-    return Bar(total=steps, initial=done, file=output, unit="step", dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)
+    return Bar(total=steps, initial=done, file=output, unit=unit, dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)
