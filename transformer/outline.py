@@ -25,7 +25,7 @@ class Blank:
         """Zeros (size); ValueError when the model turns out larger than the file."""
         self.left -= math.prod(size if isinstance(size, tuple) else (size,))
         if self.left < 0:
-            raise ValueError(f"it describes a model with more than the {self.budget:,} numbers that the file of weights holds")
+            raise ValueError(f"it describes a model of more than {self.budget:,} numbers, far more than the file of weights holds")
         return np.zeros(size, np.float32)
 
 
@@ -44,5 +44,5 @@ def outline(sizes: Any, arrays: Mapping[str, np.ndarray], layers: Iterable[str] 
                 raise ValueError(f"{name} is {str(value)[:40]}, and the file of weights holds {what} in all")
     if not 1 <= copies <= MOST_LAYERS:
         raise ValueError(f"{copies} layers share weights; expected at most {MOST_LAYERS}")
-    with drawing_from(Blank(total * copies)):
+    with drawing_from(Blank(4 * total * copies + SMALL)):  # somewhat larger ones get as far as the message that says what does not fit
         yield
