@@ -185,4 +185,10 @@ def _added(mask: Any, full: tuple[int, ...], dtype: Any) -> Any:
         raise TypeError(
             f"scaled_dot_product_attention: mask of {array.dtype}; use booleans (True = may attend), mask.astype(bool), or floats to add"
         )
+    numbers = np.asarray(array.data if isinstance(array, Value) else array)
+    if (numbers == 1).any() and ((numbers == 0) | (numbers == 1)).all() and (numbers == 0).any():
+        raise ValueError(
+            f"scaled_dot_product_attention: a float mask {shape} of zeros and ones would be added to the scores and hide nothing; "
+            "use booleans (True = may attend): mask.astype(bool), or mask == 1"
+        )
     return mask if isinstance(mask, Value) else np.array(mask)
