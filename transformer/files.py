@@ -26,7 +26,7 @@ def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
     if (size := path.stat().st_size) > largest:
         raise ValueError(f"{path}: has {size:,} bytes; expected at most {largest:,}")
     with path.open("rb") as file:
-        return file.read(largest)
+        return file.read(size)
 
 
 def parse_json(data: bytes, where: Any) -> Any:

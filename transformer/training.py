@@ -254,10 +254,10 @@ class Trainer:
                     pending.append(row)
                     if due or stop:
                         self.workers.agree(self.facts)
-                        self.workers.first(functools.partial(self.checkpoint, pending, row[-1]))
+                        text = self.workers.first(functools.partial(self.checkpoint, pending, row[-1]))
                         pending = []
-                    if due:
-                        self.workers.first(functools.partial(self.report, bar, show, row))
+                    if due and self.workers.rank == 0:
+                        self.report(bar, show, row, text)
                     bar.update(1)
                     if self.progress.step % 10 == 0:
                         rate = self.tokens / max(1e-9, bar.format_dict["elapsed"])
@@ -269,33 +269,35 @@ class Trainer:
                 self.folder.lock.give_back()
         return self.progress
 
-    def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any]) -> None:
-        """Tell the user how it goes, and keep a sample."""
+    def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], text: str) -> None:
+        """Tell the user how it goes."""
         message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  {self.objective.measure} {row[-1]:.3f}"
-        if text := self.sample():
-            if self.folder:
-                append(self.folder.samples_file, f"=== step {row[0]} ===\n{text}\n".encode())
+        if text:
             message += "\n    " + " ".join(text.split())[:150]
         if show:
             bar.clear()
             show(message)
 
-    def checkpoint(self, rows: list[list[Any]], validation: float | None) -> None:
-        """First the log, then the checkpoint: a checkpoint never knows of steps that the log lacks."""
+    def checkpoint(self, rows: list[list[Any]], validation: float | None) -> str:
+        """First log and sample, then the checkpoint: it never knows of what they lack.  Returns the sample, where one is due."""
         if self.folder:
             self.check_finite()
         better = validation is not None and validation < self.progress.best
         if better:
             self.progress.best, self.progress.best_step = float(validation or 0.0), self.progress.step
+        text = "" if validation is None else self.sample()
         if not self.folder:
-            return
+            return text
         self.log_checksum = zlib.crc32(self.folder.append_log(rows), self.log_checksum)
+        if text:
+            append(self.folder.samples_file, f"=== step {self.progress.step} ===\n{text}\n".encode())
         if better:
             with self.averaged():
                 self.best_checksum = self.folder.save_best(self.model.state_dict(), self.progress.step)
         progress = {**asdict(self.progress), "rng": self.rng.bit_generator.state, "data": self.fingerprint, "log": self.log_checksum}
         self.folder.save_last(self.model, self.remembered, {**progress, "weights": self.best_checksum})
         self.saved = self.progress.step
+        return text
 
     @functools.cached_property
     def fingerprint(self) -> int:

@@ -128,7 +128,7 @@ def digits() -> Examples:
     """Pictures (N, 8, 8), pixels from 0 to 1, and the digits they show; the picture itself is the key."""
     path = data_file(DIGITS, "datasets", "data", "digits.csv.gz")
     with reading(path), gzip.open(path, "rb") as file:
-        rows = np.loadtxt(io.BytesIO(file.read(1 << 26)), delimiter=",", dtype=np.int64)
+        rows = np.loadtxt(io.BytesIO(file.read(1 << 22)), delimiter=",", dtype=np.int64)
         if rows.shape[1:] != (65,) or rows.min() < 0 or rows[:, :64].max() > 16 or rows[:, 64].max() > 9:
             raise ValueError(f"rows of shape {rows.shape}; expected 64 pixels from 0 to 16 and a digit")
     images = (rows[:, :64].reshape(-1, 8, 8) / 16).astype(np.float32)

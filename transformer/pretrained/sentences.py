@@ -95,4 +95,7 @@ def load_sentence_encoder(folder: str | Path | None = None) -> SentenceEncoder:
     if not isinstance(model, BERT) or not isinstance(tokenizer, WordPieceTokenizer):
         found = f"a {type(model).__name__} with a {type(tokenizer).__name__}"
         raise ValueError(f"{folder}: {found} is no sentence encoder; expected a BERT with a WordPieceTokenizer")
-    return SentenceEncoder(model, tokenizer, "mean" if modes == ["mean_tokens"] else "cls", "Normalize" in steps)
+    try:
+        return SentenceEncoder(model, tokenizer, "mean" if modes == ["mean_tokens"] else "cls", "Normalize" in steps)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error
