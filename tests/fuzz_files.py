@@ -1,6 +1,6 @@
 """Mutated files for every reader: whatever is in a file, a reader gives what the whole file gives, or one ValueError that names it.
 
-    python -m tests.fuzz_files [--per-reader N] [--seed S] [--only WORD]
+    python -m tests.fuzz_files [--per-reader N] [--every N] [--seed S] [--only WORD] [--keep DIR]
 
 For each reader one good file (or folder with one file that is mutated), and then: every bit of its first and last bytes flipped, truncations,
 sizes replaced by huge ones, deep and odd JSON, duplicate names, and random mixtures.  Files with checksums are mutated twice, as they are and
@@ -545,6 +545,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     options.add_argument("--per-reader", type=int, default=3000)
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--every", type=int, default=1, help="of the systematic mutations, only each N-th")
     options.add_argument("--only", default="", help="readers with this word in their name")
     options.add_argument("--keep", type=Path, help="a folder for the files that made a finding")
     args = options.parse_args()
@@ -553,7 +554,7 @@ def main() -> int:
         if args.only not in reader.name:
             continue
         begun = time.monotonic()
-        tried, findings = fuzz(reader, args.per_reader, args.seed)
+        tried, findings = fuzz(reader, args.per_reader, args.seed, args.every)
         total += tried
         print(f"{reader.name:<32}{tried:>8} files {time.monotonic() - begun:>7.0f} s {len(findings):>5} findings", flush=True)
         for finding in findings:

@@ -116,7 +116,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 def is_name(text: str) -> bool:
     """Whether a text is the plain name of a file in the folder, and no way out of it, on any system."""
-    return bool(text) and not set(text) & set("/\\:\0") and text not in (".", "..")
+    return 0 < len(text) < 100 and text.isprintable() and not set(text) & set("/\\:") and text not in (".", "..")
 
 
 def json_text(content: Mapping[str, Any]) -> str:
