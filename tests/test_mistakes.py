@@ -188,7 +188,7 @@ COMMANDS: list[tuple[str, list[str], list[str]]] = [
     ("kv heads", ["train", "--text", "TEXT", "--heads", "4", "--kv-heads", "3"], ["4", "3"]),
     ("dropout", ["train", "--text", "TEXT", "--dropout", "1"], ["p=1.0", "not including"]),
     ("learning rate", ["train", "--text", "TEXT", "--lr", "-1"], ["lr=-1.0", "positive"]),
-    ("rate that is no number", ["train", "--lr", "nan"], ["lr=nan", "positive"]),
+    ("rate that is no number", ["train", "--lr", "nan"], ["lr=nan", "expected a number"]),
     ("lowest rate", ["train", "--min-lr", "-1"], ["min_lr=-1.0", "0 or more"]),
     ("warm-up", ["train", "--warmup", "-5"], ["warmup=-5", "0 or more"]),
     ("smoothing", ["train", "--label-smoothing", "2"], ["label_smoothing=2.0", "0 to 1"]),

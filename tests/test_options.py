@@ -263,7 +263,9 @@ OURS = ["python", "-m", "transformer"]
         (["python", "-u", "-mtransformer"], {}, "1"),
         (["python", "/usr/bin/attention-by-hand", "check"], {}, "1"),
         (["python", "-m", "pytest", "-m", "transformer"], {}, None),
+        (["python", "-W", "ignore", "-m", "transformer"], {}, "1"),
         (["python", "script.py", "--threads", "3"], {}, None),
+        (["python", "script.py", "-m", "transformer"], {}, None),
         (["jupyter", "lab"], {}, None),
     ],
 )

@@ -273,7 +273,12 @@ def train_command(args: argparse.Namespace) -> int:
         model = build_model(config, "model options" if not args.resume else folder.config_file)
     except ValueError as error:
         raise ValueError(str(error).replace("model options: does not describe a model: ", "")) from error
-    ids = tokenizer.encode(text)
+    try:
+        ids = tokenizer.encode(text)
+    except ValueError as error:
+        if not args.resume:
+            raise
+        raise ValueError(f"{folder.path}: was trained on another text; resume with the same --text ({error})") from error
     characters = len(text)
     del text
     train_ids, validation_ids = held_out(ids, model.context_length)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
-from itertools import pairwise
 
 VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
@@ -18,7 +17,7 @@ def limit_threads(command: Sequence[str], environment: MutableMapping[str, str] 
     """Set the variables for ``command``, the words of a command line: to N with ``--threads N``, else to 1 unless the user has set one."""
     if not is_ours(command):
         return
-    wanted = next((word.partition("=")[2] or after for word, after in zip(command, [*command[1:], ""]) if word.split("=")[0] == "--threads"), "")
+    wanted = next((word.partition("=")[2] or after for word, after in zip(command, [*command[1:], ""], strict=True) if word.split("=")[0] == "--threads"), "")
     if wanted.isdecimal() and int(wanted) > 0:
         environment.update(dict.fromkeys(VARIABLES, wanted))
     elif not any(environment.get(name) for name in VARIABLES):
@@ -27,8 +26,15 @@ def limit_threads(command: Sequence[str], environment: MutableMapping[str, str] 
 
 def is_ours(command: Sequence[str]) -> bool:
     """Whether it is ``python -m transformer …``, or our script; a program that imports us chooses for itself."""
-    module = next((after if word == "-m" else word[2:] for word, after in pairwise(command) if word.startswith("-m")), "")
-    return module == "transformer" or any(os.path.basename(word).startswith("attention-by-hand") for word in command[:2])
+    words = iter(command[1:])
+    for word in words:
+        if word.startswith("-m"):
+            return (word[2:] or next(words, "")) == "transformer"
+        if word in ("-W", "-X"):
+            next(words, "")
+        elif not word.startswith("-"):
+            return os.path.basename(word).startswith("attention-by-hand")
+    return False
 
 
 if "numpy" not in sys.modules:

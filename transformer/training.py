@@ -82,7 +82,7 @@ def checked_number(name: str, value: Any, kind: type) -> None:
         raise ValueError(f"training: {name}={value!r}; expected True or False")
     if kind is int and not whole:
         raise ValueError(f"training: {name}={value!r}; expected a whole number, such as {Settings.__dataclass_fields__[name].default}")
-    if kind is float and not (whole or (isinstance(value, float | np.floating) and not math.isinf(value))):
+    if kind is float and not (whole or (isinstance(value, float | np.floating) and math.isfinite(value))):
         raise ValueError(f"training: {name}={value!r}; expected a number, such as {Settings.__dataclass_fields__[name].default}")
 
 
