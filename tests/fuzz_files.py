@@ -81,12 +81,17 @@ def same(a: Any, b: Any) -> bool:
 def tiny(**options: Any) -> GPT:
     """A GPT of a few hundred numbers."""
     mg.manual_seed(0)
-    return GPT(**{"vocab_size": 20, "embedding_dim": 4, "num_heads": 2, "num_layers": 1, "context_length": 8, **options})
+    return GPT(
+        **{"vocab_size": 20, "embedding_dim": 4, "num_heads": 2, "num_layers": 1, "context_length": 8, **options}
+    )
 
 
 def state_file(folder: Path) -> Path:
     """What minigrad.save writes."""
-    save({"w": np.arange(6.0).reshape(2, 3), "name": "Größe", "step": 3, "e": np.zeros((0, 2), np.float32)}, folder / "state.npz")
+    save(
+        {"w": np.arange(6.0).reshape(2, 3), "name": "Größe", "step": 3, "e": np.zeros((0, 2), np.float32)},
+        folder / "state.npz",
+    )
     return folder / "state.npz"
 
 
@@ -95,7 +100,13 @@ def run_folder(folder: Path) -> RunFolder:
     run = RunFolder(folder / "run")
     tokenizer = CharTokenizer.train(TEXT)
     ids = tokenizer.encode(TEXT)
-    sizes = {"vocab_size": tokenizer.vocab_size, "embedding_dim": 4, "num_heads": 2, "num_layers": 1, "context_length": 8}
+    sizes = {
+        "vocab_size": tokenizer.vocab_size,
+        "embedding_dim": 4,
+        "num_heads": 2,
+        "num_layers": 1,
+        "context_length": 8,
+    }
     settings = Settings(steps=2, batch_size=2, evaluate_every=1, evaluation_tokens=20, sample_tokens=2)
     mg.manual_seed(0)
     trainer = Trainer(GPT(**sizes), LanguageModelling(ids[:900], ids[900:], 8, tokenizer), settings, run, io.StringIO())
@@ -118,7 +129,11 @@ def continuation_of(path: Path) -> Any:
     ids = tokenizer.encode(TEXT)
     net = folder.load_model()[0]
     trainer = Trainer(
-        net, LanguageModelling(ids[:900], ids[900:], 8, tokenizer), Settings(steps=2, batch_size=2), folder, io.StringIO()
+        net,
+        LanguageModelling(ids[:900], ids[900:], 8, tokenizer),
+        Settings(steps=2, batch_size=2),
+        folder,
+        io.StringIO(),
     )
     trainer.resume()
     folder.lock.give_back()
@@ -154,7 +169,12 @@ def mend_npz(content: bytes, path: Path) -> bytes:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             raw = {}
             for entry in archive.infolist():
-                start = entry.header_offset + 30 + len(entry.filename) + struct.unpack_from("<H", content, entry.header_offset + 28)[0]
+                start = (
+                    entry.header_offset
+                    + 30
+                    + len(entry.filename)
+                    + struct.unpack_from("<H", content, entry.header_offset + 28)[0]
+                )
                 raw[entry.filename] = content[start : start + min(entry.compress_size, len(content))]
         arrays = {}
         for name, data in raw.items():
@@ -177,7 +197,12 @@ def mend_zip(content: bytes) -> bytes:
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w") as archive:
             for entry in entries:
-                start = entry.header_offset + 30 + len(entry.filename) + struct.unpack_from("<H", content, entry.header_offset + 28)[0]
+                start = (
+                    entry.header_offset
+                    + 30
+                    + len(entry.filename)
+                    + struct.unpack_from("<H", content, entry.header_offset + 28)[0]
+                )
                 archive.writestr(entry.filename, content[start : start + min(entry.compress_size, len(content))])
         return out.getvalue()
     except Exception:
@@ -227,10 +252,14 @@ def checkpoint(kind: str, name: str) -> Callable[[Path], Path]:
         save_pretrained(model, folder / "model", tokenizer)
         if kind == "bert":
             path = folder / "model"
-            (path / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "a.Pooling"}, {"type": "a.Normalize"}]')
+            (path / "modules.json").write_text(
+                '[{"type": "a.Transformer"}, {"type": "a.Pooling"}, {"type": "a.Normalize"}]'
+            )
             (path / "sentence_bert_config.json").write_text('{"max_seq_length": 8, "do_lower_case": false}')
             (path / "1_Pooling").mkdir()
-            (path / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}')
+            (path / "1_Pooling" / "config.json").write_text(
+                '{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": false}'
+            )
         if name.endswith("index.json"):
             (folder / "model" / "model.safetensors").rename(folder / "model" / "a.safetensors")
             from transformer.pretrained import read_safetensors
@@ -260,7 +289,12 @@ def sentences(path: Path) -> Any:
 
 def catalogue(folder: Path) -> Path:
     """A .mo file, in a package as ``real.strings`` reads it."""
-    pairs = {"": "Content-Type: text/plain; charset=UTF-8\n", "Open": "Ouvrir", "menu\x04Close": "Fermer", "Save": "Enregistrer"}
+    pairs = {
+        "": "Content-Type: text/plain; charset=UTF-8\n",
+        "Open": "Ouvrir",
+        "menu\x04Close": "Fermer",
+        "Save": "Enregistrer",
+    }
     keys = sorted(pairs)
     ids = [(key.encode(), pairs[key].encode()) for key in keys]
     offset, table, text = 28 + 16 * len(ids), [], b""
@@ -345,8 +379,16 @@ def readers() -> list[Reader]:
         Reader("adapters", adapters, adapted, mend_npz, True),
         Reader("char tokenizer", tokenizer_file(lambda: CharTokenizer.train(TEXT)), tokens, mend_tokenizer, True),
         Reader("BPE tokenizer", tokenizer_file(lambda: BPETokenizer.train(TEXT, 262)), tokens, mend_tokenizer, True),
-        Reader("byte-level tokenizer", tokenizer_file(lambda: GPT2Tokenizer.train(TEXT, 260)), tokens, mend_tokenizer, True),
-        Reader("WordPiece tokenizer", tokenizer_file(lambda: WordPieceTokenizer([*SPECIAL, "a", "##b"])), tokens, mend_tokenizer, True),
+        Reader(
+            "byte-level tokenizer", tokenizer_file(lambda: GPT2Tokenizer.train(TEXT, 260)), tokens, mend_tokenizer, True
+        ),
+        Reader(
+            "WordPiece tokenizer",
+            tokenizer_file(lambda: WordPieceTokenizer([*SPECIAL, "a", "##b"])),
+            tokens,
+            mend_tokenizer,
+            True,
+        ),
         Reader("text", written(TEXT, "text.txt"), read_text),
         Reader("prompts", written("one\ntwo\n", "prompts.txt"), read_prompts),
         Reader("strings (.mo)", catalogue, data_package(real.strings, 3)),
@@ -358,9 +400,17 @@ def readers() -> list[Reader]:
     except ImportError:
         return found
     for kind in ("gpt2", "llama", "bert"):
-        found += [Reader(f"{kind}: {name}", checkpoint(kind, name), pretrained) for name in ("config.json", "model.safetensors")]
-    found += [Reader(f"gpt2: {name}", checkpoint("gpt2", name), pretrained) for name in ("vocab.json", "merges.txt", "model.safetensors.index.json")]
-    found += [Reader(f"{kind}: tokenizer.json", checkpoint(kind, "tokenizer.json"), pretrained) for kind in ("char", "bpe")]
+        found += [
+            Reader(f"{kind}: {name}", checkpoint(kind, name), pretrained)
+            for name in ("config.json", "model.safetensors")
+        ]
+    found += [
+        Reader(f"gpt2: {name}", checkpoint("gpt2", name), pretrained)
+        for name in ("vocab.json", "merges.txt", "model.safetensors.index.json")
+    ]
+    found += [
+        Reader(f"{kind}: tokenizer.json", checkpoint(kind, "tokenizer.json"), pretrained) for kind in ("char", "bpe")
+    ]
     more = ("vocab.txt", "tokenizer_config.json", "modules.json", "sentence_bert_config.json", "1_Pooling/config.json")
     return found + [Reader(f"bert: {name}", checkpoint("bert", name), sentences) for name in more]
 
@@ -376,9 +426,35 @@ def systematic(whole: bytes) -> Iterator[bytes]:
             yield whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]
     for stop in sorted({*range(0, len(whole), max(1, len(whole) // 60)), *range(max(0, len(whole) - 40), len(whole))}):
         yield whole[:stop]
-    yield from (b"\xef\xbb\xbf" + whole, whole + b"\n", whole + b"\0", whole * 2, whole.replace(b"\n", b"\r\n"), whole[::-1])
-    yield from (b"[" * 100_000, b'{"a":' * 100_000, b"[" * 500 + b"]" * 500, b"\0" * 1000, b"\xff\xfe", b"\x89PNG\r\n\x1a\n", b"PK\x05\x06" + bytes(18))
-    yield from (b"{}", b"[]", b"null", b"7", b'"text"', b"NaN", b'{"a": NaN}', b"1" * 5000, b'{"a": 1, "a": 2}', b'{"\\ud800": "\\ud800"}')
+    yield from (
+        b"\xef\xbb\xbf" + whole,
+        whole + b"\n",
+        whole + b"\0",
+        whole * 2,
+        whole.replace(b"\n", b"\r\n"),
+        whole[::-1],
+    )
+    yield from (
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"[" * 500 + b"]" * 500,
+        b"\0" * 1000,
+        b"\xff\xfe",
+        b"\x89PNG\r\n\x1a\n",
+        b"PK\x05\x06" + bytes(18),
+    )
+    yield from (
+        b"{}",
+        b"[]",
+        b"null",
+        b"7",
+        b'"text"',
+        b"NaN",
+        b'{"a": NaN}',
+        b"1" * 5000,
+        b'{"a": 1, "a": 2}',
+        b'{"\\ud800": "\\ud800"}',
+    )
     yield from (zipped(1 << 26), gzip.compress(bytes(1 << 26)), bz2.compress(bytes(1 << 26)))
 
 
@@ -393,7 +469,9 @@ def zipped(size: int) -> bytes:
 def places(content: Any) -> list[tuple[Any, Any]]:
     """(container, key) of every value in JSON."""
     found: list[tuple[Any, Any]] = []
-    keys: Any = content.keys() if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
+    keys: Any = (
+        content.keys() if isinstance(content, dict) else range(len(content)) if isinstance(content, list) else ()
+    )
     for key in list(keys)[:300]:
         found += [(content, key), *places(content[key])]
     return found
@@ -421,7 +499,12 @@ def json_mutation(whole: bytes, rng: random.Random) -> bytes | None:
             container[key] = rng.choice(ODD)
     text = json.dumps(content)
     if rng.random() < 0.1:
-        text = re.sub(r": (-?\d+)", lambda m: ": " + rng.choice(["NaN", "Infinity", "-Infinity", "1e999", m[1]]), text, count=rng.randrange(1, 4))
+        text = re.sub(
+            r": (-?\d+)",
+            lambda m: ": " + rng.choice(["NaN", "Infinity", "-Infinity", "1e999", m[1]]),
+            text,
+            count=rng.randrange(1, 4),
+        )
     return text.encode()
 
 
@@ -556,7 +639,10 @@ def main() -> int:
         begun = time.monotonic()
         tried, findings = fuzz(reader, args.per_reader, args.seed, args.every)
         total += tried
-        print(f"{reader.name:<32}{tried:>8} files {time.monotonic() - begun:>7.0f} s {len(findings):>5} findings", flush=True)
+        print(
+            f"{reader.name:<32}{tried:>8} files {time.monotonic() - begun:>7.0f} s {len(findings):>5} findings",
+            flush=True,
+        )
         for finding in findings:
             kind = (finding.reader, re.sub(r"\d+|'[^']*'|/\S+", "#", finding.what))
             kinds[kind] += 1
@@ -564,7 +650,10 @@ def main() -> int:
                 print(f"    {finding.what}", flush=True)
                 if args.keep:
                     args.keep.mkdir(parents=True, exist_ok=True)
-                    (args.keep / f"{re.sub(r'[^a-z]+', '-', finding.reader.lower())}{zlib.crc32(finding.what.encode()):08x}").write_bytes(finding.content)
+                    (
+                        args.keep
+                        / f"{re.sub(r'[^a-z]+', '-', finding.reader.lower())}{zlib.crc32(finding.what.encode()):08x}"
+                    ).write_bytes(finding.content)
     print(f"{total:,} files, {sum(kinds.values())} findings of {len(kinds)} kinds")
     return 1 if kinds else 0
 

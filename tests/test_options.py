@@ -69,7 +69,11 @@ def refused(capsys: pytest.CaptureFixture, command: list[str], *words: str) -> N
 def train_options() -> list[argparse.Action]:
     """Those of ``train``, from the parser itself."""
     commands = next(action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction))
-    return [action for action in commands.choices["train"]._actions if action.dest not in ("help", "out", "resume", "threads")]
+    return [
+        action
+        for action in commands.choices["train"]._actions
+        if action.dest not in ("help", "out", "resume", "threads")
+    ]
 
 
 def another(action: argparse.Action, has: object) -> list[str]:
@@ -93,7 +97,11 @@ def test_a_resumed_run_refuses_every_option_that_it_cannot_take(kind, runs, caps
     for action in train_options():
         if action.dest != "steps":
             words = another(action, own.get(action.dest))
-            expected = "was trained on another text" if action.dest == "text" and not config["task"] else action.option_strings[0]
+            expected = (
+                "was trained on another text"
+                if action.dest == "text" and not config["task"]
+                else action.option_strings[0]
+            )
             refused(capsys, ["train", "--resume", "--out", str(path), *words], expected)
             tried += 1
     assert tried > 25 and hashes(path) == before
@@ -140,13 +148,23 @@ TRAINING = [
 
 
 @pytest.mark.parametrize(("words", "expected"), TRAINING, ids=[" ".join(row[0]) for row in TRAINING])
-def test_an_option_of_train_that_would_be_ignored_is_refused_and_leaves_nothing(words, expected, runs, tmp_path, capsys):
+def test_an_option_of_train_that_would_be_ignored_is_refused_and_leaves_nothing(
+    words, expected, runs, tmp_path, capsys
+):
     text = [] if "--task" in words else ["--text", str(runs["gpt"].parent / "TEXT")]
     refused(capsys, ["train", *text, *words, "--out", str(tmp_path / "run")], *expected)
     assert not (tmp_path / "run").exists()
 
 
-SAMPLING = {"--temperature": "0", "--top-k": "3", "--top-p": "0.5", "--min-p": "0.1", "--repetition-penalty": "1.2", "--seed": "1", "--stop": "e"}
+SAMPLING = {
+    "--temperature": "0",
+    "--top-k": "3",
+    "--top-p": "0.5",
+    "--min-p": "0.1",
+    "--repetition-penalty": "1.2",
+    "--seed": "1",
+    "--stop": "e",
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -179,10 +197,16 @@ def test_the_number_of_tokens_is_obeyed_for_an_answer_too(runs, capsys):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["DIR", "--seeds", "2"], "--seeds"), (["DIR", "--steps", "2"], "--steps"), (["DIR", "--save", "x"], "--save"), (["DIR", "--out", "x"], "--out"),
-        (["--experiment", "--examples", "3"], "--examples"), (["--experiment", "--seed", "3"], "--seed"), (["--minilm", "--examples", "3"], "--examples"),
+        (["DIR", "--seeds", "2"], "--seeds"),
+        (["DIR", "--steps", "2"], "--steps"),
+        (["DIR", "--save", "x"], "--save"),
+        (["DIR", "--out", "x"], "--out"),
+        (["--experiment", "--examples", "3"], "--examples"),
+        (["--experiment", "--seed", "3"], "--seed"),
+        (["--minilm", "--examples", "3"], "--examples"),
+        (["--minilm", "--seed", "3"], "--seed"),
     ],
-)  # fmt: skip
+)
 def test_an_option_of_bias_that_would_be_ignored_is_refused(words, expected, runs, capsys):
     refused(capsys, ["bias", *(str(runs["gpt"]) if word == "DIR" else word for word in words)], expected)
 
@@ -243,9 +267,15 @@ def test_without_a_prompt_generate_begins_with_something_that_the_vocabulary_has
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_a_setting_of_another_kind_is_refused_with_its_value(field):
-    wrong = {int: [20.5, "3", True, None, float("nan")], float: ["0.1", True, None, float("inf"), float("nan")], bool: [1, "yes", None]}
+    wrong = {
+        int: [20.5, "3", True, None, float("nan")],
+        float: ["0.1", True, None, float("inf"), float("nan")],
+        bool: [1, "yes", None],
+    }
     for value in wrong[type(field.default)]:
-        with pytest.raises(ValueError, match=f"{field.name}={str(value).strip() if not isinstance(value, str) else repr(value)}"):
+        with pytest.raises(
+            ValueError, match=f"{field.name}={str(value).strip() if not isinstance(value, str) else repr(value)}"
+        ):
             Settings(**{field.name: value})
 
 
@@ -278,8 +308,11 @@ def test_the_command_line_uses_one_thread_unless_the_user_says_otherwise(command
 
 
 def test_the_number_is_set_before_numpy_is_imported():
-    code = "import sys; sys.orig_argv[:] = ['python', '-m', 'transformer', '--threads', '3']; import transformer, os; print(os.environ['OMP_NUM_THREADS'])"
-    environment = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES} | {"PYTHONPATH": str(ROOT)}
+    code = "import sys; sys.orig_argv[:] = ['python', '-m', 'transformer', '--threads', '3']\n"
+    code += "import transformer, os; print(os.environ['OMP_NUM_THREADS'])"
+    environment = {name: value for name, value in os.environ.items() if name not in threads.VARIABLES} | {
+        "PYTHONPATH": str(ROOT)
+    }
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.stdout.strip() == "3", done.stderr
     first = (ROOT / "transformer" / "__init__.py").read_text(encoding="utf-8").split("\n\n")[1].splitlines()[0]

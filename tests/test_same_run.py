@@ -86,13 +86,24 @@ CASES: dict[str, tuple[Callable[[], tuple[Any, Any]], str, dict[str, Any], dict[
 }  # fmt: skip
 
 
-def trainer_of(case: str, folder: RunFolder | None, workers: Any = None, **more: Any) -> tuple[Trainer, Callable[[], None]]:
+def trainer_of(
+    case: str, folder: RunFolder | None, workers: Any = None, **more: Any
+) -> tuple[Trainer, Callable[[], None]]:
     """The trainer of a run of six steps with an evaluation after each third, and what begins its folder."""
     make, kind, sizes, options = CASES[case]
     objective, tokenizer = make()
     if kind not in ("GPT", "RecurrentLM", "ImageClassifier"):
         sizes = {**sizes, "vocab_size": tokenizer.vocab_size}
-    options = {"steps": 6, "batch_size": 4, "evaluate_every": 3, "evaluation_tokens": 100, "warmup": 2, "sample_tokens": 6, **options, **more}
+    options = {
+        "steps": 6,
+        "batch_size": 4,
+        "evaluate_every": 3,
+        "evaluation_tokens": 100,
+        "warmup": 2,
+        "sample_tokens": 6,
+        **options,
+        **more,
+    }
     shared = {"distinct_layers": options.pop("distinct_layers")} if "distinct_layers" in options else {}
     settings = Settings(**options)
     config = {"kind": kind, "model": sizes, **shared, "training": vars(settings), "task": None, "text": None}
@@ -192,7 +203,9 @@ USUAL = ["text", "text, averaged", "pairs", "classes"]  # the others take a minu
 
 
 @needs_fork
-@pytest.mark.parametrize("case", [case if case in USUAL else pytest.param(case, marks=pytest.mark.slow) for case in CASES])
+@pytest.mark.parametrize(
+    "case", [case if case in USUAL else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_a_run_killed_at_the_last_event_of_each_kind_and_resumed_is_the_same_run(case, tmp_path):
     events = events_of(case, tmp_path / "whole")
     for number in sorted({event: i for i, event in enumerate(events)}.values()):

@@ -25,7 +25,22 @@ from transformer.objectives import LanguageModelling
 from transformer.runs import RunFolder
 
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
-SMALL = ["--width", "16", "--layers", "1", "--heads", "2", "--context", "16", "--batch", "4", "--sample-tokens", "4", "--evaluation-tokens", "200"]
+SMALL = [
+    "--width",
+    "16",
+    "--layers",
+    "1",
+    "--heads",
+    "2",
+    "--context",
+    "16",
+    "--batch",
+    "4",
+    "--sample-tokens",
+    "4",
+    "--evaluation-tokens",
+    "200",
+]
 STEPS = ["--steps", "6", "--evaluate-every", "3"]
 
 
@@ -69,7 +84,11 @@ def test_whoever_comes_second_is_refused_in_one_line_and_changes_nothing(run, te
         capsys.readouterr()
         assert main(command) == 2, command
         errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("transformer: ")]
-        assert len(errors) == 1 and f"{folder}: process {os.getpid()} on" in errors[0] and "is writing into it" in errors[0]
+        assert (
+            len(errors) == 1
+            and f"{folder}: process {os.getpid()} on" in errors[0]
+            and "is writing into it" in errors[0]
+        )
         assert hashes(folder) == before
         first.give_back()
     assert main(["train", "--resume", "--out", str(run)]) == 0 and not (run / ".lock").exists()
@@ -86,7 +105,13 @@ def test_of_several_that_begin_at_once_one_begins_and_its_folder_is_whole(tmp_pa
                 folder.create({"model": {"n": 1}}, None)
                 outcomes.append("begun")
             except OSError as error:
-                outcomes.append("exists" if "holds a run already" in str(error) else "busy" if "is writing into it" in str(error) else str(error))
+                outcomes.append(
+                    "exists"
+                    if "holds a run already" in str(error)
+                    else "busy"
+                    if "is writing into it" in str(error)
+                    else str(error)
+                )
 
         folders = [RunFolder(tmp_path / str(number)) for _ in range(3)]
         threads = [threading.Thread(target=begin, args=[folder]) for folder in folders]
@@ -180,7 +205,10 @@ def test_checkpoints_of_another_run_of_the_same_sizes_are_refused(run, text, tmp
         shutil.copy(other / name, run / name)
         before = hashes(run)
         capsys.readouterr()
-        commands = [["train", "--resume", "--out", str(run)], *([["evaluate", str(run)], ["generate", str(run)]] if name == "best.npz" else [])]
+        commands = [
+            ["train", "--resume", "--out", str(run)],
+            *([["evaluate", str(run)], ["generate", str(run)]] if name == "best.npz" else []),
+        ]
         for command in commands:
             assert main(command) == 2
             one_line(capsys, str(run / name), "another run")
@@ -201,7 +229,9 @@ def test_a_best_checkpoint_that_is_missing_or_of_another_moment_is_told(run, cap
     one_line(capsys, "best.npz", "holds other weights than those of step")
 
 
-def test_a_run_that_was_stopped_before_its_first_evaluation_is_used_from_its_last_checkpoint(text, tmp_path, capsys, monkeypatch):
+def test_a_run_that_was_stopped_before_its_first_evaluation_is_used_from_its_last_checkpoint(
+    text, tmp_path, capsys, monkeypatch
+):
     stop_after(2, monkeypatch)
     out = str(tmp_path / "run")
     assert main(["train", "--text", text, *SMALL, *STEPS, "--out", out]) == 130
@@ -245,7 +275,9 @@ def poisoned(trainer: Trainer, step: int, value: float, where: str) -> None:
     def spoilt() -> list:
         row = real()
         if trainer.progress.step == step:
-            array = trainer.model.parameters()[-1].data if where == "model" else trainer.optimizers[0].state["square"][0]
+            array = (
+                trainer.model.parameters()[-1].data if where == "model" else trainer.optimizers[0].state["square"][0]
+            )
             array.flat[0] = value
         return row
 
@@ -259,7 +291,8 @@ def test_what_is_not_finite_is_never_written_over_a_good_checkpoint(where, value
     trainer, create = trainer_of("text", folder)
     create()
     poisoned(trainer, 6, value, where)
-    with pytest.raises(FloatingPointError, match=r"(is not finite after|became \w+ at) step 6.*lower.*last\.npz holds step 3, the last good one"), np.errstate(all="ignore"):
+    words = r"(is not finite after|became \w+ at) step 6.*lower.*last\.npz holds step 3, the last good one"
+    with pytest.raises(FloatingPointError, match=words), np.errstate(all="ignore"):
         trainer.train()
     assert load(folder.last_file).keys() and int(np.isfinite(load(folder.last_file)["model.norm.weight"]).all())
     again, _ = trainer_of("text", RunFolder(tmp_path / "run"))
@@ -275,7 +308,9 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatc
     create()
     values = iter([2.0, float("nan")])
     monkeypatch.setattr(LanguageModelling, "evaluate", lambda *_, **__: next(values))
-    with pytest.raises(FloatingPointError, match=r"the validation loss became nan at step 6; lower .*last\.npz holds step 3"):
+    with pytest.raises(
+        FloatingPointError, match=r"the validation loss became nan at step 6; lower .*last\.npz holds step 3"
+    ):
         trainer.train()
     assert folder.load_last()[2]["step"] == 3
 
@@ -286,7 +321,8 @@ def test_a_loss_that_is_not_finite_names_the_op_that_made_it_and_the_last_good_c
     create()
     real = trainer.objective.loss
     trainer.objective.loss = lambda *args: real(*args) + (mg.log(mg.Tensor(0.0)) if trainer.progress.step == 4 else 0.0)
-    with pytest.raises(FloatingPointError, match=r"the loss became -inf at step 5 \(.*log made -inf.*\).*last\.npz holds step 3"), np.errstate(all="ignore"):
+    words = r"the loss became -inf at step 5 \(.*log made -inf.*\).*last\.npz holds step 3"
+    with pytest.raises(FloatingPointError, match=words), np.errstate(all="ignore"):
         trainer.train()
 
 
@@ -300,7 +336,7 @@ def with_small_files(limit: int, command: list[str], folder: Path) -> tuple[int,
 
     def work() -> None:
         output = os.open(errors, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        sys.stdout, sys.stderr = open(os.devnull, "w"), io.StringIO()
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         status = main(command)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -316,15 +352,40 @@ def no_temporary_files(folder: Path) -> None:
 
 @needs_fork
 @pytest.mark.parametrize("command", ["train", "task", "compress", "adapt", "answers", "attention"])
-def test_a_disk_that_fills_up_at_any_file_costs_one_line_and_leaves_nothing_half_written(command, finished, text, tmp_path):
+def test_a_disk_that_fills_up_at_any_file_costs_one_line_and_leaves_nothing_half_written(
+    command, finished, text, tmp_path
+):
     (tmp_path / "p.txt").write_text("The\n" * 30, encoding="utf-8")
     out = tmp_path / "out"
     commands = {
         "train": ["train", "--text", text, *SMALL, *STEPS, "--out", str(out)],
-        "task": ["train", "--task", "reverse", "--steps", "2", "--evaluate-every", "1", "--batch", "2", "--evaluation-tokens", "9", "--out", str(out)],
+        "task": [
+            "train",
+            "--task",
+            "reverse",
+            "--steps",
+            "2",
+            "--evaluate-every",
+            "1",
+            "--batch",
+            "2",
+            "--evaluation-tokens",
+            "9",
+            "--out",
+            str(out),
+        ],
         "compress": ["compress", str(finished), "--to", "int8", "--out", str(out)],
         "adapt": ["adapt", str(finished), "--text", text, "--steps", "2", "--out", str(out)],
-        "answers": ["generate", str(finished), "--prompts", str(tmp_path / "p.txt"), "--tokens", "9", "--out", str(out)],
+        "answers": [
+            "generate",
+            str(finished),
+            "--prompts",
+            str(tmp_path / "p.txt"),
+            "--tokens",
+            "9",
+            "--out",
+            str(out),
+        ],
         "attention": ["attention", str(finished), "--text", "The fox", "--out", str(out)],
     }
     before, failures = hashes(finished), 0
@@ -366,7 +427,9 @@ def test_a_disk_that_fills_up_while_training_leaves_the_last_checkpoint_usable(f
 @pytest.mark.parametrize("data", ["text", "task"])
 def test_a_signal_ends_the_step_saves_and_the_resumed_run_is_the_same(name, data, text, tmp_path, monkeypatch):
     number = getattr(signal, name)
-    what = ["--text", text, *SMALL] if data == "text" else ["--task", "copy", "--batch", "2", "--evaluation-tokens", "50"]
+    what = (
+        ["--text", text, *SMALL] if data == "text" else ["--task", "copy", "--batch", "2", "--evaluation-tokens", "50"]
+    )
     command = ["train", *what, *STEPS]
 
     def work(out: str, stops: bool) -> int:
@@ -392,8 +455,16 @@ def test_a_signal_ends_the_step_saves_and_the_resumed_run_is_the_same(name, data
 
 def shell(command: str, *words: str) -> subprocess.CompletedProcess:
     """A shell's command, in which $P is the program."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "P": f"{shlex.quote(sys.executable)} -m transformer"}
-    return subprocess.run(["/bin/bash", "-c", command, "sh", *words], env=env, capture_output=True, encoding="utf-8", timeout=180)
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+        "P": f"{shlex.quote(sys.executable)} -m transformer",
+    }
+    return subprocess.run(
+        ["/bin/bash", "-c", command, "sh", *words], env=env, capture_output=True, encoding="utf-8", timeout=180
+    )
 
 
 needs_bash = pytest.mark.skipif(not os.path.exists("/bin/bash"), reason="closes streams with bash")
@@ -435,7 +506,9 @@ def test_a_reader_that_has_enough_ends_generate_quietly(finished):
 def test_a_stream_that_was_closed_gives_its_number_to_no_file(finished, tmp_path):
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("looks into /proc")
-    code = "import os, sys\nfrom transformer import streams\nprint(sorted(streams.open_closed()), os.open('/dev/zero', 0) > 2, file=sys.__stderr__)"
-    done = subprocess.run(["/bin/bash", "-c", f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- >&-"], capture_output=True, text=True, cwd=ROOT)
+    code = "import os, sys\nfrom transformer import streams\n"
+    code += "print(sorted(streams.open_closed()), os.open('/dev/zero', 0) > 2, file=sys.__stderr__)"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- >&-"
+    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert done.stderr.split("\n")[0] == "['stdin', 'stdout'] True", done.stderr
     assert cli  # the module is the one of this tree

@@ -6,6 +6,7 @@ Whatever is wrong is a ValueError that names the file.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ LARGEST = 1 << 28  # bytes of a text or JSON file
 DEEPEST = 64  # objects and lists within each other
 
 
-def read_bytes(path: str | Path, largest: int = LARGEST) -> bytes:
+def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
     """The contents of an ordinary file of at most so many bytes."""
     path = Path(path)
     if not path.exists():
@@ -39,7 +40,7 @@ def parse_json(data: bytes, where: Any) -> Any:
     return content
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The object in a JSON file."""
     content = parse_json(read_bytes(path), path)
     if not isinstance(content, dict):
@@ -57,7 +58,9 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     """ValueError, with the name, for weights that are NaN or infinite."""
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{name[:80]} holds {array.size - int(np.isfinite(array).sum())} numbers that are NaN or infinite")
+            raise ValueError(
+                f"{name[:80]} holds {array.size - int(np.isfinite(array).sum())} numbers that are NaN or infinite"
+            )
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -76,7 +79,12 @@ def _constant(name: str) -> Any:
 def _check_depth(content: Any) -> None:
     level = [content]
     for _ in range(DEEPEST + 1):
-        level = [inner for outer in level if isinstance(outer, dict | list) for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
         if not level:
             return
     raise ValueError(f"objects and lists lie more than {DEEPEST} deep within each other")

@@ -76,9 +76,14 @@ def locked(file: Any) -> bool:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         elif msvcrt is not None:
             file.seek(AT)
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     except OSError as error:
-        return error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK, getattr(errno, "EDEADLOCK", errno.EDEADLK))
+        return error.errno not in (
+            errno.EAGAIN,
+            errno.EACCES,
+            errno.EDEADLK,
+            getattr(errno, "EDEADLOCK", errno.EDEADLK),
+        )
     return True
 
 

@@ -47,7 +47,9 @@ def check_training(args: argparse.Namespace) -> None:
     else:
         refuse(args, ("cell",), "is for a recurrent model, --model rnn")
     if args.tokenizer != "bpe":
-        refuse(args, ("vocab",), "is for --tokenizer bpe; one of characters has as many tokens as the text has characters")
+        refuse(
+            args, ("vocab",), "is for --tokenizer bpe; one of characters has as many tokens as the text has characters"
+        )
 
 
 def check_rates(args: argparse.Namespace, settings: Settings) -> None:
@@ -59,9 +61,17 @@ def check_rates(args: argparse.Namespace, settings: Settings) -> None:
 def check_generation(args: argparse.Namespace, kind: str) -> None:
     """Refuse what has no part in writing with this kind of model."""
     if kind == "Classifier":
-        refuse(args, (*SAMPLING, "seed", "stop", "beams", "tokens", "interactive"), "is for models that write; this run classifies")
+        refuse(
+            args,
+            (*SAMPLING, "seed", "stop", "beams", "tokens", "interactive"),
+            "is for models that write; this run classifies",
+        )
     elif kind in ("Transformer", "Seq2SeqRNN"):
-        refuse(args, (*SAMPLING, "seed", "stop", "interactive"), "is for language models; a run on a task writes its most likely answer")
+        refuse(
+            args,
+            (*SAMPLING, "seed", "stop", "interactive"),
+            "is for language models; a run on a task writes its most likely answer",
+        )
     if args.beams:
         refuse(args, (*SAMPLING, "seed", "stop"), "is for sampled text; --beams searches for the most likely one")
 
@@ -70,8 +80,15 @@ def own_values(config: Mapping[str, Any], tokenizer: Tokenizer | None) -> dict[s
     """What a run has in the place of each option of ``train``."""
     sizes, kind = config.get("model", {}), config.get("kind", "GPT")
     values = {option: sizes.get(argument) for option, argument in SIZES.items()}
-    values |= {name: value for name, value in config.get("training", {}).items() if name in Settings.__dataclass_fields__}
-    names = {"GPT": "gpt", "RecurrentLM": "rnn", "Transformer": "transformer", "Seq2SeqRNN": "rnn-attention" if sizes.get("attention") else "rnn"}
+    values |= {
+        name: value for name, value in config.get("training", {}).items() if name in Settings.__dataclass_fields__
+    }
+    names = {
+        "GPT": "gpt",
+        "RecurrentLM": "rnn",
+        "Transformer": "transformer",
+        "Seq2SeqRNN": "rnn-attention" if sizes.get("attention") else "rnn",
+    }
     values |= {"model": names.get(kind), "distinct_layers": config.get("distinct_layers"), "task": config.get("task")}
     values |= {"tokenizer": getattr(tokenizer, "kind", None), "vocab": getattr(tokenizer, "vocab_size", None)}
     return values
@@ -96,7 +113,9 @@ def settings_of(config: Mapping[str, Any], where: Path, steps: int | None = None
     training = config.get("training")
     names = {field.name for field in fields(Settings)}
     if not isinstance(training, dict) or not set(training) <= names:
-        raise ValueError(f"{where}: not a configuration of this project: 'training' is {training!r:.80}; expected settings of the training")
+        raise ValueError(
+            f"{where}: not a configuration of this project: 'training' is {training!r:.80}; expected settings of the training"
+        )
     try:
         return Settings(**{**training, **({} if steps is None else {"steps": steps})})
     except ValueError as error:

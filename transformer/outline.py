@@ -25,12 +25,16 @@ class Blank:
         """Zeros (size); ValueError when the model turns out larger than the file."""
         self.left -= math.prod(size if isinstance(size, tuple) else (size,))
         if self.left < 0:
-            raise ValueError(f"it describes a model of more than {self.budget:,} numbers, far more than the file of weights holds")
+            raise ValueError(
+                f"it describes a model of more than {self.budget:,} numbers, far more than the file of weights holds"
+            )
         return np.zeros(size, np.float32)
 
 
 @contextmanager
-def outline(sizes: Any, arrays: Mapping[str, np.ndarray], layers: Iterable[str] = (), copies: int = 1) -> Iterator[None]:
+def outline(
+    sizes: Any, arrays: Mapping[str, np.ndarray], layers: Iterable[str] = (), copies: int = 1
+) -> Iterator[None]:
     """Within it a model with these ``sizes`` may be built, to be filled with ``arrays``; ValueError when they cannot belong together.
 
     ``layers`` names the sizes that count layers, each of which has arrays of its own unless ``copies`` share them.
@@ -44,5 +48,7 @@ def outline(sizes: Any, arrays: Mapping[str, np.ndarray], layers: Iterable[str] 
                 raise ValueError(f"{name} is {str(value)[:40]}, and the file of weights holds {what} in all")
     if not 1 <= copies <= MOST_LAYERS:
         raise ValueError(f"{copies} layers share weights; expected at most {MOST_LAYERS}")
-    with drawing_from(Blank(4 * total * copies + SMALL)):  # somewhat larger ones get as far as the message that says what does not fit
+    with drawing_from(
+        Blank(4 * total * copies + SMALL)
+    ):  # somewhat larger ones get as far as the message that says what does not fit
         yield

@@ -27,7 +27,9 @@ def open_closed() -> list[str]:
 
 def reader_gone(error: OSError) -> bool:
     """Whether a write failed because nobody reads any more; Windows calls it an invalid argument."""
-    return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL and error.filename is None)
+    return isinstance(error, BrokenPipeError) or (
+        os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
+    )
 
 
 def discard(stream: Any) -> None:
@@ -72,7 +74,7 @@ class Lasting:
 def lasting() -> Iterator[None]:
     """Within it, a reader of the output that goes away ends the printing alone."""
     out, err = Lasting(sys.stdout), Lasting(sys.stderr)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):  # type: ignore[type-var]
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             yield
         finally:

@@ -37,12 +37,17 @@ def text_of_run(config: Mapping[str, Any]) -> str:
 def data_of_run(config: Mapping[str, Any], tokenizer: Tokenizer, context_length: int) -> tuple[np.ndarray, np.ndarray]:
     """The ids that a run was trained on, and those held out; ValueError when the text is another one by now."""
     files = config.get("text") or [config.get("task") or "the default text"]
-    changed = f"{', '.join(map(str, files))}: is not the text any more that the run was trained on; put the original back"
+    changed = (
+        f"{', '.join(map(str, files))}: is not the text any more that the run was trained on; put the original back"
+    )
     text = text_of_run(config)
     try:
         train_ids, validation_ids = held_out(tokenizer.encode(text), context_length)
     except ValueError as error:
         raise ValueError(f"{changed} ({error})") from error
-    if "data" in config and config["data"] != LanguageModelling(train_ids, validation_ids, context_length).fingerprint():
+    if (
+        "data" in config
+        and config["data"] != LanguageModelling(train_ids, validation_ids, context_length).fingerprint()
+    ):
         raise ValueError(changed)
     return train_ids, validation_ids

@@ -99,7 +99,7 @@ def setting(config: Mapping[str, Any], name: str, default: Any = None, kind: typ
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
         raise ValueError(f"config.json: {name} is {value!r:.80}; expected {' or '.join(k.__name__ for k in kinds)}")
-    if kind is not bool and not 0 <= value <= LARGEST_NUMBER:
+    if isinstance(value, NUMBER) and not 0 <= value <= LARGEST_NUMBER:
         raise ValueError(f"config.json: {name} is {str(value)[:40]}; expected a number from 0 to {LARGEST_NUMBER}")
     return value
 
