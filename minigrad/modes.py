@@ -27,7 +27,17 @@ class Mode(NamedTuple):
 mode: ContextVar[Mode] = ContextVar("minigrad_mode", default=Mode())  # noqa: B039 (a NamedTuple is immutable)
 
 
-class _Switch:
+class _Called(type):
+    """Says what is missing in ``with no_grad:``, which enters the class in place of an object."""
+
+    def __enter__(cls) -> Any:
+        raise TypeError(f"with {cls.__name__}: lacks its parentheses; write with {cls.__name__}():")
+
+    def __exit__(cls, *exception: object) -> None:
+        """Never reached; Python looks for it first."""
+
+
+class _Switch(metaclass=_Called):
     """A context manager that changes the mode, and a decorator that does so during each call."""
 
     change: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
@@ -70,8 +71,19 @@ class Module:
     # Names -----------------------------------------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The modules that are attributes of this one, with their names."""
-        return ((n, v) for n, v in self.__dict__.items() if isinstance(v, Module))
+        """The modules that are attributes of this one, with their names.
+
+        Raises TypeError for modules or parameters in a plain list, tuple, dict or set, which would be neither trained nor saved.
+        """
+        for name, value in self.__dict__.items():
+            if isinstance(value, Module):
+                yield name, value
+            elif isinstance(value, list | tuple | dict | set):
+                for inner in value.values() if isinstance(value, dict) else value:
+                    if isinstance(inner, Module | Parameter):
+                        cure = "nn.ModuleList([...])" if isinstance(inner, Module) else "an attribute for each"
+                        where = f"{type(self).__name__}.{name}: a {type(inner).__name__} in a plain {type(value).__name__}"
+                        raise TypeError(f"{where} is neither trained nor saved; use {cure}")
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module and all inside it, with dotted names."""
@@ -84,10 +96,16 @@ class Module:
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, under its first name; one that is shared (tied) is not repeated."""
+        """Every parameter once, under its first name; one that is shared (tied) is not repeated.
+
+        Raises TypeError for a plain Tensor that requires grad, which would be neither trained nor saved.
+        """
         seen: set[int] = set()
         for prefix, module in self.named_modules():
             for name, value in module.__dict__.items():
+                if isinstance(value, Tensor) and not isinstance(value, Parameter) and value.requires_grad and value.history is None:
+                    where = f"{type(module).__name__}.{name}: a Tensor that requires grad"
+                    raise TypeError(f"{where} is neither trained nor saved; write nn.Parameter in place of Tensor")
                 if isinstance(value, Parameter) and id(value) not in seen:
                     seen.add(id(value))
                     yield f"{prefix}.{name}" if prefix else name, value
@@ -135,6 +153,8 @@ class Module:
 
         Raises ValueError for missing or unknown names (unless not ``strict``) and for shapes that differ.
         """
+        if isinstance(state, str | os.PathLike):
+            raise TypeError(f"{type(self).__name__}.load_state_dict: got the name {str(state)!r}; pass what is in the file: load({str(state)!r})")
         own = dict(self.named_parameters())
         missing = [n for n in own if n not in state]
         unknown = [n for n in state if n not in own]

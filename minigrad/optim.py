@@ -3,7 +3,7 @@ r"""Optimizers, schedules and clipping.  With gradient :math:`g`, learning rate 
 - SGD: :math:`v \leftarrow \mu v + g`, :math:`\theta \leftarrow \theta - \eta v`
 - Adam: :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`, :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
   :math:`\theta \leftarrow \theta - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)`,
-  with :math:`\hat m = m/(1-\beta_1^t)`, :math:`\hat v = v/(1-\beta_2^t)`
+  with :math:`\hat m = m/(1-\beta_1^t)`, :math:`\hat v = v/(1-\beta_2^t)`; t counts the steps of each parameter, those at which it had a gradient
 - AdamW: as Adam, after :math:`\theta \leftarrow \theta - \eta \lambda \theta`.
 
 Sources: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,19 @@ class Pack:
             note_write(p.data)
             p.data = array
 
-    def pieces(self) -> Iterator[tuple[np.ndarray, ...]]:
-        """Blocks of numbers, their gradients and what is remembered about them; parameters without a gradient are left out."""
-        gradients = [p.grad for p in self.params]
-        if self.gradient is not None and all(g is not None for g in gradients):
+    def pieces(self, counts: Mapping[int, int]) -> Iterator[tuple[Any, ...]]:
+        """The step t, blocks of numbers, their gradients and what is remembered about them; parameters without a gradient are left out."""
+        gradients, steps = [p.grad for p in self.params], [counts[id(p)] for p in self.params]
+        if self.gradient is not None and all(g is not None for g in gradients) and len(set(steps)) == 1:
             g = np.concatenate([g.data.ravel() for g in gradients if g is not None], out=self.gradient)
-            parts = [(slice(0, len(g)), g)]
+            parts = [(steps[0], slice(0, len(g)), g)]
         else:
-            parts = [(part, g.data.reshape(-1)) for part, g in zip(self.parts, gradients) if g is not None]
-        for part, g in parts:
+            parts = [(t, part, g.data.reshape(-1)) for t, part, g in zip(steps, self.parts, gradients) if g is not None]
+        for t, part, g in parts:
             note_write(self.theta[part])
             for start in range(part.start, part.stop, BLOCK):
                 block = slice(start, min(start + BLOCK, part.stop))
-                yield self.theta[block], g[start - part.start : block.stop - part.start], *(m[block] for m in self.memory)
+                yield t, self.theta[block], g[start - part.start : block.stop - part.start], *(m[block] for m in self.memory)
 
 
 def packed(params: list[Tensor], state: dict[str, list[np.ndarray]]) -> list[Pack]:
@@ -84,20 +85,19 @@ class Optimizer:
     memory: tuple[str, ...] = ()  # the names of the arrays remembered beside the parameters
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0) -> None:
-        self.params = list(params)
-        if not self.params:
-            raise ValueError(f"{type(self).__name__}: no parameters; pass model.parameters()")
-        for p in self.params:
-            if not isinstance(p, Tensor) or not p.requires_grad:
-                raise TypeError(f"{type(self).__name__}: expected Tensors that require grad, got {type(p).__name__}")
-        if len({id(p) for p in self.params}) < len(self.params):
-            raise ValueError(f"{type(self).__name__}: a parameter is listed twice; model.parameters() lists shared ones once")
-        if not (0 <= lr < math.inf and 0 <= weight_decay < math.inf):
-            raise ValueError(f"{type(self).__name__}: lr={lr}, weight_decay={weight_decay}; expected numbers ≥ 0")
+        name = type(self).__name__
+        self.params = checked_parameters(name, params)
+        if callable(lr):
+            raise TypeError(f"{name}: lr is a function; pass a number, and before each step set optimizer.lr = schedule(step)")
+        for argument, value in (("lr", lr), ("weight_decay", weight_decay)):
+            if not isinstance(value, int | float | np.number) or not 0 <= value < math.inf:
+                raise ValueError(f"{name}: {argument}={value!r}; expected a number ≥ 0")
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        self.state = {name: [np.zeros_like(p.data) for p in self.params] for name in self.memory}
+        self.counts = {id(p): 0 for p in self.params}  # the steps at which each parameter had a gradient
+        self.count = 0  # that of the parameters that are being moved
+        self.state = {name: [np.zeros(p.shape, np.result_type(p.dtype, np.float32)) for p in self.params] for name in self.memory}
         self.packs: list[Pack] = []
 
     def zero_grad(self) -> None:
@@ -108,10 +108,13 @@ class Optimizer:
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
         self.steps += 1
+        for p in self.params:
+            self.counts[id(p)] += p.grad is not None
         if not self.packs or any(p.data is not array for pack in self.packs for p, array in zip(pack.params, pack.arrays)):
             self.packs = packed(self.params, self.state)  # the first step, or a parameter was given another array since
         for pack in self.packs:
-            for theta, g, *remembered in pack.pieces():
+            for t, theta, g, *remembered in pack.pieces(self.counts):
+                self.count = t
                 self.update(theta, g, *remembered)
         for p in self.params:
             if p.grad is not None:
@@ -124,20 +127,57 @@ class Optimizer:
     def state_dict(self) -> dict[str, np.ndarray]:
         """What is remembered, as named arrays."""
         arrays = {f"{name}.{i}": a.copy() for name in self.memory for i, a in enumerate(self.state[name])}
-        return {"steps": np.array(self.steps), **arrays}
+        return {"steps": np.array(self.steps), "counts": np.array([*self.counts.values()]), **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set what is remembered; checked as a whole before anything is changed.  Raises ValueError."""
+        self.check_state_dict(state)
+        self._set_state(state)
+
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """ValueError unless ``load_state_dict`` would take the state."""
         expected = self.state_dict()
+        if isinstance(state, str | Path):
+            raise TypeError(f"{type(self).__name__}.load_state_dict: got the name {str(state)!r}; pass what is in the file: load({str(state)!r})")
+        if "counts" not in state:  # of a time when there was one count for all
+            expected.pop("counts")
         if set(state) != set(expected):
             raise ValueError(f"{type(self).__name__}.load_state_dict: entries differ: {sorted(set(state) ^ set(expected))[:5]}")
         for name, array in expected.items():
             if np.shape(state[name]) != array.shape:
                 raise ValueError(f"{type(self).__name__}.load_state_dict: {name} has shape {np.shape(state[name])}, expected {array.shape}")
+            if np.asarray(state[name]).dtype.kind not in "iuf":
+                raise ValueError(f"{type(self).__name__}.load_state_dict: {name} is {np.asarray(state[name]).dtype}, expected numbers")
+
+    def _set_state(self, state: Mapping[str, Any]) -> None:
         self.steps = int(state["steps"])
+        self.counts = {id(p): int(t) for p, t in zip(self.params, state.get("counts", [self.steps] * len(self.params)))}
         for name in self.memory:
             for i, a in enumerate(self.state[name]):
                 a[...] = state[f"{name}.{i}"]
+
+
+def checked_parameters(what: str, params: Any) -> list[Tensor]:
+    """The parameters as a list; TypeError or ValueError, with the cure, when they are something else."""
+    if isinstance(params, Tensor):
+        raise TypeError(f"{what}: expected a list of Tensors, got one Tensor {params.shape}; write [w]")
+    if hasattr(params, "parameters"):
+        raise TypeError(f"{what}: expected a list of Tensors, got a {type(params).__name__}; pass model.parameters()")
+    if isinstance(params, Mapping | str):
+        raise TypeError(f"{what}: expected a list of Tensors, got a {type(params).__name__}; pass model.parameters(), or the values alone")
+    found = list(params)
+    if not found:
+        raise ValueError(f"{what}: no parameters; pass model.parameters()")
+    for p in found:
+        if not isinstance(p, Tensor) or (type(p) is Tensor and not p.requires_grad):
+            raise TypeError(f"{what}: expected Tensors that require grad, got {type(p).__name__}; pass model.parameters()")
+        if p.history is not None:
+            raise ValueError(f"{what}: a Tensor {p.shape} is the result of {p.history[0].name}; pass what it was computed from, the leaves")
+    if not any(p.requires_grad for p in found):
+        raise ValueError(f"{what}: all {len(found)} parameters are frozen (requires_grad is False), so that nothing would ever move")
+    if len({id(p) for p in found}) < len(found):
+        raise ValueError(f"{what}: a parameter is listed twice; model.parameters() lists shared ones once")
+    return found
 
 
 class SGD(Optimizer):
@@ -176,15 +216,18 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr, weight_decay)
-        if not all(0 <= b < 1 for b in betas):
+        if np.shape(betas) != (2,) or not all(0 <= b < 1 for b in betas):
             raise ValueError(f"{type(self).__name__}: betas={betas}; expected two numbers from 0 up to, but not including, 1")
+        if not 0 <= eps < math.inf:
+            raise ValueError(f"{type(self).__name__}: eps={eps}; expected a small number ≥ 0, such as 1e-8")
         self.betas = betas
         self.eps = eps
 
     def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
         """m and v follow g and g²; θ moves by η m̂ / (√v̂ + ε)."""
         m, v = memory
-        (b1, b2), t = self.betas, self.steps
+        (b1, b2), t = self.betas, self.count
+        g = g.astype(m.dtype, copy=False)  # of a float16 parameter, whose squares would vanish
         if self.weight_decay and self.decoupled:
             theta *= 1 - self.lr * self.weight_decay
         elif self.weight_decay:
@@ -225,6 +268,10 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
 
     Source: Pascanu, Mikolov & Bengio (2013), algorithm 1.  Raises FloatingPointError when the norm is NaN or infinite.
     """
+    if not isinstance(max_norm, int | float | np.number) or not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm={max_norm!r}; expected a number above 0 (math.inf only measures)")
+    if isinstance(params, Tensor) or hasattr(params, "parameters"):
+        params = [params] if isinstance(params, Tensor) else params.parameters()
     gradients = [p.grad for p in params if p.grad is not None]
     total = math.sqrt(sum(float(np.vdot(g.data, g.data)) for g in gradients))
     if not math.isfinite(total):
@@ -246,6 +293,8 @@ def constant(lr: float) -> Callable[[int], float]:
 def warmup_cosine(max_lr: float, warmup_steps: int, total_steps: int, min_lr: float = 0.0) -> Callable[[int], float]:
     """A straight rise to ``max_lr`` over ``warmup_steps``, then half a cosine down to ``min_lr`` at ``total_steps``.
     Source: Loshchilov & Hutter (2017), eq. 5."""
+    if not (0 <= min_lr < math.inf and 0 <= max_lr < math.inf):
+        raise ValueError(f"warmup_cosine: max_lr={max_lr}, min_lr={min_lr}; expected numbers ≥ 0")
     if not 0 <= warmup_steps <= total_steps:
         raise ValueError(f"warmup_cosine: warmup_steps={warmup_steps} of total_steps={total_steps}; expected 0 ≤ warm-up ≤ total")
 

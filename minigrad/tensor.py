@@ -34,6 +34,11 @@ class Tensor(graph.Value):
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None) -> None:
         if isinstance(data, graph.Value):
+            if requires_grad and data.history is not None:
+                raise TypeError(
+                    f"Tensor: a copy of the result of {data.history[0].name} that requires grad would be cut off from what it was computed "
+                    "from; use the result as it is, or copy its numbers: Tensor(t.data, requires_grad=True)"
+                )
             data = data.data
         elif type(data) in (list, tuple):
             refuse_hidden(data)

@@ -50,7 +50,7 @@ def test_beam_search_refuses_a_batch_and_no_beams():
 
 
 def test_beam_search_refuses_a_negative_length():
-    with pytest.raises(ValueError, match="max_new_tokens=-1; expected 0 or more"):
+    with pytest.raises(ValueError, match="max_new_tokens=-1; expected a whole number, 0 or more"):
         beam_search(GPT(5, 4, 1, 1, 4), [1], -1, 2)
 
 

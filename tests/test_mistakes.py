@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, nn, optim
-from transformer import GPT, Classifier, KVCache, MultiHeadAttention, Transformer, generate, padding_mask
+from transformer import GPT, Classifier, KVCache, LayerNorm, MultiHeadAttention, Transformer, beam_search, generate, padding_mask
 from transformer.cli import main
 
 X = np.ones((2, 3))
@@ -57,6 +57,14 @@ def write_a_gradient_away() -> None:
     Tensor(np.zeros(3))[0] = leaf(1)[0]
 
 
+def frozen() -> list:
+    """All parameters of a model that does not learn."""
+    model = gpt()
+    for p in model.parameters():
+        p.requires_grad = False
+    return model.parameters()
+
+
 def cached_in_training() -> None:
     gpt()(IDS, cache=KVCache(8))
 
@@ -69,6 +77,33 @@ def state_without_name() -> None:
     state = gpt().state_dict()
     state["typo"] = state.pop("norm.weight")
     gpt().load_state_dict(state)
+
+
+class PlainList(nn.Module):
+    """Layers where nothing looks for them."""
+
+    def __init__(self, kind: type) -> None:
+        layers = [nn.Linear(2, 2), nn.Linear(2, 2)]
+        self.layers = dict(enumerate(layers)) if kind is dict else kind(layers)
+
+
+class PlainTensor(nn.Module):
+    """A Tensor in the place of a Parameter."""
+
+    def __init__(self) -> None:
+        self.w = leaf(3)
+
+
+class ParameterList(nn.Module):
+    """Parameters in a plain list."""
+
+    def __init__(self) -> None:
+        self.biases = [nn.Parameter(np.zeros(2))]
+
+
+def no_parentheses() -> None:
+    with mg.no_grad:  # type: ignore[attr-defined]
+        pass
 
 
 P = leaf(3)
@@ -142,7 +177,43 @@ MISTAKES: list[Row] = [
     ("parameter twice", lambda: optim.SGD([P, P], 0.1), ValueError, ["twice", "model.parameters()"]),
     ("not a parameter", lambda: optim.AdamW([Tensor(X)], 0.1), TypeError, ["require grad", "Tensor"]),
     ("negative rate", lambda: optim.AdamW([P], -0.1), ValueError, ["lr=-0.1", "≥ 0"]),
+    ("one tensor for a list", lambda: optim.SGD(P, 0.1), TypeError, ["SGD", "one Tensor (3,)", "[w]"]),
+    ("a model for its parameters", lambda: optim.AdamW(gpt()), TypeError, ["AdamW", "GPT", "model.parameters()"]),
+    ("named parameters", lambda: optim.AdamW(dict(gpt().named_parameters())), TypeError, ["dict", "model.parameters()"]),
+    ("result for a leaf", lambda: optim.SGD([P * 2.0], 0.1), ValueError, ["(3,)", "result of multiply", "leaves"]),
+    ("schedule for a rate", lambda: optim.AdamW([P], optim.constant(0.1)), TypeError, ["lr is a function", "optimizer.lr = schedule(step)"]),
+    ("text for a rate", lambda: optim.AdamW([P], "0.1"), ValueError, ["lr='0.1'", "≥ 0"]),
+    ("rate that is no number", lambda: optim.SGD([P], float("nan")), ValueError, ["lr=nan", "≥ 0"]),
+    ("negative eps", lambda: optim.AdamW([P], eps=-1.0), ValueError, ["eps=-1.0", "1e-8"]),
+    ("one beta", lambda: optim.AdamW([P], betas=(0.9,)), ValueError, ["betas=(0.9,)", "two numbers"]),
+    ("a number for betas", lambda: optim.AdamW([P], betas=0.9), ValueError, ["betas=0.9", "two numbers"]),
+    ("all frozen", lambda: optim.SGD(frozen(), 0.1), ValueError, ["all 20 parameters are frozen", "requires_grad"]),
+    ("clip to less than nothing", lambda: optim.clip_grad_norm([P], -1), ValueError, ["max_norm=-1", "above 0"]),
+    ("clip to nan", lambda: optim.clip_grad_norm([P], float("nan")), ValueError, ["max_norm=nan", "above 0"]),
+    ("state by its file name", lambda: gpt().load_state_dict("best.npz"), TypeError, ["'best.npz'", "load('best.npz')"]),
+    ("optimizer's state by its file name", lambda: optim.SGD([P], 0.1).load_state_dict("o.npz"), TypeError, ["'o.npz'", "load('o.npz')"]),
+    ("schedule with a rate of nan", lambda: optim.warmup_cosine(float("nan"), 1, 2), ValueError, ["max_lr=nan", "≥ 0"]),
+    # What nobody would train
+    *((f"layers in a {kind.__name__}", lambda kind=kind: PlainList(kind).parameters(), TypeError,
+       ["PlainList.layers", f"a Linear in a plain {kind.__name__}", "nn.ModuleList"]) for kind in (list, tuple, dict, set)),
+    ("parameters in a list", lambda: ParameterList().state_dict(), TypeError, ["ParameterList.biases", "Parameter in a plain list", "attribute"]),
+    ("a tensor for a parameter", lambda: PlainTensor().parameters(), TypeError, ["PlainTensor.w", "neither trained nor saved", "nn.Parameter"]),
+    ("a copy that is cut off", lambda: Tensor(P * 2.0, requires_grad=True), TypeError, ["result of multiply", "cut off", "t.data"]),
+    ("a parameter that is cut off", lambda: nn.Parameter(P * 2.0), TypeError, ["result of multiply", "cut off"]),
+    ("float mask of zeros and ones", lambda: mg.scaled_dot_product_attention(heads(4), heads(4), heads(4), np.tril(np.ones((4, 4)))), ValueError,
+     ["(4, 4)", "zeros and ones", "mask.astype(bool)"]),
+    ("float mask of zeros and ones, layer", lambda: MultiHeadAttention(4, 2)(np.ones((1, 4, 4)), mask=np.tril(np.ones((4, 4)))), ValueError,
+     ["zeros and ones", "astype(bool)"]),
+    ("no parentheses", no_parentheses, TypeError, ["no_grad", "with no_grad():"]),
+    ("arrays without their list", lambda: mg.concatenate(leaf(3), leaf(3)), TypeError, ["axis is a Tensor of shape (3,)", "concatenate([a, b])"]),
+    ("arrays without their list, stack", lambda: mg.stack(X, X), TypeError, ["(2, 3)", "stack([a, b])"]),
+    ("text for a size", lambda: gpt(vocab_size="10"), ValueError, ["vocab_size='10'", "whole number"]),
+    ("half a layer", lambda: Transformer(10, 8, 2, 1.5), ValueError, ["num_layers=1.5", "whole number"]),
+    ("eps that is no number", lambda: LayerNorm(4, eps=float("nan")), ValueError, ["eps=nan", "1e-5"]),
     # Generation
+    ("half a token", lambda: generate(gpt(), [1], 3.5), ValueError, ["max_new_tokens=3.5", "whole number"]),
+    ("top_k of a float", lambda: generate(gpt(), [1], 3, top_k=2.0), ValueError, ["top_k=2.0", "whole number"]),
+    ("half a beam", lambda: beam_search(gpt(), [1], 3, 1.5), ValueError, ["num_beams=1.5", "whole number"]),
     ("empty prompt", lambda: generate(gpt(), [], 3), ValueError, ["at least one token", "(0,)"]),
     ("text as prompt", lambda: generate(gpt(), "hello", 3), TypeError, ["integer token ids", "tokenizer"]),
     ("temperature", lambda: generate(gpt(), [1], 3, temperature=-1.0), ValueError, ["temperature=-1.0", "greedy"]),
@@ -188,7 +259,7 @@ COMMANDS: list[tuple[str, list[str], list[str]]] = [
     ("kv heads", ["train", "--text", "TEXT", "--heads", "4", "--kv-heads", "3"], ["4", "3"]),
     ("dropout", ["train", "--text", "TEXT", "--dropout", "1"], ["p=1.0", "not including"]),
     ("learning rate", ["train", "--text", "TEXT", "--lr", "-1"], ["lr=-1.0", "positive"]),
-    ("rate that is no number", ["train", "--lr", "nan"], ["lr=nan", "positive"]),
+    ("rate that is no number", ["train", "--lr", "nan"], ["lr=nan", "expected a number"]),
     ("lowest rate", ["train", "--min-lr", "-1"], ["min_lr=-1.0", "0 or more"]),
     ("warm-up", ["train", "--warmup", "-5"], ["warmup=-5", "0 or more"]),
     ("smoothing", ["train", "--label-smoothing", "2"], ["label_smoothing=2.0", "0 to 1"]),

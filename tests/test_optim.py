@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from minigrad import Tensor, nn, no_grad
+import minigrad as mg
+from minigrad import Tensor, nn, no_grad, optim
 from minigrad.optim import SGD, Adam, AdamW, clip_grad_norm, constant, noam, warmup_cosine
 
 RNG = np.random.default_rng(0)
@@ -282,3 +283,98 @@ def test_writing_one_of_the_parameters_that_lie_side_by_side_spares_the_others()
     of_b.backward()
     with pytest.raises(RuntimeError, match="changed in place"):
         of_a.backward()
+
+
+# Each parameter's own count, halves, and what is no list of parameters ---------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [3, optim.BLOCK + 1])
+def test_a_parameter_whose_first_gradient_comes_late_moves_as_far_as_one_whose_first_comes_first(size):
+    early, late = (mg.nn.Parameter(np.zeros(size)) for _ in range(2))
+    optimizer = optim.AdamW([early, late], 0.1, weight_decay=0.0)
+    for step in range(5):
+        optimizer.zero_grad()
+        loss = early.sum() if step < 4 else early.sum() + late.sum()
+        loss.backward()
+        optimizer.step()
+    np.testing.assert_allclose(late.data, -0.1, rtol=1e-5)
+    alone = mg.nn.Parameter(np.zeros(size))
+    other = optim.AdamW([alone], 0.1, weight_decay=0.0)
+    for _ in range(5):
+        other.zero_grad()
+        alone.sum().backward()
+        other.step()
+    np.testing.assert_array_equal(early.data, alone.data)
+
+
+def test_the_counts_of_parameters_survive_saving_and_loading():
+    def make():
+        params = [mg.nn.Parameter(np.zeros(2)) for _ in range(2)]
+        return params, optim.Adam(params, 0.1)
+
+    def step(params, optimizer, both):
+        optimizer.zero_grad()
+        (params[0].sum() * 2.0 + (params[1].sum() * 3.0 if both else 0.0)).backward()
+        optimizer.step()
+
+    whole, one = make()
+    for both in (False, False, True, True):
+        step(whole, one, both)
+    first, a = make()
+    for both in (False, False, True):
+        step(first, a, both)
+    second, b = make()
+    for p, q in zip(second, first):
+        p.data = q.data.copy()
+    b.load_state_dict(a.state_dict())
+    step(second, b, True)
+    for p, q in zip(second, whole):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_a_state_from_the_time_of_one_count_for_all_is_still_read():
+    p = mg.nn.Parameter(np.zeros(2))
+    optimizer = optim.Adam([p], 0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        p.sum().backward()
+        optimizer.step()
+    state = optimizer.state_dict()
+    state.pop("counts")
+    other = optim.Adam([p], 0.1)
+    other.load_state_dict(state)
+    assert list(other.counts.values()) == [3]
+
+
+@pytest.mark.parametrize("make", [optim.Adam, optim.AdamW])
+def test_a_half_precision_parameter_without_slope_stays_and_a_small_slope_moves_it_as_in_single_precision(make):
+    moved = {}
+    for dtype in (np.float16, np.float32):
+        still, p = (mg.nn.Parameter(np.ones(3), dtype=dtype) for _ in range(2))
+        optimizer = make([still, p], 0.01, weight_decay=0.0)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (still * 0.0 + p * 1e-4).sum().backward()
+            optimizer.step()
+        assert still.dtype == dtype and (still.data == 1).all()
+        moved[dtype] = p.data.astype(float)
+    np.testing.assert_allclose(moved[np.float16], moved[np.float32], atol=2e-3)
+    np.testing.assert_allclose(moved[np.float32], 0.97, atol=1e-3)
+
+
+def test_frozen_parameters_are_passed_over_until_they_are_not():
+    layer = mg.nn.Linear(2, 2)
+    layer.weight.requires_grad = False
+    before = layer.weight.data.copy()
+    optimizer = optim.AdamW(layer.parameters(), 0.1)
+    for frozen in (True, False):
+        layer.weight.requires_grad = not frozen
+        optimizer.zero_grad()
+        layer(np.ones((1, 2))).sum().backward()
+        optimizer.step()
+        assert (layer.weight.data == before).all() == frozen
+
+
+def test_warmup_cosine_ends_at_zero_unless_told_otherwise():
+    assert optim.warmup_cosine(0.1, 2, 10)(10) == pytest.approx(0.0, abs=1e-12)
+    assert optim.warmup_cosine(0.1, 2, 10)(6) == pytest.approx(0.05)

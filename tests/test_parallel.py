@@ -216,7 +216,7 @@ def test_the_data_the_random_numbers_and_every_parameter_are_compared():
     before = trainer.facts()
     assert len(before) == 2 + len(trainer.model.parameters()) and trainer.facts() == before
     trainer.model.parameters()[3].data.flat[0] += 1e-6
-    mg.random.generator().random()
+    trainer.rng.random()
     assert sum(before[name] != value for name, value in trainer.facts().items()) == 2
     assert make(IDS[::-1]).facts()["the data"] != before["the data"]
 

@@ -1,7 +1,9 @@
 """State dicts on disk: every damage is named, nothing is run, and a file is replaced whole or not at all."""
 
+import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -181,3 +183,120 @@ def test_saving_over_a_file_never_shows_a_half_written_one(path, monkeypatch):
 def test_the_reserved_name_is_refused(tmp_path):
     with pytest.raises(ValueError, match="reserved"):
         save({"__checksums__": np.ones(1)}, tmp_path / "x")
+
+
+# Verified before it is parsed ---------------------------------------------------------------------------------------------
+
+
+def test_every_flipped_bit_of_every_header_is_named_or_harmless(path):
+    """The zip's directories and the headers of the arrays: nothing is read as anything but what was written."""
+    whole, reference = path.read_bytes(), load(path)
+    with zipfile.ZipFile(path) as archive:
+        starts = [entry.header_offset for entry in archive.infolist()] + [archive.start_dir]
+    places = sorted({at for start in starts for at in range(start, min(start + 220, len(whole)))} | set(range(starts[-1], len(whole))))
+    for at in places:
+        for bit in range(8):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :])
+            try:
+                got = load(path)
+            except ValueError as error:
+                assert str(error).startswith(str(path)) and len(str(error)) < 600
+            else:
+                assert list(got) == list(reference) and all(got[n].tobytes() == reference[n].tobytes() for n in got)
+
+
+def entry_with(header: bytes, data: bytes = b"") -> bytes:
+    """A file whose only array has this header, every checksum right."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, raw in (("__checksums__.npy", None), ("x.npy", header)):
+            if raw is None:
+                inner = io.BytesIO()
+                np.lib.format.write_array(inner, np.array('{"x": 0}'), version=(1, 0))
+                archive.writestr(name, inner.getvalue())
+            else:
+                archive.writestr(name, b"\x93NUMPY\x01\x00" + len(raw).to_bytes(2, "little") + raw + data)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (999999999999999999,), }\n",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (9999999999, 9999999999, 0), }\n",
+        b"{'descr': '<U999999999', 'fortran_order': False, 'shape': (), }\n",
+        b"{'descr': '<U0', 'fortran_order': False, 'shape': (99999999,), }\n",
+        b"{'descr': '<f7', 'fortran_order': False, 'shape': (), }\n",
+        b"{'descr': '|O8', 'fortran_order': False, 'shape': (1,), }\n",
+        b"{'descr': __import__('os').abort(), 'fortran_order': False, 'shape': (), }\n",
+        b"{'descr': '<f8', 'fortran_order': False, 'shape': (((((((((((((((((((((1,), }\n",
+        b"(" * 5000 + b"\n",
+        b"",
+    ],
+)
+def test_a_header_that_declares_what_is_not_there_takes_no_memory_and_no_parser(header, path):
+    path.write_bytes(entry_with(header))
+    tracemalloc.start()
+    message = damaged(path, path.read_bytes())
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+    assert "minigrad.save" in message or "declares" in message or "unknown type" in message or "damaged" in message
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(path):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__checksums__.npy", bytes(1 << 27))
+    assert len(out.getvalue()) < 1 << 18
+    path.write_bytes(out.getvalue())
+    tracemalloc.start()
+    message = damaged(path, path.read_bytes())
+    assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    tracemalloc.stop()
+    assert "is compressed" in message
+
+
+NAMES = ["file", "allow_pickle", "args", "kwds", "a", "a.npy", "a.npy.npy", "../up", "/etc/passwd", "C:\\x"]
+NAMES += ["a/b", "a\\b", "é", "\n", " ", "", ".npy", "CON"]
+
+
+def test_any_name_comes_back(tmp_path):
+    state = {name: np.full(2, i) for i, name in enumerate(NAMES)}
+    save(state, tmp_path / "s")
+    assert {name: array.tolist() for name, array in load(tmp_path / "s").items()} == {name: array.tolist() for name, array in state.items()}
+    assert os.listdir(tmp_path) == ["s"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 70_000, "\ud800"])
+def test_a_name_that_no_file_can_hold_is_refused_before_anything_is_written(name, tmp_path):
+    with pytest.raises(ValueError, match="choose another"):
+        save({name: np.ones(1)}, tmp_path / "s")
+    assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", ">f4", "<f8", "|b1", "|i1", "<u2", ">i8", "<U3"])
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 3), (2, 3)])
+def test_every_type_and_order_comes_back(dtype, shape, tmp_path):
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    save({"c": array, "f": np.asfortranarray(array) if shape else array}, tmp_path / "s")
+    for found in load(tmp_path / "s").values():
+        assert found.dtype == array.dtype and found.shape == array.shape and (found == array).all() and found.flags.writeable
+
+
+def test_the_same_state_is_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        save(STATE, tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_cannot_be_written_is_named_with_what_became_of_it(path):
+    def fails(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"not written: No space left on device; what it held before is untouched: '.*state\.npz'") as caught:
+        storage.write_atomically(path, fails)
+    assert caught.value.errno == 28 and caught.value.filename == str(path)
+    with pytest.raises(OSError, match="no part of it is left behind"):
+        storage.write_atomically(path.with_name("new"), fails)
+    assert os.listdir(path.parent) == [path.name]

@@ -1,5 +1,6 @@
 """transformer: everything from softmax(QKᵀ/√d_k)V to text generation, on top of minigrad."""
 
+from . import threads  # noqa: F401  isort: skip (before NumPy is imported)
 from .attention import KVCache, MultiHeadAttention, attention_maps, scaled_dot_product_attention
 from .data.byte_level import GPT2Tokenizer
 from .data.tokenizers import BPETokenizer, CharTokenizer

@@ -17,7 +17,7 @@ import numpy as np
 
 from minigrad import log_softmax
 
-from .reading import Reader, Stop, Stops, checked_prompts, evaluating
+from .reading import Reader, Stop, Stops, checked_count, checked_prompts, evaluating
 
 
 class Hypothesis(NamedTuple):
@@ -60,10 +60,8 @@ def beam_hypotheses(
     prompts = checked_prompts("beam_search", prompt_ids)
     if len(prompts) != 1 or np.ndim(prompt_ids) != 1:
         raise ValueError(f"beam_search: expected one prompt (length,), got {len(prompts)} rows; call it for each row")
-    if num_beams < 1:
-        raise ValueError(f"beam_search: num_beams={num_beams}; expected 1 or more")
-    if max_new_tokens < 0:
-        raise ValueError(f"beam_search: max_new_tokens={max_new_tokens}; expected 0 or more")
+    checked_count("beam_search", "num_beams", num_beams, 1)
+    checked_count("beam_search", "max_new_tokens", max_new_tokens)
     if not np.isfinite(length_penalty):
         raise ValueError(f"beam_search: length_penalty={length_penalty}; expected a number, 0 for none, 1 for the mean per token")
     stops = Stops("beam_search", stop, stop_sequences)

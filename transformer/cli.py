@@ -6,10 +6,14 @@ Exit status 0 on success, 1 when a check fails, 2 on wrong usage, 130 after Ctrl
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import itertools
 import json
 import math
+import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,12 +23,13 @@ import numpy as np
 from minigrad import manual_seed, no_grad
 from minigrad.storage import write_atomically
 
-from . import prompts, quality, recipes, task_runs
+from . import options, prompts, quality, recipes, streams, task_runs
 from .attention import attention_maps
 from .bias.command import add_command as add_bias_command
 from .compression.command import add_commands as add_compression_commands
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from .files import brief
 from .filters import Sampling
 from .generation import beam_search
 from .interactive import Session, text_steps
@@ -32,8 +37,10 @@ from .metrics import bits_per_character, token_losses
 from .models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
 from .models.recurrent import CELLS
 from .objectives import LanguageModelling
+from .options import UsageError, refuse
 from .parallel import local_rank, world
 from .runs import RunFolder, build_model
+from .texts import data_of_run, held_out, load_text, text_of_run
 from .training import Settings, Trainer
 from .translation import Codec
 
@@ -41,10 +48,6 @@ LANGUAGE_MODEL: dict[str, Any] = {
     "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "learned",
     "norm": "layer", "ffn": "gelu", "cell": "lstm",
 }  # fmt: skip
-
-
-class UsageError(Exception):
-    """A user's mistake, as one line."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +59,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command, on every process that mpiexec has started; gives the exit status."""
+    closed = streams.open_closed()
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
             output.reconfigure(encoding="utf-8", errors="replace")
@@ -65,25 +69,49 @@ def main(argv: list[str] | None = None) -> int:
         if local_rank() == 0:
             print(f"transformer: {error}", file=sys.stderr)
         return 2
-    return workers.run(lambda: command(argv))
+    return workers.run(lambda: command(argv, closed))
 
 
-def command(argv: list[str] | None) -> int:
-    """Run one command in this process."""
+def command(argv: list[str] | None, closed: Sequence[str] = ()) -> int:
+    """Run one command in this process; ``closed`` are the standard streams that were."""
     args = parser().parse_args(argv)
+    works = args.run in (train_command, first_run) or getattr(args, "works", False)  # it leaves files, so what it says is not all
     try:
         if world().size > 1 and not (args.run in (train_command, evaluate_command, first_run) or getattr(args, "prompts", None)):
             raise UsageError("only train, evaluate and generate --prompts share their work; start this command without mpiexec")
-        return args.run(args)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        check_streams(args, closed, works)
+        with streams.lasting() if works else contextlib.nullcontext():
+            status = args.run(args)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130
     except (UsageError, ValueError, OSError, IndexError, FloatingPointError, MemoryError, ImportError) as error:
-        print(f"transformer: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        if isinstance(error, OSError) and streams.reader_gone(error):
+            streams.discard(sys.stdout)
+            return 0
+        print(f"transformer: {told(error)}", file=sys.stderr)
         return 2
+
+
+def check_streams(args: argparse.Namespace, closed: Sequence[str], works: bool) -> None:
+    """UsageError when what a command is for would go to, or come from, a stream that is closed."""
+    if "stdout" in closed and not works and not getattr(args, "out", None):
+        raise UsageError("standard output is closed, so there is nowhere to write to; redirect it to a file")
+    if "stdin" in closed and getattr(args, "interactive", False):
+        raise UsageError("standard input is closed, and --interactive reads its prompts there; use --prompt or --prompts FILE")
+
+
+def told(error: Exception) -> str:
+    """An error in one line of bounded length."""
+    if isinstance(error, OSError) and error.strerror:
+        unnamed = "standard output" if error.errno == errno.ENOSPC else ""
+        parts = [str(part) for part in (error.filename or unnamed, error.strerror) if part]
+        if error.errno == errno.ENOSPC and not error.filename:
+            streams.discard(sys.stdout)  # Python would fail on it once more at its end
+        return brief(": ".join(parts), 2000)
+    return brief(error, 2000) or type(error).__name__
 
 
 def positive(text: str) -> int:
@@ -116,15 +144,15 @@ def parser() -> Parser:
     write = commands.add_parser("generate", help="write text with a trained model")
     write.set_defaults(run=generate_command)
     write.add_argument("dir", metavar="DIR")
-    write.add_argument("--prompt", help="default: a new line")
+    write.add_argument("--prompt", help="default: a new line, or what the vocabulary has in its place")
     write.add_argument("--prompts", metavar="FILE", help="a prompt on each line; writes a JSON object for each, in order")
     write.add_argument("--out", metavar="FILE", help="where the answers to --prompts go; default: standard output")
-    write.add_argument("--tokens", type=int, default=300, metavar="N")
-    write.add_argument("--temperature", type=float, default=0.8, metavar="X", help="0 is greedy")
+    write.add_argument("--tokens", type=int, metavar="N", help="default 300; for a run on a task, as many as the answer needs")
+    write.add_argument("--temperature", type=float, metavar="X", help="0 is greedy (default 0.8)")
     write.add_argument("--top-k", type=int, metavar="N")
     write.add_argument("--top-p", type=float, metavar="X")
     write.add_argument("--min-p", type=float, metavar="X")
-    write.add_argument("--repetition-penalty", type=float, default=1.0, metavar="X")
+    write.add_argument("--repetition-penalty", type=float, metavar="X")
     write.add_argument("--beams", type=positive, metavar="N", help="beam search instead of sampling")
     write.add_argument("--stop", metavar="S", help="end after this text")
     write.add_argument("--seed", type=int, metavar="N")
@@ -151,6 +179,8 @@ def parser() -> Parser:
 
     add_bias_command(commands, positive)
     add_compression_commands(commands, positive)
+    for one in (top, *commands.choices.values()):
+        one.add_argument("--threads", type=positive, metavar="N", help="of matrix products (default 1: small ones gain nothing from more)")
     return top
 
 
@@ -194,17 +224,6 @@ def first_run(args: argparse.Namespace) -> int:
     return train_command(parser().parse_args(["train", "--steps", "1200", "--evaluate-every", "300"]))
 
 
-def load_text(text: list[str] | None, task: str | None = None) -> str:
-    """The given files, the text of that name, or the default text."""
-    return corpora.read_text(text) if text else recipes.TEXTS[task]() if task else corpora.default_text()
-
-
-def held_out(ids: np.ndarray, context_length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first 90 % for training; of the rest at most 200 000 tokens for validation, so that a large text does not wait for it."""
-    train_ids, validation_ids = corpora.train_validation_split(ids, context_length)
-    return train_ids, validation_ids[:200_001]
-
-
 def next_run() -> Path:
     """The first free runs/NNN."""
     number = 1
@@ -222,25 +241,26 @@ def train_command(args: argparse.Namespace) -> int:
         config = folder.config()
         if args.task and args.task != config.get("task"):
             raise UsageError(f"--task {args.task}: the run in {args.out} is on {config.get('task') or 'a text'}; leave out --task")
+        for kind in {"compressed", "adapted"} & set(config):
+            raise ValueError(f"{folder.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
+        own = None if config.get("tokenizer") is None else folder.tokenizer()
+        settings = options.settings_of(config, folder.config_file, args.steps)
+        options.check_resumed(args, config, own)
         if task_runs.is_task(config):
-            return task_runs.resume(folder, config, say)
+            return task_runs.resume(folder, config, own, settings, say)
         tokenizer: Tokenizer = folder.tokenizer()
-        try:
-            settings = Settings(**config["training"])
-            text_files = args.text or config["text"]
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{folder.config_file}: not a configuration of this project: {error}") from error
-        text = load_text(text_files, config.get("task"))
+        text = load_text(args.text, config.get("task")) if args.text else text_of_run(config)
     else:
         if args.task and args.text:
             raise UsageError("--task brings its own data; leave out --text")
         folder = RunFolder(args.out or world().first(next_run))
         if args.task and args.task not in recipes.TEXTS:
             only = ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn", "distinct_layers")
-            if useless := [o for o in only if getattr(args, o) is not None]:
-                raise UsageError(f"--{useless[0].replace('_', '-')} is for language models of a text; a task sets it itself")
-            return task_runs.start(args.task, folder, vars(args), say)
+            refuse(args, only, "is for language models of a text; a task sets it itself")
+            return task_runs.start(args, folder, say)
+        options.check_training(args)
         settings = Settings(**{f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None})
+        options.check_rates(args, settings)
         text = load_text(args.text, args.task)
         use = {**LANGUAGE_MODEL, **{name: value for name, value in vars(args).items() if value is not None}}
         tokenizer = CharTokenizer.train(text) if use["tokenizer"] == "char" else BPETokenizer.train(text, use["vocab"])
@@ -253,7 +273,12 @@ def train_command(args: argparse.Namespace) -> int:
         model = build_model(config, "model options" if not args.resume else folder.config_file)
     except ValueError as error:
         raise ValueError(str(error).replace("model options: does not describe a model: ", "")) from error
-    ids = tokenizer.encode(text)
+    try:
+        ids = tokenizer.encode(text)
+    except ValueError as error:
+        if not args.resume:
+            raise
+        raise ValueError(f"{folder.path}: was trained on another text; resume with the same --text ({error})") from error
     characters = len(text)
     del text
     train_ids, validation_ids = held_out(ids, model.context_length)
@@ -262,9 +287,10 @@ def train_command(args: argparse.Namespace) -> int:
     trainer = Trainer(model, data, settings, folder, workers=workers)
     if args.resume:
         trainer.resume()
+        workers.first(lambda: folder.change_steps(settings.steps))
         print(f"resuming {folder.path} after step {trainer.progress.step}", flush=True)
     else:
-        workers.first(lambda: folder.create(config, tokenizer))
+        workers.first(lambda: folder.create({**config, "data": trainer.fingerprint}, tokenizer))
     print(
         f"{characters:,} characters, {len(ids):,} tokens, vocabulary {tokenizer.vocab_size}; "
         f"model with {model.num_parameters():,} parameters; {settings.steps:,} steps into {folder.path}"
@@ -277,7 +303,7 @@ def train_command(args: argparse.Namespace) -> int:
         draw_loss(trainer, lines, folder)
     if trainer.stopping and trainer.progress.step < settings.steps:
         print(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
-        return 130
+        return 128 + (trainer.signal or signal.SIGINT)
     best, _, _ = folder.load_model()
     losses = token_losses(best, validation_ids, spread=workers.spread)
     if workers.rank:
@@ -358,27 +384,27 @@ def generate_command(args: argparse.Namespace) -> int:
         return generate_all(args, folder)
     if args.out:
         raise UsageError("--out is for the answers to --prompts FILE; a single text goes to standard output")
-    if task_runs.is_task(folder.config()):
+    config = folder.config()
+    options.check_generation(args, config.get("kind", "GPT"))
+    if task_runs.is_task(config):
         if not args.prompt:
             raise UsageError("--prompt is missing: the text to translate or to classify")
-        print(task_runs.answer(folder, args.prompt, args.beams or 1))
+        print(task_runs.answer(folder, args.prompt, args.beams or 1, args.tokens))
         return 0
     model, tokenizer, _ = folder.load_model()
-    sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+    sampling, tokens = sampling_of(args), 300 if args.tokens is None else args.tokens
     if args.interactive:
         if args.beams or args.prompt is not None:
             raise UsageError("--interactive asks for its prompts, and samples; leave out --prompt and --beams")
-        return Session(model, tokenizer, sampling, args.tokens, args.seed, args.stop).run()
-    prompt = "\n" if args.prompt is None else args.prompt
+        return Session(model, tokenizer, sampling, tokens, args.seed, args.stop).run()
+    prompt = default_prompt(tokenizer) if args.prompt is None else args.prompt
     ids = tokenizer.encode(prompt)
     if not len(ids):
         raise UsageError("--prompt is empty; give it at least one character")
     if args.beams:
-        if args.stop:
-            raise UsageError("--stop ends sampled text; leave it out with --beams")
-        sys.stdout.write(tokenizer.decode(beam_search(model, ids, args.tokens, args.beams)) + "\n")
+        sys.stdout.write(tokenizer.decode(beam_search(model, ids, tokens, args.beams)) + "\n")
         return 0
-    pieces = text_steps(model, tokenizer, ids, args.tokens, sampling, np.random.default_rng(args.seed), args.stop)
+    pieces = text_steps(model, tokenizer, ids, tokens, sampling, np.random.default_rng(args.seed), args.stop)
     first = list(itertools.islice(pieces, 1))  # a wrong setting is reported here, before any text
     sys.stdout.write(prompt)
     for _, piece in itertools.chain(first, pieces):
@@ -388,23 +414,38 @@ def generate_command(args: argparse.Namespace) -> int:
     return 0
 
 
+def sampling_of(args: argparse.Namespace) -> Sampling:
+    """What the options say of sampling."""
+    usual = {"temperature": 0.8}
+    return Sampling(**{**usual, **{name: getattr(args, name) for name in options.SAMPLING if options.given(args, name)}})
+
+
+def default_prompt(tokenizer: Tokenizer) -> str:
+    """A new line; where the vocabulary has none, a space; where it has neither, its first token."""
+    for prompt in ("\n", " ", *(tokenizer.decode([i]) for i in range(min(tokenizer.vocab_size, 256)))):
+        with contextlib.suppress(ValueError):
+            if len(tokenizer.encode(prompt)):
+                return prompt
+    raise UsageError("--prompt is missing, and the vocabulary has no token to begin with")
+
+
 def generate_all(args: argparse.Namespace, folder: RunFolder) -> int:
     """An answer to every line of a file."""
     if args.prompt is not None or args.interactive:
         raise UsageError("--prompts brings its own prompts; leave out --prompt and --interactive")
     if args.out and not Path(args.out).parent.is_dir():
         raise UsageError(f"--out {args.out}: no such folder {Path(args.out).parent}")
+    config = folder.config()
+    options.check_generation(args, config.get("kind", "GPT"))
     lines, workers = prompts.read_prompts(args.prompts), world()
-    if task_runs.is_task(folder.config()):
-        texts = task_runs.answers(folder, lines, args.beams or 1, spread=workers.spread)
+    if task_runs.is_task(config):
+        texts = task_runs.answers(folder, lines, args.beams or 1, args.tokens, spread=workers.spread)
     else:
         model, tokenizer, _ = folder.load_model()
-        if args.stop and args.beams:
-            raise UsageError("--stop ends sampled text; leave it out with --beams")
-        sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty)
+        sampling, tokens = sampling_of(args), 300 if args.tokens is None else args.tokens
         rows = prompts.encoded(tokenizer, lines, args.prompts)
         seed = workers.first(lambda: int(np.random.default_rng().integers(1 << 32)) if args.seed is None else args.seed)
-        texts = prompts.continuations(model, tokenizer, rows, args.tokens, sampling, seed, args.stop, args.beams or 0, workers.spread)
+        texts = prompts.continuations(model, tokenizer, rows, tokens, sampling, seed, args.stop, args.beams or 0, workers.spread)
     found = "".join(json.dumps({"prompt": line, "text": text}, ensure_ascii=False) + "\n" for line, text in zip(lines, texts, strict=True))
     if args.out:
         workers.first(lambda: write_atomically(args.out, lambda file: file.write(found.encode("utf-8"))))
@@ -426,7 +467,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
             task_runs.print_result(name, result, say)
         return 0
     model, tokenizer, config = folder.load_model()
-    train_ids, validation_ids = held_out(tokenizer.encode(load_text(config.get("text"), config.get("task"))), model.context_length)
+    train_ids, validation_ids = data_of_run(config, tokenizer, model.context_length)
     ids = tokenizer.encode(corpora.read_text(args.text)) if args.text else validation_ids
     if len(ids) < 2:
         raise UsageError(f"the text has {len(ids)} tokens; evaluation needs two or more")

@@ -89,8 +89,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if not 0 <= self.temperature < np.inf:
             raise ValueError(f"generate: temperature={self.temperature}; expected 0 (greedy) or a positive number")
-        if self.top_k is not None and self.top_k < 1:
-            raise ValueError(f"generate: top_k={self.top_k}; expected 1 or more, or None for all tokens")
+        if self.top_k is not None and (not isinstance(self.top_k, int | np.integer) or self.top_k < 1):
+            raise ValueError(f"generate: top_k={self.top_k}; expected a whole number, 1 or more, or None for all tokens")
         if self.top_p is not None and not 0 < self.top_p <= 1:
             raise ValueError(f"generate: top_p={self.top_p}; expected a probability above 0, up to 1")
         if self.min_p is not None and not 0 <= self.min_p <= 1:

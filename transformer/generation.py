@@ -14,7 +14,7 @@ import numpy as np
 
 from .beams import Hypothesis, beam_hypotheses, beam_search
 from .filters import Filter, Sampling, draw, min_p_filter, penalise_repetition, softmax, temperature_filter, top_k_filter, top_p_filter
-from .reading import Reader, Seed, Stop, Stops, as_generator, checked_prompts, evaluating, pad_left, window_start
+from .reading import Reader, Seed, Stop, Stops, as_generator, checked_count, checked_prompts, evaluating, pad_left, window_start
 from .speculative import Speculation, speculative_generate
 
 __all__ = [
@@ -135,8 +135,7 @@ def steps(
     stop_sequences: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[Step]:
     """The steps of ``generate`` with all that there is to know about each."""
-    if max_new_tokens < 0:
-        raise ValueError(f"generate: max_new_tokens={max_new_tokens}; expected 0 or more")
+    checked_count("generate", "max_new_tokens", max_new_tokens)
     sampling = sampling or Sampling()
     ids, lengths = pad_left(checked_prompts("generate", prompt_ids))
     uniform = uniform_source(rng, len(ids))

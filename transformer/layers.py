@@ -29,7 +29,7 @@ class LayerNorm(nn.Module):
     def __init__(self, embedding_dim: int, bias: bool = True, eps: float = 1e-5) -> None:
         self.weight = nn.Parameter(np.ones(embedding_dim))
         self.bias = nn.Parameter(np.zeros(embedding_dim)) if bias else None
-        self.eps = eps
+        self.eps = checked_eps("LayerNorm", eps)
 
     def forward(self, x: Any) -> Tensor:
         """(..., C) → (..., C)."""
@@ -41,11 +41,18 @@ class RMSNorm(nn.Module):
 
     def __init__(self, embedding_dim: int, bias: bool = False, eps: float = 1e-6) -> None:
         self.weight = nn.Parameter(np.ones(embedding_dim))
-        self.eps = eps
+        self.eps = checked_eps("RMSNorm", eps)
 
     def forward(self, x: Any) -> Tensor:
         """(..., C) → (..., C)."""
         return rms_norm(x, self.weight, self.eps)
+
+
+def checked_eps(what: str, eps: float) -> float:
+    """ValueError unless it is a number that keeps a division from failing, and does no more."""
+    if isinstance(eps, bool) or not isinstance(eps, int | float | np.number) or not 0 <= eps < 1:
+        raise ValueError(f"{what}: eps={eps!r}; expected a small number from 0 on, such as 1e-5")
+    return eps
 
 
 class FeedForward(nn.Module):

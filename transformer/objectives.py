@@ -245,10 +245,14 @@ class Translation:
         """Of sources and targets."""
         return batch.sources.size + batch.targets.size
 
+    @functools.cached_property
+    def held(self) -> list[Pair]:
+        """What tells this data from other data: the pairs held out follow from the data and the way of splitting it."""
+        return [*self.validation, *self.task.sample("test", 1000), *self.task.pairs]
+
     def fingerprint(self) -> int:
-        """Of the pairs held out; they follow from the data and the way of splitting it."""
-        held = [*self.validation, *self.task.sample("test", 1000), *self.task.pairs]
-        return zlib.crc32("\n".join(f"{pair.source}\t{pair.target}" for pair in held).encode())
+        """Of the pairs held out."""
+        return zlib.crc32("\n".join(f"{pair.source}\t{pair.target}" for pair in self.held).encode())
 
 
 class Labelled(NamedTuple):

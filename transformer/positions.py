@@ -136,6 +136,10 @@ class StretchedRotation:
     high: float
     original_length: int
 
+    def __post_init__(self) -> None:
+        if not (0 < self.factor < math.inf and 0 < self.low < self.high < math.inf and self.original_length >= 1):
+            raise ValueError(f"{self}: expected 0 < factor, 0 < low < high and a length of 1 or more")
+
     def __call__(self, theta: np.ndarray) -> np.ndarray:
         """Angles per step to angles per step."""
         turns = self.original_length * theta / (2 * np.pi)
@@ -154,6 +158,8 @@ class RotaryPositions(Positions):
                  stretch: Callable[[np.ndarray], np.ndarray] | None = None) -> None:  # fmt: skip
         if head_dim % 2:
             raise ValueError(f"RotaryPositions: head width {head_dim} is odd; coordinates are turned in pairs")
+        if not 0 < base < math.inf:
+            raise ValueError(f"RotaryPositions: base={base}; expected a number above 0, such as 10000")
         self.head_dim, self.base, self.interleaved, self.max_length = head_dim, base, interleaved, max_length
         self.stretch = stretch
         self._tables: dict[Any, tuple[np.ndarray, np.ndarray]] = {}

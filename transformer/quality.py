@@ -103,16 +103,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(args: argparse.Namespace) -> int:
     """The table, a sample of each strategy, and the frontier."""
     from . import plots
-    from .cli import held_out, load_text
     from .runs import RunFolder
+    from .texts import data_of_run
+    from .training import progress_bar
 
     if args.prompts < 1 or args.tokens < 8 or args.seed < 0:
         raise ValueError(f"quality: --prompts {args.prompts}, --tokens {args.tokens}, --seed {args.seed}; expected at least 1, 8 and 0")
     out = Path(args.out) if args.out else Path(args.dir) / "quality.png"
     model, tokenizer, config = RunFolder(args.dir).load_model()
+    if not hasattr(model, "context_length"):
+        raise ValueError(f"{args.dir}: is a {config['kind']} for the task {config['task']}; quality is for language models of a text")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"--out {out}: no such folder {out.parent}")
-    _, ids = held_out(tokenizer.encode(load_text(config.get("text"))), model.context_length)
+    _, ids = data_of_run(config, tokenizer, model.context_length)
     opening = max(1, min(32, model.context_length // 2))
     pieces = openings(ids, args.prompts, opening, args.tokens)
     prompts = [piece[:opening] for piece in pieces]
@@ -120,11 +123,14 @@ def command(args: argparse.Namespace) -> int:
 
     found: dict[Any, Quality] = {}
     everything = list(dict.fromkeys([*TABLE, *(sampling for sweep in SWEEPS.values() for sampling in sweep)]))
-    for number, strategy in enumerate(everything, 1):
+    costs = [strategy if isinstance(strategy, int) else 1 for strategy in everything]  # a beam costs about what a sample does
+    bar = progress_bar(sum(costs), 0, sys.stderr, hidden=False, unit="strategy")
+    for strategy, cost in zip(everything, costs, strict=True):
         name = f"beam search, {strategy} beams" if isinstance(strategy, int) else str(strategy)
-        print(f"\r{number} of {len(everything)}: {name:<40}", end="", file=sys.stderr, flush=True)
+        bar.set_postfix_str(name)
         found[strategy] = measure(name, model, tokenizer, write(model, strategy, prompts, args.tokens, args.seed), opening)
-    print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
+        bar.update(cost)
+    bar.close()
 
     some = ids[:HELD_OUT]
     trust = model_calibration(model, some)

@@ -20,6 +20,7 @@ a text just the likelihood that it had while it was written.
 from __future__ import annotations
 
 import math
+import threading
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -99,17 +100,38 @@ def checked(logits: np.ndarray) -> np.ndarray:
     return logits
 
 
+_lock = threading.Lock()
+_evaluated: dict[int, tuple[list[int], list[tuple[Any, bool]]]] = {}  # by model: how many evaluate it now, and the modes before the first
+
+
 @contextmanager
 def evaluating(model: Any, what: str = "") -> Iterator[None]:
-    """Within it the model is in eval mode; with ``what`` it warns when that switches dropout off.  Afterwards the mode is as before."""
-    training = model.training
-    if what and training and any(m.p > 0 for m in model.modules() if isinstance(m, nn.Dropout)):
-        warnings.warn(f"{what}: the model is in training mode; generating in eval mode, without dropout. Call model.eval()", stacklevel=5)
-    model.eval()
+    """Within it the model is in eval mode; with ``what`` it warns when that switches dropout off.
+
+    When the last one leaves, whatever the order and the threads, each module is in the mode in which the first one found it.
+    """
+    with _lock:
+        count, modes = _evaluated.setdefault(id(model), ([0], [(module, module.training) for module in model.modules()]))
+        count[0] += 1
+        first, training = count[0] == 1, model.training
+        model.eval()
     try:
+        if what and first and training and any(m.p > 0 for m in model.modules() if isinstance(m, nn.Dropout)):
+            warnings.warn(f"{what}: the model is in training mode; generating in eval mode, without dropout. Call model.eval()", stacklevel=5)
         yield
     finally:
-        model.train(training)
+        with _lock:
+            count[0] -= 1
+            if not count[0]:
+                del _evaluated[id(model)]
+                for module, mode in modes:
+                    module.training = mode
+
+
+def checked_count(what: str, argument: str, value: Any, least: int = 0) -> None:
+    """ValueError unless a number of tokens, beams or the like is a whole one, ``least`` or more."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{what}: {argument}={value!r}; expected a whole number, {least} or more")
 
 
 def checked_prompts(what: str, prompt_ids: Any) -> list[np.ndarray]:

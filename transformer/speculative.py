@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .filters import Sampling, draw
-from .reading import Reader, Seed, Stop, Stops, as_generator, checked_prompts, evaluating, window_start
+from .reading import Reader, Seed, Stop, Stops, as_generator, checked_count, checked_prompts, evaluating, window_start
 
 
 class Speculation(NamedTuple):
@@ -60,8 +60,8 @@ def speculative_generate(
     prompts = checked_prompts("speculative_generate", prompt_ids)
     if len(prompts) != 1 or np.ndim(prompt_ids) != 1:
         raise ValueError(f"speculative_generate: expected one prompt (length,), got {len(prompts)} rows; call it for each row")
-    if max_new_tokens < 0 or lookahead < 1:
-        raise ValueError(f"speculative_generate: max_new_tokens={max_new_tokens}, lookahead={lookahead}; expected 0 or more, and 1 or more")
+    checked_count("speculative_generate", "max_new_tokens", max_new_tokens)
+    checked_count("speculative_generate", "lookahead", lookahead, 1)
     sizes = [getattr(m, "vocab_size", None) for m in (model, draft)]
     if sizes[0] != sizes[1]:
         raise ValueError(f"speculative_generate: the model has {sizes[0]} tokens, the draft {sizes[1]}; they need the same tokenizer")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import signal
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from . import recipes
 from .attention import attention_maps
 from .data import real
 from .data.tasks.base import PARTS
+from .data.tokenizers import Tokenizer
 from .objectives import Classification, Translation
+from .options import check_rates
 from .parallel import world
 from .reading import Spread, evaluating
 from .runs import RunFolder, build_model
@@ -28,30 +32,27 @@ Say = Callable[[str], None]
 
 def is_task(config: Mapping[str, Any]) -> bool:
     """Whether a run is one on a task; the others are language models of a text."""
-    return config.get("task") in recipes.RECIPES
+    return isinstance(task := config.get("task"), str) and task in recipes.RECIPES
 
 
-def start(name: str, folder: RunFolder, given: dict[str, Any], say: Say) -> int:
+def start(args: argparse.Namespace, folder: RunFolder, say: Say) -> int:
     """Train on a task by its recipe, with what the user gave in its place; gives the exit status."""
-    tokenizer = recipes.make_tokenizer(name)
-    config = recipes.configuration(name, given.get("model"), given, tokenizer)
+    tokenizer = recipes.make_tokenizer(args.task)
+    config = recipes.configuration(args.task, args.model, vars(args), tokenizer)
     settings = Settings(**config["training"])
+    check_rates(args, settings)
     manual_seed(settings.seed)
-    trainer = Trainer(build_model(config, f"task {name}"), recipes.objective(name, tokenizer), settings, folder, workers=world())
-    world().first(lambda: folder.create(config, tokenizer))
+    trainer = Trainer(build_model(config, f"task {args.task}"), recipes.objective(args.task, tokenizer), settings, folder, workers=world())
+    world().first(lambda: folder.create({**config, "data": trainer.fingerprint}, tokenizer))
     return run(trainer, config, folder, say)
 
 
-def resume(folder: RunFolder, config: dict[str, Any], say: Say) -> int:
+def resume(folder: RunFolder, config: dict[str, Any], tokenizer: Tokenizer | None, settings: Settings, say: Say) -> int:
     """Continue a run on a task."""
-    tokenizer = None if config.get("tokenizer") is None else folder.tokenizer()
-    try:
-        settings = Settings(**config["training"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder.config_file}: not a configuration of this project: {error}") from error
     manual_seed(settings.seed)
     trainer = Trainer(build_model(config, folder.config_file), recipes.objective(config["task"], tokenizer), settings, folder, workers=world())
     trainer.resume()
+    world().first(lambda: folder.change_steps(settings.steps))
     say(f"resuming {folder.path} after step {trainer.progress.step}")
     return run(trainer, config, folder, say)
 
@@ -70,7 +71,7 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
         plots.save(plots.plot_loss(count, trainer.losses, trainer.validation, unit=unit, measure=trainer.objective.measure), folder.path / "loss.png")
     if trainer.stopping and trainer.progress.step < steps:
         say(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
-        return 130
+        return 128 + (trainer.signal or signal.SIGINT)
     model, tokenizer, _ = folder.load_model()
     print_result(name, judge(name, model, tokenizer, spread=world().spread), say)
     if world().rank == 0 and isinstance(trainer.objective, Translation):
@@ -141,6 +142,8 @@ def answer(folder: RunFolder, text: str, num_beams: int = 1, limit: int | None =
 def answers(folder: RunFolder, texts: Sequence[str], num_beams: int = 1, limit: int | None = None, spread: Spread = map) -> list[str]:
     """What the model makes of each text."""
     model, tokenizer, config = folder.load_model()
+    if limit is not None and limit < 1:
+        raise ValueError(f"--tokens {limit}; expected 1 or more")
     if config["kind"] == "ImageClassifier":
         raise ValueError(f"{folder.path}: reads images, so there is nothing to write for a text")
     if config["kind"] == "Classifier":

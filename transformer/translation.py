@@ -18,7 +18,7 @@ from .attention import KVCache
 from .beams import beam_search
 from .data.tokenizers import Tokenizer
 from .generation import generate
-from .reading import Spread, evaluating
+from .reading import Spread, checked_count, evaluating
 
 PAD, BEGIN, END = "\0", "\2", "\3"  # the control characters of ASCII made for it: null, start of text, end of text
 
@@ -108,6 +108,7 @@ def translate(
     if num_beams < 1 or batch_size < 1:
         raise ValueError(f"translate: num_beams={num_beams}, batch_size={batch_size}; expected 1 or more")
     limit = model.max_length - 1 if max_new_tokens is None else max_new_tokens
+    checked_count("translate", "max_new_tokens", limit)
     if not 0 <= limit < model.max_length:
         raise ValueError(f"translate: max_new_tokens={limit}; this model writes 0 to {model.max_length - 1}")
 

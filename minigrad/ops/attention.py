@@ -169,4 +169,11 @@ def added_mask(mask, full, dtype):
     """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
     mask = np.asarray(mask)
     check_mask(mask.shape, mask.dtype, full)
-    return np.where(mask, 0.0, -np.inf).astype(dtype) if mask.dtype == bool else mask.astype(dtype)
+    if mask.dtype == bool:
+        return np.where(mask, 0.0, -np.inf).astype(dtype)
+    if (mask == 1).any() and ((mask == 0) | (mask == 1)).all() and (mask == 0).any():
+        raise ValueError(
+            f"scaled_dot_product_attention: a float mask {mask.shape} of zeros and ones would be added to the scores and hide nothing; "
+            "use booleans (True = may attend): mask.astype(bool), or mask == 1"
+        )
+    return mask.astype(dtype)

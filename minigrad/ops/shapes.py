@@ -135,16 +135,23 @@ _stack.examples = lambda rng: [
 ]
 
 
+def checked_axis(what: str, axis: Any) -> Any:
+    """TypeError when an array stands in the place of the axis: the list around the arrays is missing."""
+    if np.ndim(axis):
+        raise TypeError(f"{what}: axis is a {type(axis).__name__} of shape {np.shape(axis)}; the arrays go into one list: {what}([a, b])")
+    return axis
+
+
 def concatenate(arrays: Any, axis: int | None = 0) -> Any:
     """The arrays joined along an existing ``axis``, where their other sizes must agree; flattened when it is None."""
     if axis is None:
         arrays, axis = [reshape(x, -1) for x in arrays], 0
-    return _concatenate(*arrays, axis=axis)
+    return _concatenate(*arrays, axis=checked_axis("concatenate", axis))
 
 
 def stack(arrays: Any, axis: int = 0) -> Any:
     """Arrays of one shape, joined along a new ``axis``."""
-    return _stack(*arrays, axis=axis)
+    return _stack(*arrays, axis=checked_axis("stack", axis))
 
 
 def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.byte_level import END_OF_TEXT
 from ..data.tokenizers import CharTokenizer, Tokenizer
+from ..files import read_json
 from ..runs import RunFolder
 from .association import Vectors, token_vectors, weat_battery, weat_lists
 from .measure import GROUPS, PROMPTS, counterfactual_gap, generation_shares, occupation_pairs, pronoun_gap
@@ -24,7 +24,7 @@ def open_model(path: str | Path) -> LanguageModel:
     """The language model of a run folder, or of a checkpoint folder in the format of the transformers library."""
     path = Path(path)
     config = path / "config.json"
-    if config.is_file() and "model_type" in (json.loads(config.read_text(encoding="utf-8")) or {}):
+    if config.is_file() and "model_type" in read_json(config):
         from ..pretrained import load_pretrained, read_tokenizer
 
         model, tokenizer = load_pretrained(path), read_tokenizer(path)

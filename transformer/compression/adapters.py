@@ -162,10 +162,10 @@ def load_adapters(model: nn.Module, path: str | Path) -> list[nn.Parameter]:
     state = load(path)
     try:
         about = json.loads(str(state.pop("about")))
-        base, scales = about["base"], about["scales"]
-        if about["format"] != FORMAT:
+        base, scales = dict(about["base"]), {str(name): float(scale) for name, scale in about["scales"].items()}
+        if about["format"] != FORMAT or not {"shapes", "weights"} <= set(base):
             raise KeyError(about["format"])
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: holds no adapters; expected a file written by save_adapters") from error
     if next(places(model, LowRank), None):
         raise ValueError(f"{path}: the model has adapters already; merge_adapters(model) or remove_adapters(model) first")
@@ -178,8 +178,12 @@ def load_adapters(model: nn.Module, path: str | Path) -> list[nn.Parameter]:
     new = []
     for name, scale in scales.items():
         A, B = state.get(f"{name}.A"), state.get(f"{name}.B")
-        if name not in linears or A is None or B is None or (A.shape[0], B.shape[1], A.shape[1]) != (*linears[name][2].weight.shape, B.shape[0]):
-            raise ValueError(f"{path}: the adapter of {name} does not fit the model")
+        if name not in linears or A is None or B is None or not A.ndim == B.ndim == 2:
+            raise ValueError(f"{path}: there is no adapter of {name[:80]}, or no place for it in the model")
+        if (A.shape[0], B.shape[1], A.shape[1]) != (*linears[name][2].weight.shape, B.shape[0]):
+            raise ValueError(f"{path}: the adapter of {name[:80]} does not fit the model")
+        if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in (A, B)) or not math.isfinite(scale):
+            raise ValueError(f"{path}: the adapter of {name[:80]} holds something else than finite numbers")
         around, last, inner = linears[name]
         adapted = LowRank(inner, A.shape[1], scale * A.shape[1])
         adapted.A.data, adapted.B.data = A, B

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from minigrad import manual_seed, save
+from minigrad import manual_seed
 
 from ..data import corpora
 from ..runs import RunFolder, build_model
@@ -28,7 +29,7 @@ def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
     table.add_argument("--parts", action="store_true", help="what lies within each layer, too")
 
     press = commands.add_parser("compress", help="store a run's weights in fewer bits, in a folder that generate and evaluate read")
-    press.set_defaults(run=compress_command)
+    press.set_defaults(run=compress_command, works=True)
     press.add_argument("dir", metavar="DIR")
     press.add_argument("--to", required=True, choices=KINDS)
     press.add_argument("--by", choices=BLOCKS, help="int8: which weights share a scale (default: channel)")
@@ -36,7 +37,7 @@ def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
     press.add_argument("--out", required=True, metavar="DIR", help="the new run folder")
 
     adapt = commands.add_parser("adapt", help="teach a run's model another text with low-rank adapters, into a new folder")
-    adapt.set_defaults(run=adapt_command)
+    adapt.set_defaults(run=adapt_command, works=True)
     adapt.add_argument("dir", metavar="DIR")
     adapt.add_argument("--text", nargs="+", required=True, metavar="FILE", help="UTF-8 text files, in the characters that the model knows")
     adapt.add_argument("--rank", type=positive, default=2, metavar="N", help="of the adapters (default 2)")
@@ -49,30 +50,41 @@ def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
 def adapt_command(args: argparse.Namespace) -> int:
     """The new folder, and what was gained."""
     from ..objectives import LanguageModelling
-    from ..training import Settings, Trainer
+    from ..texts import held_out
+    from ..training import Settings, Trainer, progress_bar
+
+    def shown(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+        """``map``, with the time left; the validation text is read before and after."""
+        everything = list(items)
+        bar = progress_bar(len(everything), 0, sys.stderr, hidden=False, unit="piece")
+        for item in everything:
+            yield function(item)
+            bar.update(1)
+        bar.close()
 
     source, target = RunFolder(args.dir), RunFolder(args.out)
     model, tokenizer, config = source.load_model()
     if not hasattr(model, "context_length"):
         raise ValueError(f"{args.dir}: is a {config['kind']} for the task {config['task']}; adapt is for language models of a text")
-    train_ids, validation_ids = corpora.train_validation_split(tokenizer.encode(corpora.read_text(args.text)), model.context_length)
+    train_ids, validation_ids = held_out(tokenizer.encode(corpora.read_text(args.text)), model.context_length)
     work = LanguageModelling(train_ids, validation_ids, model.context_length, tokenizer)
     settings = Settings(
         steps=args.steps, lr=args.lr, min_lr=args.lr / 10, warmup=20, weight_decay=0.0, seed=args.seed, evaluate_every=max(1, args.steps // 4)
     )
     target.unused()
-    before = work.evaluate(model)
+    before = work.evaluate(model, spread=shown)
     manual_seed(args.seed)
     learning = sum(p.size for p in add_adapters(model, args.rank))
     print(f"{learning:,} numbers learn, {learning / model.num_parameters():.2%} of the model", flush=True)
     Trainer(model, work, settings).train(show=lambda message: print(message, flush=True))
     model.eval()
-    after, alone = work.evaluate(model), target.path / "adapter.npz"
+    after, alone = work.evaluate(model, spread=shown), target.path / "adapter.npz"
     kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer", "compressed", "task")}
-    text = [str(Path(file).resolve()) for file in args.text]
-    target.create({**kept, "text": text, "task": None, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer)
-    save_adapters(model, alone)
-    save(merge_adapters(model).state_dict(), target.best_file)
+    text = {"text": [str(Path(file).resolve()) for file in args.text], "task": None, "data": work.fingerprint()}
+    with target.beginning({**kept, **text, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer):
+        save_adapters(model, alone)
+        target.save_best(merge_adapters(model).state_dict())
+    target.lock.give_back()
     print(f"{args.out}: validation loss on this text {before:.3f} before, {after:.3f} now")
     print(f"{alone}: the adapters alone, {alone.stat().st_size:,} bytes")
     return 0

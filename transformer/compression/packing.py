@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minigrad import nn, save
+from minigrad import nn
 
 from ..positions import LearnedPositions
 from .halves import FORMATS, from_bfloat16, to_bfloat16
-from .quantization import Quantized, block_of, quantize
+from .quantization import BLOCKS, Quantized, block_of, quantize
 
 if TYPE_CHECKING:
     from ..runs import RunFolder
@@ -89,7 +89,10 @@ def unpack(state: Mapping[str, np.ndarray], expected: Mapping[str, Any] | None =
         raise ValueError("holds other weights than those that the configuration describes")
     try:
         contents = [(str(name), tuple(map(int, shape)), axis) for name, shape, axis in json.loads(str(state[FORMAT]))["contents"]]
-    except (ValueError, TypeError, KeyError) as error:
+        for name, shape, axis in contents:
+            if min(shape, default=0) < 0 or not (axis is None or (axis in (0, 1) and len(shape) == 2)):
+                raise ValueError(f"{name} has shape {shape} and axis {axis}")
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ValueError(f"{FORMAT} has no readable table of contents") from error
     remaining = {key: array.reshape(-1) for key, array in state.items() if key != FORMAT}
 
@@ -123,9 +126,9 @@ def description(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
     try:
         told = json.loads(str(state[FORMAT]))
         described = {key: told[key] for key in ("to", *(("by", "group") if told["to"] == "int8" else ()))}
-        if described["to"] not in KINDS:
+        if described["to"] not in KINDS or described.get("by", "channel") not in BLOCKS or not isinstance(described.get("group", 1), int):
             raise KeyError(described["to"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"was packed in a way that this version does not know: {str(state[FORMAT])[:80]}") from error
     return described
 
@@ -157,6 +160,7 @@ def pack_run(source: RunFolder, target: RunFolder, to: str, by: str = "channel",
     whole = io.BytesIO()
     np.savez(whole, **model.state_dict())
     kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer")}
-    target.create({**kept, "compressed": {**description(packed), "weights": checksum(packed)}}, tokenizer)
-    save(packed, target.best_file)
+    with target.beginning({**kept, "compressed": {**description(packed), "weights": checksum(packed)}}, tokenizer):
+        target.save_best(packed)
+    target.lock.give_back()
     return whole.tell(), target.best_file.stat().st_size

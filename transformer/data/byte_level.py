@@ -23,6 +23,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..files import brief, read_bytes, read_json
 from .tokenizers import CACHE_ENTRIES, Ids, Tokenizer, _checked_text, _encoded, _learn_merges
 
 END_OF_TEXT = "<|endoftext|>"
@@ -64,8 +65,9 @@ class GPT2Tokenizer(Tokenizer):
             raise ValueError(f"the vocabulary lacks {absent[0]!r}, which stands for the byte 0x{BYTE[absent[0]]:02x}; it needs all 256")
         self._ranks: dict[tuple[int, int], tuple[int, int]] = {}  # ids of a pair -> place of its merge, id of the two together
         for rank, pair in enumerate(self.merges):
-            if len(pair) != 2 or not all(part in self.vocabulary for part in (*pair, "".join(pair))):
-                raise ValueError(f"merge {rank}, {' '.join(pair)!r}: not two tokens of the vocabulary that make a third")
+            known = len(pair) == 2 and all(isinstance(part, str) for part in pair)
+            if not known or not all(part in self.vocabulary for part in (*pair, "".join(pair))):
+                raise ValueError(f"merge {rank}, {' '.join(map(str, pair))[:80]!r}: not two tokens of the vocabulary that make a third")
             self._ranks.setdefault((self.vocabulary[pair[0]], self.vocabulary[pair[1]]), (rank, self.vocabulary["".join(pair)]))
         self._bytes = [b""] * len(self.vocabulary)
         for token, i in self.vocabulary.items():
@@ -82,16 +84,15 @@ class GPT2Tokenizer(Tokenizer):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"there is no file {os.fspath(path)}; a GPT-2 tokenizer is a vocab.json and a merges.txt")
         try:
-            tokens = json.loads(Path(vocabulary).read_bytes())
-            if not isinstance(tokens, dict) or not all(type(i) is int for i in tokens.values()):
-                raise ValueError("expected a JSON object that gives each token its id")
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{os.fspath(vocabulary)}: {error}") from error
-        try:
-            lines = [line.rstrip("\r") for line in Path(merges).read_bytes().decode("utf-8").split("\n")]
+            tokens = read_json(vocabulary)
+            if not all(type(i) is int for i in tokens.values()):
+                raise ValueError(f"{os.fspath(vocabulary)}: expected a JSON object that gives each token its id")
+            lines = [line.rstrip("\r") for line in read_bytes(merges).decode("utf-8-sig").split("\n")]
             return cls(tokens, [line.split(" ") for line in lines if line and not line.startswith("#version")])
         except ValueError as error:
-            raise ValueError(f"{os.fspath(merges)}, with {os.fspath(vocabulary)}: {error}") from error
+            if str(error).startswith((os.fspath(vocabulary), os.fspath(merges))):
+                raise
+            raise ValueError(f"{os.fspath(merges)}, with {os.fspath(vocabulary)}: {brief(error)}") from error
 
     def files(self) -> dict[str, str]:
         """The contents of ``vocab.json`` and ``merges.txt``."""

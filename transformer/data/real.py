@@ -17,13 +17,16 @@ import gzip
 import importlib.util
 import io
 import re
+import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from ..files import brief
 from .tasks.base import PARTS, Pair, PairTask
 
 CLASSES = ("rotten", "fresh")
@@ -62,6 +65,15 @@ def data_file(source: Source, *parts: str) -> Path:
     return path
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Within it, whatever a reader says of a damaged file is a ValueError that names the file."""
+    try:
+        yield
+    except (ValueError, OSError, EOFError, LookupError, TypeError, AttributeError, struct.error, zlib.error, csv.Error) as error:
+        raise ValueError(f"{path}: damaged, or not of the kind that was expected ({brief(error)}); install its package anew") from error
+
+
 # Translation --------------------------------------------------------------------------------------------------------------
 
 
@@ -72,7 +84,7 @@ def strings(longest: int = 60) -> PairTask:
     """
     found: dict[tuple[str, str], Pair] = {}
     for path in sorted(data_file(STRINGS, "locale", "fr_FR", "LC_MESSAGES").glob("*.mo")):
-        with path.open("rb") as file:
+        with reading(path), path.open("rb") as file:
             catalog = gettext.GNUTranslations(file)._catalog  # type: ignore[attr-defined]
         for english, french in catalog.items():
             if isinstance(english, str) and english and french:
@@ -103,7 +115,8 @@ class Examples(NamedTuple):
 
 def reviews() -> Examples:
     """What critics said of films, 0 for rotten and 1 for fresh, each sentence once; the film is the key, so test films are unseen."""
-    with bz2.open(data_file(REVIEWS, "data", "rotten_tomatoes_corpus_full.csv.bz2"), "rt", encoding="utf-8", newline="") as file:
+    path = data_file(REVIEWS, "data", "rotten_tomatoes_corpus_full.csv.bz2")
+    with reading(path), bz2.open(path, "rt", encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["category"] in CLASSES]
     once = {row["text"].strip(): row for row in rows}
     texts = [" ".join(text.split()) for text in once]
@@ -113,8 +126,11 @@ def reviews() -> Examples:
 
 def digits() -> Examples:
     """Pictures (N, 8, 8), pixels from 0 to 1, and the digits they show; the picture itself is the key."""
-    with gzip.open(data_file(DIGITS, "datasets", "data", "digits.csv.gz"), "rb") as file:
-        rows = np.loadtxt(io.BytesIO(file.read()), delimiter=",", dtype=np.int64)
+    path = data_file(DIGITS, "datasets", "data", "digits.csv.gz")
+    with reading(path), gzip.open(path, "rb") as file:
+        rows = np.loadtxt(io.BytesIO(file.read(1 << 22)), delimiter=",", dtype=np.int64)
+        if rows.shape[1:] != (65,) or rows.min() < 0 or rows[:, :64].max() > 16 or rows[:, 64].max() > 9:
+            raise ValueError(f"rows of shape {rows.shape}; expected 64 pixels from 0 to 16 and a digit")
     images = (rows[:, :64].reshape(-1, 8, 8) / 16).astype(np.float32)
     return Examples(images, rows[:, 64], ["".join(map(chr, row)) for row in rows[:, :64] + 32])
 

@@ -27,6 +27,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from minigrad.storage import write_atomically
+
+from ..files import brief, parse_json, read_bytes
+
 Ids = npt.NDArray[np.integer[Any]]
 Pair = tuple[int, int]
 
@@ -93,15 +97,7 @@ class Tokenizer(ABC):
             raise FileNotFoundError(f"cannot save {target}: the folder {target.parent} does not exist; create it first")
         if target.is_dir():
             raise IsADirectoryError(f"cannot save {target}: it is a folder; pass the name of a file inside it")
-        temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                file.write(_document(self.to_dict()))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_atomically(target, lambda file: file.write(_document(self.to_dict())))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(vocab_size={self.vocab_size})"
@@ -140,7 +136,7 @@ class CharTokenizer(Tokenizer):
         characters = list(vocabulary)
         for index, character in enumerate(characters):
             if not isinstance(character, str) or len(character) != 1:
-                raise ValueError(f"vocabulary entry {index} is {character!r}, expected a single character")
+                raise ValueError(f"vocabulary entry {index} is {character!r:.80}, expected a single character")
         if not characters:
             raise ValueError("the vocabulary is empty; pass at least one character, or train on a text")
         repeated = [character for character, times in Counter(characters).items() if times > 1]
@@ -277,7 +273,7 @@ class BPETokenizer(Tokenizer):
     def _checked_pair(self, pair: Sequence[int]) -> Pair:
         index, size = len(self.merges), len(self._tokens)
         if not isinstance(pair, Sequence) or len(pair) != 2 or any(type(part) is not int for part in pair):
-            raise ValueError(f"merge {index} is {pair!r}, expected a pair of token ids")
+            raise ValueError(f"merge {index} is {pair!r:.80}, expected a pair of token ids")
         left, right = pair
         if not (0 <= left < size and 0 <= right < size):
             raise ValueError(f"merge {index} joins {left} and {right}, but only ids 0 to {size - 1} exist before it")
@@ -293,18 +289,18 @@ def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     if Path(path).is_dir():
         raise IsADirectoryError(f"{os.fspath(path)} is a folder, expected a tokenizer file")
     try:
-        data = Path(path).read_bytes().replace(b"\r\n", b"\n")  # git on Windows may rewrite the last newline
+        data = read_bytes(path).replace(b"\r\n", b"\n")       # git on Windows may rewrite the last newline
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no tokenizer file {os.fspath(path)}; check the name, or train one") from None
     try:
-        document = json.loads(data)
+        document = parse_json(data, "it")
         if not isinstance(document, dict) or document.keys() != {"crc32", "tokenizer"}:
             raise ValueError("it was not written by Tokenizer.save")
         if data != _document(document["tokenizer"]):
             raise ValueError("its contents do not match its checksum")
         return tokenizer_from_dict(document["tokenizer"])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"cannot load the tokenizer {os.fspath(path)}: {error}; "
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"cannot load the tokenizer {os.fspath(path)}: {brief(error)}; "
                          "copy the file again from where it came, or train a new one") from None
 
 
@@ -313,7 +309,7 @@ def tokenizer_from_dict(payload: Mapping[str, Any]) -> Tokenizer:
     kinds = Tokenizer.kinds
     kind = payload.get("kind") if isinstance(payload, Mapping) else None
     if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"its kind is {kind!r}, expected one of {', '.join(map(repr, kinds))}")
+        raise ValueError(f"its kind is {kind!r:.80}, expected one of {', '.join(map(repr, kinds))}")
     return kinds[kind].from_dict(payload)
 
 

@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..files import brief, read_bytes
 from .tokenizers import Ids, Tokenizer, _checked_text, _encoded
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -88,8 +89,8 @@ class WordPieceTokenizer(Tokenizer):
             raise ValueError(f"the vocabulary lacks {' '.join(absent)}; expected BERT's vocab.txt, one token in each line")
         if len(self._ids) < len(self.vocabulary):
             twice = next(token for i, token in enumerate(self.vocabulary) if self._ids[token] != i)
-            raise ValueError(f"the vocabulary lists {twice!r} more than once; list each token once")
-        if max_length < 2:
+            raise ValueError(f"the vocabulary lists {twice!r:.80} more than once; list each token once")
+        if isinstance(max_length, bool) or not isinstance(max_length, int) or max_length < 2:
             raise ValueError(f"max_length is {max_length}, expected at least 2, for [CLS] and [SEP]")
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (self._ids[token] for token in SPECIAL)
         self._longest = max(map(len, self.vocabulary))
@@ -101,10 +102,10 @@ class WordPieceTokenizer(Tokenizer):
         if not Path(path).is_file():
             raise FileNotFoundError(f"there is no file {os.fspath(path)}; expected BERT's vocab.txt")
         try:
-            lines = Path(path).read_bytes().decode("utf-8").split("\n")
+            lines = read_bytes(path).decode("utf-8-sig").split("\n")
             return cls([line.rstrip("\r") for line in (lines if lines[-1] else lines[:-1])], **options)
         except ValueError as error:
-            raise ValueError(f"{os.fspath(path)}: {error}") from error
+            raise ValueError(f"{os.fspath(path)}: {brief(error)}") from error
 
     @property
     def vocab_size(self) -> int:
@@ -160,6 +161,8 @@ class WordPieceTokenizer(Tokenizer):
             raise ValueError(f"expected a {cls.kind!r} tokenizer with its vocabulary and settings, got {str(payload)[:80]!r}")
         if not isinstance(vocabulary, list) or not all(isinstance(token, str) for token in vocabulary):
             raise ValueError("its vocabulary is not a list of tokens")
+        if not isinstance(given["lowercase"], bool) or not isinstance(given["strip_accents"], bool | None):
+            raise ValueError("its settings lowercase and strip_accents are neither true nor false")
         return cls(**given)
 
     def _pieces(self, word: str) -> tuple[int, ...]:

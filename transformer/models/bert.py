@@ -15,7 +15,7 @@ from minigrad import Tensor, linear, nn, tanh
 from ..layers import ACTIVATIONS, Encoder, LayerNorm
 from ..masks import padding_mask
 from ..positions import LearnedPositions
-from .inputs import checked_ids, checked_mask
+from .inputs import check_sizes, checked_ids, checked_mask
 
 
 class BERT(nn.Module):
@@ -39,6 +39,10 @@ class BERT(nn.Module):
         eps: float = 1e-12,
         pooler: bool = False,
     ) -> None:
+        check_sizes(
+            "BERT", vocab_size=vocab_size, embedding_dim=embedding_dim, num_heads=num_heads, num_layers=num_layers, max_length=max_length,
+            ffn_dim=ffn_dim, num_segments=num_segments,
+        )  # fmt: skip
         self.vocab_size, self.embedding_dim, self.max_length, self.num_segments = vocab_size, embedding_dim, max_length, num_segments
         norm = partial(LayerNorm, eps=eps)
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)

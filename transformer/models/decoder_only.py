@@ -17,7 +17,7 @@ from ..attention import KVCache, divisors
 from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from ..masks import padding_mask
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
-from .inputs import checked_ids, left_padding
+from .inputs import check_sizes, checked_ids, left_padding
 
 NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm}
 POSITIONS: dict[str, Callable[[int, int, int], Positions]] = {
@@ -73,11 +73,10 @@ class GPT(nn.Module):
         tie_embeddings: bool = True,
         bias: bool = True,
     ) -> None:
-        if min(vocab_size, embedding_dim, num_heads, num_layers, context_length) < 1:
-            raise ValueError(
-                f"GPT: sizes must be positive, got vocab_size={vocab_size}, embedding_dim={embedding_dim}, num_heads={num_heads}, "
-                f"num_layers={num_layers}, context_length={context_length}"
-            )
+        check_sizes(
+            "GPT", vocab_size=vocab_size, embedding_dim=embedding_dim, num_heads=num_heads, num_layers=num_layers, context_length=context_length,
+            num_kv_heads=num_kv_heads, ffn_dim=ffn_dim,
+        )  # fmt: skip
         make_norm, make_ffn = maker(NORMS, norm, "norm"), maker(FEED_FORWARDS, ffn, "ffn")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)

@@ -16,7 +16,7 @@ from ..attention import KVCache
 from ..layers import Decoder, Encoder
 from ..masks import padding_mask
 from ..positions import Positions, SinusoidalPositions
-from .inputs import checked_ids, checked_mask
+from .inputs import check_sizes, checked_ids, checked_mask
 
 
 class Transformer(nn.Module):
@@ -40,6 +40,10 @@ class Transformer(nn.Module):
         tie_embeddings: bool = True,
         positions: Positions | None = None,
     ) -> None:
+        check_sizes(
+            "Transformer", vocab_size=vocab_size, embedding_dim=embedding_dim, num_heads=num_heads, num_layers=num_layers, ffn_dim=ffn_dim,
+            max_length=max_length,
+        )  # fmt: skip
         self.vocab_size, self.embedding_dim, self.max_length = vocab_size, embedding_dim, max_length
         std = 1 / math.sqrt(embedding_dim)  # times √C at the input: entries of size 1, like those of the positions
         self.embedding = nn.Embedding(vocab_size, embedding_dim, std)

@@ -16,7 +16,7 @@ from minigrad import Tensor, nn, recorded
 from ..layers import Encoder
 from ..masks import masked_mean, padding_mask
 from ..positions import LearnedPositions, SinusoidalPositions
-from .inputs import checked_ids, checked_mask
+from .inputs import check_sizes, checked_ids, checked_mask
 
 
 class Classifier(nn.Module):
@@ -37,6 +37,10 @@ class Classifier(nn.Module):
     ) -> None:
         if pooling not in ("mean", "cls"):
             raise ValueError(f"Classifier: pooling={pooling!r}; expected 'mean' or 'cls'")
+        check_sizes(
+            "Classifier", vocab_size=vocab_size, num_classes=num_classes, embedding_dim=embedding_dim, num_heads=num_heads, num_layers=num_layers,
+            max_length=max_length, ffn_dim=ffn_dim,
+        )  # fmt: skip
         self.vocab_size, self.max_length, self.embedding_dim, self.pooling = vocab_size, max_length, embedding_dim, pooling
         self.embedding = nn.Embedding(vocab_size, embedding_dim, 1 / math.sqrt(embedding_dim))
         self.positions = SinusoidalPositions(embedding_dim, max_length)
@@ -87,7 +91,11 @@ class ImageClassifier(nn.Module):
         dropout: float = 0.1,
         norm_first: bool = True,
     ) -> None:
-        if patch_size < 1 or image_size % patch_size:
+        check_sizes(
+            "ImageClassifier", image_size=image_size, patch_size=patch_size, num_classes=num_classes, embedding_dim=embedding_dim,
+            num_heads=num_heads, num_layers=num_layers, ffn_dim=ffn_dim,
+        )  # fmt: skip
+        if image_size % patch_size:
             raise ValueError(f"ImageClassifier: image_size={image_size} does not divide into patches of {patch_size}")
         self.image_size, self.patch_size = image_size, patch_size
         self.max_length = (image_size // patch_size) ** 2

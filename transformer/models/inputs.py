@@ -10,6 +10,15 @@ import numpy as np
 from minigrad import recorded
 
 
+def check_sizes(model: str, **sizes: Any) -> None:
+    """ValueError unless every size is a whole number from 1 on; None stands for a default."""
+    for name, value in sizes.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer)):
+            raise ValueError(f"{model}: {name}={value!r:.80}; expected a whole number, such as {name}=8")
+    if any(value is not None and value < 1 for value in sizes.values()):
+        raise ValueError(f"{model}: sizes must be positive, got {', '.join(f'{n}={v}' for n, v in sizes.items() if v is not None)}")
+
+
 @partial(recorded, shown="{1}")
 def checked_ids(model: str, ids: Any, vocab_size: int, max_length: int | None = None) -> np.ndarray:
     """Token ids as an integer array (B, T); raises TypeError, ValueError or IndexError with the offender and the cure."""

@@ -28,7 +28,7 @@ from minigrad.random import generator
 
 from ..attention import KVCache
 from ..masks import closed
-from .inputs import checked_ids, checked_mask, left_padding
+from .inputs import check_sizes, checked_ids, checked_mask, left_padding
 
 State = tuple[Any, ...]  # (h,) or (h, c), each (B, H)
 
@@ -165,6 +165,7 @@ class Seq2SeqRNN(nn.Module):
         max_length: int = 512,
         dropout: float = 0.0,
     ) -> None:
+        check_sizes("Seq2SeqRNN", vocab_size=vocab_size, embedding_dim=embedding_dim, hidden_dim=hidden_dim, max_length=max_length)
         make, H = cell_of("Seq2SeqRNN", cell), embedding_dim if hidden_dim is None else hidden_dim
         self.vocab_size, self.max_length, self.hidden_dim = vocab_size, max_length, H
         self.embedding = nn.Embedding(vocab_size, embedding_dim, 1.0)
@@ -228,11 +229,7 @@ class RecurrentLM(nn.Module):
         dropout: float = 0.0,
         tie_embeddings: bool = True,
     ) -> None:
-        if min(vocab_size, embedding_dim, num_layers, context_length) < 1:
-            raise ValueError(
-                f"RecurrentLM: sizes must be positive, got vocab_size={vocab_size}, embedding_dim={embedding_dim}, num_layers={num_layers}, "
-                f"context_length={context_length}"
-            )
+        check_sizes("RecurrentLM", vocab_size=vocab_size, embedding_dim=embedding_dim, num_layers=num_layers, context_length=context_length)
         make = cell_of("RecurrentLM", cell)
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim, 1 / math.sqrt(embedding_dim))

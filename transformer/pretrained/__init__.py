@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..data.tokenizers import Tokenizer
+from ..files import brief, check_finite
 from ..models.bert import BERT, MaskedLM
 from ..models.decoder_only import GPT
+from ..outline import outline
 from . import bert, gpt2, llama
 from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, safetensors_library, write_safetensors, write_text
 from .names import Format, tidied, to_ours, to_theirs
@@ -40,8 +42,8 @@ def load_pretrained(folder: str | Path, interleaved: bool = False) -> Any:
     config = read_json(folder / CONFIG)
     try:
         return from_arrays(config, read_weights(folder), interleaved)
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}" if str(folder) not in str(error) else str(error)) from error
+    except (ValueError, TypeError, ArithmeticError) as error:
+        raise ValueError(f"{folder}: {brief(error)}" if str(folder) not in str(error) else brief(error, 1000)) from error
 
 
 def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], interleaved: bool = False) -> Any:
@@ -50,10 +52,12 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
     if not isinstance(kind, str) or kind not in FORMATS:
         if "model" in config and "format" in config:
             raise ValueError(f"{CONFIG} is that of a run of this project; open it with transformer.runs.RunFolder(...).load_model()")
-        raise ValueError(f"{CONFIG} has model_type {kind!r}; expected one of {', '.join(FORMATS)}")
+        raise ValueError(f"{CONFIG} has model_type {kind!r:.80}; expected one of {', '.join(FORMATS)}")
     format = FORMATS[kind]
     arrays = tidied(format, arrays)
-    model: Any = llama.build(config, arrays, interleaved) if kind == "llama" else format.build(config, arrays)
+    check_finite(arrays)
+    with outline(config, arrays, ("n_layer", "num_hidden_layers")):
+        model: Any = llama.build(config, arrays, interleaved) if kind == "llama" else format.build(config, arrays)
     if getattr(model, "output", True) is None:
         arrays.pop("lm_head.weight", None)  # a copy of the embeddings
     table = [row._replace(theirs=row.theirs.removeprefix(format.prefix)) for row in format.table(model)]

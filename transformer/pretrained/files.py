@@ -16,6 +16,8 @@ import numpy as np
 from minigrad import Tensor
 from minigrad.storage import write_atomically
 
+from .. import files
+
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -41,11 +43,20 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     library, path = safetensors_library(), Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected weights in the safetensors format")
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    if not 2 <= length <= len(content) - 8:
+        declared = f"it declares a header of {length} bytes and has {len(content)} in all"
+        raise ValueError(f"{path}: truncated, damaged or not a safetensors file ({declared}); copy it again from where it came")
+    names = files.parse_json(content[8 : 8 + length].rstrip(b" "), path)
     try:
-        entries = library.deserialize(path.read_bytes())
+        entries = library.deserialize(content)
     except library.SafetensorError as error:
-        raise ValueError(f"{path}: truncated, damaged or not a safetensors file ({error}); copy it again from where it came") from error
-    return {name: _array(path, name, entry) for name, entry in entries}
+        raise ValueError(f"{path}: truncated, damaged or not a safetensors file ({files.brief(error)}); copy it again from where it came") from error
+    arrays = {name: _array(path, name, entry) for name, entry in entries}
+    if set(arrays) != set(names) - {"__metadata__"}:
+        raise ValueError(f"{path}: damaged: the arrays are not those of the header")
+    return arrays
 
 
 def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
@@ -53,7 +64,7 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
         upper = np.frombuffer(entry["data"], "<u2").astype(np.uint32)
         return (upper << 16).view(np.float32).reshape(entry["shape"])
     if entry["dtype"] not in DTYPES:
-        raise ValueError(f"{path}: {name} is stored as {entry['dtype']}; expected BF16 or one of {', '.join(DTYPES)}")
+        raise ValueError(f"{path}: {name[:80]} is stored as {entry['dtype']}; expected BF16 or one of {', '.join(DTYPES)}")
     array = np.frombuffer(entry["data"], DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return array.astype(array.dtype.newbyteorder("="))
 
@@ -65,6 +76,8 @@ def write_safetensors(arrays: Mapping[str, Any], path: str | Path) -> None:
     """
     library = safetensors_library()
     little = {}
+    if "__metadata__" in arrays:
+        raise ValueError("write_safetensors: '__metadata__' is the format's own name; give the array another")
     for name, value in arrays.items():
         array = np.asarray(value.data if isinstance(value, Tensor) else value)
         if array.dtype.newbyteorder("<").str.lstrip("|") not in DTYPES.values():
@@ -85,26 +98,25 @@ def read_weights(folder: str | Path) -> dict[str, np.ndarray]:
             )
         return read_safetensors(folder / WEIGHTS)
     places = read_json(folder / INDEX).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(v, str) and Path(v).name == v for v in places.values()):
+    if not isinstance(places, dict) or not all(isinstance(v, str) and is_name(v) for v in places.values()):
         raise ValueError(f"{folder / INDEX}: not an index of shards: 'weight_map' should give the file of each array")
     shards = {shard: read_safetensors(folder / shard) for shard in sorted(set(places.values()))}
     if lost := [name for name, shard in places.items() if name not in shards[shard]]:
-        raise ValueError(f"{folder / places[lost[0]]}: lacks {lost[0]}, which {INDEX} places there; copy it again from where it came")
+        raise ValueError(f"{folder / places[lost[0]]}: lacks {lost[0][:80]}, which {INDEX} places there; copy it again from where it came")
     return {name: shards[shard][name] for name, shard in places.items()}
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file; FileNotFoundError, or ValueError when it holds none."""
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file; expected a folder with {CONFIG} and {WEIGHTS}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content).__name__}")
-    return content
+    return files.read_json(path)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the plain name of a file in the folder, and no way out of it, on any system."""
+    return 0 < len(text) < 100 and text.isprintable() and not set(text) & set("/\\:") and text not in (".", "..")
 
 
 def json_text(content: Mapping[str, Any]) -> str:

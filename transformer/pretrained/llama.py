@@ -24,6 +24,8 @@ from .names import NUMBER, Format, Row, module, require, setting
 def build(config: Mapping[str, Any], names: Iterable[str], interleaved: bool = False) -> GPT:
     """The model that a config.json of Llama describes, with rotary positions in halves or ``interleaved``."""
     width, heads = setting(config, "hidden_size", 4096), setting(config, "num_attention_heads", 32)
+    if heads < 1:
+        raise ValueError(f"config.json: num_attention_heads is {heads}; expected 1 or more")
     require(config, hidden_act=("silu",), head_dim=(None, width // heads))
     mlp_bias = setting(config, "mlp_bias", False, bool)
     return GPT(
@@ -44,6 +46,9 @@ def build(config: Mapping[str, Any], names: Iterable[str], interleaved: bool = F
 
 def rotary(config: Mapping[str, Any], head_dim: int, interleaved: bool) -> RotaryPositions:
     """The positions: the base, and the stretching of Llama 3.1 where there is one."""
+    for name in ("rope_parameters", "rope_scaling"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise ValueError(f"config.json: {name} is {config[name]!r:.80}; expected an object, or null")
     rope = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta"), **(config.get("rope_scaling") or {})}
     kind = rope.get("rope_type", rope.get("type", "default"))
     require({"rope_type": kind, **rope}, rope_type=("default", "llama3"), partial_rotary_factor=(1, None))

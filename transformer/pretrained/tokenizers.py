@@ -14,6 +14,7 @@ from typing import Any
 from ..data.byte_level import CHARACTER, GPT2Tokenizer
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from ..data.wordpiece import LONGEST_WORD, SPECIAL, WordPieceTokenizer
+from ..files import brief
 from .files import json_text, read_json
 
 EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
@@ -48,8 +49,13 @@ def read_tokenizer(folder: str | Path) -> Tokenizer:
     if (folder / "tokenizer.json").is_file():
         try:
             return _from_json(read_json(folder / "tokenizer.json"), _options(folder))
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise ValueError(f"{folder / 'tokenizer.json'}: damaged, or not a tokenizer of the transformers library ({error!r})") from error
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            if str(folder) in str(error):
+                raise
+            if isinstance(error, ValueError):
+                raise ValueError(f"{folder / 'tokenizer.json'}: {brief(error, 600)}") from error
+            reason = f"damaged, or not a tokenizer of the transformers library ({brief(repr(error))})"
+            raise ValueError(f"{folder / 'tokenizer.json'}: {reason}") from error
     raise FileNotFoundError(f"{folder}: no tokenizer; expected vocab.txt, vocab.json with merges.txt, or tokenizer.json")
 
 
@@ -60,16 +66,26 @@ def _options(folder: Path) -> dict[str, Any]:
         config = read_json(folder / "tokenizer_config.json")
         if config.get("tokenize_chinese_chars") is False:
             raise ValueError(f"{folder / 'tokenizer_config.json'}: tokenize_chinese_chars is false; here CJK characters always stand alone")
-        options = {"lowercase": bool(config.get("do_lower_case", True)), "strip_accents": config.get("strip_accents")}
-        if isinstance(longest := config.get("model_max_length"), int) and longest < 1 << 31:  # 10³⁰ stands for none
+        for name in ("do_lower_case", "strip_accents"):
+            if not isinstance(config.get(name), bool | None):
+                raise ValueError(f"{folder / 'tokenizer_config.json'}: {name} is {config[name]!r:.80}; expected true, false or null")
+        lower = config.get("do_lower_case")
+        options = {"lowercase": True if lower is None else lower, "strip_accents": config.get("strip_accents")}
+        if isinstance(longest := config.get("model_max_length"), int) and 2 <= longest < 1 << 31:  # 10³⁰ stands for none
             options["max_length"] = longest
     if (folder / "sentence_bert_config.json").is_file():
-        options["max_length"] = int(read_json(folder / "sentence_bert_config.json").get("max_seq_length", options.get("max_length", 512)))
+        file = folder / "sentence_bert_config.json"
+        longest = read_json(file).get("max_seq_length", options.get("max_length", 512))
+        if isinstance(longest, bool) or not isinstance(longest, int) or not 2 <= longest < 1 << 31:
+            raise ValueError(f"{file}: max_seq_length is {str(longest)[:40]!r}; expected a whole number from 2 on")
+        options["max_length"] = longest
     return options
 
 
 def _from_json(content: Mapping[str, Any], options: dict[str, Any]) -> Tokenizer:
     model, cutting = content["model"], content["pre_tokenizer"]
+    if not all(type(i) is int for i in (*model["vocab"].values(), *(added["id"] for added in content["added_tokens"]))):
+        raise ValueError("an id in its vocabulary is no whole number")
     tokens = {**model["vocab"], **{added["content"]: added["id"] for added in content["added_tokens"]}}
     in_order = sorted(tokens, key=tokens.__getitem__)
     rules = content["normalizer"] or {}
@@ -77,6 +93,8 @@ def _from_json(content: Mapping[str, Any], options: dict[str, Any]) -> Tokenizer
     plain = not rules and not model.get("ignore_merges") and not model.get("byte_fallback")
     if model["type"] == "WordPiece" and usual.items() <= {**model, **rules}.items():
         options = {**options, "lowercase": rules["lowercase"], "strip_accents": rules["strip_accents"]}
+        if not all(isinstance(value, bool | None) for value in (options["lowercase"], options["strip_accents"])):
+            raise ValueError("lowercase or strip_accents is neither true nor false")
         return WordPieceTokenizer(in_order, **options)
     if model["type"] == "WordLevel" and plain and cutting == EACH_CHARACTER:
         return CharTokenizer(in_order)
@@ -86,7 +104,7 @@ def _from_json(content: Mapping[str, Any], options: dict[str, Any]) -> Tokenizer
     if model["type"] == "BPE" and plain and {**cutting, "trim_offsets": True} == {**BYTE_LEVEL, "trim_offsets": True, "use_regex": True}:
         return GPT2Tokenizer(tokens, pairs, [added["content"] for added in content["added_tokens"]])
     raise ValueError(
-        f"tokenizer.json: a {model['type']} tokenizer that cuts text by {json.dumps(cutting)[:200]}, with these settings, is not known here; "
+        f"a {str(model['type'])[:40]} tokenizer that cuts text by {json.dumps(cutting)[:200]}, with these settings, is not known here; "
         "expected BERT's WordPiece, GPT-2's byte-level BPE, or one of ours"
     )
 

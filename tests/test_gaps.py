@@ -1,0 +1,120 @@
+"""Behaviour that mutants of the code could change without a test noticing, found by mutation testing."""
+
+import io
+import threading
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from tests.test_parallel import IDS, together
+from transformer import GPT, Trainer, beam_search
+from transformer.data.tasks import MADE
+from transformer.objectives import Classification, Labelled, LanguageModelling, Translation
+from transformer.recipes import make_tokenizer
+from transformer.training import Settings
+
+
+def test_a_list_of_bools_is_an_index_as_in_numpy():
+    x = mg.Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
+    picked = x[[True, False, True]]
+    np.testing.assert_array_equal(picked.data, x.data[[True, False, True]])
+    (picked * mg.Tensor([[1.0, 2.0], [3.0, 4.0]])).sum().backward()
+    np.testing.assert_array_equal(x.grad.data, [[1, 2], [0, 0], [3, 4]])
+
+
+def test_a_second_backward_pass_that_is_recorded_adds_to_the_gradient():
+    x = mg.Tensor([2.0, 3.0], requires_grad=True)
+    for _ in range(2):
+        (x**3).sum().backward(create_graph=True)
+    np.testing.assert_allclose(x.grad.data, 2 * 3 * np.array([4.0, 9.0]))
+
+
+def test_ranks_that_begin_with_other_numbers_stop_before_the_first_step():
+    steps = []
+
+    def work(ranks):
+        mg.manual_seed(ranks.rank)
+        model = GPT(8, 8, 2, 1, 8)
+        trainer = Trainer(
+            model,
+            LanguageModelling(IDS[:400], IDS[400:], 8),
+            Settings(steps=2, batch_size=4),
+            None,
+            io.StringIO(),
+            ranks,
+        )
+        real = trainer.step
+        trainer.step = lambda: (steps.append(threading.get_ident()), real())[1]
+        trainer.train()
+
+    for error in together(2, work):
+        assert isinstance(error, ValueError) and "rank 1 of 2 differs from rank 0 in the parameter" in str(error)
+    assert not steps
+
+
+@pytest.mark.parametrize(
+    ("limit", "pairs"), [(1, 1), (12, 1), (40, 3), (None, 1000)]
+)  # each target has 11 tokens, END included
+def test_a_limit_of_evaluation_tokens_is_that_of_the_targets_read(limit, pairs):
+    tokenizer = make_tokenizer("copy")
+    work = Translation(MADE["copy"](), tokenizer)
+    read = []
+
+    def loss(model, batch, label_smoothing=0.0):
+        read.append(work.counts(batch))
+        return mg.Tensor(1.0)
+
+    work.loss = loss
+    work.evaluate(GPT(8, 8, 2, 1, 8), limit)
+    assert sum(read) == 11 * pairs
+
+
+def test_a_limit_of_classification_is_that_of_the_examples_read():
+    tokenizer = make_tokenizer("copy")
+    part = Labelled([tokenizer.decode([3 + i % 5]) for i in range(30)], np.arange(30) % 2)
+    work = Classification(part, part, tokenizer, 16)
+    read = []
+    work.logits = lambda model, inputs, **_: (read.append(len(inputs)), np.eye(2)[[0] * len(inputs)])[1]
+    assert work.evaluate(None, 7) == pytest.approx(3 / 7) and work.evaluate(None) == pytest.approx(0.5)
+    assert read == [7, 30]
+
+
+def test_a_beam_search_of_no_tokens_gives_the_prompt():
+    assert beam_search(GPT(8, 8, 2, 1, 8).eval(), [3, 1, 4], 0, 3).tolist() == [3, 1, 4]
+
+
+def test_the_messages_of_training_have_the_step_the_losses_and_the_sample():
+    class Sampled(LanguageModelling):
+        def sample(self, model, tokens, rng):
+            return f"line one\nand {tokens} more"
+
+    messages = []
+    settings = Settings(steps=4, batch_size=4, evaluate_every=2, sample_tokens=5, evaluation_tokens=50)
+    trainer = Trainer(GPT(8, 8, 2, 1, 8), Sampled(IDS[:400], IDS[400:], 8), settings, None, io.StringIO())
+    trainer.train(show=messages.append)
+    assert len(messages) == 2
+    for message, (step, loss) in zip(messages, trainer.validation, strict=True):
+        first, second = message.split("\n")
+        assert (
+            first == f"step {step:>5}  training loss {np.mean(trainer.losses[:step]):.3f}  validation loss {loss:.3f}"
+        )
+        assert second == "    line one and 5 more"
+
+
+@pytest.mark.parametrize("larger", ["q", "k", "v"])
+def test_attention_where_one_input_alone_has_the_larger_batch(larger):
+    rng = np.random.default_rng(0)
+    sizes = {"q": (1, 2, 3, 4), "k": (1, 2, 5, 4), "v": (1, 2, 5, 4)}
+    sizes[larger] = (3, *sizes[larger][1:])
+    arrays = {name: rng.normal(size=size) for name, size in sizes.items()}
+    upstream = rng.normal(size=(3, 2, 3, 4))
+    found, expected = ({name: mg.Tensor(a, requires_grad=True) for name, a in arrays.items()} for _ in range(2))
+    out = mg.scaled_dot_product_attention(found["q"], found["k"], found["v"])
+    plain = mg.softmax(expected["q"] @ expected["k"].mT / 2.0) @ expected["v"]
+    np.testing.assert_allclose(out.data, plain.data, atol=1e-12)
+    out.backward(upstream)
+    plain.backward(upstream)
+    for name, t in found.items():
+        assert t.grad.shape == sizes[name]
+        np.testing.assert_allclose(t.grad.data, expected[name].grad.data, atol=1e-12)
