@@ -19,7 +19,7 @@ import numpy as np
 from .numpy_functions import answers, cross, diagonal, matrix_transpose, moveaxis, tensor, trace, vecdot
 from .ops.arithmetic import abs, power, where
 from .ops.declare import Example, example, op, recorded
-from .ops.linear import matmul, outer, tensordot
+from .ops.linear import dot, matmul, outer, tensordot
 from .ops.linear import norm as euclidean
 from .ops.reductions import max, min, sum
 from .ops.shapes import reshape
@@ -144,20 +144,29 @@ def slogdet(a: Any) -> SlogdetResult:
     return SlogdetResult(tensor(_sign(a)), _logabsdet(a))
 
 
-@op(r"P = A^+", inputs=["a"])
-def pinv(a, rcond=None):
-    """The pseudo-inverse of ``a`` (..., m, n): (..., n, m); singular values below ``rcond`` times the largest count as 0."""
-    return np.linalg.pinv(a) if rcond is None else np.linalg.pinv(a, rcond)
+@op(r"P = A^+")
+def _pinv(a):
+    return np.linalg.pinv(a)
 
 
-def _pinv(g: Any, p: Any, a: Any, rcond: Any = None) -> Any:
+def _pinv_vjp(g: Any, p: Any, a: Any) -> Any:
     left, right = np.eye(a.shape[-2], dtype=a.dtype) - a @ p, np.eye(a.shape[-1], dtype=a.dtype) - p @ a
     return -(p.mT @ g @ p.mT) + left @ g.mT @ p @ p.mT + p.mT @ p @ g.mT @ right
 
 
-pinv.vjp("a", r"-P^\top \bar P P^\top + (I - A P) \bar P^\top P P^\top + P^\top P \bar P^\top (I - P A)", _pinv)
-pinv.examples = lambda rng: [example(rng.normal(size=shape)) for shape in [(4, 2), (2, 3), (2, 3, 2)]]
-answers("linalg.pinv")(pinv)
+_pinv.vjp("a", r"-P^\top \bar P P^\top + (I - A P) \bar P^\top P P^\top + P^\top P \bar P^\top (I - P A)", _pinv_vjp)
+_pinv.examples = lambda rng: [example(rng.normal(size=shape)) for shape in [(4, 2), (2, 3), (2, 3, 2)]]
+
+
+@answers("linalg.pinv")
+def pinv(a: Any, rcond: Any = None) -> Any:
+    """The pseudo-inverse of ``a`` (..., m, n): (..., n, m); singular values up to ``rcond`` times the largest count as 0."""
+    if rcond is None:
+        return _pinv(a)
+    u, s, vh = svd(a, full_matrices=False)
+    kept = np.greater(s, np.asarray(rcond)[..., None] * s.max(axis=-1, keepdims=True))
+    return vh.mT * (where(kept, 1 / where(kept, s, 1.0), 0.0))[..., None, :] @ u.mT
+
 
 # Factors --------------------------------------------------------------------------------------------------------------
 
@@ -314,6 +323,8 @@ def svdvals(x: Any) -> Any:
 @answers("linalg.vector_norm")
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     """(Σ|x|ᵖ)^(1/p) over ``axis``, p = ``ord``; the largest (∞) or smallest (−∞) absolute value; 0 where all is 0, and so its derivative."""
+    if np.ndim(ord):
+        raise TypeError(f"norm: ord={ord!r}; expected a number")
     if ord in (None, 2, 2.0):
         return euclidean(x, axis=axis, keepdims=keepdims)
     if ord in (np.inf, -np.inf):
@@ -346,6 +357,7 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 @answers("linalg.norm")
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The norm of all of ``x``, of the vectors along ``axis``, or of the matrices in a pair of axes, of kind ``ord`` as in NumPy."""
+    axis = int(axis) if axis is not None and np.ndim(axis) == 0 else axis
     if ord is None or np.ndim(x) < 2 or (axis is not None and np.size(axis) == 1):
         return vector_norm(x, axis=axis, keepdims=keepdims, ord=2 if ord is None else ord)
     if axis is None and np.ndim(x) != 2:
@@ -370,7 +382,7 @@ answers("linalg.diagonal")(lambda x, /, *, offset=0: diagonal(x, offset, -2, -1)
 @answers("linalg.multi_dot")
 def multi_dot(arrays: Any) -> Any:
     """The matrix product of all, from left to right."""
-    return reduce(matmul, arrays)
+    return reduce(dot, arrays)
 
 
 @answers("linalg.matrix_power")

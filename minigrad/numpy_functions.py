@@ -288,7 +288,9 @@ def fliplr(m: Any) -> Any:
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     """``m`` turned by ``k`` quarter turns, from the first of ``axes`` towards the second."""
     x = tensor(m)
-    for _ in range(k % 4):
+    if k % 1:
+        raise TypeError(f"rot90: k={k} quarter turns; expected a whole number")
+    for _ in range(int(k) % 4):
         x = flip(x.swapaxes(*axes), axes[0])
     return x
 
@@ -490,9 +492,10 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def _cumulative(name: str, running: Any, start: float) -> Callable[..., Any]:
     def answer(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Any:
-        if axis is None and np.ndim(x) != 1:
-            raise ValueError(f"{name}: an array of shape {np.shape(x)} needs an axis")
-        axis = normalize_axis_index(axis or 0, np.ndim(x))
+        x = atleast_1d(x)
+        if axis is None and x.ndim > 1:
+            raise ValueError(f"{name}: an array of shape {x.shape} needs an axis")
+        axis = normalize_axis_index(axis or 0, x.ndim)
         found = running(x, axis=axis)
         if not include_initial:
             return found
@@ -589,14 +592,17 @@ def kron(a: Any, b: Any) -> Any:
 
 @answers("cross")
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """The cross products of vectors of three entries, the other axes broadcast."""
+    """The cross products of vectors of three entries, the other axes broadcast; of two entries, a third is 0."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = last(tensor(a), axisa), last(tensor(b), axisb)
-    if x.shape[-1] != 3 or y.shape[-1] != 3:
-        raise ValueError(f"cross: {np.shape(a)} and {np.shape(b)}; expected vectors of three entries along axes {axisa} and {axisb}")
+    sizes = x.shape[-1], y.shape[-1]
+    if not {2, 3} >= set(sizes):
+        raise ValueError(f"cross: {np.shape(a)} and {np.shape(b)}; expected vectors of two or three entries along axes {axisa} and {axisb}")
+    x, y = (v if v.shape[-1] == 3 else pad(v, [(0, 0)] * (v.ndim - 1) + [(0, 1)]) for v in (x, y))
     ahead, behind = [1, 2, 0], [2, 0, 1]
-    return moveaxis(x[..., ahead] * y[..., behind] - x[..., behind] * y[..., ahead], -1, axisc)
+    found = x[..., ahead] * y[..., behind] - x[..., behind] * y[..., ahead]
+    return found[..., 2] if sizes == (2, 2) else moveaxis(found, -1, axisc)
 
 
 @answers("convolve")
@@ -608,6 +614,7 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
     if len(short) > len(long):
         long, short = short, long
     n, m = len(long), len(short)
+    mode = {0: "valid", 1: "same", 2: "full"}.get(mode, mode)  # type: ignore[call-overload]
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"convolve: mode={mode!r}; expected 'full', 'same' or 'valid'")
     start, size = {"full": (0, n + m - 1), "same": ((m - 1) // 2, n), "valid": (m - 1, n - m + 1)}[mode]

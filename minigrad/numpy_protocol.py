@@ -82,7 +82,8 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         raise TypeError(f"minigrad: {name} would write into a Tensor behind the graph's back; use t[...] = result")
     kwargs = {k: v for k, v in kwargs.items() if v is not None and v is not np._NoValue and not (k == "where" and v is True)}
     lost = any(map(wants_grad, inputs))
-    if ufunc in WITHOUT_DERIVATIVE_UFUNCS or ((out or method == "at") and not lost):
+    constant = ufunc in WITHOUT_DERIVATIVE_UFUNCS and (ufunc is not np.floor_divide or method in ("__call__", "outer"))
+    if constant or ((out or method == "at") and not lost):
         return recorded(getattr(ufunc, method))(*inputs, **kwargs)
     if out:
         raise TypeError(f"minigrad: {name}(..., out=array) would drop the gradient; write result = {name}(...)")
@@ -90,7 +91,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         return BY_NUMPY[ufunc](*inputs)
     if method == "outer" and ufunc in BY_NUMPY and not kwargs:
         a, b = (x if isinstance(x, Value) else np.asarray(x) for x in inputs)
-        return BY_NUMPY[ufunc](a.reshape(*a.shape, *[1] * b.ndim), b)
+        return BY_NUMPY[ufunc](a.reshape(a.shape + (1,) * b.ndim), b)
     table = REDUCES if method == "reduce" else ACCUMULATES if method == "accumulate" else {}
     if ufunc in table and len(inputs) <= 2 and kwargs.keys() <= {"axis", "keepdims"}:
         kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
