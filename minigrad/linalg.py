@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .numpy_functions import answers, cross, diagonal, matrix_transpose, moveaxis, tensor, trace, vecdot
+from . import numpy_functions
+from .numpy_functions import answers, matrix_transpose, moveaxis, tensor, vecdot
 from .ops.arithmetic import abs, power, where
 from .ops.declare import Example, example, op, recorded
 from .ops.linear import dot, matmul, outer, tensordot
@@ -374,9 +375,25 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 answers("linalg.matmul")(lambda x1, x2, /: matmul(x1, x2))
 answers("linalg.outer")(lambda x1, x2, /: outer(x1, x2))
 answers("linalg.tensordot")(lambda x1, x2, /, *, axes=2: tensordot(x1, x2, axes))
-answers("linalg.cross")(lambda x1, x2, /, *, axis=-1: cross(x1, x2, axis=axis))
-answers("linalg.trace")(lambda x, /, *, offset=0: trace(x, offset, -2, -1))
-answers("linalg.diagonal")(lambda x, /, *, offset=0: diagonal(x, offset, -2, -1))
+
+
+@answers("linalg.cross")
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """The cross products of vectors of three entries along ``axis``."""
+    return numpy_functions.cross(x1, x2, axis=axis)
+
+
+@answers("linalg.trace")
+def trace(x: Any, /, *, offset: int = 0) -> Any:
+    """The sum of the diagonal of the last two axes, ``offset`` places above the main one."""
+    return numpy_functions.trace(x, offset, -2, -1)
+
+
+@answers("linalg.diagonal")
+def diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    """The diagonal of the last two axes, ``offset`` places above the main one."""
+    return numpy_functions.diagonal(x, offset, -2, -1)
+
 
 
 @answers("linalg.multi_dot")

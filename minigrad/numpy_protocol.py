@@ -80,7 +80,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     out = kwargs.get("out") or ()
     if any(isinstance(x, Value) for x in out) or (method == "at" and isinstance(inputs[0], Value)):
         raise TypeError(f"minigrad: {name} would write into a Tensor behind the graph's back; use t[...] = result")
-    kwargs = {k: v for k, v in kwargs.items() if v is not None and v is not np._NoValue and not (k == "where" and v is True)}
+    kwargs = {k: v for k, v in kwargs.items() if k == "axis" or not is_default(v, True if k == "where" else None)}
     lost = any(map(wants_grad, inputs))
     constant = ufunc in WITHOUT_DERIVATIVE_UFUNCS and (ufunc is not np.floor_divide or method in ("__call__", "outer"))
     if constant or ((out or method == "at") and not lost):
@@ -115,7 +115,7 @@ def _signature(function: Any) -> inspect.Signature | None:
 
 def is_default(value: Any, default: Any) -> bool:
     """Whether ``value`` says no more than ``default``, what NumPy takes when nothing is given."""
-    if value is default:
+    if value is default or value is np._NoValue:
         return True
     return type(value) in (bool, int, float, str) and type(value) is type(default) and value == default
 
@@ -126,7 +126,12 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     name = f"{module}.{function.__name__}"
     answer = BY_NUMPY.get(function)
     if answer is not None:
-        return answer(*args) if len(args) == 1 and not kwargs else _by_our_names(name, function, answer, args, kwargs)
+        try:
+            return answer(*args) if len(args) == 1 and not kwargs else _by_our_names(name, function, answer, args, kwargs)
+        except TypeError:
+            if not only_looks():
+                raise
+            return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
     if function in IN_PLACE and (isinstance(args[0] if args else None, Value) or wants_grad((args, kwargs))):
         asked, _ = _asked_by()
         raise TypeError(
@@ -153,7 +158,7 @@ def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], 
             given.update(given.pop(parameter.name, {}))
         elif parameter.kind is parameter.VAR_POSITIONAL:
             rest = given.pop(parameter.name, ())
-        elif parameter.name in given and is_default(given[parameter.name], parameter.default):
+        elif parameter.name in given and is_default(given[parameter.name], True if parameter.name == "where" else parameter.default):
             del given[parameter.name]
     n = len(answer.inputs) if isinstance(answer, Op) else 0
     inputs = [given.pop(p) for p in list(theirs.parameters)[:n] if p in given]
