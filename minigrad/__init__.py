@@ -17,6 +17,7 @@ from .ops.arithmetic import (
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
 from .ops.activations import gelu, linear_gelu, silu
+from .ops.declare import recorded
 from .ops.dropout import dropout
 from .ops.norms import layer_norm, rms_norm
 from .ops.softmax import cross_entropy, log_softmax, softmax
@@ -30,6 +31,7 @@ from .numpy_functions import (
     kron, matrix_transpose, matvec, median, meshgrid, moveaxis, nan_to_num, percentile, polyval, ptp, quantile, ravel, real, repeat, roll, rot90,
     select, sinc, sort, squeeze, take_along_axis, tile, trace, trapezoid, unstack, vdot, vecdot, vecmat, vsplit, vstack,
 )  # fmt: skip
+from .programs import program
 from .random import manual_seed
 from .storage import load, save
 from .tensor import Tensor
@@ -54,8 +56,8 @@ __all__ = [
     "kron", "layer_norm", "linalg", "linear", "linear_gelu", "load", "log", "log1p", "log2", "log10", "log_softmax",
     "logaddexp", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median",
     "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan_to_num", "negative", "nn", "no_grad", "norm",
-    "optim", "outer", "pad", "percentile", "plain", "polyval", "power", "prod", "ptp", "quantile", "ravel", "real",
-    "reciprocal", "relu", "repeat", "reshape", "rms_norm", "roll", "rot90", "save", "scaled_dot_product_attention",
+    "optim", "outer", "pad", "percentile", "plain", "polyval", "power", "prod", "program", "ptp", "quantile", "ravel", "real",
+    "reciprocal", "recorded", "relu", "repeat", "reshape", "rms_norm", "roll", "rot90", "save", "scaled_dot_product_attention",
     "select", "sigmoid", "silu", "sin", "sinc", "sinh", "softmax", "sort", "split", "split_heads", "sqrt", "square",
     "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
     "tile", "trace", "transpose", "trapezoid", "tril", "triu", "unstack", "value_and_grad", "var", "vdot", "vecdot",

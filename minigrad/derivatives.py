@@ -14,7 +14,7 @@ import numpy as np
 
 from . import graph
 from .modes import enable_grad, mode
-from .ops.declare import Example, op
+from .ops.declare import Example, arrays_of, op
 from .random import drawing_again, noting_draws
 from .tensor import Tensor, upstream_gradient
 
@@ -55,7 +55,7 @@ def _fresh(x: Any) -> Tensor:
 
         with enable_grad():
             return add(x, 0)
-    t = Tensor(x)
+    t = Tensor(x) if mode.get().tape is None else graph.wrap(arrays_of(x))  # a tape knows an array by its identity
     if t.dtype.kind in "iub" and not isinstance(x, Tensor | np.ndarray):
         t = Tensor(x, dtype=np.float64)
     return t.requires_grad_()

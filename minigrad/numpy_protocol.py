@@ -84,7 +84,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     lost = any(map(wants_grad, inputs))
     constant = ufunc in WITHOUT_DERIVATIVE_UFUNCS and (ufunc is not np.floor_divide or method in ("__call__", "outer"))
     if constant or ((out or method == "at") and not lost):
-        return recorded(getattr(ufunc, method))(*inputs, **kwargs)
+        return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
     if out:
         raise TypeError(f"minigrad: {name}(..., out=array) would drop the gradient; write result = {name}(...)")
     if method == "__call__" and ufunc in BY_NUMPY and not kwargs:
@@ -97,7 +97,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
         return table[ufunc](inputs[0], **kwargs)
     if not lost:
-        return recorded(getattr(ufunc, method))(*inputs, **kwargs)
+        return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
     raise refusal(name, kwargs)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import recorded
+
 
 def causal_mask(target_length: int, source_length: int | None = None) -> np.ndarray:
     """(T, S): query i may attend to key j when j is not in its future; the last query is aligned with the last key."""
@@ -18,6 +20,7 @@ def causal_mask(target_length: int, source_length: int | None = None) -> np.ndar
     return np.tri(target_length, source_length, source_length - target_length, dtype=bool)
 
 
+@recorded
 def padding_mask(attention_mask: Any) -> np.ndarray:
     """(B, S) with 1 or True for real tokens and 0 for padding → (B, 1, 1, S): nobody attends to padding.
 
@@ -36,13 +39,22 @@ def padding_mask(attention_mask: Any) -> np.ndarray:
 
 def masked_mean(x: Any, attention_mask: Any) -> Any:
     """The mean of the vectors of real tokens: x (B, T, C), mask (B, T) with 0 for padding → (B, C); zeros where nothing is real."""
+    return (x * shares(attention_mask, x.dtype)).sum(axis=1)
+
+
+@recorded
+def shares(attention_mask: Any, dtype: Any) -> np.ndarray:
+    """(B, T) with 0 for padding → (B, T, 1): each real token's part of the mean over its row."""
     mask = np.asarray(attention_mask)
-    share = mask / np.maximum(mask.sum(axis=1, keepdims=True), 1)  # (B, T): each real token's part of the mean
-    return (x * share[..., None].astype(x.dtype)).sum(axis=1)
+    return (mask / np.maximum(mask.sum(axis=1, keepdims=True), 1))[..., None].astype(dtype)
 
 
 def as_bias(mask: Any, dtype: Any) -> Any:
     """A boolean mask as something to add to scores, 0 where it allows and −∞ where it forbids; a float mask as it is."""
-    if np.result_type(mask.dtype) == np.bool_:
-        return np.where(np.asarray(mask), 0.0, -np.inf).astype(dtype)
-    return mask
+    return closed(mask, dtype) if mask.dtype == bool else mask
+
+
+@recorded
+def closed(mask: np.ndarray, dtype: Any) -> np.ndarray:
+    """Booleans as 0 where True, −∞ where False."""
+    return np.where(mask, 0.0, -np.inf).astype(dtype)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import concatenate, nn, take
+from minigrad import Tensor, concatenate, nn, recorded, take
 from minigrad.random import generator
 
 
@@ -46,9 +46,8 @@ class Positions(nn.Module):
 
     def places(self, start: int | np.ndarray, length: int) -> Any:
         """The rows of a table for these positions: a slice, or (B, T) for a start of each row, where padding gets the first."""
-        if isinstance(start, np.ndarray):
-            self.check_length(int(start.max()), length)
-            return np.maximum(start[:, None] + np.arange(length), 0)
+        if isinstance(start, np.ndarray | Tensor):
+            return row_places(start, length, self.max_length)
         self.check_length(start, length)
         return slice(start, start + length)
 
@@ -59,6 +58,14 @@ class Positions(nn.Module):
                 f"{type(self).__name__}: {start + length} tokens exceed the {self.max_length} positions of this model; "
                 "shorten the input, or build the model with a longer context"
             )
+
+
+@recorded
+def row_places(start: np.ndarray, length: int, max_length: int | None) -> np.ndarray:
+    """(B, T): the positions of rows that start at ``start`` (B,); padding, below 0, gets the first."""
+    if max_length is not None and start.max() + length > max_length:
+        raise ValueError(f"positions: {start.max() + length} tokens exceed the {max_length} positions of this model; shorten the input")
+    return np.maximum(start[:, None] + np.arange(length), 0)
 
 
 def sinusoids(length: int, width: int, start: int = 0, base: float = 10_000.0) -> np.ndarray:

@@ -115,6 +115,8 @@ class Heads:
 def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None, save=False):
     """The output, and if ``save`` what the backward pass needs besides: all weights when they are few, else the ℓ of each row."""
     q, k, v = real(q), real(k), real(v)
+    if not dropout and is_one_block(q, k, v):
+        return one_block(q, k, v, bias if mask is None else mask, causal, scale)
     heads = Heads(q, k, v, bias if mask is None else mask, causal, scale, (dropout, seed) if dropout else None)
     out = np.empty_like(heads.q, shape=(*heads.q.shape[:-1], v.shape[-1]))  # in the memory layout of q
     keep_weights = save and math.prod(out.shape[:-1]) * k.shape[-2] <= KEPT
@@ -136,6 +138,8 @@ def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0
 
 def attention_vjp(g, out, saved, q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None):
     """The gradients of q, k, v and, if there is one, of bias."""
+    if type(saved) is np.ndarray:
+        return one_block_vjp(g, out, saved, q, k, v, bias, scale)
     heads = Heads(q, k, v, bias if mask is None else mask, causal, scale, (dropout, seed) if dropout else None)
     weights, ell = saved
     want_bias = bias is not None
@@ -167,6 +171,37 @@ def attention_vjp(g, out, saved, q, k, v, bias=None, mask=None, causal=False, sc
     shapes = ((*heads.lead, *x.shape[max(0, x.ndim - 3) :]) for x in (q, k, v))
     gradients = [d.reshape(shape) for d, shape in zip((dq, dk, dv), shapes)]
     return (*gradients, None if d_bias is None else d_bias.reshape(*heads.shape[:-1], -1))
+
+
+def is_one_block(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> bool:
+    """Whether all heads are worked on at once, each with its own keys: no blocks, no copies."""
+    return q.ndim == 4 and q.shape[:2] == k.shape[:2] == v.shape[:2] and q.shape[2] <= ROWS and q.size // q.shape[3] * k.shape[2] <= SCORES
+
+
+def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The output, in the memory layout of q, and the weights."""
+    p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
+    if added is not None:
+        p += added
+    if causal and q.shape[2] > 1:
+        p += future(q.shape[2], k.shape[2], p.dtype)
+    p -= kernels.row_maxima(p)
+    np.exp(p, out=p)
+    p /= kernels.sum_rows(p)
+    out = np.empty_like(q, shape=(*q.shape[:3], v.shape[3]))
+    return np.matmul(p, v, out), p
+
+
+def one_block_vjp(g: Any, out: Any, p: Any, q: Any, k: Any, v: Any, bias: Any, scale: Any) -> tuple[Any, ...]:
+    """The gradients of q, k, v and bias."""
+    tau = q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)
+    ds = g @ v.mT
+    ds -= kernels.row_dots(g, out)[..., None]
+    ds *= p
+    d_bias = None if bias is None else ds.copy()
+    ds *= tau
+    dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
+    return np.matmul(ds, k, dq), np.matmul(ds.mT, q, dk), np.matmul(p.mT, g, dv), d_bias
 
 
 def add_product(target: np.ndarray, first: bool, a: np.ndarray, b: np.ndarray) -> None:

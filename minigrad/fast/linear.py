@@ -36,11 +36,15 @@ def join_heads(x, save=False):
     return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1), None
 
 
-shapes.split_heads.accelerate(
-    split_heads, lambda g, y, saved, x, num_heads: (g.swapaxes(-2, -3).reshape(x.shape),), lambda x, num_heads: x.size
-)
-shapes.join_heads.accelerate(
-    join_heads,
-    lambda g, y, saved, x: (g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3),),
-    lambda x: x.size,
-)
+def split_heads_vjp(g, y, saved, x, num_heads):
+    """The heads side by side again."""
+    return (g.swapaxes(-2, -3).reshape(x.shape),)
+
+
+def join_heads_vjp(g, y, saved, x):
+    """The part of each head."""
+    return (g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3),)
+
+
+shapes.split_heads.accelerate(split_heads, split_heads_vjp, lambda x, num_heads: x.size)
+shapes.join_heads.accelerate(join_heads, join_heads_vjp, lambda x: x.size)

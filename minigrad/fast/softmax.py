@@ -53,12 +53,11 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
     """The loss, and of each row the maximum and log Σ exp beyond it: all that the backward pass needs besides x."""
     x = real(x)
     logits = x.reshape(-1, x.shape[-1])
-    top, log_sum = np.empty((2, len(logits), 1), x.dtype)
+    top = rows.row_maxima(logits)
+    log_sum = np.empty(top.shape, x.dtype)
     for row, highest, total in rows.row_blocks(logits, top, log_sum):
-        highest[...] = rows.row_maxima(row)
         e = row - highest
-        np.exp(e, out=e)
-        np.log(rows.sum_rows(e), out=total)
+        np.log(rows.sum_rows(np.exp(e, out=e)), out=total)
     which, columns = _which(targets, ignore_index)
     losses = log_sum[which, 0] - (1 - label_smoothing) * (logits[which, columns] - top[which, 0])  # of those that count
     if label_smoothing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -338,7 +339,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
     return select(a, b, as_mask(condition))
 
 
-@recorded
+@partial(recorded, shown="{0}")
 def as_mask(condition):
     """Booleans of our own: the owner of ``condition`` may change it before the backward pass."""
     return np.array(condition, bool)

@@ -53,6 +53,7 @@ class Op(Generic[P]):
         self.name = forward.__name__
         self.forward: Callable[..., Any] = forward
         self.formula = formula
+        self.ufunc: np.ufunc | None = None
         self.inputs = tuple(inputs if inputs is not None else names)
         self.params = tuple(p.name for p in signature if p.name not in self.inputs)
         self.defaults = {p.name: p.default for p in signature if p.default is not p.empty}
@@ -139,7 +140,7 @@ class Op(Generic[P]):
             raise self.explained(error, arrays) from error
         out = graph.record(self, data, inputs, arrays, params, wanted and recording)
         if tape is not None:
-            out = tape.note(self, arrays, params, out)
+            out = tape.note(self, inputs, arrays, params, out)
         if anomaly:
             guards.after_forward(self, out, arrays)
         return out
@@ -200,7 +201,7 @@ class Composed(Op[P]):
             elif tape is None:
                 data, saved = self.forward(*arrays, **params, save=wanted)
             else:
-                data, saved = tape.kernel(self, arrays, params, wanted)
+                data, saved = tape.kernel(self, inputs, arrays, params, wanted)
         except (ValueError, IndexError, TypeError) as error:
             raise self.explained(error, arrays) from error
         if wanted:
@@ -217,7 +218,7 @@ class Composed(Op[P]):
     def by_definition(self, *arrays: Any, save: bool = False, **params: Any) -> tuple[np.ndarray, Any]:
         """The value of the definition, and, to ``save``, its graph: the variables that it begins with, and its result."""
         tape = mode.get().tape
-        with nullcontext() if tape is None else tape.within(self, params), enable_grad() if save else no_grad():
+        with nullcontext() if tape is None else tape.within(self), enable_grad() if save else no_grad():
             variables = [x if x is None else _variable(x, save) for x in arrays]
             result = self.definition(*variables, **params)  # type: ignore[misc]
         return result.data, Graph(variables, result) if save else None
@@ -250,7 +251,7 @@ class Graph(NamedTuple):
 
 def _variable(x: Any, requires_grad: bool) -> Tensor:
     """A leaf to begin with."""
-    t = graph.wrap(x)
+    t = graph.wrap(x)  # the same array, as which a tape knows it
     t.requires_grad = requires_grad and t.data.dtype.kind == "f"
     return t
 
@@ -275,6 +276,7 @@ def op(formula: str, inputs: Sequence[str] | None = None, numpy: Iterable[Any] =
 
     def declare(forward: Callable[P, Any]) -> Op[P]:
         new = Op(forward, formula, inputs, builtin=True)
+        new.ufunc = next((f for f in numpy if isinstance(f, np.ufunc)), None)
         REGISTRY[new.name] = new
         BY_NUMPY.update(dict.fromkeys(numpy, new))
         return new
@@ -293,18 +295,22 @@ def composed(formula: str, inputs: Sequence[str] | None = None, **derivatives: s
     return declare
 
 
-def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+def recorded(function: Callable[..., Any], effects: bool = False, shown: str | None = None) -> Callable[..., Any]:
     """Decorator: a function of arrays that has no derivative (ids checked, masks made, numbers drawn), which a program calls again.
 
-    Called with Tensors it gets their arrays; it returns an array, a number, or a tuple of them.
+    Called with Tensors it gets their arrays; it returns an array, a number in the dtype that it is to have, or a tuple of them.
+    One with ``effects`` is called again even if nobody reads what it returns; ``shown`` is what the source of a program shows in its
+    place, such as "{1}" for a function that checks its second argument and hands it on.
     """
+    if shown is not None:
+        function.shown = shown  # type: ignore[attr-defined]
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         tape = mode.get().tape
         if tape is None:
             return function(*map(arrays_of, args), **{k: arrays_of(v) for k, v in kwargs.items()})
-        return tape.call(function, args, kwargs)
+        return tape.call(function, args, kwargs, effects=effects)
 
     return call
 

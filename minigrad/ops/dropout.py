@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,14 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, rng: np.random.Genera
     return x * dropout_mask(np.shape(x), p, x.dtype, rng)
 
 
-@recorded
+@partial(recorded, effects=True)
 def dropout_mask(shape, p, dtype, rng=None):
     """Zeros with probability ``p``, else 1/(1 − p)."""
     drawn = drawing(rng).random(shape, dtype=np.float32)
     return np.greater_equal(drawn, p).astype(dtype) * np.asarray(1 / (1 - p), dtype)
 
 
-@recorded
+@partial(recorded, effects=True)
 def draw_seed():
     """A seed for a mask that is drawn piece by piece."""
     return int(drawing().integers(1 << 62))
@@ -38,7 +39,7 @@ def draw_seed():
 
 def seeded_mask(shape: tuple[int, ...], p: float, seed: int, dtype: Any, start: int = 0) -> np.ndarray:
     """``dropout_mask`` from a seed; the entries from number ``start`` on of one long mask, so that it can be drawn again in pieces."""
-    bits = np.random.PCG64(seed)
+    bits = np.random.PCG64(int(seed))
     bits.advance(start // 2)  # two 32-bit numbers for each step of the generator
     generator = np.random.Generator(bits)
     if start % 2:

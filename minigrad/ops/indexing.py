@@ -7,12 +7,14 @@ An entry that was picked twice gets both gradients.  Putting back is a sum by po
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..graph import Value
-from .declare import example, op
+from ..modes import mode
+from .declare import example, op, recorded
 from .numerics import sum_rows_by_index
 
 
@@ -21,13 +23,23 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(plain_index(i) for i in index)
     if isinstance(index, Value):
-        index = index.data
+        if index.data.dtype == bool and (tape := mode.get().tape) is not None:
+            tape.refuse("how many entries x[mask] has depends on values; use minigrad.where(mask, x, 0)")
+        index = as_index(index)
+    if isinstance(index, Value):
+        return index.data
     if isinstance(index, np.ndarray | list):
         array = np.array(index)
         if array.size and array.dtype.kind not in "iub":
             raise IndexError(f"getitem: an index must be integers or booleans, got an array of {array.dtype}")
         return array if array.size or isinstance(index, np.ndarray) else array.astype(np.intp)
     return index
+
+
+@partial(recorded, shown="{0}")
+def as_index(index):
+    """A copy of an array of integers or booleans."""
+    return index.copy()
 
 
 def is_basic(index: Any) -> bool:
@@ -106,17 +118,23 @@ _put_along.examples = lambda rng: [
 ]
 
 
-def checked_ids(name: str, ids: Any, size: int, what: str) -> np.ndarray:
-    """``ids`` as an integer array of our own, each within ``[-size, size)``; errors name the offender."""
-    ids = np.array(ids.data if isinstance(ids, Value) else ids)
+@partial(recorded, shown="{1}")
+def checked_ids(name, ids, size, what, negative=True):
+    """``ids`` as an integer array of our own, each within ``[-size, size)`` and returned from 0 on; errors name the offender."""
+    ids = np.array(ids)
     if ids.dtype.kind not in "iu":
         if ids.size:
             raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
         ids = ids.astype(np.int64)
-    if ids.size and (ids.max() >= size or ids.min() < -size):
+    if not ids.size or ids.dtype == np.intp and ids.view(np.uintp).max() < size:  # one look is enough: below 0 is far above
+        return ids.astype(np.intp, copy=False)
+    if ids.max() >= size or ids.min() < -size:
         where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])
         raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is out of range for size {size} (0 to {size - 1})")
-    return ids.astype(np.int64, copy=False)
+    if not negative and ids.min() < 0:
+        where = tuple(int(i) for i in np.argwhere(ids < 0)[0])
+        raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is negative; ids run from 0 to {size - 1}")
+    return np.where(ids < 0, ids + size, ids).astype(np.intp, copy=False)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -132,8 +150,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if not -len(shape) <= axis < len(shape):
         raise ValueError(f"take: axis {axis} of an array with {len(shape)} dimensions, shape {shape}")
     axis %= len(shape)
-    ids = checked_ids("take", indices, shape[axis], "index")
-    return _take(x, np.where(ids < 0, ids + shape[axis], ids), axis)
+    return _take(x, checked_ids("take", indices, shape[axis], "index"), axis)
 
 
 def embedding(weight: Any, ids: Any) -> Any:
@@ -144,8 +161,4 @@ def embedding(weight: Any, ids: Any) -> Any:
     shape = np.shape(weight)
     if len(shape) != 2:
         raise ValueError(f"embedding: weight must be (V, C), got shape {shape}")
-    checked = checked_ids("embedding", ids, shape[0], "token id")
-    if checked.size and checked.min() < 0:
-        where = tuple(int(i) for i in np.argwhere(checked < 0)[0])
-        raise IndexError(f"embedding: token id {int(checked[where])} at position {where} is negative; ids run from 0 to {shape[0] - 1}")
-    return _take(weight, checked, 0)
+    return _take(weight, checked_ids("embedding", ids, shape[0], "token id", negative=False), 0)

@@ -32,7 +32,8 @@ def count(shape: tuple[int, ...], axis: Axis) -> int:
 def stretch(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
     """Lay a reduced ``g`` along the reduced axes again, as a broadcastable shape."""
     reduced = axes_of(axis, len(shape))
-    return g.reshape(tuple(1 if i in reduced else n for i, n in enumerate(shape)))
+    wanted = tuple(1 if i in reduced else n for i, n in enumerate(shape))
+    return g if g.shape == wanted else g.reshape(wanted)
 
 
 def _along_axes(rng: np.random.Generator) -> list[Example]:

@@ -5,6 +5,7 @@ The largest entry is taken off before ``exp``: it changes no value, only the ran
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,17 +61,17 @@ softmax.examples = log_softmax.examples = lambda rng: [
 
 
 @recorded
-def counted_targets(targets, ignore_index):
+def counted_targets(targets, ignore_index, dtype):
     """Which targets count, (...) of booleans; the targets with 0 in the place of the others; and how many count."""
     counts = np.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
-    return counts, np.where(counts, targets, 0), max(1, int(counts.sum()))
+    return counts, np.where(counts, targets, 0), np.asarray(max(1, counts.sum()), dtype)[()]
 
 
 @composed(
     r"L = -\tfrac1N \sum_{n,j} T_{nj} \log p_{nj}, \quad p = \operatorname{softmax}(x)", inputs=["x"], x=r"\bar L \cdot (p - T) / N"
 )
 def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
-    counts, safe, number = counted_targets(targets, ignore_index)
+    counts, safe, number = counted_targets(targets, ignore_index, x.dtype)
     log_p = log_softmax(x)  # (..., V)
     losses = (label_smoothing - 1) * log_p[(*np.indices(counts.shape, sparse=True), safe)]  # (...)
     if label_smoothing:
@@ -91,10 +92,12 @@ _cross_entropy.examples = lambda rng: [
 ]  # fmt: skip
 
 
-@recorded
+@partial(recorded, shown="{0}")
 def checked_targets(targets, classes, ignore_index):
     """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
     ids = np.array(targets)
+    if ids.size and ids.dtype == np.intp and ids.view(np.uintp).max() < classes:
+        return ids
     wanted = ids if ignore_index is None else ids[ids != ignore_index]
     if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:
         raise IndexError(
@@ -133,4 +136,4 @@ def cross_entropy(
         soft = "; of soft targets write -(targets * minigrad.log_softmax(logits)).sum(axis=-1).mean()" if np.shape(targets) == shape else ""
         raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}{soft}")
     ids = checked_targets(targets, shape[-1], ignore_index)
-    return _cross_entropy.apply((logits,), dict(targets=ids, ignore_index=ignore_index, label_smoothing=label_smoothing, reduction=reduction))
+    return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import Tensor, nn
+from minigrad import Tensor, nn, recorded
 
 from ..layers import Encoder
 from ..masks import masked_mean, padding_mask
@@ -61,6 +61,7 @@ class Classifier(nn.Module):
         return masked_mean(x, mask)
 
 
+@recorded
 def patches(images: Any, size: int) -> np.ndarray:
     """Images (B, height, width) cut into squares, row by row: (B, patches, size²).  Raises ValueError when they do not divide."""
     array = np.asarray(images)
@@ -98,9 +99,8 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images: Any) -> Tensor:
         """Images (B, height, width), pixels of size about 1 → logits (B, num_classes)."""
-        array = np.asarray(images)
-        if array.shape[1:] != (self.image_size, self.image_size):
-            raise ValueError(f"ImageClassifier: images of shape {array.shape}; expected (batch, {self.image_size}, {self.image_size})")
-        pixels = patches(array, self.patch_size).astype(self.head.weight.dtype)  # (B, T, P²)
+        if np.shape(images)[1:] != (self.image_size, self.image_size):
+            raise ValueError(f"ImageClassifier: images of shape {np.shape(images)}; expected (batch, {self.image_size}, {self.image_size})")
+        pixels = patches(images, self.patch_size).astype(self.head.weight.dtype)  # (B, T, P²)
         x = self.encoder(self.dropout(self.positions.embed(self.embedding(pixels))))  # (B, T, C)
         return self.head(self.dropout(x.mean(axis=1)))

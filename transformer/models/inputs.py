@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from minigrad import recorded
 
+
+@partial(recorded, shown="{1}")
 def checked_ids(model: str, ids: Any, vocab_size: int, max_length: int | None = None) -> np.ndarray:
     """Token ids as an integer array (B, T); raises TypeError, ValueError or IndexError with the offender and the cure."""
-    array = np.asarray(getattr(ids, "data", ids) if not isinstance(ids, np.ndarray) else ids)
+    array = np.asarray(ids)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{model}: token ids must be integers, got {array.dtype}; encode text with a tokenizer")
     if array.ndim != 2:
@@ -22,6 +26,8 @@ def checked_ids(model: str, ids: Any, vocab_size: int, max_length: int | None = 
             f"{model}: {array.shape[1]} tokens exceed the context of {max_length}; shorten the input to ids[:, -{max_length}:], "
             "or build the model with a longer context"
         )
+    if array.dtype == np.intp and array.view(np.uintp).max() < vocab_size:  # one look is enough: below 0 is far above
+        return array
     if array.max() >= vocab_size or array.min() < 0:
         where = tuple(int(i) for i in np.argwhere((array >= vocab_size) | (array < 0))[0])
         raise IndexError(
@@ -35,12 +41,12 @@ def checked_mask(model: str, mask: Any, ids: np.ndarray) -> np.ndarray | None:
     """An attention mask (B, T), 1 or True for tokens, checked against the ids; None stays None."""
     if mask is None:
         return None
-    array = np.asarray(mask)
-    if array.shape != ids.shape:
-        raise ValueError(f"{model}: attention_mask {array.shape} for token ids {ids.shape}; expected one entry for each token")
-    return array
+    if np.shape(mask) != ids.shape:
+        raise ValueError(f"{model}: attention_mask {np.shape(mask)} for token ids {ids.shape}; expected one entry for each token")
+    return mask if hasattr(mask, "dtype") else np.asarray(mask)
 
 
+@recorded
 def left_padding(model: str, mask: Any, shape: tuple[int, int]) -> np.ndarray:
     """How much padding each row of an attention mask (B, S) begins with, (B,); ValueError for any other kind of mask."""
     array = np.asarray(mask)

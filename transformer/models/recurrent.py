@@ -27,6 +27,7 @@ from minigrad import Tensor, concatenate, linear, nn, reshape, sigmoid, softmax,
 from minigrad.random import generator
 
 from ..attention import KVCache
+from ..masks import closed
 from .inputs import checked_ids, checked_mask, left_padding
 
 State = tuple[Any, ...]  # (h,) or (h, c), each (B, H)
@@ -113,7 +114,7 @@ def run(cell: Cell, inputs: Sequence[Any], mask: np.ndarray | None = None, state
     found = []
     for t, x in enumerate(inputs):
         new = cell(x, state)
-        if mask is not None and not mask[:, t].all():
+        if mask is not None:
             real = mask[:, t, None].astype(bool)
             new = tuple(where(real, n, old) for n, old in zip(new, state, strict=True))
         state = new
@@ -140,7 +141,7 @@ class AdditiveAttention(nn.Module):
         B, S = keys.shape[:2]
         scores = reshape(self.score(tanh(keys + reshape(self.query(query), (B, 1, -1)))), (B, S))
         if mask is not None:
-            scores = scores + np.where(np.asarray(mask, bool), 0.0, -np.inf).astype(scores.dtype)
+            scores = scores + closed(mask, scores.dtype)
         weights = softmax(scores)
         if self.kept_weights is not None:
             self.kept_weights.append(weights.data[:, None, None])
@@ -246,7 +247,7 @@ class RecurrentLM(nn.Module):
         mask = None
         if attention_mask is not None:
             left_padding("RecurrentLM", attention_mask, (len(ids), start + ids.shape[1]))
-            mask = np.asarray(attention_mask)[:, start:]
+            mask = (attention_mask if hasattr(attention_mask, "dtype") else np.asarray(attention_mask))[:, start:]
         scale = math.sqrt(self.token_embedding.weight.shape[1])
         columns = [self.token_embedding(column) * scale for column in ids.T]  # T times (B, C)
         for i, cell in enumerate(self.cells):

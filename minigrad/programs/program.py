@@ -1,0 +1,360 @@
+"""A function, or a loss and its gradients, as a straight line of NumPy calls that is recorded once and replayed."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import graph, guards
+from ..derivatives import leaves as leaves_of
+from ..derivatives import rebuild
+from ..graph import Value
+from ..modes import enable_grad, mode, no_grad, recording
+from ..modes import plain as plain_mode
+from ..nn import Module
+from ..random import drawing_again, noting_draws
+from ..tensor import Tensor
+from .straight import Straight, needed, owners
+from .tape import Line, Name, Tape
+from .watched import Refused, unwatched, watched
+
+RECORDINGS = 32  # sets of shapes that a program remembers
+
+
+@dataclass
+class Recording:
+    """What was noted for one set of shapes."""
+
+    lines: list[Line]
+    arguments: list[Name]  # the arrays among the arguments, in order; the upstream gradient last, if there is one
+    leaves: list[tuple[Tensor, Name]]
+    outputs: Any  # the tree that the function returned, with names in the place of Tensors
+    gradients: list[tuple[Any, Name, bool]]  # of a leaf, or of an argument by its number; and whether its memory is shared
+    positions: list[int] = field(default_factory=list)  # of the arrays among all arguments
+    dtype: Any = None  # of the loss
+    straight: Any = None
+    calls: int = 0
+    pool: list[Any] = field(default_factory=list)  # buffers that no call is using
+
+    def results(self) -> list[Name]:
+        """What is computed for the caller: outputs, then gradients."""
+        return [*leaves_of(self.outputs), *(name for _, name, _ in self.gradients)]
+
+    def fits(self, data: list[np.ndarray]) -> bool:
+        """Whether the leaves still have the shapes and dtypes of the recording."""
+        return all(a.shape == n.value.shape and a.dtype == n.value.dtype for a, (_, n) in zip(data, self.leaves))
+
+
+class Program:
+    """``program(function, model)``: called like the function; see :func:`program`."""
+
+    def __init__(self, function: Callable[..., Any], model: Any = None) -> None:
+        if not callable(function):
+            raise TypeError(f"program: expected a function, got {type(function).__name__}; write program(loss, model), the function first")
+        self.function, self.model = function, model
+        self.differentiates = model is not None
+        self.recordings: dict[Any, Recording] = {}
+        self._example: tuple[Any, ...] | None = None  # the arguments of the last recording
+        self._modules = [m for x in (function, model) if isinstance(x, Module) for m in x.modules()]
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, gradient: Any = None) -> Any:
+        """What the function returns; with a model, a scalar whose gradients, times ``gradient``, are added to ``.grad`` of all leaves.
+
+        Raises RuntimeError for what cannot be recorded, with the reason and the place.
+        """
+        if mode.get().tape is not None or mode.get().anomaly:  # inside of another program, or watched: as usual
+            return self._as_usual(args, gradient)
+        given = leaves_of(args)
+        key = self._key(args, given)
+        found = self.recordings.get(key)
+        data = [t.data for t, _ in found.leaves] if found is not None else []
+        if found is None or not found.fits(data):
+            with self._lock:
+                found = self._remember(key, args)
+            if found is None:
+                return self._as_usual(args, gradient)
+            data = [t.data for t, _ in found.leaves]
+        if not self.differentiates:
+            self._refuse_lost_gradients(found, given)
+        arrays = [x.data if isinstance(x, Value) else x for x in given if isinstance(x, Value | np.ndarray)]
+        if self.differentiates:
+            arrays.append(np.asarray(1 if gradient is None else gradient, found.dtype))
+        found.calls += 1
+        if found.calls > 1 and found.calls & (found.calls - 1) == 0:
+            results = self._verified(found, args, given, arrays, data)
+        else:
+            results = self._run(found, arrays, data)
+        return self._hand_out(found, given, results)
+
+    @staticmethod
+    def _run(found: Recording, arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
+        try:
+            buffers = found.pool.pop()
+        except IndexError:
+            buffers = [np.empty_like(b) for b in found.straight.buffers]
+        results = found.straight.run(arrays, data, buffers)
+        found.pool.append(buffers)
+        return results
+
+    def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
+        """The results of a call, compared with those of the function itself; done at calls 2, 4, 8, …, so that it costs nothing in the end."""
+        with noting_draws() as draws:
+            results = self._run(found, arrays, data)
+        with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
+            out = self.function(*args)
+            wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
+            if self.differentiates:
+                targets = [given[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
+                pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
+                wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
+        for n, (a, b) in enumerate(zip(results, wanted, strict=True)):
+            if not np.allclose(a, b, rtol=1e-3 if b.dtype.itemsize <= 4 else 1e-8, atol=1e-5 * (1 + np.abs(b).max(initial=0)), equal_nan=True):
+                self.recordings.clear()
+                first = len(results) - len(found.gradients)
+                what = "its result" if n < first else f"the gradient of {found.gradients[n - first][1].of.label or 'a leaf'}"
+                raise Refused(
+                    f"program: call {found.calls} of the recording and the function itself differ in {what}: the function keeps something from "
+                    "call to call, or computes with NumPy from what changes. Call the function itself, or pass what changes as an argument"
+                )
+        return results
+
+    def source(self, plain: bool = False) -> str:
+        """The last recording as Python text that runs with NumPy alone: the forward pass, then the backward pass, a line for each op.
+
+        Kernels are called by name and stand below; with ``plain`` every op is written out.  The function that the text defines takes
+        the arguments and, by their names, ``arrays(plain)``; it returns the loss and a dict of gradients (or what the function returns).
+        Raises RuntimeError before the first call, and for what has no text.
+        """
+        return self._text(plain).text
+
+    def arrays(self, plain: bool = False) -> dict[str, np.ndarray]:
+        """What the function that ``source(plain)`` defines takes besides the arguments: parameters and large constants, by name."""
+        return self._text(plain).arrays
+
+    def _text(self, plain: bool) -> Any:
+        from .source import text
+
+        if self._example is None:
+            raise RuntimeError("program.source: nothing has been recorded yet; call the program once, with arguments of the shapes that are meant")
+        with plain_mode() if plain else nullcontext(), self._undisturbed():
+            return text(self.record(self._example), self)
+
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Within it, draws are taken back afterwards."""
+        with noting_draws() as draws:
+            yield
+        for rng, state in draws.values():
+            rng.bit_generator.state = state
+
+    def _as_usual(self, args: tuple[Any, ...], gradient: Any) -> Any:
+        out = self.function(*args)
+        if self.differentiates:
+            out.backward(None if gradient is None else np.asarray(gradient, out.dtype))
+            out = out.detach()
+        return out
+
+    def _key(self, args: tuple[Any, ...], given: list[Any]) -> Any:
+        """Equal for calls that one recording serves."""
+        shapes = [
+            (x.shape, x.dtype, isinstance(x, Value) and x.requires_grad) if isinstance(x, np.ndarray | Value) else (type(x), x) for x in given
+        ]
+        structure = None if len(given) == len(args) else repr(rebuild(args, range(len(given))))
+        return (*shapes, structure, mode.get().plain, *[m.training for m in self._modules])
+
+    def _remember(self, key: Any, args: tuple[Any, ...]) -> Recording | None:
+        """A new recording, unless there are too many."""
+        if key not in self.recordings and len(self.recordings) == RECORDINGS:
+            warnings.warn(
+                f"program: {RECORDINGS} sets of shapes are recorded; other shapes are computed as usual, without a program. "
+                "Pad the arguments to fewer shapes",
+                stacklevel=3,
+            )
+            return None
+        with self._undisturbed():
+            found = self.record(args)
+        found.straight = Straight(found.lines, found.arguments, [name for _, name in found.leaves], found.results())
+        self.recordings[key], self._example = found, args
+        return found
+
+    def _refuse_lost_gradients(self, found: Recording, given: list[Any]) -> None:
+        if mode.get().grad and any(t.requires_grad for t in (*(t for t, _ in found.leaves), *(x for x in given if isinstance(x, Value)))):
+            raise TypeError(
+                "program: something that requires grad goes in, but what comes out has no history. For gradients write "
+                "program(loss, model) or program(value_and_grad(f)); for values alone, call it under `with no_grad():`"
+            )
+
+    def _hand_out(self, found: Recording, given: list[Any], results: tuple[Any, ...]) -> Any:
+        n = len(results) - len(found.gradients)
+        for (target, _, shared), g in zip(found.gradients, results[n:]):
+            g = g if type(g) is np.ndarray else np.asarray(g)
+            graph.deposit(given[target] if isinstance(target, int) else target, g, {id(g)} if shared else set())
+        if isinstance(found.outputs, Name):
+            return graph.wrap(results[0])
+        return rebuild(found.outputs, [graph.wrap(r) for r in results[:n]])
+
+    # Recording ----------------------------------------------------------------------------------------------------------
+
+    def record(self, args: tuple[Any, ...]) -> Recording:
+        """Run the function twice on a tape, with the same draws, and keep what both agree on."""
+        with noting_draws() as draws:
+            first, _ = self._tape(args, [])
+        with drawing_again(draws):
+            again, found = self._tape(args, [t for t, _ in first.leaves.values()])
+        refuse_differences(first, again)
+        return found
+
+    def _tape(self, args: tuple[Any, ...], known: list[Any]) -> tuple[Tape, Recording]:
+        tape, given = Tape(), leaves_of(args)
+        new, arguments, numbers = list(given), [], {}
+        for i, x in enumerate(given):
+            if isinstance(x, np.ndarray | Value):
+                t = watched(graph.wrap((x.data if isinstance(x, Value) else x)[...]))  # a view: two arguments may be one array
+                t.requires_grad = isinstance(x, Value) and x.requires_grad
+                arguments.append(tape.give("argument", t.data))
+                new[i], numbers[id(t)] = t, i
+        own = [p for x in (self.function, self.model) if isinstance(x, Module) for p in x.parameters()]
+        for t in (*own, *known):
+            tape.leaf(t)
+        before = [(t, t.data) for t, _ in tape.leaves.values()]
+        written = guards.last_write
+        try:
+            with recording(tape), enable_grad() if self.differentiates else nullcontext():
+                with naming(tape):
+                    out = self.function(*rebuild(args, new))
+                outputs = self._outputs(tape, out)
+                if self.differentiates:
+                    gradients = self._gradients(tape, out, arguments, numbers)
+                else:
+                    gradients = []
+        finally:
+            for t, _ in tape.leaves.values():
+                unwatched(t)
+        if guards.last_write != written or any(t.data is not a for t, a in before):
+            raise Refused("program: the function writes into a Tensor in place, or gives it another array; a program computes new ones only")
+        name_parameters(self.function, self.model, tape)
+        stable = {id(t) for t in (*own, *known)}
+        gradients = [(t, name, s) for t, name, s in gradients if isinstance(t, int) or id(t) in stable]
+        found = Recording([], arguments, list(tape.leaves.values()), outputs, gradients, list(numbers.values()), getattr(out, "dtype", None))
+        found.lines = needed(tape.lines, found.results())
+        used = {name for line in found.lines for name in line.reads()} | set(found.results())
+        found.leaves = [(t, name) for t, name in found.leaves if name in used]
+        return tape, found
+
+    def _outputs(self, tape: Tape, out: Any) -> Any:
+        names = []
+        for t in leaves_of(out):
+            if not isinstance(t, Tensor):
+                raise Refused(f"program: the function returns a {type(t).__name__}, {t!r:.60}; expected Tensors, which a program computes anew")
+            tape.leaf(t)
+            names.append(tape.known[id(t.data)])
+        if self.differentiates and not (isinstance(out, Tensor) and out.size == 1 and out.requires_grad):
+            raise Refused(f"program: the loss must be a Tensor that holds one number and depends on something that requires grad, got {out!r:.60}")
+        return names[0] if isinstance(out, Tensor) else rebuild(out, names)
+
+    def _gradients(self, tape: Tape, out: Any, arguments: list[Name], numbers: dict[int, int]) -> list[Any]:
+        tape.backward = True
+        one = np.ones(out.shape, out.dtype)
+        arguments.append(tape.give("argument", one))
+        arguments[-1].label = "gradient"
+        order, leaves, _ = graph.reachable([out])
+        tensors = [*leaves, *order]
+        found = graph.pullback([out], [watched(graph.wrap(one))], tensors)
+        gradients, seen = [], set()
+        for t, g in zip(tensors, found, strict=True):
+            if g is None:
+                continue
+            tape.leaf(g)
+            name, source = tape.known[id(g.data)], tape.known.get(id(t.data))
+            if name.kind == "made" and name.of is None:
+                name.of = source
+            if t.history is None:
+                memory = list(owners(g.data) or ())
+                gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
+                seen.update(memory)
+        return gradients
+
+
+def refuse_differences(first: Tape, again: Tape) -> None:
+    """Raise Refused where two runs of the same function on the same arguments do not make the same calls."""
+    why = "two runs with the same arguments differ: it draws numbers outside of minigrad, or keeps something from call to call"
+    if len(first.lines) != len(again.lines):
+        raise Refused(f"program: {why} ({len(first.lines)} calls, then {len(again.lines)})")
+    pairs: dict[Any, Any] = {}
+    for one, two in zip(first.lines, again.lines):
+        told = getattr(one.op, "name", getattr(one.function, "__name__", "a call"))
+        if one.function is not two.function and getattr(one.function, "__code__", 0) is not getattr(two.function, "__code__", 1):
+            raise Refused(f"program: {why} ({told}, then another call)")
+        if not alike((one.args, one.kwargs), (two.args, two.kwargs), pairs):
+            raise Refused(f"program: {why} (what {told} reads, shape {getattr(first_array(one), 'shape', '()')})")
+        alike(one.out, two.out, pairs)
+
+
+def first_array(line: Line) -> Any:
+    """An array of the line, for messages."""
+    return next((x for x in line.args if isinstance(x, np.ndarray)), next((n.value for n in line.makes()), None))
+
+
+def alike(a: Any, b: Any, pairs: dict[Any, Any]) -> bool:
+    """Whether two arguments are the same: equal constants, and names that were made in the same place."""
+    if isinstance(a, Name) and isinstance(b, Name):
+        if a in pairs or a.kind == "made":
+            return pairs.setdefault(a, b) is b
+        return a.kind == b.kind and (a.value is b.value or np.array_equal(a.value, b.value, equal_nan=a.value.dtype.kind == "f"))
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        return a is b or (a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(alike(x, y, pairs) for x, y in zip(a, b))
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(alike(a[k], b[k], pairs) for k in a)
+    if isinstance(a, slice):
+        return alike((a.start, a.stop, a.step), (b.start, b.stop, b.step), pairs)
+    return a is b or a == b or (a != a and b != b)
+
+
+@contextmanager
+def naming(tape: Tape) -> Iterator[None]:
+    """Within it, arrays get the names that the function's own variables have, outermost functions last."""
+
+    def note(frame: Any, event: str, arg: Any) -> None:
+        if event == "return" and frame.f_globals.get("__name__", "").partition(".")[0] != "minigrad":
+            for label, value in frame.f_locals.items():
+                if isinstance(value, Value) and (name := tape.known.get(id(Value.data.__get__(value)))) and name.kind == "made":  # type: ignore[attr-defined]
+                    name.label = label
+
+    before = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)
+
+
+def name_parameters(function: Any, model: Any, tape: Tape) -> None:
+    """Leaves get the names that they have in the module, or their own."""
+    paths = {id(p): path for x in (model, function) if isinstance(x, Module) for path, p in x.named_parameters()}
+    for t, name in tape.leaves.values():
+        name.label = paths.get(id(t), t.name)
+
+
+def program(function: Callable[..., Any], model: Any = None) -> Program:
+    """The function as a straight line of NumPy calls: recorded at the first call with new shapes, replayed from then on.
+
+    ``program(loss, model)`` returns the scalar loss and adds the gradients to ``.grad`` of the parameters and of everything else that
+    requires grad, as ``loss(...).backward()`` does; ``program(f)`` computes ``f``, and ``program(value_and_grad(f))`` its gradient.
+    The arguments are arrays or Tensors, in trees of dicts, lists and tuples; numbers and strings among them are recorded as they are.
+    The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew.  At the first call the function
+    runs twice, and at calls 2, 4, 8, … once beside the recording, so that what changes from call to call is noticed.  What cannot be recorded is refused, with the reason: control flow on
+    values, numbers drawn elsewhere, writing in place, hidden state.
+    """
+    return Program(function, model)

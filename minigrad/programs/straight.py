@@ -1,0 +1,203 @@
+"""From a tape to a straight line of Python: the calls that matter, freed as they are used up, into buffers that are free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..ops.numerics import ones
+from .tape import Line, Name, names_in
+
+SIMPLE = (bool, int, float, str, type(None), type(Ellipsis))
+
+
+def needed(lines: list[Line], wanted: Iterable[Name]) -> list[Line]:
+    """The lines on which the wanted names depend, and those with effects."""
+    live, kept = set(wanted), []
+    for line in reversed(lines):
+        if line.effects or any(name in live for name in line.makes()):
+            live.update(line.reads())
+            kept.append(line)
+    return kept[::-1]
+
+
+def owners(value: Any) -> Iterator[int] | None:
+    """The identities of the blocks of memory that a value holds; None when that cannot be told."""
+    if isinstance(value, np.ndarray):
+        while isinstance(value.base, np.ndarray):
+            value = value.base
+        return iter((id(value),))
+    if isinstance(value, tuple | list):
+        inner = [owners(x) for x in value]
+        return None if None in inner else iter([i for ids in inner for i in ids or ()])
+    return iter(()) if isinstance(value, SIMPLE) else None
+
+
+class Straight:
+    """The text of a function ``run(arguments, leaves, buffers)`` and the objects that it names."""
+
+    def __init__(self, lines: list[Line], arguments: list[Name], leaves: list[Name], results: list[Name]) -> None:
+        self.lines, self.results = lines, results
+        self.globals: dict[str, Any] = {"np": np}
+        self.local: dict[Name, str] = {}
+        self.buffers: list[np.ndarray] = []
+        given = [self._declare("arguments", arguments), self._declare("leaves", leaves)]
+        body = [*given, *self._body(lines, [*arguments, *leaves])]
+        body.append(f"return ({''.join(self.local[r] + ', ' for r in results)})")
+        self.text = "def run(arguments, leaves, buffers):\n" + "".join(f"    {line}\n" for line in body if line)
+        exec(compile(self.text, "<program>", "exec"), self.globals)  # the text is made from the lines above, of known functions
+        self.run: Callable[..., tuple[Any, ...]] = self.globals["run"]
+
+    def _declare(self, what: str, names: list[Name]) -> str:
+        for i, name in enumerate(names):
+            self.local[name] = f"{what[0]}{i}"
+        return f"{''.join(self.local[n] + ', ' for n in names)} = {what}" if names else ""
+
+    def _body(self, lines: list[Line], given: list[Name]) -> list[str]:
+        last = {name: number for number, line in enumerate(lines) for name in (*line.makes(), *line.reads())}
+        forever = {*self.results, *given}
+        memory = Memory(lines, last, forever)
+        body: list[str] = []
+        for number, line in enumerate(lines):
+            target = memory.target(number, line)
+            for name in line.makes():
+                self.local.setdefault(name, f"v{len(self.local)}")
+            body.append(f"{self._outs(line.out)} = {self._call(line, target)}")
+            dead = {name for name in (*line.makes(), *line.reads()) if last[name] == number and name not in forever}
+            if dead:
+                body.append("del " + ", ".join(sorted(self.local[name] for name in dead)))
+        self.buffers = memory.buffers
+        declared = "".join(f"b{i}, " for i in range(len(self.buffers)))
+        return [f"{declared} = buffers" if declared else "", *body]
+
+    def _outs(self, out: Any) -> str:
+        if isinstance(out, tuple):
+            return f"({''.join(self._outs(x) + ', ' for x in out)})" if out else "_"
+        return "_" if out is None else self.local[out]
+
+    def _call(self, line: Line, target: Any) -> str:
+        args = [self.render(a) for a in line.args]
+        ufunc = ufunc_of(line)
+        if ufunc is not None:
+            into = [] if target is None else [target if isinstance(target, str) else self.local[target]]
+            if into and ufunc in (np.maximum, np.minimum):  # a third argument would look like one more to compare
+                into[0] = f"out={into[0]}"
+            return f"{self._bound(ufunc)}({', '.join([*args, *into])})"
+        if line.role == "forward" and line.op.name in ("reshape", "swapaxes"):
+            rest = [self.render(v) for v in line.kwargs.values()]
+            return f"{args[0]}.{line.op.name}({', '.join(rest)})"
+        if line.role == "forward" and line.op.name == "sum_to" and (x := line.args[0].value).ndim == 2 and x.shape[1:] == line.kwargs["shape"]:
+            return f"{self._bound(ones(len(x), x.dtype))} @ {args[0]}"
+        args += [f"{k}={self.render(v)}" for k, v in line.kwargs.items()]
+        return f"{self._bound(line.function)}({', '.join(args)})"
+
+    def render(self, tree: Any) -> str:
+        """An argument as Python text; what has no text is bound to a name."""
+        if isinstance(tree, Name):
+            return self.local[tree]
+        if isinstance(tree, float) and not math.isfinite(tree):
+            return self._bound(tree)
+        if type(tree) in SIMPLE:
+            return "..." if tree is ... else repr(tree)
+        if type(tree) is tuple and any(True for _ in names_in(tree)):
+            return f"({''.join(self.render(x) + ', ' for x in tree)})"
+        if type(tree) is list and any(True for _ in names_in(tree)):
+            return f"[{', '.join(map(self.render, tree))}]"
+        if isinstance(tree, slice):
+            return f"slice({self.render(tree.start)}, {self.render(tree.stop)}, {self.render(tree.step)})"
+        return self._bound(tree)
+
+    def _bound(self, value: Any) -> str:
+        for name, known in self.globals.items():
+            if known is value:
+                return name
+        name = f"c{len(self.globals)}"
+        self.globals[name] = value
+        return name
+
+
+def ufunc_of(line: Line) -> np.ufunc | None:
+    """The NumPy ufunc that a primitive op is, if it is one."""
+    if line.role != "forward" or line.kwargs:
+        return None
+    ufunc = line.op.ufunc
+    return ufunc if ufunc is not None and ufunc.nin == len(line.args) else None
+
+
+class Memory:
+    """Which lines write into memory that is free: a buffer of the program, or an array that dies in that line."""
+
+    def __init__(self, lines: list[Line], last: dict[Name, int], forever: set[Name]) -> None:
+        self.buffers: list[np.ndarray] = []
+        self.free: dict[Any, list[int]] = {}  # buffers by shape and dtype
+        self.group: dict[Name, Any] = {}  # names that share memory have one group; None: it cannot be told
+        parent: dict[int, int] = {}
+
+        def root(i: int) -> int:
+            while parent.setdefault(i, i) != i:
+                i = parent[i]
+            return i
+
+        for name in last:
+            ids = owners(name.value)
+            known = None if ids is None else [root(i) for i in ids]
+            self.group[name] = None if known is None else known[0] if known else -id(name)
+            for i in known or ():
+                parent[i] = known[0]  # type: ignore[index]
+        self.group = {name: None if g is None else root(g) for name, g in self.group.items()}
+        blind = {name for line in lines if any(self.group[m] is None for m in line.makes()) for name in line.reads()}
+        self.fixed = {self.group[name] for name in {*forever, *blind} if name in self.group} | {None}
+        self.death: dict[Any, int] = {}
+        self.members: dict[Any, set[Name]] = {}
+        for name, number in last.items():
+            g = self.group[name]
+            self.death[g] = max(self.death.get(g, -1), number)
+            self.members.setdefault(g, set()).add(name)
+        self.held: dict[Any, int] = {}  # which buffer a group has
+        self.made: set[Any] = set()
+
+    def target(self, number: int, line: Line) -> Any:
+        """Where the line writes: a name, the name of a buffer, or None for new memory."""
+        out, place = line.out, None
+        if ufunc_of(line) is not None and self._owns(out) and out.value.size > 1:
+            shape = (out.value.shape, out.value.dtype)
+            dying = [n for n in line.reads() if self._dies(n, number) and self._owns(n) and (n.value.shape, n.value.dtype) == shape]
+            if dying and self._alone(line, dying[0]):
+                g, h = self.group[dying[0]], self.group[out]
+                if g in self.held:
+                    self.held[h] = self.held.pop(g)
+                place = dying[0]
+            else:
+                if not self.free.get(shape):
+                    self.buffers.append(np.empty(*shape))
+                    self.free.setdefault(shape, []).append(len(self.buffers) - 1)
+                self.held[self.group[out]] = self.free[shape].pop()
+                place = f"b{self.held[self.group[out]]}"
+        self.made.update(self.group[n] for n in line.makes())
+        for g in {self.group[n] for n in (*line.makes(), *line.reads())}:
+            if self.death.get(g) == number and g in self.held:
+                i = self.held.pop(g)
+                self.free[self.buffers[i].shape, self.buffers[i].dtype].append(i)
+        return place
+
+    def _owns(self, name: Any) -> bool:
+        """Whether the name stands for a whole block of memory that the program made and nobody else keeps."""
+        return (
+            isinstance(name, Name)
+            and name.kind == "made"
+            and isinstance(name.value, np.ndarray)
+            and name.value.base is None
+            and name.value.flags.c_contiguous
+            and name.value.ndim > 0
+            and self.group[name] not in self.fixed
+        )
+
+    def _dies(self, name: Name, number: int) -> bool:
+        return name.kind == "made" and self.death[self.group[name]] == number
+
+    def _alone(self, line: Line, name: Name) -> bool:
+        """Whether the line reads this block of memory under this one name only."""
+        return all(n is name or self.group[n] != self.group[name] for n in line.reads())

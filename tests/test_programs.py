@@ -1,0 +1,401 @@
+"""Programs: what a function computes, and its backward pass, recorded once and replayed; and the text that runs with NumPy alone."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import Tensor, nn, optim
+from minigrad.byhand.examples import examples, run
+from minigrad.graph import REGISTRY
+from minigrad.programs import Refused
+from minigrad.programs.program import RECORDINGS
+
+EXAMPLES = [(name, n) for name in REGISTRY for n in range(len(examples(REGISTRY[name], np.random.default_rng(0))))]
+
+
+def weighted(name, n):
+    """An example of an op as a loss of its inputs, with a random upstream gradient; and the inputs."""
+    op, example = REGISTRY[name], examples(REGISTRY[name], np.random.default_rng(5))[n]
+    rng = np.random.default_rng(1)
+    inputs = [Tensor(x, requires_grad=True) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for x in example.inputs]
+    out = run(op, example, *inputs)
+    weights = rng.normal(size=out.shape)
+
+    def loss(*xs):
+        return (run(op, example, *xs) * weights).sum()
+
+    return loss, inputs
+
+
+def gradients(inputs):
+    found = [x.grad.data.copy() for x in inputs if isinstance(x, Tensor)]
+    for x in inputs:
+        if isinstance(x, Tensor):
+            x.zero_grad()
+    return found
+
+
+def execute(text, name, *args, **kwargs):
+    space = {}
+    exec(compile(text, "source", "exec"), space)
+    return space[name](*args, **kwargs)
+
+
+# One gradient, five ways ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "n"), EXAMPLES)
+def test_every_op_has_one_gradient_eager_plain_as_a_program_and_as_text(name, n):
+    loss, inputs = weighted(name, n)
+    loss(*inputs).backward()
+    eager = gradients(inputs)
+    with mg.plain():
+        loss(*inputs).backward()
+    for a, b in zip(eager, gradients(inputs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13, err_msg="plain")
+    program = mg.program(loss, [])
+    for _ in range(2):
+        value = program(*inputs)
+        for a, b in zip(eager, gradients(inputs), strict=True):
+            np.testing.assert_array_equal(a, b, err_msg="program")
+    if name == "_recomputed":
+        return
+    arrays = [x.data if isinstance(x, Tensor) else x for x in inputs if isinstance(x, Tensor | np.ndarray)]
+    for plain in (False, True):
+        found, by_name = execute(program.source(plain), "loss", *arrays, **program.arrays(plain))
+        np.testing.assert_allclose(found, value.data, rtol=1e-12, atol=1e-13)
+        assert len(by_name) == len(eager)
+        for a, b in zip(eager, by_name.values(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13, err_msg=f"source(plain={plain})")
+
+
+# Losses and models ----------------------------------------------------------------------------------------------------
+
+
+def small_gpt(**settings):
+    from transformer import GPT
+
+    mg.manual_seed(0)
+    return GPT(11, 16, 4, 2, 12, **settings)
+
+
+def batch(b=2, t=8):
+    ids = np.random.default_rng(0).integers(0, 11, (2, b, t))
+    return ids[0], ids[1]
+
+
+def language_model(model):
+    def loss(ids, targets):
+        logits = model(ids)
+        return mg.cross_entropy(logits, targets)
+
+    return loss
+
+
+VARIANTS = [
+    {}, {"norm": "rms", "positions": "rotary", "ffn": "swiglu", "num_kv_heads": 2, "bias": False}, {"positions": "alibi", "tie_embeddings": False},
+    {"positions": "sinusoidal", "ffn": "relu"}, {"positions": "none"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_a_model_trains_alike_with_and_without_a_program(settings):
+    losses, weights = [], []
+    for recorded in (False, True):
+        model = small_gpt(**settings)
+        optimizer = optim.AdamW(model.parameters(), 1e-2)
+        loss = language_model(model)
+        program = mg.program(loss, model)
+        found = []
+        for step in range(6):
+            ids, targets = batch(t=8 if step % 2 else 5)  # two shapes in turn
+            optimizer.zero_grad()
+            if recorded:
+                value = program(ids, targets)
+            else:
+                value = loss(ids, targets)
+                value.backward()
+            optimizer.step()
+            found.append(value.item())
+        losses.append(found)
+        weights.append(model.state_dict())
+    assert losses[0] == losses[1]
+    for name in weights[0]:
+        np.testing.assert_array_equal(weights[0][name], weights[1][name], err_msg=name)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("settings", VARIANTS, ids=str)
+def test_the_text_of_a_model_runs_where_minigrad_cannot_be_imported(settings, plain, tmp_path):
+    model = small_gpt(**settings).astype(np.float64)
+    loss = language_model(model)
+    ids, targets = batch()
+    program = mg.program(loss, model)
+    value = program(ids, targets)
+    (tmp_path / "text.py").write_text(program.source(plain), encoding="utf-8")
+    np.savez(tmp_path / "arrays.npz", **program.arrays(plain))
+    np.savez(tmp_path / "data.npz", ids=ids, targets=targets)
+    script = """if True:
+        import sys
+        sys.modules["minigrad"] = sys.modules["transformer"] = None
+        import numpy as np
+        from text import loss
+        value, gradients = loss(**np.load("data.npz"), **np.load("arrays.npz"))
+        np.savez("found.npz", value=value, **gradients)
+    """
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
+    found = np.load(tmp_path / "found.npz")
+    np.testing.assert_allclose(found["value"], value.data, rtol=1e-12)
+    for name, p in model.named_parameters():
+        np.testing.assert_allclose(found[name.replace(".", "_")], p.grad.data, rtol=1e-9, atol=1e-13, err_msg=name)
+
+
+def test_the_text_has_the_users_letters_shapes_and_formulas():
+    W = Tensor(np.ones((3, 2)), requires_grad=True, name="W")
+
+    def attend(X):
+        S = X @ W
+        P = mg.softmax(S)
+        return (P * P).sum()
+
+    program = mg.program(attend, [W])
+    program(np.ones((4, 3)))
+    text = program.source()
+    assert "def attend(X, W, gradient=1.0):" in text
+    assert "S = X @ W" in text and "# (4, 2)" in text
+    assert "# softmax: y = softmax(x)" in text and "d_S, = softmax_vjp(d_P, P" in text
+    assert "d_W = " in text and "return" in text
+    plain = program.source(plain=True)
+    assert "np.exp(" in plain and "softmax_vjp" not in plain
+    assert max(map(len, plain.splitlines())) < 160
+
+
+def test_gradients_of_functions_are_programs_too():
+    rng = np.random.default_rng(0)
+    x, v = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+
+    def f(x):
+        return (mg.softmax(x) * mg.tanh(x)).sum()
+
+    for transform in (mg.value_and_grad(f), mg.grad(f), mg.hessian(f), lambda x: mg.hvp(f, x, v), lambda x: mg.jvp(f, (x,), (v,))[1]):
+        program = mg.program(transform)
+        program(x)
+        found, wanted = program(2 * x), transform(2 * x)
+        for a, b in zip(mg.derivatives.leaves(found), mg.derivatives.leaves(wanted), strict=True):
+            np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-14)
+
+
+def test_a_program_of_a_function_takes_trees_and_settings():
+    program = mg.program(lambda p, scale, mode: {"y": mg.exp(p["a"] * scale), "z": (p["b"], p["a"] if mode == "sum" else p["b"])})
+    for scale in (2.0, 3.0):
+        for mode in ("sum", "other"):
+            p = {"a": np.arange(3.0), "b": np.ones(3)}
+            for _ in range(2):
+                found = program(p, scale, mode)
+                np.testing.assert_array_equal(found["y"].data, np.exp(scale * p["a"]))
+                np.testing.assert_array_equal(found["z"][1].data, p["a"] if mode == "sum" else p["b"])
+
+
+def test_the_upstream_gradient_scales_and_gradients_add_up():
+    W = Tensor(np.arange(3.0), requires_grad=True)
+    program = mg.program(lambda x: (W * W * x).sum(), [W])
+    x = np.array([1.0, 2.0, 3.0])
+    for n in range(1, 4):
+        program(x, gradient=0.5)
+        np.testing.assert_allclose(W.grad.data, n * 0.5 * 2 * W.data * x)
+
+
+def test_an_argument_that_requires_grad_gets_its_gradient_and_two_gradients_share_no_memory():
+    a, b = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
+    program = mg.program(lambda x, y: (x + y).sum(), [])
+    for _ in range(2):
+        a.zero_grad(), b.zero_grad()
+        program(a, b)
+        assert a.grad.data is not b.grad.data and not np.shares_memory(a.grad.data, b.grad.data)
+    first = a.grad.data
+    program(a, b)
+    np.testing.assert_array_equal(first, 1)  # what was handed out is not written by a later call
+
+
+def test_parameters_are_seen_wherever_they_come_from():
+    model = small_gpt()
+    loss = language_model(model)
+    program = mg.program(loss, model)
+    ids, targets = batch()
+    program(ids, targets)
+    other = {name: a + 0.1 for name, a in model.state_dict().items()}
+    model.load_state_dict(other)
+    assert program(ids, targets).item() == loss(ids, targets).item()
+    model.astype(np.float64)
+    assert program(ids, targets).item() == loss(ids, targets).item()
+
+
+def test_dropout_draws_anew_and_as_the_engine_does():
+    model = small_gpt(dropout=0.3)
+    loss = language_model(model)
+    program = mg.program(loss, model)
+    ids, targets = batch()
+    mg.manual_seed(5)
+    found = [program(ids, targets).item() for _ in range(4)]
+    mg.manual_seed(5)
+    assert found == [loss(ids, targets).item() for _ in range(4)]
+    assert len(set(found)) == 4
+    model.eval()
+    assert program(ids, targets).item() == loss(ids, targets).item() == program(ids, targets).item()
+
+
+def test_checkpointed_layers_can_be_recorded():
+    W = Tensor(np.random.default_rng(0).normal(size=(4, 4)), requires_grad=True)
+
+    def loss(x):
+        h = mg.checkpoint(lambda t: mg.dropout(mg.tanh(t @ W), 0.5), x)
+        return (h * h).sum()
+
+    x = np.ones((3, 4))
+    mg.manual_seed(1)
+    loss(x).backward()
+    wanted = W.grad.data.copy()
+    W.zero_grad()
+    mg.manual_seed(1)
+    mg.program(loss, [W])(x)
+    np.testing.assert_allclose(W.grad.data, wanted, rtol=1e-12)
+
+
+def test_threads_may_call_one_program():
+    W = np.random.default_rng(0).normal(size=(50, 50))
+    program = mg.program(lambda x: mg.tanh(mg.tanh(x @ W) @ W + 1.0) * 2.0)
+    inputs = [np.full((40, 50), float(i)) for i in range(8)]
+    wanted = [program(x).data.copy() for x in inputs]
+    wrong = []
+
+    def call(i):
+        for _ in range(50):
+            if not np.array_equal(program(inputs[i]).data, wanted[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+# What cannot be recorded ----------------------------------------------------------------------------------------------
+
+x0 = np.linspace(-1, 1, 6).reshape(2, 3)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        self.calls = 0
+        self.w = nn.Parameter(np.ones(3))
+
+    def forward(self, x):
+        self.calls += 1
+        return (self.w * x * self.calls).sum()
+
+
+REFUSED = {
+    "a decision by a number": (lambda x: x * 2 if x.sum() > 0 else x, "reads the numbers"),
+    "a number": (lambda x: x * x.max().item(), "reads the numbers"),
+    "an array": (lambda x: x * x.data, r"reads the numbers.*\.data"),
+    "a conversion": (lambda x: x * np.asarray(x), "reads the numbers"),
+    "a float": (lambda x: x * float(x[0, 0]), "reads the numbers"),
+    "a loop over values": (lambda x: [x for _ in range(int(x.max()))] or x, "reads the numbers"),
+    "a mask as an index": (lambda x: x[x > 0], "depends on"),
+    "other random numbers": (lambda x: x * np.random.default_rng().normal(size=3), "two runs"),
+    "the global generator": (lambda x: x * np.random.normal(), "two runs"),
+    "writing in place": (lambda x: x.__setitem__(0, 1.0), "reads the numbers|in place"),
+    "no tensor": (lambda x: 3.0, "returns a float"),
+    "a backward pass inside": (lambda x: (x * 2).sum().backward(), "backward|None"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_replayed_is_refused_with_the_reason_and_the_place(name):
+    function, reason = REFUSED[name]
+    with pytest.raises((Refused, TypeError), match=reason):
+        mg.program(function)(x0)
+
+
+def test_hidden_state_is_noticed():
+    model = Counting()
+    with pytest.raises(Refused, match="two runs with the same arguments differ"):
+        mg.program(lambda x: model(x), model)(x0)
+
+
+def test_what_is_computed_from_parameters_behind_the_engine_is_noticed_at_the_second_call():
+    w = Tensor(np.ones(3), requires_grad=True)
+    scale = np.ones(1)
+    program = mg.program(lambda x: (w * x * (2 * scale)).sum(), [w])
+    program(x0 + 2)
+    scale[0] = 3.0
+    with pytest.raises(Refused, match="call 2 of the recording and the function itself differ in its result"):
+        program(x0 + 2)
+
+
+def test_an_optimizer_step_inside_is_refused():
+    w = Tensor(np.ones(3), requires_grad=True)
+    optimizer = optim.SGD([w], 0.1)
+
+    def loss(x):
+        optimizer.step()
+        return (w * x).sum()
+
+    loss(x0).backward()
+    with pytest.raises(Refused, match="in place"):
+        mg.program(loss, [w])(x0)
+
+
+def test_the_refusal_names_the_line_of_the_user():
+    def loss(x):
+        y = x * 2
+        return y if y.sum() > 0 else x
+
+    with pytest.raises(Refused, match=rf"test_programs\.py, line {loss.__code__.co_firstlineno + 2}, in loss"):
+        mg.program(loss)(x0)
+
+
+def test_after_a_refusal_tensors_are_as_before():
+    w = Tensor(np.ones(3), requires_grad=True)
+    with pytest.raises(Refused):
+        mg.program(lambda x: (w * x).sum() * w.sum().item(), [w])(x0)
+    assert type(w) is Tensor and w.sum().item() == 3.0
+    (w * x0).sum().backward()
+
+
+def test_a_lost_gradient_is_refused():
+    w = Tensor(np.ones(3), requires_grad=True)
+    program = mg.program(lambda x: w * x)
+    with pytest.raises(TypeError, match="requires grad goes in"):
+        program(x0)
+    with mg.no_grad():
+        np.testing.assert_array_equal(program(x0).data, x0)
+
+
+def test_too_many_shapes_are_computed_as_usual_and_it_is_said():
+    w = Tensor(np.ones(1), requires_grad=True)
+    program = mg.program(lambda x: (w * x).sum(), [w])
+    for n in range(1, RECORDINGS + 1):
+        program(np.ones(n))
+    with pytest.warns(UserWarning, match=f"{RECORDINGS} sets of shapes"):
+        assert program(np.ones(RECORDINGS + 5)).item() == RECORDINGS + 5
+    assert len(program.recordings) == RECORDINGS
+
+
+def test_errors_of_the_call_are_those_of_the_function():
+    model = small_gpt()
+    program = mg.program(language_model(model), model)
+    ids, targets = batch()
+    program(ids, targets)
+    with pytest.raises(IndexError, match="token id 99"):
+        program(np.full_like(ids, 99), targets)
+    with pytest.raises(TypeError, match="expected a function"):
+        mg.program(3)
+    with pytest.raises(RuntimeError, match="nothing has been recorded yet"):
+        mg.program(lambda x: x).source()
