@@ -1,8 +1,8 @@
-"""All public functions of NumPy and all methods of its arrays, called with Tensors that require grad: none may lose a gradient in silence.
+"""All public functions of NumPy and methods of its arrays, called with Tensors that require grad: nothing is lost in silence.
 
-Each is called with whatever small arguments it takes, a Tensor in the place of each array in turn.  Then either the result carries a
-gradient, which finite differences confirm; or a TypeError says what was called and what to write; or the result does not depend on the
-argument, as that of ``argmax``, or it is no number.
+Each is called with whatever small arguments it takes, a Tensor in the place of each array in turn.  Then either the
+result carries a gradient, which finite differences confirm; or a TypeError says what was called and what to write; or the
+result does not depend on the argument, as that of ``argmax``, or it is no number.
 """
 
 import itertools
@@ -17,11 +17,20 @@ from minigrad import Tensor
 
 SQUARE = np.array([[4.13, 0.94, 0.38], [0.94, 3.21, 0.57], [0.38, 0.57, 2.29]])  # positive definite
 VECTOR, NUMBER = np.array([0.31, 0.52, 0.87]), np.array(0.63)
-POOL = {"matrix": SQUARE, "vector": VECTOR, "number": NUMBER, "list": [VECTOR, VECTOR[::-1] * 0.9], "numbers": [NUMBER, np.array(0.82)], "1": 1}
+POOL = {
+    "matrix": SQUARE,
+    "vector": VECTOR,
+    "number": NUMBER,
+    "list": [VECTOR, VECTOR[::-1] * 0.9],
+    "numbers": [NUMBER, np.array(0.82)],
+    "1": 1,
+}
 DIFFERENT = [1.0, 1.037, 0.971, 1.013]  # factors, so that no two arguments are equal
-CURE = re.compile(r"\.data|\.item\(\)|\.detach\(\)|minigrad\.\w+|t\[\.\.\.\]|result = np|expected|convert with|must be an array")
+CURE = re.compile(
+    r"\.data|\.item\(\)|\.detach\(\)|minigrad\.\w+|t\[\.\.\.\]|result = np|expected|convert with|must be an array"
+)
 
-NO_NUMBERS = {  # settings, files, text, other kinds of numbers; and what compares within a tolerance, which a small step may cross
+NO_NUMBERS = {  # settings, files, text, other kinds of numbers; and comparisons, which a small step may tip
     "test", "info", "show_config", "show_runtime", "seterr", "seterrcall", "setbufsize", "set_printoptions",
     "get_printoptions", "printoptions", "geterr", "geterrcall", "getbufsize", "load", "loadtxt", "genfromtxt",
     "fromfile", "fromregex", "fromstring", "frombuffer", "from_dlpack", "save", "savez", "savez_compressed",
@@ -34,14 +43,27 @@ NO_NUMBERS = {  # settings, files, text, other kinds of numbers; and what compar
 
 
 def public(home):
-    return [n for n in sorted(dir(home)) if not n.startswith("_") and callable(getattr(home, n)) and not isinstance(getattr(home, n), type)]
+    return [
+        n
+        for n in sorted(dir(home))
+        if not n.startswith("_") and callable(getattr(home, n)) and not isinstance(getattr(home, n), type)
+    ]
 
 
 FUNCTIONS = {f"np.{n}": getattr(np, n) for n in public(np) if n not in NO_NUMBERS}
 FUNCTIONS |= {f"np.linalg.{n}": getattr(np.linalg, n) for n in public(np.linalg) if n not in NO_NUMBERS}
-UFUNCS = {f"np.{n}": f for n, f in vars(np).items() if isinstance(f, np.ufunc) and f.nin == 2 and f.nout == 1 and not f.signature}
+UFUNCS = {
+    f"np.{n}": f
+    for n, f in vars(np).items()
+    if isinstance(f, np.ufunc) and f.nin == 2 and f.nout == 1 and not f.signature
+}
 FUNCTIONS |= {f"{n}.{m}": getattr(f, m) for n, f in UFUNCS.items() for m in ("reduce", "accumulate", "outer")}
-FUNCTIONS |= {"np.float64": np.float64, "np.r_": lambda *a: np.r_[a], "np.c_": lambda *a: np.c_[a], "np.vectorize": np.vectorize(lambda *a: sum(a))}
+FUNCTIONS |= {
+    "np.float64": np.float64,
+    "np.r_": lambda *a: np.r_[a],
+    "np.c_": lambda *a: np.c_[a],
+    "np.vectorize": np.vectorize(lambda *a: sum(a)),
+}
 METHODS = {f"array.{n}": n for n in public(np.ndarray) if n not in NO_NUMBERS and n != "resize"}
 METHODS |= {f"array.{n}": n for n in ("__matmul__", "__rpow__", "__iadd__", "__setitem__", "__divmod__")}
 
@@ -77,7 +99,10 @@ def scaled(argument, factor):
 
 
 def fresh(arguments):
-    return [[x.copy() for x in a] if isinstance(a, list) else a.copy() if isinstance(a, np.ndarray) else a for a in arguments]
+    return [
+        [x.copy() for x in a] if isinstance(a, list) else a.copy() if isinstance(a, np.ndarray) else a
+        for a in arguments
+    ]
 
 
 def run(call, arguments):
@@ -96,7 +121,11 @@ def same(a, b):
         return len(a) == len(b) and all(map(same, a, b))
     if type(a).__module__.split(".")[0] not in ("numpy", "builtins"):
         return True
-    return np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) if isinstance(a, np.ndarray | np.number | float) else a == b
+    return (
+        np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True)
+        if isinstance(a, np.ndarray | np.number | float)
+        else a == b
+    )
 
 
 def faults(name, call, first=()):
@@ -148,7 +177,11 @@ def wrong_gradient(call, arguments, at):
         if np.isnan(f(*with_tensors([arguments[at]] if single else arguments[at])).data).any():
             return []
         report = mg.gradcheck(f, *([arguments[at]] if single else arguments[at]))
-    return [] if report or all("UNDECIDED" in row.verdict for row in report.rows if not row.verdict.startswith("ok")) else [str(report)]
+    return (
+        []
+        if report or all("UNDECIDED" in row.verdict for row in report.rows if not row.verdict.startswith("ok"))
+        else [str(report)]
+    )
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
