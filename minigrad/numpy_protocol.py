@@ -59,7 +59,7 @@ REDUCES: dict[Any, Callable[..., Any]] = {
 }  # fmt: skip
 ACCUMULATES: dict[Any, Callable[..., Any]] = {np.add: reductions.cumsum, np.multiply: reductions.cumprod}
 
-READERS = ("matplotlib", "mpl_toolkits", "numpy.testing")  # packages that look at numbers and compute nothing from them
+READERS = ("matplotlib.", "mpl_toolkits.", "numpy.testing.")  # they look at numbers and compute nothing from them
 OURS = (__name__, "minigrad.tensor")
 CURE = "use the ops of minigrad, or t.data if no gradient is wanted"
 
@@ -79,11 +79,20 @@ def refusal(name: str, options: Any = ()) -> TypeError:
     return TypeError(f"minigrad: {name}{what} has no derivative here; {CURE}")
 
 
+def on_arrays(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What NumPy says of the arrays; a program that is being made takes note of the call."""
+    if mode.get().tape is not None:
+        return recorded(function)(*args, **kwargs)
+    return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
+
+
 # Ufuncs ---------------------------------------------------------------------------------------------------------------
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Answer a ufunc, or one of its methods such as ``reduce``, called with a Tensor among its inputs."""
+    if not kwargs and method == "__call__" and ufunc in BY_NUMPY:
+        return BY_NUMPY[ufunc](*inputs)
     name = f"np.{ufunc.__name__}" if method == "__call__" else f"np.{ufunc.__name__}.{method}"
     out = kwargs.get("out") or ()
     if any(isinstance(x, Value) for x in out) or (method == "at" and isinstance(inputs[0], Value)):
@@ -92,10 +101,10 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
     lost = any(map(wants_grad, inputs))
     constant = ufunc in WITHOUT_DERIVATIVE_UFUNCS and (ufunc is not np.floor_divide or method in ("__call__", "outer"))
     if constant or ((out or method == "at") and not lost):
-        return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
+        return on_arrays(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
     if out:
         raise TypeError(f"minigrad: {name}(..., out=array) would drop the gradient; write result = {name}(...)")
-    if method == "__call__" and ufunc in BY_NUMPY and not kwargs:
+    if method == "__call__" and ufunc in BY_NUMPY and not kwargs:  # where all that was given is NumPy's default
         return BY_NUMPY[ufunc](*inputs)
     if method == "outer" and ufunc in BY_NUMPY and not kwargs:
         a, b = (x if hasattr(x, "ndim") else np.asarray(x) for x in inputs)
@@ -105,7 +114,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], kwargs: di
         kwargs.setdefault("axis", inputs[1] if len(inputs) > 1 else 0)
         return table[ufunc](inputs[0], **kwargs)
     if not lost:
-        return recorded(ufunc if method == "__call__" else getattr(ufunc, method))(*inputs, **kwargs)
+        return on_arrays(ufunc if method == "__call__" else getattr(ufunc, method), inputs, kwargs)
     raise refusal(name, kwargs)
 
 
@@ -135,9 +144,10 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     answer = BY_NUMPY.get(function)
     if answer is not None:
         try:
-            return (
-                answer(*args) if len(args) == 1 and not kwargs else _by_our_names(name, function, answer, args, kwargs)
-            )
+            positions, names = _agreement(function, answer)
+            if len(args) <= positions and kwargs.keys() <= names and not any(v is np._NoValue for v in kwargs.values()):
+                return answer(*args, **kwargs)
+            return _by_our_names(name, function, answer, args, kwargs)
         except TypeError:
             if not only_looks():
                 raise
@@ -152,8 +162,22 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     if function in ABOUT_ARRAYS:
         return function(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
     if function in WITHOUT_DERIVATIVE or not wants_grad((args, kwargs)) or only_looks():
-        return recorded(function)(*args, **kwargs)
+        return on_arrays(function, args, kwargs)
     raise refusal(name)
+
+
+@cache
+def _agreement(function: Any, answer: Any) -> tuple[int, set[str]]:
+    """How many leading arguments mean the same here and in NumPy, and which names do."""
+    theirs, ours = _signature(function), _signature(answer)
+    if theirs is None or ours is None:
+        return 99, set()
+    inputs = len(answer.inputs) if isinstance(answer, Op) else 0
+    pairs = list(zip(theirs.parameters.values(), ours.parameters.values()))
+    leading = next((i for i, (a, b) in enumerate(pairs) if i >= inputs and a.name != b.name), len(pairs))
+    fixed = next((i for i, (a, b) in enumerate(pairs) if {a.kind, b.kind} & {a.VAR_POSITIONAL, a.KEYWORD_ONLY}), leading)
+    names = {name for name, p in ours.parameters.items() if name in theirs.parameters and p.kind is not p.POSITIONAL_ONLY}
+    return min(leading, fixed), names - set(list(theirs.parameters)[:inputs])
 
 
 def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -179,7 +203,7 @@ def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], 
         raise TypeError(f"minigrad: {name}(..., out=Tensor) would write behind the graph's back; use t[...] = result")
     unknown = [k for k in given if k not in ours.parameters]
     if unknown and not wants_grad((args, kwargs)):
-        return recorded(function)(*args, **kwargs)
+        return on_arrays(function, args, kwargs)
     if unknown:
         raise refusal(name, unknown)
     positional = [given.pop(k) for k, p in ours.parameters.items() if p.kind is p.POSITIONAL_ONLY and k in given]
@@ -206,7 +230,7 @@ def _asked_by() -> tuple[str, str]:
 def only_looks() -> bool:
     """Whether matplotlib, ``numpy.testing`` or a function without a derivative asks for a Tensor's numbers."""
     asked, module = _asked_by()
-    return module.startswith(READERS) or getattr(np, asked, None) in WITHOUT_DERIVATIVE
+    return f"{module}.".startswith(READERS) or getattr(np, asked, None) in WITHOUT_DERIVATIVE
 
 
 def check_plain(t: Value, how: str) -> None:
