@@ -2,9 +2,9 @@
 
 A function that has a derivative here becomes our op; one that has none in mathematics (comparisons, ``argmax``,
 ``allclose``) takes arrays and returns arrays; any other, given a Tensor that requires grad, raises and names itself
-rather than drop a gradient.  Plain numbers come from ``t.data``, ``t.item()`` and ``t.detach()``; under ``no_grad``, and
-of a Tensor that requires none, NumPy may take them itself.  matplotlib and ``numpy.testing``, which only look at numbers,
-always may.
+rather than drop a gradient.  Plain numbers come from ``t.data``, ``t.item()`` and ``t.detach()``; under ``no_grad``,
+and of a Tensor that requires none, NumPy may take them itself.  matplotlib and ``numpy.testing``, which only look at
+numbers, always may.
 """
 
 from __future__ import annotations
@@ -175,8 +175,9 @@ def _agreement(function: Any, answer: Any) -> tuple[int, set[str]]:
     inputs = len(answer.inputs) if isinstance(answer, Op) else 0
     pairs = list(zip(theirs.parameters.values(), ours.parameters.values()))
     leading = next((i for i, (a, b) in enumerate(pairs) if i >= inputs and a.name != b.name), len(pairs))
-    fixed = next((i for i, (a, b) in enumerate(pairs) if {a.kind, b.kind} & {a.VAR_POSITIONAL, a.KEYWORD_ONLY}), leading)
-    names = {name for name, p in ours.parameters.items() if name in theirs.parameters and p.kind is not p.POSITIONAL_ONLY}
+    by_position = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    fixed = next((i for i, pair in enumerate(pairs) if any(p.kind not in by_position for p in pair)), leading)
+    names = {n for n, p in ours.parameters.items() if n in theirs.parameters and p.kind is not p.POSITIONAL_ONLY}
     return min(leading, fixed), names - set(list(theirs.parameters)[:inputs])
 
 
@@ -241,13 +242,13 @@ def check_plain(t: Value, how: str) -> None:
         return
     if how == "float":
         raise TypeError(
-            f"float() of a Tensor of shape {t.data.shape} that requires grad would drop its gradient, as in math.exp(t) "
-            "or out[i] = t: write np.exp(t) or minigrad.stack([...]); if no gradient is wanted, t.item() or t.detach()"
+            f"float() of a Tensor of shape {t.data.shape} that requires grad would drop its gradient, as in "
+            "math.exp(t) or out[i] = t: write np.exp(t) or minigrad.stack([...]); if no gradient is wanted, t.item() or t.detach()"
         )
     asked, _ = _asked_by()
     what = f"np.{asked}" if hasattr(np, asked) else "NumPy"
     raise TypeError(
-        f"{what} would make plain numbers of a Tensor of shape {t.data.shape} that requires grad and drop its gradient, "
-        "as in np.asarray(t), X.dot(t) or out[i] = t: write X @ t, minigrad.stack([...]) or minigrad.where(mask, t, out); "
-        "if no gradient is wanted, t.data or t.detach()"
+        f"{what} would make plain numbers of a Tensor of shape {t.data.shape} that requires grad and drop its "
+        "gradient, as in np.asarray(t), X.dot(t) or out[i] = t: write X @ t, minigrad.stack([...]) or "
+        "minigrad.where(mask, t, out); if no gradient is wanted, t.data or t.detach()"
     )
