@@ -11,9 +11,9 @@ from .custom import custom_op
 from .derivatives import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .modes import detect_anomaly, enable_grad, no_grad, plain
 from .ops.arithmetic import (
-    abs, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, astype, cbrt, clip, cos, cosh, divide, erf, exp, exp2, expm1, hypot,
-    log, log1p, log2, log10, logaddexp, maximum, minimum, mod, multiply, negative, power, reciprocal, relu, sigmoid, sin, sinh, sqrt, square,
-    subtract, tan, tanh, where,
+    abs, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, astype, cbrt, clip, cos, cosh, divide, erf,
+    exp, exp2, expm1, hypot, log, log1p, log2, log10, logaddexp, maximum, minimum, mod, multiply, negative, power,
+    reciprocal, relu, sigmoid, sin, sinh, sqrt, square, subtract, tan, tanh, where,
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
 from .ops.activations import gelu, linear_gelu, silu
@@ -26,10 +26,11 @@ from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
 from .ops.reductions import cumprod, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from .ops.shapes import broadcast_to, concatenate, flip, join_heads, pad, reshape, split, split_heads, stack, swapaxes, transpose, tril, triu
 from .numpy_functions import (
-    append, array_split, atleast_1d, atleast_2d, atleast_3d, average, block, broadcast_arrays, column_stack, compress, conj, convolve, cross,
-    cumulative_prod, cumulative_sum, diag, diagflat, diagonal, diff, dsplit, dstack, expand_dims, fliplr, flipud, hsplit, hstack, inner, interp,
-    kron, matrix_transpose, matvec, median, meshgrid, moveaxis, nan_to_num, percentile, polyval, ptp, quantile, ravel, real, repeat, roll, rot90,
-    select, sinc, sort, squeeze, take_along_axis, tile, trace, trapezoid, unstack, vdot, vecdot, vecmat, vsplit, vstack,
+    append, array_split, atleast_1d, atleast_2d, atleast_3d, average, block, broadcast_arrays, column_stack, compress,
+    conj, convolve, cross, cumulative_prod, cumulative_sum, diag, diagflat, diagonal, diff, dsplit, dstack,
+    expand_dims, fliplr, flipud, hsplit, hstack, inner, interp, kron, matrix_transpose, matvec, median, meshgrid,
+    moveaxis, nan_to_num, percentile, polyval, ptp, quantile, ravel, real, repeat, roll, rot90, select, sinc, sort,
+    squeeze, take_along_axis, tile, trace, trapezoid, unstack, vdot, vecdot, vecmat, vsplit, vstack,
 )  # fmt: skip
 from .programs import program
 from .random import manual_seed
@@ -48,18 +49,19 @@ __all__ = [
     "Tensor", "abs", "add", "amax", "amin", "append", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2",
     "arctanh", "array_split", "astype", "atleast_1d", "atleast_2d", "atleast_3d", "average", "block",
     "broadcast_arrays", "broadcast_to", "cbrt", "checkpoint", "clip", "column_stack", "compare", "compress",
-    "concatenate", "conj", "convolve", "cos", "cosh", "cross", "cross_entropy", "cumprod", "cumsum", "cumulative_prod",
-    "cumulative_sum", "custom_op", "detect_anomaly", "diag", "diagflat", "diagnose", "diagonal", "diff", "divide",
-    "dot", "draw", "dropout", "dsplit", "dstack", "einsum", "embedding", "enable_grad", "erf", "exp", "exp2",
-    "expand_dims", "explain", "expm1", "flip", "fliplr", "flipud", "gelu", "getitem", "grad", "gradcheck",
-    "gradgradcheck", "hessian", "hsplit", "hstack", "hvp", "hypot", "inner", "interp", "jacobian", "join_heads", "jvp",
-    "kron", "layer_norm", "linalg", "linear", "linear_gelu", "load", "log", "log1p", "log2", "log10", "log_softmax",
-    "logaddexp", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "matvec", "max", "maximum", "mean", "median",
-    "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan_to_num", "negative", "nn", "no_grad", "norm",
-    "optim", "outer", "pad", "percentile", "plain", "polyval", "power", "prod", "program", "ptp", "quantile", "ravel", "real",
-    "reciprocal", "recorded", "relu", "repeat", "reshape", "rms_norm", "roll", "rot90", "save", "scaled_dot_product_attention",
-    "select", "sigmoid", "silu", "sin", "sinc", "sinh", "softmax", "sort", "split", "split_heads", "sqrt", "square",
-    "squeeze", "stack", "std", "subtract", "sum", "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot",
-    "tile", "trace", "transpose", "trapezoid", "tril", "triu", "unstack", "value_and_grad", "var", "vdot", "vecdot",
-    "vecmat", "vjp", "vsplit", "vstack", "where",
+    "concatenate", "conj", "convolve", "cos", "cosh", "cross", "cross_entropy", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "custom_op", "detect_anomaly", "diag", "diagflat", "diagnose", "diagonal",
+    "diff", "divide", "dot", "draw", "dropout", "dsplit", "dstack", "einsum", "embedding", "enable_grad", "erf",
+    "exp", "exp2", "expand_dims", "explain", "expm1", "flip", "fliplr", "flipud", "gelu", "getitem", "grad",
+    "gradcheck", "gradgradcheck", "hessian", "hsplit", "hstack", "hvp", "hypot", "inner", "interp", "jacobian",
+    "join_heads", "jvp", "kron", "layer_norm", "linalg", "linear", "linear_gelu", "load", "log", "log1p", "log2",
+    "log10", "log_softmax", "logaddexp", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "matvec", "max",
+    "maximum", "mean", "median", "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan_to_num",
+    "negative", "nn", "no_grad", "norm", "optim", "outer", "pad", "percentile", "plain", "polyval", "power", "prod",
+    "program", "ptp", "quantile", "ravel", "real", "reciprocal", "recorded", "relu", "repeat", "reshape", "rms_norm",
+    "roll", "rot90", "save", "scaled_dot_product_attention", "select", "sigmoid", "silu", "sin", "sinc", "sinh",
+    "softmax", "sort", "split", "split_heads", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum",
+    "swapaxes", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid",
+    "tril", "triu", "unstack", "value_and_grad", "var", "vdot", "vecdot", "vecmat", "vjp", "vsplit", "vstack",
+    "where",
 ]  # fmt: skip

@@ -69,7 +69,7 @@ def _prepare(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Any], list[A
     new_args = list(args)
     trees = []
     variables: list[Tensor] = []
-    fresh = {i % len(args): [_fresh(x) for x in leaves(args[i])] for i in chosen}  # once, also if the argument is named twice
+    fresh = {i % len(args): [_fresh(x) for x in leaves(args[i])] for i in chosen}  # once, even if named twice
     for i in chosen:
         variables += fresh[i % len(args)]
         new_args[i] = rebuild(args[i], fresh[i % len(args)])
@@ -171,7 +171,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
                 got = f"shape {output.shape}" if isinstance(output, Tensor) else type(output).__name__
                 cure = "use jacobian or vjp for many outputs"
                 if not isinstance(output, Tensor):
-                    cure = "a plain number is a constant, whose derivative is 0; if it should depend on the arguments, no .data, .item() or float()"
+                    cure = "a plain number is a constant, whose derivative is 0; .data, .item() and float() make one"
                 raise ValueError(f"grad: the function must return a scalar Tensor, got {got}; {cure}")
             result = _pull([output], [graph.wrap(np.ones(output.shape, output.dtype))], variables, recording, recording)
         gradient = _arrange(result, trees, argnums)

@@ -1,12 +1,12 @@
-r"""Linear algebra, as ``np.linalg``: :math:`B = A^{-1}` gives :math:`\bar A = -B^\top \bar B B^\top`, and the others follow.
+r"""Linear algebra, as ``np.linalg``: :math:`B = A^{-1}` gives :math:`\bar A = -B^\top \bar B B^\top`.
 
-Stacks of matrices (..., m, n) are taken matrix by matrix.  Of symmetric matrices NumPy reads one triangle only; so do we, and
-the gradient lies in that triangle.  Eigenvectors and singular vectors of equal values are free to turn: a function that depends
-on that choice has no derivative there, and one that does not gets the right one.
+Stacks of matrices (..., m, n) are taken matrix by matrix.  Of symmetric matrices NumPy reads one triangle only; so do
+we, and the gradient lies in that triangle.  Eigenvectors and singular vectors of equal values are free to turn: a
+function that depends on that choice has no derivative there, and one that does not gets the right one.
 
-Sources: Giles (2008), "Collected matrix derivative results for forward and reverse mode algorithmic differentiation"; Murray
-(2016), "Differentiation of the Cholesky decomposition"; Townsend (2016), "Differentiating the singular value decomposition";
-Golub & Pereyra (1973), eq. 4.12, for the pseudo-inverse.
+Sources: Giles (2008), "Collected matrix derivative results for forward and reverse mode algorithmic differentiation";
+Murray (2016), "Differentiation of the Cholesky decomposition"; Townsend (2016), "Differentiating the singular value
+decomposition"; Golub & Pereyra (1973), eq. 4.12, for the pseudo-inverse.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .numpy_functions import answers, cross, diagonal, matrix_transpose, moveaxis, tensor, trace, vecdot
+from . import numpy_functions
+from .numpy_functions import answers, matrix_transpose, moveaxis, tensor, vecdot
 from .ops.arithmetic import abs, power, where
 from .ops.declare import Example, example, op, recorded
-from .ops.linear import matmul, outer, tensordot
+from .ops.linear import dot, matmul, outer, tensordot
 from .ops.linear import norm as euclidean
 from .ops.reductions import max, min, sum
 from .ops.shapes import reshape
 
 __all__ = [
-    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power", "matrix_transpose",
-    "multi_dot", "norm", "outer", "pinv", "slogdet", "solve", "svd", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
+    "cholesky", "cross", "det", "diagonal", "eigh", "eigvalsh", "inv", "matmul", "matrix_norm", "matrix_power",
+    "matrix_transpose", "multi_dot", "norm", "outer", "pinv", "slogdet", "solve", "svd", "svdvals", "tensordot",
+    "trace", "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
@@ -88,13 +90,14 @@ def _solve_vjp(g: Any, x: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 _solve.examples = lambda rng: [
-    example(_regular(rng, *a), rng.normal(size=b)) for a, b in [((3, 3), (3, 2)), ((2, 2, 2), (2, 1)), ((2, 2), (3, 2, 2))]
+    example(_regular(rng, *a), rng.normal(size=b))
+    for a, b in [((3, 3), (3, 2)), ((2, 2, 2), (2, 1)), ((2, 2), (3, 2, 2))]
 ]
 
 
 @answers("linalg.solve")
 def solve(a: Any, b: Any) -> Any:
-    """The solution X of A X = B: (..., n, n), (..., n, k) → (..., n, k), or a vector (n,); LinAlgError for a singular matrix."""
+    """The solution X of A X = B: (..., n, n), (..., n, k) → (..., n, k), or (n,); LinAlgError for a singular matrix."""
     return _solve(a, reshape(b, (-1, 1)))[..., 0] if np.ndim(b) == 1 else _solve(a, b)
 
 
@@ -105,7 +108,7 @@ def det(a):
 
 
 def _cofactors(d: Any, a: Any) -> Any:
-    """∂d/∂A.  Up to 6 × 6 by the recursion of Faddeev and LeVerrier, which divides by no determinant: right for singular ones too."""
+    """∂d/∂A; up to 6 × 6 by the recursion of Faddeev and LeVerrier, without dividing by d: singular ones too."""
     n = a.shape[-1]
     if n > 6:
         return d[..., None, None] * np.linalg.inv(a).mT
@@ -144,20 +147,29 @@ def slogdet(a: Any) -> SlogdetResult:
     return SlogdetResult(tensor(_sign(a)), _logabsdet(a))
 
 
-@op(r"P = A^+", inputs=["a"])
-def pinv(a, rcond=None):
-    """The pseudo-inverse of ``a`` (..., m, n): (..., n, m); singular values below ``rcond`` times the largest count as 0."""
-    return np.linalg.pinv(a) if rcond is None else np.linalg.pinv(a, rcond)
+@op(r"P = A^+")
+def _pinv(a):
+    return np.linalg.pinv(a)
 
 
-def _pinv(g: Any, p: Any, a: Any, rcond: Any = None) -> Any:
+def _pinv_vjp(g: Any, p: Any, a: Any) -> Any:
     left, right = np.eye(a.shape[-2], dtype=a.dtype) - a @ p, np.eye(a.shape[-1], dtype=a.dtype) - p @ a
     return -(p.mT @ g @ p.mT) + left @ g.mT @ p @ p.mT + p.mT @ p @ g.mT @ right
 
 
-pinv.vjp("a", r"-P^\top \bar P P^\top + (I - A P) \bar P^\top P P^\top + P^\top P \bar P^\top (I - P A)", _pinv)
-pinv.examples = lambda rng: [example(rng.normal(size=shape)) for shape in [(4, 2), (2, 3), (2, 3, 2)]]
-answers("linalg.pinv")(pinv)
+_pinv.vjp("a", r"-P^\top \bar P P^\top + (I - A P) \bar P^\top P P^\top + P^\top P \bar P^\top (I - P A)", _pinv_vjp)
+_pinv.examples = lambda rng: [example(rng.normal(size=shape)) for shape in [(4, 2), (2, 3), (2, 3, 2)]]
+
+
+@answers("linalg.pinv")
+def pinv(a: Any, rcond: Any = None) -> Any:
+    """The pseudo-inverse (..., n, m) of ``a`` (..., m, n); singular values ≤ ``rcond`` times the largest are taken as 0."""
+    if rcond is None:
+        return _pinv(a)
+    u, s, vh = svd(a, full_matrices=False)
+    kept = np.greater(s, np.asarray(rcond)[..., None] * s.max(axis=-1, keepdims=True))
+    return vh.mT * (where(kept, 1 / where(kept, s, 1.0), 0.0))[..., None, :] @ u.mT
+
 
 # Factors --------------------------------------------------------------------------------------------------------------
 
@@ -171,7 +183,7 @@ def _in_triangle(s: Any, upper: bool = False) -> Any:
 
 @op(r"L = \operatorname{cholesky}(A), \quad A = L L^\top", inputs=["a"])
 def cholesky(a, *, upper=False):
-    """The lower triangular L with A = L Lᵀ of positive definite ``a`` (..., n, n), read from its lower triangle; or the upper."""
+    """The lower triangular L with A = L Lᵀ of positive definite ``a`` (..., n, n); or, with ``upper``, Lᵀ."""
     return np.linalg.cholesky(a) if not upper else np.linalg.cholesky(a.mT).mT
 
 
@@ -185,7 +197,8 @@ def _cholesky(g: Any, y: Any, a: Any, upper: bool = False) -> Any:
 
 cholesky.vjp("a", r"L^{-\top} \, \Phi(L^\top \bar L) \, L^{-1} \text{, in the triangle that was read}", _cholesky)
 cholesky.examples = lambda rng: [
-    example(_positive(rng, *shape), upper=upper) for shape, upper in [((3, 3), False), ((2, 2, 2), False), ((3, 3), True), ((1, 1), False)]
+    example(_positive(rng, *shape), upper=upper)
+    for shape, upper in [((3, 3), False), ((2, 2, 2), False), ((3, 3), True), ((1, 1), False)]
 ]
 answers("linalg.cholesky")(cholesky)
 
@@ -215,7 +228,9 @@ def _eigh_vjp(g: Any, y: Any, a: Any, UPLO: str = "L") -> Any:
 
 
 _eigh.vjp(
-    "a", r"V \big(\operatorname{diag}(\bar w) + F \odot (V^\top \bar V)\big) V^\top, \quad F_{ij} = 1 / (w_j - w_i)", _eigh_vjp
+    "a",
+    r"V \big(\operatorname{diag}(\bar w) + F \odot (V^\top \bar V)\big) V^\top, \quad F_{ij} = 1 / (w_j - w_i)",
+    _eigh_vjp,
 )
 _eigh.examples = lambda rng: [
     Example((_positive(rng, *shape),), {"UPLO": uplo}, lambda a, uplo=uplo: _free_of_signs(a, uplo))
@@ -232,7 +247,7 @@ def _free_of_signs(a: Any, uplo: str) -> Any:
 
 @answers("linalg.eigh")
 def eigh(a: Any, UPLO: str = "L") -> EighResult:
-    """Eigenvalues and eigenvectors of symmetric ``a`` (..., n, n), read from its lower ("L") or upper ("U") triangle."""
+    """Eigenvalues and eigenvectors of symmetric ``a`` (..., n, n); its lower ("L") or upper ("U") part is read."""
     both = _eigh(a, UPLO)
     return EighResult(both[..., 0, :], both[..., 1:, :])
 
@@ -276,7 +291,8 @@ _svd.vjp(
     _svd_vjp,
 )
 _svd.examples = lambda rng: [
-    Example((rng.normal(size=shape),), {}, lambda a: _svd_free_of_signs(a)) for shape in [(3, 3), (3, 2), (2, 3), (2, 2, 2)]
+    Example((rng.normal(size=shape),), {}, lambda a: _svd_free_of_signs(a))
+    for shape in [(3, 3), (3, 2), (2, 3), (2, 2, 2)]
 ]
 
 
@@ -296,7 +312,8 @@ def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     m, n = np.shape(a)[-2:]
     if compute_uv and full_matrices and m != n:
         raise TypeError(
-            f"minigrad: np.linalg.svd of {np.shape(a)} with full_matrices=True has no derivative here; use full_matrices=False"
+            f"minigrad: np.linalg.svd of {np.shape(a)} with full_matrices=True has no derivative here; "
+            "use full_matrices=False"
         )
     found = SVDResult(*_usv(_svd(a), m, n))
     return found if compute_uv else found.S
@@ -313,7 +330,9 @@ def svdvals(x: Any) -> Any:
 
 @answers("linalg.vector_norm")
 def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    """(Σ|x|ᵖ)^(1/p) over ``axis``, p = ``ord``; the largest (∞) or smallest (−∞) absolute value; 0 where all is 0, and so its derivative."""
+    """(Σ|x|ᵖ)^(1/p) over ``axis``, p = ``ord``; for ±∞ the largest or smallest |x|.  Derivative 0 at 0."""
+    if np.ndim(ord):
+        raise TypeError(f"norm: ord={ord!r}; expected a number")
     if ord in (None, 2, 2.0):
         return euclidean(x, axis=axis, keepdims=keepdims)
     if ord in (np.inf, -np.inf):
@@ -321,7 +340,9 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
     if ord == 1:
         return sum(abs(x), axis=axis, keepdims=keepdims)
     if ord == 0:
-        raise TypeError("minigrad: np.linalg.norm with ord=0 has no derivative here: it counts; use t.data if no gradient is wanted")
+        raise TypeError(
+            "minigrad: np.linalg.norm with ord=0 has no derivative here: it counts; use t.data if no gradient is wanted"
+        )
     total = sum(power(abs(x), ord), axis=axis, keepdims=keepdims)
     nothing = np.equal(total, 0)
     return where(nothing, 0.0, power(where(nothing, 1.0, total), 1 / ord))
@@ -329,8 +350,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 
 @answers("linalg.matrix_norm")
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
-    """Of matrices (..., m, n): "fro", "nuc" (Σ of the singular values), ±2 (the largest, the smallest of them), ±1 (column sums of |x|),
-    ±∞ (row sums)."""
+    """The norms of matrices (..., m, n): "fro", "nuc" (the sum of the singular values), 2 and −2 (the largest and the
+    smallest of them), ±1 (of the column sums of |x|), ±∞ (of the row sums)."""
     if ord in (None, "fro"):
         return euclidean(x, axis=(-2, -1), keepdims=keepdims)
     if ord not in ("nuc", 1, -1, 2, -2, np.inf, -np.inf):
@@ -345,7 +366,8 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 
 @answers("linalg.norm")
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
-    """The norm of all of ``x``, of the vectors along ``axis``, or of the matrices in a pair of axes, of kind ``ord`` as in NumPy."""
+    """The norm ``ord`` of all of ``x``, of the vectors along ``axis``, or of the matrices in two axes, as in NumPy."""
+    axis = int(axis) if axis is not None and np.ndim(axis) == 0 else axis
     if ord is None or np.ndim(x) < 2 or (axis is not None and np.size(axis) == 1):
         return vector_norm(x, axis=axis, keepdims=keepdims, ord=2 if ord is None else ord)
     if axis is None and np.ndim(x) != 2:
@@ -362,15 +384,30 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
 answers("linalg.matmul")(lambda x1, x2, /: matmul(x1, x2))
 answers("linalg.outer")(lambda x1, x2, /: outer(x1, x2))
 answers("linalg.tensordot")(lambda x1, x2, /, *, axes=2: tensordot(x1, x2, axes))
-answers("linalg.cross")(lambda x1, x2, /, *, axis=-1: cross(x1, x2, axis=axis))
-answers("linalg.trace")(lambda x, /, *, offset=0: trace(x, offset, -2, -1))
-answers("linalg.diagonal")(lambda x, /, *, offset=0: diagonal(x, offset, -2, -1))
+
+
+@answers("linalg.cross")
+def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
+    """The cross products of vectors of three entries along ``axis``."""
+    return numpy_functions.cross(x1, x2, axis=axis)
+
+
+@answers("linalg.trace")
+def trace(x: Any, /, *, offset: int = 0) -> Any:
+    """The sum of the diagonal of the last two axes, ``offset`` places above the main one."""
+    return numpy_functions.trace(x, offset, -2, -1)
+
+
+@answers("linalg.diagonal")
+def diagonal(x: Any, /, *, offset: int = 0) -> Any:
+    """The diagonal of the last two axes, ``offset`` places above the main one."""
+    return numpy_functions.diagonal(x, offset, -2, -1)
 
 
 @answers("linalg.multi_dot")
 def multi_dot(arrays: Any) -> Any:
     """The matrix product of all, from left to right."""
-    return reduce(matmul, arrays)
+    return reduce(dot, arrays)
 
 
 @answers("linalg.matrix_power")

@@ -1,7 +1,7 @@
 """NumPy's functions that need no rule of their own: each is a composition of ops, and its gradient is theirs.
 
-The names, the arguments and the results are NumPy's; every function takes Tensors or whatever ``np.asarray`` takes, and returns
-Tensors.  ``answers`` says which functions of NumPy, called on a Tensor, mean it.
+The names, the arguments and the results are NumPy's; every function takes Tensors or whatever ``np.asarray`` takes, and
+returns Tensors.  ``answers`` says which functions of NumPy, called on a Tensor, mean it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def answers(*names: str) -> Callable[[F], F]:
-    """Decorator: NumPy's functions of these names, as far as this NumPy has them, mean the decorated one on a Tensor."""
+    """Decorator: NumPy's functions of these names (if this NumPy has them) mean the decorated one on a Tensor."""
 
     def register(function: F) -> F:
         for name in names:
@@ -122,7 +122,9 @@ def atleast_2d(*arys: Any) -> Any:
 @answers("atleast_3d")
 def atleast_3d(*arys: Any) -> Any:
     """Vectors as (1, n, 1), matrices as (m, n, 1)."""
-    found = tuple(tensor(x) if np.ndim(x) > 2 else reshape(x, np.atleast_3d(np.empty(np.shape(x), bool)).shape) for x in arys)
+    found = tuple(
+        tensor(x) if np.ndim(x) > 2 else reshape(x, np.atleast_3d(np.empty(np.shape(x), bool)).shape) for x in arys
+    )
     return found[0] if len(found) == 1 else found
 
 
@@ -288,7 +290,9 @@ def fliplr(m: Any) -> Any:
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     """``m`` turned by ``k`` quarter turns, from the first of ``axes`` towards the second."""
     x = tensor(m)
-    for _ in range(k % 4):
+    if k % 1:
+        raise TypeError(f"rot90: k={k} quarter turns; expected a whole number")
+    for _ in range(int(k) % 4):
         x = flip(x.swapaxes(*axes), axes[0])
     return x
 
@@ -314,18 +318,21 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 @answers("take")
 def _take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
     if mode != "raise":
-        indices = np.take(np.arange(np.size(a) if axis is None else np.shape(a)[axis]), plain(indices), mode=mode)  # type: ignore[call-overload]
+        places = np.arange(np.size(a) if axis is None else np.shape(a)[axis])
+        indices = np.take(places, plain(indices), mode=mode)  # type: ignore[call-overload]
     return take_(a, indices, axis)
 
 
 @answers("take_along_axis")
 def take_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
     """The entries of ``arr`` at ``indices`` along ``axis``, one index for each entry, as ``argsort`` gives them."""
-    ids = indices if isinstance(indices, Value) else np.asarray(indices)
+    ids: Any = indices if isinstance(indices, Value) else np.asarray(indices)
     x, ids = (reshape(arr, -1), ids.reshape(-1)) if axis is None else (arr, ids)
     shape = np.shape(x)
     if ids.ndim != len(shape):
-        raise ValueError(f"take_along_axis: indices of shape {ids.shape} for an array of shape {shape}; expected as many axes")
+        raise ValueError(
+            f"take_along_axis: indices of shape {ids.shape} for an array of shape {shape}; expected as many axes"
+        )
     at = normalize_axis_index(-1 if axis is None else axis, len(shape))
     grid = [np.arange(n).reshape([-1 if j == i else 1 for j in range(len(shape))]) for i, n in enumerate(shape)]
     return getitem(x, (*grid[:at], ids, *grid[at + 1 :]))
@@ -390,7 +397,7 @@ def _merged(a: Any, axis: Axis) -> tuple[Any, tuple[int, ...]]:
 
 @answers("quantile")
 def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Any:
-    """The number below which the share ``q`` of the entries over ``axis`` lies, between two entries by linear interpolation."""
+    """The number below which the share ``q`` of the entries over ``axis`` lies; between two entries, interpolated."""
     if isinstance(q, Value) and q.requires_grad:
         raise TypeError("quantile: q takes no gradient, but got a Tensor that requires grad; use q.detach()")
     if method != "linear":
@@ -406,7 +413,9 @@ def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
     part = (place - low).astype(x.dtype if x.dtype.kind == "f" else float)
     x = sort(x)
     found = x[..., low] * (1 - part) + x[..., np.minimum(low + 1, x.shape[-1] - 1)] * part
-    found = found + (0 * np.sign(x[..., -1:])).reshape(x.shape[:-1] + (1,) * share.ndim)  # NaN is sorted last, and travels
+    found = found + (0 * np.sign(x[..., -1:])).reshape(
+        x.shape[:-1] + (1,) * share.ndim
+    )  # NaN is sorted last, and travels
     found = moveaxis(found, range(-share.ndim, 0), range(share.ndim)) if share.ndim else found
     return reshape(found, share.shape + shape) if keepdims else found
 
@@ -414,7 +423,9 @@ def quantile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims
 @answers("percentile")
 def percentile(a: Any, q: Any, axis: Axis = None, method: str = "linear", keepdims: bool = False) -> Any:
     """``quantile`` with ``q`` in percent."""
-    return quantile(a, q if isinstance(q, Value) and q.requires_grad else np.asarray(plain(q)) / 100, axis, method, keepdims)
+    return quantile(
+        a, q if isinstance(q, Value) and q.requires_grad else np.asarray(plain(q)) / 100, axis, method, keepdims
+    )
 
 
 @answers("median")
@@ -459,7 +470,9 @@ def average(a: Any, axis: Axis = None, weights: Any = None, returned: bool = Fal
         if w.shape != x.shape:
             axes = None if axis is None else normalize_axis_tuple(axis, x.ndim)
             if axes is None or w.shape != tuple(x.shape[i] for i in axes):
-                raise ValueError(f"average: weights {w.shape} for an array {x.shape} over axis {axis}; expected its shape, or that of the axis")
+                raise ValueError(
+                    f"average: weights {w.shape} for an array {x.shape} over axis {axis}; expected that shape or the axis'"
+                )
             order = np.argsort(axes)
             w = reshape(transpose(w, tuple(map(int, order))), [n if i in axes else 1 for i, n in enumerate(x.shape)])
         total = sum(broadcast_to(w, x.shape), axis=axis, keepdims=keepdims)
@@ -472,7 +485,10 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     """The differences of neighbours along ``axis``, taken ``n`` times."""
     x = tensor(a)
     axis = normalize_axis_index(axis, x.ndim)
-    ends = [None if e is None else e if np.ndim(e) else broadcast_to(e, (*x.shape[:axis], 1, *x.shape[axis + 1 :])) for e in (prepend, append)]
+    ends = [
+        None if e is None else e if np.ndim(e) else broadcast_to(e, (*x.shape[:axis], 1, *x.shape[axis + 1 :]))
+        for e in (prepend, append)
+    ]
     x = concatenate([part for part in (ends[0], x, ends[1]) if part is not None], axis)
     place = (slice(None),) * axis
     for _ in range(n):
@@ -490,9 +506,10 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
 
 def _cumulative(name: str, running: Any, start: float) -> Callable[..., Any]:
     def answer(x: Any, /, *, axis: int | None = None, include_initial: bool = False) -> Any:
-        if axis is None and np.ndim(x) != 1:
-            raise ValueError(f"{name}: an array of shape {np.shape(x)} needs an axis")
-        axis = normalize_axis_index(axis or 0, np.ndim(x))
+        x = atleast_1d(x)
+        if axis is None and x.ndim > 1:
+            raise ValueError(f"{name}: an array of shape {x.shape} needs an axis")
+        axis = normalize_axis_index(axis or 0, x.ndim)
         found = running(x, axis=axis)
         if not include_initial:
             return found
@@ -500,7 +517,7 @@ def _cumulative(name: str, running: Any, start: float) -> Callable[..., Any]:
         return concatenate([first, found], axis)
 
     answer.__name__ = answer.__qualname__ = name
-    answer.__doc__ = f"The running {running.name[3:]} along ``axis``; with ``include_initial`` the {start:g} that it starts from comes first."
+    answer.__doc__ = f"The running {running.name[3:]} along ``axis``; with ``include_initial`` a {start:g} comes first."
     return answers(name)(answer)
 
 
@@ -517,7 +534,7 @@ def _segments(xp, x):
 
 @answers("interp")
 def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None) -> Any:
-    """The broken line through the points (``xp``, ``fp``), ``xp`` increasing, at ``x``; beyond its ends ``left`` and ``right``."""
+    """At ``x`` the broken line through (``xp``, ``fp``), ``xp`` increasing; beyond its ends ``left`` and ``right``."""
     x, xp, fp = tensor(x), tensor(xp), tensor(fp)
     if xp.ndim != 1 or xp.shape != fp.shape or not xp.size:
         raise ValueError(f"interp: xp {xp.shape} and fp {fp.shape}; expected two vectors of one length")
@@ -562,7 +579,9 @@ def vecdot(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """The dot products of the vectors along ``axis``, the other axes broadcast."""
     a, b = last(tensor(x1), axis), last(tensor(x2), axis)
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"vecdot: {np.shape(x1)} and {np.shape(x2)}: sizes {a.shape[-1]} and {b.shape[-1]} along axis {axis} differ")
+        raise ValueError(
+            f"vecdot: {np.shape(x1)} and {np.shape(x2)}: sizes {a.shape[-1]} and {b.shape[-1]} along axis {axis} differ"
+        )
     return sum(multiply(a, b), axis=-1)
 
 
@@ -589,25 +608,31 @@ def kron(a: Any, b: Any) -> Any:
 
 @answers("cross")
 def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
-    """The cross products of vectors of three entries, the other axes broadcast."""
+    """The cross products of vectors of three entries, the other axes broadcast; of two entries, a third is 0."""
     if axis is not None:
         axisa = axisb = axisc = axis
     x, y = last(tensor(a), axisa), last(tensor(b), axisb)
-    if x.shape[-1] != 3 or y.shape[-1] != 3:
-        raise ValueError(f"cross: {np.shape(a)} and {np.shape(b)}; expected vectors of three entries along axes {axisa} and {axisb}")
+    sizes = x.shape[-1], y.shape[-1]
+    if not {2, 3} >= set(sizes):
+        raise ValueError(
+            f"cross: {np.shape(a)} and {np.shape(b)}; expected two or three entries along axes {axisa} and {axisb}"
+        )
+    x, y = (v if v.shape[-1] == 3 else pad(v, [(0, 0)] * (v.ndim - 1) + [(0, 1)]) for v in (x, y))
     ahead, behind = [1, 2, 0], [2, 0, 1]
-    return moveaxis(x[..., ahead] * y[..., behind] - x[..., behind] * y[..., ahead], -1, axisc)
+    found = x[..., ahead] * y[..., behind] - x[..., behind] * y[..., ahead]
+    return found[..., 2] if sizes == (2, 2) else moveaxis(found, -1, axisc)
 
 
 @answers("convolve")
 def convolve(a: Any, v: Any, mode: str = "full") -> Any:
-    """Σ_m a_m v_(n-m) of two vectors: of every n ("full"), of the middle ("same"), or where they overlap in full ("valid")."""
+    """Σ_m a_m v_(n-m) of two vectors for every n ("full"), the middle ones ("same"), or where both overlap ("valid")."""
     long, short = (reshape(x, -1) if np.ndim(x) == 0 else tensor(x) for x in (a, v))
     if long.ndim != 1 or short.ndim != 1 or not long.size or not short.size:
         raise ValueError(f"convolve: {np.shape(a)} and {np.shape(v)}; expected two vectors that are not empty")
     if len(short) > len(long):
         long, short = short, long
     n, m = len(long), len(short)
+    mode = {0: "valid", 1: "same", 2: "full"}.get(mode, mode)  # type: ignore[call-overload]
     if mode not in ("full", "same", "valid"):
         raise ValueError(f"convolve: mode={mode!r}; expected 'full', 'same' or 'valid'")
     start, size = {"full": (0, n + m - 1), "same": ((m - 1) // 2, n), "valid": (m - 1, n - m + 1)}[mode]
@@ -618,7 +643,9 @@ def convolve(a: Any, v: Any, mode: str = "full") -> Any:
 # Entries --------------------------------------------------------------------------------------------------------------
 
 answers("clip")(
-    lambda a, a_min=None, a_max=None, *, min=None, max=None: clip(a, a_min if min is None else min, a_max if max is None else max)
+    lambda a, a_min=None, a_max=None, *, min=None, max=None: clip(
+        a, a_min if min is None else min, a_max if max is None else max
+    )
 )
 answers("positive")(lambda x: x)
 answers("copy")(lambda a, order="K", subok=False: tensor(a).copy())
@@ -641,7 +668,7 @@ def conj(x: Any) -> Any:
 
 @answers("nan_to_num")
 def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
-    """``x`` with numbers in place of NaN and ±∞ (by default 0 and the largest finite ones); no gradient flows to those."""
+    """``x`` with numbers in place of NaN and ±∞ (by default 0 and the largest finite ones), which get no gradient."""
     t = tensor(x)
     if t.dtype.kind != "f":
         return t

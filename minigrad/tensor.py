@@ -62,7 +62,7 @@ class Tensor(graph.Value):
             return UNSET[name]
         if name == "unsqueeze":
             raise AttributeError("Tensor has no attribute 'unsqueeze'; NumPy writes np.expand_dims(t, axis) or t[:, None]", name=name, obj=self)
-        function = getattr(np, name, None) if callable(getattr(np.ndarray, name, None)) and name != "sort" else None
+        function: Any = getattr(np, name, None) if callable(getattr(np.ndarray, name, None)) and name != "sort" else None
         if function in BY_NUMPY or function in WITHOUT_DERIVATIVE:
             return partial(function, self)  # NumPy's other methods that write nothing, by its function of that name
         close = difflib.get_close_matches(name, [n for n in dir(type(self)) if not n.startswith("_")], n=1)
@@ -136,7 +136,9 @@ class Tensor(graph.Value):
 
     def __index__(self) -> int:
         if self.data.dtype.kind == "f":
-            raise TypeError(f"a Tensor of {self.data.dtype} cannot serve as an index or a size; write int(t.item()) if it is a whole number")
+            raise TypeError(
+                f"a Tensor of {self.data.dtype} is no index and no size; write int(t.item()) if it is a whole number"
+            )
         return self.data.__index__()
 
     def __contains__(self, x: Any) -> bool:
@@ -183,7 +185,9 @@ class Tensor(graph.Value):
         if not self.requires_grad:
             raise RuntimeError("retain_grad: this tensor does not require grad, so no gradient will reach it")
         if self.history is graph.FREED:
-            raise RuntimeError("retain_grad: backward() has been here and freed the graph; ask before it, or keep the graph with retain_graph=True")
+            raise RuntimeError(
+                "retain_grad: backward() has been here and freed the graph; ask before it, or pass backward(retain_graph=True)"
+            )
         if self.history:
             self.history = (*self.history[:4], True)
         return self
@@ -271,7 +275,7 @@ class Tensor(graph.Value):
         return self._becomes(self @ other)
 
     def _becomes(self, result: Tensor) -> Tensor:
-        """What augmented assignment leaves in the name: a new Tensor; under ``no_grad`` a leaf that requires grad moves in place."""
+        """What augmented assignment makes of it: a new Tensor; a leaf that requires grad moves in place under ``no_grad``."""
         if self.history is not None or not self.requires_grad:
             return result
         if not mode.get().grad:
@@ -279,8 +283,9 @@ class Tensor(graph.Value):
             return self
         if self.grad is not None:
             raise RuntimeError(
-                f"augmented assignment to a leaf of shape {self.shape} that has a gradient makes a new Tensor and leaves the leaf where it is. "
-                "To move it, write `with no_grad(): p -= ...`, as an optimizer does; for a new Tensor write q = p - ..."
+                f"augmented assignment to a leaf of shape {self.shape} that has a gradient makes a new Tensor and leaves "
+                "the leaf where it is. To move it, write `with no_grad(): p -= ...`, as an optimizer does; for a new "
+                "Tensor write q = p - ..."
             )
         return result
 
@@ -449,7 +454,9 @@ class Tensor(graph.Value):
         """The slices at ``indices`` along ``axis``."""
         return call_function(np.take, (self, indices, axis), numpys) if numpys else indexing.take(self, indices, axis)
 
-    def astype(self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True) -> Tensor:
+    def astype(
+        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Tensor:
         """In another precision; integers and booleans have no gradient."""
         if not np.can_cast(self.data.dtype, dtype, casting):  # type: ignore[arg-type]
             raise TypeError(f"astype: cannot cast {self.data.dtype} to {np.dtype(dtype)} with casting={casting!r}")

@@ -1,8 +1,8 @@
 r"""Elementwise ops.  With :math:`c = f(a, b)` entry by entry, :math:`\bar a = \bar c \odot \partial f / \partial a`.
 
 Inputs broadcast as in NumPy; the engine sums each gradient over the axes along which its input was stretched.
-In a rule, ``g`` is the upstream gradient and the letters are those of the formula.  NaN travels: where an input of a maximum
-or a mask is NaN, so is the gradient.
+In a rule, ``g`` is the upstream gradient and the letters are those of the formula.  NaN travels: where an input of a
+maximum or a mask is NaN, so is the gradient.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ from .declare import Example, Op, example, op, recorded
 
 def _broadcasting(rng: np.random.Generator) -> list[Example]:
     """Equal shapes, a missing axis, axes of size 1 on either side and both, numbers, no entries, no axes."""
-    pairs = [((3, 4), (3, 4)), ((3, 4), (4,)), ((1, 4), (3, 1)), ((2, 1, 3), (4, 1)), ((2, 3), (1, 1, 1)), ((0, 3), (3,)), ((), (2,)), ((), ())]
+    pairs = [
+        ((3, 4), (3, 4)), ((3, 4), (4,)), ((1, 4), (3, 1)), ((2, 1, 3), (4, 1)), ((2, 3), (1, 1, 1)), ((0, 3), (3,)),
+        ((), (2,)), ((), ()),
+    ]  # fmt: skip
     return [example(rng.uniform(0.5, 1.5, a), rng.uniform(0.5, 1.5, b)) for a, b in pairs]
 
 
@@ -59,7 +62,7 @@ def elementwise(
 
 @op(r"y = m \odot x", inputs=["x"])
 def weigh(x, weights):
-    """``x * weights``, and 0 where a weight is 0 even for an infinite ``x``: what a mask shuts out makes no NaN of 0 · ∞."""
+    """``x * weights``, and 0 where a weight is 0, even for an infinite ``x``: a mask makes no NaN of 0 · ∞."""
     with np.errstate(all="ignore"):
         y = np.multiply(x, weights, dtype=x.dtype)
         finite = np.isfinite(np.sum(y))
@@ -67,7 +70,9 @@ def weigh(x, weights):
 
 
 weigh.vjp("x", r"m \odot \bar y", lambda g, y, x, weights: weigh.on(g, weights))
-weigh.examples = lambda rng: [example(rng.normal(size=(3, 4)), weights=w) for w in (rng.normal(size=4), rng.random((3, 4)) < 0.5)]
+weigh.examples = lambda rng: [
+    example(rng.normal(size=(3, 4)), weights=w) for w in (rng.normal(size=4), rng.random((3, 4)) < 0.5)
+]
 
 
 def _nan_of(y: Any) -> Any:
@@ -94,7 +99,7 @@ divide.vjp("a", r"\bar c / b", lambda g, c, a, b: g / b)
 divide.vjp("b", r"-\bar c \odot c / b", lambda g, c, a, b: -g * c / b)
 
 mod = elementwise(
-    np.remainder, r"c = a - \lfloor a / b \rfloor \odot b", "The remainder of ``a / b``, signed as ``b``, broadcast.", name="mod",
+    np.remainder, r"c = a - \lfloor a / b \rfloor \odot b", "The remainder of ``a / b``, signed as ``b``.", name="mod",
     examples=lambda rng: [example(5 * rng.normal(size=(3, 4)), b * rng.uniform(1, 2, 4)) for b in (1, -1)],
 )  # fmt: skip
 mod.vjp("a", r"\bar c", lambda g, c, a, b: g)
@@ -203,11 +208,11 @@ arccos.vjp("x", r"-\bar y / \sqrt{1 - x^2}", lambda g, y, x: -g / np.sqrt(1 - x 
 arctan = elementwise(np.arctan, r"y = \arctan x", "The angle in (−π/2, π/2) with this tangent.", _any_sign)
 arctan.vjp("x", r"\bar y / (1 + x^2)", lambda g, y, x: g / (1 + x * x))
 
-arctan2 = elementwise(np.arctan2, r"c = \operatorname{angle}(b, a)", "The angle of the point (b, a), in (−π, π], broadcast.")
+arctan2 = elementwise(np.arctan2, r"c = \operatorname{angle}(b, a)", "The angle of the point (b, a), in (−π, π].")
 arctan2.vjp("a", r"\bar c \odot b / (a^2 + b^2)", lambda g, c, a, b: g * b / (a * a + b * b))
 arctan2.vjp("b", r"-\bar c \odot a / (a^2 + b^2)", lambda g, c, a, b: -g * a / (a * a + b * b))
 
-hypot = elementwise(np.hypot, r"c = \sqrt{a^2 + b^2}", "The length of (a, b), broadcast; its derivative at 0 is taken as 0.")
+hypot = elementwise(np.hypot, r"c = \sqrt{a^2 + b^2}", "The length of (a, b); its derivative at 0 is taken as 0.")
 hypot.vjp("a", r"\bar c \odot a / c", lambda g, c, a, b: g * a / (c + np.equal(c, 0)))
 hypot.vjp("b", r"\bar c \odot b / c", lambda g, c, a, b: g * b / (c + np.equal(c, 0)))
 
@@ -220,13 +225,13 @@ cosh.vjp("x", r"\bar y \odot \sinh x", lambda g, y, x: g * np.sinh(x))
 tanh = elementwise(np.tanh, r"y = \tanh x", "The hyperbolic tangent of every entry.", _any_sign)
 tanh.vjp("x", r"\bar y \odot (1 - y^2)", lambda g, y, x: g * (1 - y * y))
 
-arcsinh = elementwise(np.arcsinh, r"y = \operatorname{arsinh} x", "The number with this hyperbolic sine.", _any_sign)
+arcsinh = elementwise(np.arcsinh, r"y = \operatorname{arsinh} x", "The area hyperbolic sine.", _any_sign)
 arcsinh.vjp("x", r"\bar y / \sqrt{x^2 + 1}", lambda g, y, x: g / np.sqrt(x * x + 1))
 
-arccosh = elementwise(np.arccosh, r"y = \operatorname{arcosh} x", "The number ≥ 0 with this hyperbolic cosine.", _within(1.5, 3))
+arccosh = elementwise(np.arccosh, r"y = \operatorname{arcosh} x", "The area hyperbolic cosine.", _within(1.5, 3))
 arccosh.vjp("x", r"\bar y / \sqrt{x^2 - 1}", lambda g, y, x: g / np.sqrt(x * x - 1))
 
-arctanh = elementwise(np.arctanh, r"y = \operatorname{artanh} x", "The number with this hyperbolic tangent.", _within(-0.9, 0.9))
+arctanh = elementwise(np.arctanh, r"y = \operatorname{artanh} x", "The area hyperbolic tangent.", _within(-0.9, 0.9))
 arctanh.vjp("x", r"\bar y / (1 - x^2)", lambda g, y, x: g / (1 - x * x))
 
 
@@ -253,11 +258,11 @@ erf.examples = _any_sign
 
 # Kinks and masks ------------------------------------------------------------------------------------------------------
 
-abs = elementwise(np.absolute, r"y = |x|", "The absolute value; its derivative at 0 is taken as 0.", _any_sign, "abs", [np.fabs])
+abs = elementwise(np.absolute, r"y = |x|", "|x|; its derivative at 0 is taken as 0.", _any_sign, "abs", [np.fabs])
 abs.vjp("x", r"\bar y \odot m, \quad m = \operatorname{sign}(x)", lambda g, y, x: weigh.on(g, np.sign(x)))
 
-maximum = elementwise(np.maximum, r"c = \max(a, b)", "The larger of ``a`` and ``b``; where they tie, each gets half the gradient.")
-minimum = elementwise(np.minimum, r"c = \min(a, b)", "The smaller of ``a`` and ``b``; where they tie, each gets half the gradient.")
+maximum = elementwise(np.maximum, r"c = \max(a, b)", "The larger of two; where they tie, each gets half the gradient.")
+minimum = elementwise(np.minimum, r"c = \min(a, b)", "The smaller of two; where they tie, each gets half the gradient.")
 
 
 def _share(winner: Any, loser: Any, c: Any) -> Any:

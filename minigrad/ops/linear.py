@@ -99,10 +99,8 @@ linear.examples = lambda rng: [
 
 @op(r"Y = \operatorname{einsum}(X_1, X_2, \dots)")
 def _einsum(*operands, subscripts):
-    work = 1.0  # as many products as the loop over all letters makes; where they are many, BLAS pays for its preparation
-    for size in {c: n for t, x in zip(subscripts.split(","), operands) for c, n in zip(t, np.shape(x)) if n != 1}.values():
-        work *= size
-    return np.einsum(subscripts, *operands, optimize=work > 1 << 15)
+    sizes = {c: n for t, x in zip(subscripts.split(","), operands) for c, n in zip(t, np.shape(x)) if n != 1}
+    return np.einsum(subscripts, *operands, optimize=math.prod(sizes.values()) > 1 << 15)  # of many products BLAS pays
 
 
 @_einsum.joint_vjp(x=r"\operatorname{einsum}(\bar Y, \text{the other operands})")
@@ -169,11 +167,11 @@ def _matching(have: str, want: str) -> tuple[int, ...]:
 
 
 def einsum(subscripts: Any, *operands: Any, optimize: Any = True) -> Any:
-    """Einstein summation, as ``np.einsum``: repeated letters, ellipsis, implicit output, sublists of numbers instead of letters,
-    and size-1 axes broadcast against longer ones included.
+    """Einstein summation, as ``np.einsum``: repeated letters, ellipsis, implicit output, sublists of numbers instead of
+    letters, and size-1 axes broadcast against longer ones included.
 
-    Three operands or more are multiplied two at a time, in the order that costs least (or that ``optimize`` says), and the
-    backward pass goes back through these products.  Raises ValueError when letters and shapes do not fit.
+    Three operands or more are multiplied two at a time, in the order that costs least (or that ``optimize`` says), and
+    the backward pass goes back through these products.  Raises ValueError when letters and shapes do not fit.
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _from_sublists(subscripts, *operands)
@@ -256,7 +254,8 @@ def tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     sizes = tuple(tuple(np.shape(x)[i] for i in chosen) for x, chosen in ((a, first), (b, second)))
     if sizes[0] != sizes[1]:
         raise ValueError(
-            f"tensordot: {np.shape(a)} and {np.shape(b)} over axes {first} and {second}: sizes {sizes[0]} and {sizes[1]} differ"
+            f"tensordot: {np.shape(a)} and {np.shape(b)} over axes {first} and {second}: "
+            f"sizes {sizes[0]} and {sizes[1]} differ"
         )
     letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     left = list(letters[:da])

@@ -121,7 +121,7 @@ min.examples = _along_axes
 
 @op(r"y = \log \sum_i e^{x_i}")
 def logsumexp(x, axis=None, keepdims=False):
-    """log Σ exp(x) over ``axis``, shifted by the maximum so that nothing overflows; −∞ of nothing but −∞, or of nothing."""
+    """log Σ exp(x) over ``axis``, shifted by the maximum so that nothing overflows; −∞ of nothing, or of nothing but −∞."""
     x = real(x)
     top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
@@ -197,7 +197,7 @@ def cumprod(x, axis=None):
 
 
 def _cumprod(g: Any, y: Any, x: Any, axis: int | None = None) -> Any:
-    r"""With :math:`s_k = \bar y_k + x_{k+1} s_{k+1}` from the right, :math:`\bar x_k = s_k \prod_{j<k} x_j`: exact also at 0."""
+    r"""With :math:`s_k = \bar y_k + x_{k+1} s_{k+1}`, :math:`\bar x_k = s_k \prod_{j<k} x_j`: exact also at 0."""
     if not x.size:
         return g.reshape(x.shape)
     along = 0 if axis is None else axis

@@ -23,7 +23,7 @@ reshape.examples = lambda rng: [example(rng.normal(size=(2, 6)), shape=shape) fo
 def reshape_in_order(x: Any, shape: Any, order: str = "C") -> Any:
     """``reshape`` with the entries read and written row by row ("C") or column by column ("F")."""
     if order not in ("C", "F"):
-        raise TypeError(f"reshape: order={order!r} has no derivative here; expected 'C' (row by row) or 'F' (column by column)")
+        raise TypeError(f"reshape: order={order!r} has no derivative here; expected 'C' (by rows) or 'F' (by columns)")
     if order == "C":
         return reshape(x, shape)
     return transpose(reshape(transpose(x), shape[::-1] if isinstance(shape, tuple | list) else shape))

@@ -113,6 +113,7 @@ def cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    weight: None = None,
 ) -> Any:
     """The negative log-likelihood, in nats, of ``targets`` (...) under softmax of ``logits`` (..., V).
 
@@ -122,11 +123,17 @@ def cross_entropy(
     Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
     shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
+    if weight is not None:
+        raise TypeError(
+            'cross_entropy: class weights are no option here; write losses = cross_entropy(logits, targets, reduction="none"), '
+            "w = weight[targets], (losses * w).sum() / w.sum()"
+        )
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
     if not shape or np.shape(targets) != shape[:-1]:
-        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
+        soft = "; of soft targets write -(targets * minigrad.log_softmax(logits)).sum(axis=-1).mean()" if np.shape(targets) == shape else ""
+        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}{soft}")
     ids = checked_targets(targets, shape[-1], ignore_index)
     return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
