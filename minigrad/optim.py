@@ -32,7 +32,8 @@ BLOCK = 1 << 15
 class Pack:
     """Parameters that are moved together: one large one, or small ones of one dtype whose arrays become parts of a flat one."""
 
-    def __init__(self, params: list[Tensor], memory: list[list[np.ndarray]]) -> None:
+    def __init__(self, params: list[Tensor], memory: list[list[np.ndarray]], places: list[int]) -> None:
+        self.places = places  # of the parameters among all of the optimizer's
         sizes = [p.size for p in params]
         cuts = [sum(sizes[:i]) for i in range(len(sizes) + 1)]
         self.params = params
@@ -45,11 +46,17 @@ class Pack:
             note_write(p.data)
             p.data = array
 
-    def pieces(self, counts: Mapping[int, int]) -> Iterator[tuple[Any, ...]]:
+    def pieces(self, counts: list[int]) -> Iterator[tuple[Any, ...]]:
         """The step t, blocks of numbers, their gradients and what is remembered about them; parameters without a gradient are left out."""
-        gradients, steps = [p.grad for p in self.params], [counts[id(p)] for p in self.params]
-        if self.gradient is not None and all(g is not None for g in gradients) and len(set(steps)) == 1:
-            g = np.concatenate([g.data.ravel() for g in gradients if g is not None], out=self.gradient)
+        gradients = []
+        for p, place in zip(self.params, self.places):
+            gradients.append(p.grad)
+            if p.grad is not None:
+                counts[place] += 1
+                p.grad.tick = USED
+        steps = [counts[place] for place in self.places]
+        if self.gradient is not None and steps.count(steps[0]) == len(steps) and all(g is not None for g in gradients):
+            g = np.concatenate([g.data.reshape(-1) for g in gradients if g is not None], out=self.gradient)
             parts = [(steps[0], slice(0, len(g)), g)]
         else:
             parts = [(t, part, g.data.reshape(-1)) for t, part, g in zip(steps, self.parts, gradients) if g is not None]
@@ -71,7 +78,7 @@ def packed(params: list[Tensor], state: dict[str, list[np.ndarray]]) -> list[Pac
             small.setdefault(p.dtype, []).append(i)
     packs = []
     for group in (*groups, *small.values()):
-        pack = Pack([params[i] for i in group], [[arrays[i] for i in group] for arrays in state.values()])
+        pack = Pack([params[i] for i in group], [[arrays[i] for i in group] for arrays in state.values()], group)
         for arrays, flat in zip(state.values(), pack.memory):
             for i, part in zip(group, pack.parts):
                 arrays[i] = flat[part].reshape(params[i].shape)
@@ -95,7 +102,7 @@ class Optimizer:
         self.lr = lr
         self.weight_decay = weight_decay
         self.steps = 0
-        self.counts = {id(p): 0 for p in self.params}  # the steps at which each parameter had a gradient
+        self.counts = [0] * len(self.params)  # the steps at which each parameter had a gradient
         self.count = 0  # that of the parameters that are being moved
         self.state = {name: [np.zeros(p.shape, np.result_type(p.dtype, np.float32)) for p in self.params] for name in self.memory}
         self.packs: list[Pack] = []
@@ -108,17 +115,12 @@ class Optimizer:
     def step(self) -> None:
         """Move every parameter that has a gradient, in place."""
         self.steps += 1
-        for p in self.params:
-            self.counts[id(p)] += p.grad is not None
-        if not self.packs or any(p.data is not array for pack in self.packs for p, array in zip(pack.params, pack.arrays)):
+        if not self.packs or not all([p.data is array for pack in self.packs for p, array in zip(pack.params, pack.arrays)]):
             self.packs = packed(self.params, self.state)  # the first step, or a parameter was given another array since
         for pack in self.packs:
             for t, theta, g, *remembered in pack.pieces(self.counts):
                 self.count = t
                 self.update(theta, g, *remembered)
-        for p in self.params:
-            if p.grad is not None:
-                p.grad.tick = USED
 
     def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
         """Move a block of numbers ``theta`` with gradients ``g``, in place."""
@@ -127,7 +129,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, np.ndarray]:
         """What is remembered, as named arrays."""
         arrays = {f"{name}.{i}": a.copy() for name in self.memory for i, a in enumerate(self.state[name])}
-        return {"steps": np.array(self.steps), "counts": np.array([*self.counts.values()]), **arrays}
+        return {"steps": np.array(self.steps), "counts": np.array(self.counts), **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Set what is remembered; checked as a whole before anything is changed.  Raises ValueError."""
@@ -151,7 +153,7 @@ class Optimizer:
 
     def _set_state(self, state: Mapping[str, Any]) -> None:
         self.steps = int(state["steps"])
-        self.counts = {id(p): int(t) for p, t in zip(self.params, state.get("counts", [self.steps] * len(self.params)))}
+        self.counts = [int(t) for t in state.get("counts", [self.steps] * len(self.params))]
         for name in self.memory:
             for i, a in enumerate(self.state[name]):
                 a[...] = state[f"{name}.{i}"]

@@ -399,3 +399,59 @@ def test_errors_of_the_call_are_those_of_the_function():
         mg.program(3)
     with pytest.raises(RuntimeError, match="nothing has been recorded yet"):
         mg.program(lambda x: x).source()
+
+
+# The trainer ------------------------------------------------------------------------------------------------------------
+
+
+class Text:
+    """An objective on random tokens."""
+
+    measure = "loss"
+
+    def batch(self, rng, size):
+        ids = rng.integers(0, 11, (size, 9))
+        return ids[:, :-1], ids[:, 1:]
+
+    def loss(self, model, batch, label_smoothing=0.0):
+        return mg.cross_entropy(model(batch[0]), batch[1], label_smoothing=label_smoothing)
+
+    def tokens(self, batch):
+        return batch[0].size
+
+    def fingerprint(self):
+        return 0
+
+
+class Deciding(Text):
+    def loss(self, model, batch, label_smoothing=0.0):
+        value = super().loss(model, batch, label_smoothing)
+        return value * 2 if value.item() < 0 else value
+
+
+def trained(objective, recorded, **settings):
+    from transformer.training import Settings, Trainer
+
+    model = small_gpt(dropout=0.1)
+    trainer = Trainer(model, objective, Settings(steps=6, batch_size=4, seed=3, **settings))
+    model.train()
+    if not recorded:
+        trainer.program = None
+    rows = [trainer.step() for _ in range(6)]
+    return trainer, rows, model.state_dict()
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}, {"recompute_layers": True}, {"label_smoothing": 0.1}], ids=str)
+def test_a_training_with_programs_is_the_same_training(settings):
+    trainer, rows, weights = trained(Text(), True, **settings)
+    assert trainer.program is not None and len(trainer.program.recordings) == 1
+    _, others, eager = trained(Text(), False, **settings)
+    assert rows == others
+    for name in weights:
+        np.testing.assert_array_equal(weights[name], eager[name])
+
+
+def test_a_loss_that_cannot_be_recorded_is_trained_all_the_same_and_it_is_said():
+    trainer, rows, weights = trained(Deciding(), True)
+    assert trainer.program is None and "reads the numbers" in trainer.unrecorded
+    assert rows == trained(Deciding(), False)[1]

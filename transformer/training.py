@@ -18,8 +18,9 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from minigrad import detect_anomaly, manual_seed
+from minigrad import detect_anomaly, manual_seed, program
 from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
+from minigrad.programs import Program, Refused
 from minigrad.random import drawing_from, generator
 
 from .averaging import WeightAverage
@@ -139,6 +140,8 @@ class Trainer:
         groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
         self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
         self.average = WeightAverage(parameters, s.average) if s.average else None
+        self.program: Program | None = program(self.loss, model)  # forward and backward, recorded once for each set of shapes
+        self.unrecorded = ""  # why there is no program any more
         self.progress = Progress()
         self.losses: list[float] = []
         self.validation: list[tuple[int, float]] = []
@@ -166,9 +169,7 @@ class Trainer:
         mine, weight = self.workers.part(self.objective, batch)  # all of it, and 1, for a process alone
         with self.workers.own_draws(self.model, s.seed, self.progress.step):
             for part, share in parts(self.objective, mine, s.accumulate):
-                loss = self.objective.loss(self.model, part, s.label_smoothing)
-                loss.backward(np.asarray(weight * share, loss.dtype))
-                value += weight * share * loss.item()
+                value += weight * share * self.gradients(part, weight * share)
         value = self.workers.total(value)
         if not math.isfinite(value):
             raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}{self.cure(mine)}")
@@ -182,6 +183,21 @@ class Trainer:
         self.losses.append(value)
         self.tokens += self.objective.tokens(batch)
         return [self.progress.step, value, lr, norm, None]
+
+    def loss(self, batch: Any) -> Any:
+        """The objective's loss of a batch, or of a part of one."""
+        return self.objective.loss(self.model, batch, self.settings.label_smoothing)
+
+    def gradients(self, batch: Any, share: float) -> float:
+        """Add the gradients of the loss, times ``share``, and return the loss: by a program, unless the loss cannot be recorded as one."""
+        if self.program is not None:
+            try:
+                return self.program(batch, gradient=share).item()
+            except Refused as why:
+                self.program, self.unrecorded = None, str(why)
+        loss = self.loss(batch)
+        loss.backward(np.asarray(share, loss.dtype))
+        return loss.item()
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
         """Within it the model holds the weights that count: their average where there is one."""
@@ -274,6 +290,9 @@ class Trainer:
         message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  {self.objective.measure} {row[-1]:.3f}"
         if text:
             message += "\n    " + " ".join(text.split())[:150]
+        if self.unrecorded:
+            message += f"\n    trained step by step, without a program: {self.unrecorded}"
+            self.unrecorded = ""
         if show:
             bar.clear()
             show(message)

@@ -133,6 +133,8 @@ class Program:
         for n, (a, b) in enumerate(zip(results, wanted, strict=True)):
             if not np.allclose(a, b, rtol=1e-3 if b.dtype.itemsize <= 4 else 1e-8, atol=1e-5 * (1 + np.abs(b).max(initial=0)), equal_nan=True):
                 self.recordings.clear()
+                for rng, state in draws.values():
+                    rng.bit_generator.state = state  # as if it had not been called
                 first = len(results) - len(found.gradients)
                 what = "its result" if n < first else f"the gradient of {found.gradients[n - first][1].of.label or 'a leaf'}"
                 raise Refused(
