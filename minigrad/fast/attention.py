@@ -183,9 +183,10 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
     p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
     if added is not None:
         p += added
+    shift = kernels.shift_of(p)
     if causal and q.shape[2] > 1:
         p += future(q.shape[2], k.shape[2], p.dtype)
-    p -= kernels.row_maxima(p)
+    p -= shift
     np.exp(p, out=p)
     p /= kernels.sum_rows(p)
     if q.shape[2] == 1:

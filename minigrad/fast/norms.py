@@ -22,14 +22,15 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
         if bias is not None:
             y += bias
         return y, None
-    mean = rows.row_means(x)
-    y = x - mean
+    flat = x.reshape(-1, x.shape[-1])
+    mean = rows.row_means(flat)
+    y = flat - mean
     inverse = rows.inverse_norms(y, eps)
     y *= inverse
     y *= weight
     if bias is not None:
         y += bias
-    return y, (mean, inverse)
+    return y.reshape(x.shape), (mean, inverse)
 
 
 def layer_norm_vjp(g, y, saved, x, weight, bias=None, eps=1e-5):
@@ -42,10 +43,11 @@ def rms_norm(x, weight, eps=1e-6, save=False):
     x = real(x)
     if not save and x.size == x.shape[-1]:
         return x * (1 / math.sqrt(rows.one_row(x).dot(rows.one_row(x)) / x.size + eps)) * weight, None
-    inverse = rows.inverse_norms(x, eps)
-    y = x * inverse
+    flat = x.reshape(-1, x.shape[-1])
+    inverse = rows.inverse_norms(flat, eps)
+    y = flat * inverse
     y *= weight
-    return y, inverse
+    return y.reshape(x.shape), inverse
 
 
 def rms_norm_vjp(g, y, saved, x, weight, eps=1e-6):
@@ -55,19 +57,20 @@ def rms_norm_vjp(g, y, saved, x, weight, eps=1e-6):
 
 def _norm_vjp(g: np.ndarray, x: np.ndarray, weight: np.ndarray, mean: np.ndarray | None, inverse: np.ndarray) -> tuple[Any, ...]:
     """The gradients of x and γ, from the row means (None for RMS norm) and 1/σ."""
+    shape, g, x = x.shape, g.reshape(-1, weight.size), x.reshape(-1, weight.size)
     share = (weight / weight.size)[:, None]
     normalised = x * inverse if mean is None else x - mean
     if mean is not None:
         normalised *= inverse
     dx = g * normalised
-    d_weight = rows.column_sums(dx.reshape(-1, weight.size))
+    d_weight = rows.column_sums(dx)
     normalised *= dx @ share
     if mean is not None:
         normalised += g @ share
     np.multiply(g, weight, out=dx)
     dx -= normalised
     dx *= inverse
-    return dx, d_weight
+    return dx.reshape(shape), d_weight
 
 
 ops.layer_norm.accelerate(layer_norm, layer_norm_vjp)
