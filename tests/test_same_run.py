@@ -220,7 +220,7 @@ def test_a_run_killed_at_the_last_event_of_each_kind_and_resumed_is_the_same_run
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_killed_at_any_event_and_resumed_is_the_same_run(case, tmp_path):
     events = events_of(case, tmp_path / "whole")
-    assert len(events) > 60
+    assert len(events) >= 50
     for number in range(len(events)):
         killed_at(number, case, tmp_path / "killed")
         same(tmp_path / "whole", tmp_path / "killed")
@@ -229,15 +229,14 @@ def test_a_run_killed_at_any_event_and_resumed_is_the_same_run(case, tmp_path):
 
 
 @needs_fork
-@pytest.mark.slow
 def test_a_run_killed_at_fifty_random_events_one_after_the_other_is_the_same_run(tmp_path):
-    rng = np.random.default_rng(2017)
+    rng, kills = np.random.default_rng(2017), 0
     for case in ("text, averaged", "pairs", "text, accumulated", "images", "classes"):
         events = events_of(case, tmp_path / f"{case} whole")
         for _ in range(10):  # each resumed run is killed again, before the last one is let through
             path = tmp_path / f"{case} killed"
 
-            def dies(case: str = case, path: Path = path, left: int = int(rng.integers(1, len(events)))) -> None:
+            def dies(case: str = case, path: Path = path, left: int = int(rng.integers(1, 40))) -> None:
                 count = iter(range(left))
 
                 def note(_: str) -> None:
@@ -248,9 +247,12 @@ def test_a_run_killed_at_fifty_random_events_one_after_the_other_is_the_same_run
                     tell(note, patch)
                     go(case, path)
 
-            assert in_a_copy(dies) in (0, -signal.SIGKILL)
+            status = in_a_copy(dies)
+            assert status in (0, -signal.SIGKILL)
+            kills += status != 0
         assert in_a_copy(lambda case=case, path=path: go(case, path)) == 0
         same(tmp_path / f"{case} whole", path)
+    assert kills >= 20
 
 
 # What only shows ----------------------------------------------------------------------------------------------------------
