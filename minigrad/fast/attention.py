@@ -138,7 +138,7 @@ def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0
 
 def attention_vjp(g, out, saved, q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None):
     """The gradients of q, k, v and, if there is one, of bias."""
-    if type(saved) is np.ndarray:
+    if isinstance(saved, np.ndarray):
         return one_block_vjp(g, out, saved, q, k, v, bias, scale)
     heads = Heads(q, k, v, bias if mask is None else mask, causal, scale, (dropout, seed) if dropout else None)
     weights, ell = saved
