@@ -98,3 +98,16 @@ def test_a_mask_without_a_gradient_makes_no_t_by_t_array(monkeypatch):
     top = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert top < t * t * 4 / 2
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_a_key_of_the_future_with_a_huge_score_changes_nothing(small, monkeypatch):
+    if not small:
+        monkeypatch.setattr(blocks, "is_one_block", lambda *_: False)
+    q = np.zeros((1, 1, 3, 2), np.float32)
+    q[..., 0] = 1
+    k = np.array([[1.0, 0], [2, 0], [3000, 0]], np.float32)[None, None]
+    v = np.eye(3, dtype=np.float32)[None, None]
+    weights = mg.scaled_dot_product_attention(q, k, v, causal=True, scale=1.0).numpy()[0, 0]
+    e = np.exp(-1.0)
+    np.testing.assert_allclose(weights, [[1, 0, 0], [e / (1 + e), 1 / (1 + e), 0], [0, 0, 1]], rtol=1e-6)

@@ -10,7 +10,7 @@ from ..ops import activations as ops
 from ..ops.activations import ROOT_2_OVER_PI
 from ..ops.numerics import erf, real
 from .linear import linear, linear_vjp
-from .rows import blocks
+from .rows import BLOCK, blocks
 
 
 def _rooms(x: np.ndarray, save: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -60,6 +60,16 @@ def gelu_tanh(x, save=False):
 def _write_gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray, save: bool) -> None:
     """Write y, and if ``save`` dy/dx, which may take the place of x."""
     c = ROOT_2_OVER_PI
+    if not save and x.ndim and x.size <= BLOCK:
+        h = x * x
+        h *= 0.044715 * c
+        h += c
+        h *= x
+        np.tanh(h, h)
+        h += 1
+        h *= 0.5
+        np.multiply(h, x, y)
+        return
     for a, b, d in blocks(x, y, slope):
         du = a * a
         du *= 0.044715 * c

@@ -89,12 +89,12 @@ class Heads:
         if self.bias is not None:
             bias = self.bias[b.n if len(self.bias) > 1 else slice(None), b.g if self.bias.shape[1] > 1 else slice(None)]
             s += bias[..., b.t if bias.shape[-2] > 1 else slice(None), : b.s]
-        shift = kernels.shift_of(s)
+        shift = kernels.common_shift(s)  # that of each row must not see the future, which may be far above what it may see
         rows = b.t.stop - b.t.start
         if self.causal and rows > 1:
             late = min(rows, b.s)  # of the keys only the last ones lie in the future of some query
             s[..., b.s - late :] += future(rows, late, s.dtype)
-        return s, shift
+        return s, kernels.row_maxima(s) if shift is None else shift
 
     def keep(self, b: Block) -> Any:
         """The dropout mask of a block, or None: pieces of one long mask, so that it can be drawn again."""
@@ -180,19 +180,28 @@ def is_one_block(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> bool:
 
 def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> tuple[np.ndarray, np.ndarray]:
     """The output, in the memory layout of q, and the weights."""
+    if q.shape[2] == 1 and added is None:
+        return one_query(q, k, v, scale)
     p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
     if added is not None:
         p += added
-    shift = kernels.shift_of(p)
+    shift = kernels.common_shift(p)
     if causal and q.shape[2] > 1:
         p += future(q.shape[2], k.shape[2], p.dtype)
-    p -= shift
-    np.exp(p, out=p)
+    p -= kernels.row_maxima(p) if shift is None else shift
+    np.exp(p, p)
     p /= kernels.sum_rows(p)
-    if q.shape[2] == 1:
-        return p @ v, p
     out = np.empty_like(q, shape=(*q.shape[:3], v.shape[3]))
     return np.matmul(p, v, out), p
+
+
+def one_query(q: Any, k: Any, v: Any, scale: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a single query that sees all keys, as in decoding."""
+    p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
+    p -= np.maximum.reduce(p, 3, None, None, True)
+    np.exp(p, p)
+    p /= np.add.reduce(p, 3, None, None, True)
+    return p @ v, p
 
 
 def one_block_vjp(g: Any, out: Any, p: Any, q: Any, k: Any, v: Any, bias: Any, scale: Any) -> tuple[Any, ...]:

@@ -8,7 +8,7 @@ from ..ops import shapes
 
 def linear(x, weight, bias=None, save=False):
     """X W + b for all rows at once; for one row, as a product with a vector."""
-    y = x.reshape(-1) @ weight if x.size == x.shape[-1] else x.reshape(-1, x.shape[-1]) @ weight
+    y = x.reshape(-1).dot(weight) if x.size == x.shape[-1] else x.reshape(-1, x.shape[-1]) @ weight
     if bias is not None:
         y += bias
     return y.reshape(x.shape[:-1] + weight.shape[1:]), None

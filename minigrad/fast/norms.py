@@ -16,12 +16,13 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
     """γ x̂ + β, and the means and inverse deviations of the rows."""
     x = real(x)
     if not save and x.size == x.shape[-1]:  # one row, as in decoding
-        y = x - rows.one_row(x).dot(rows.column(x.size, 1 / x.size, x.dtype))
-        y *= 1 / math.sqrt(rows.one_row(y).dot(rows.one_row(y)) / x.size + eps)
+        row = x.reshape(-1)
+        y = row - row.dot(rows.ones(row.size, row.dtype)) / row.size
+        y *= 1 / math.sqrt(y.dot(y) / row.size + eps)
         y *= weight
         if bias is not None:
             y += bias
-        return y, None
+        return y.reshape(x.shape), None
     flat = x.reshape(-1, x.shape[-1])
     mean = rows.row_means(flat)
     y = flat - mean
@@ -34,15 +35,18 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
 
 
 def layer_norm_vjp(g, y, saved, x, weight, bias=None, eps=1e-5):
-    """The gradients of x, γ and β."""
-    return (*_norm_vjp(g, x, weight, *saved), g)
+    """The gradients of x and γ, and ȳ, whose rows the engine sums for β."""
+    return (*_norm_vjp(g, x, weight, *saved), g.reshape(-1, weight.size))
 
 
 def rms_norm(x, weight, eps=1e-6, save=False):
     """γ x̂, and the inverse norms of the rows."""
     x = real(x)
     if not save and x.size == x.shape[-1]:
-        return x * (1 / math.sqrt(rows.one_row(x).dot(rows.one_row(x)) / x.size + eps)) * weight, None
+        row = x.reshape(-1)
+        y = row * (1 / math.sqrt(row.dot(row) / row.size + eps))
+        y *= weight
+        return y.reshape(x.shape), None
     flat = x.reshape(-1, x.shape[-1])
     inverse = rows.inverse_norms(flat, eps)
     y = flat * inverse

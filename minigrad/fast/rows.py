@@ -6,12 +6,15 @@ of an array that stay in the cache.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from ..ops.numerics import ones as ones
 
 BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
 LOWEST = {c: max(float(np.finfo(c).min), -sys.float_info.max) for c in "efdg"}  # of each precision the lowest finite number,
@@ -22,11 +25,6 @@ LEAST = {c: max(float(np.finfo(c).tiny), sys.float_info.min) for c in "efdg"}  #
 def column(n: int, value: float, dtype: Any) -> np.ndarray:
     """``n`` times the same number, as a matrix (n, 1) to multiply by.  Not to be written."""
     return np.full((n, 1), value, dtype)
-
-
-def one_row(x: np.ndarray) -> np.ndarray:
-    """An array with one row only, as a vector."""
-    return x.reshape(-1)
 
 
 def column_sums(x: np.ndarray) -> np.ndarray:
@@ -40,12 +38,12 @@ def row_means(x: np.ndarray) -> np.ndarray:
 
 
 def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
-    """1/√(mean of x² over the last axis + ε): ``(..., 1)``."""
-    mean = row_dots(x, x)[..., None]
-    mean /= x.shape[-1]
-    mean += eps
-    np.sqrt(mean, out=mean)
-    return np.reciprocal(mean, out=mean)
+    """1/√(mean of x² over the last axis + ε), as √C/√(Σx² + Cε): ``(..., 1)``."""
+    n = x.shape[-1]
+    total = np.asarray(np.vecdot(x, x))[..., None]
+    total += n * eps
+    np.sqrt(total, total)
+    return np.divide(math.sqrt(n), total, total)
 
 
 def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -76,17 +74,22 @@ def row_maxima(x: np.ndarray) -> np.ndarray:
     return np.maximum.reduce(x, axis=-1, keepdims=True, initial=LOWEST[x.dtype.char])
 
 
-def shift_of(x: np.ndarray) -> Any:
-    """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost.
+def common_shift(x: np.ndarray) -> Any:
+    """The maximum of everything, if that may be subtracted from ``x`` before ``exp`` without losing a digit; else None.
 
-    Of many numbers the maximum of everything costs a fraction of one for each row, and serves as long as they lie close
-    together; otherwise it is that of each row (..., 1).
+    Of many numbers it costs a fraction of a maximum for each row, and it serves as long as they lie close together.
     """
     if x.size > 4096:
         top = np.maximum.reduce(x, axis=None)
         if top < np.minimum.reduce(x, axis=None) + 32:
             return top
-    return row_maxima(x)
+    return None
+
+
+def shift_of(x: np.ndarray) -> Any:
+    """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost."""
+    top = common_shift(x)
+    return row_maxima(x) if top is None else top
 
 
 def sum_rows(x: np.ndarray) -> np.ndarray:

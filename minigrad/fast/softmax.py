@@ -50,33 +50,47 @@ def log_softmax_vjp(g: np.ndarray, y: np.ndarray, saved: None, x: np.ndarray, ax
 
 
 def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=False):
-    """The loss, and of each row the maximum and log Σ exp beyond it: all that the backward pass needs besides x."""
+    """The loss, and p if that is small, or else the maximum and log Σ exp of each row: all that the backward pass needs besides x."""
     x = real(x)
     logits = x.reshape(-1, x.shape[-1])
     top = rows.row_maxima(logits)
+    p = None
     log_sum = np.empty(top.shape, x.dtype)
     for row, highest, total in rows.row_blocks(logits, top, log_sum):
         e = row - highest
-        np.log(rows.sum_rows(np.exp(e, out=e)), out=total)
+        np.exp(e, e)
+        sums = rows.sum_rows(e)
+        np.log(sums, total)
+        if save and logits.size <= rows.BLOCK:
+            e /= sums
+            p = e
     which, columns = _which(targets, ignore_index)
     losses = log_sum[which, 0] - (1 - label_smoothing) * (logits[which, columns] - top[which, 0])  # of those that count
     if label_smoothing:
         losses -= label_smoothing * (logits[which] - top[which]).mean(axis=-1)
+    saved = (top, log_sum) if p is None else p
     if reduction == "none":
         loss = np.zeros(len(logits), x.dtype)
         loss[which] = losses
-        return loss.reshape(x.shape[:-1]), (top, log_sum)
-    return np.asarray(losses.sum() / (max(1, len(which)) if reduction == "mean" else 1), x.dtype), (top, log_sum)
+        return loss.reshape(x.shape[:-1]), saved
+    return np.asarray(losses.sum() / (max(1, len(which)) if reduction == "mean" else 1), x.dtype), saved
 
 
 def cross_entropy_vjp(g, y, saved, x, targets, ignore_index, label_smoothing, reduction):
     """(p − T) times the upstream gradient of each row, which is 0 where the target does not count."""
     logits, v = x.reshape(-1, x.shape[-1]), x.shape[-1]
     which, columns = _which(targets, ignore_index)
-    counts = np.zeros((targets.size, 1), x.dtype)
-    counts[which] = 1 / max(1, len(which)) if reduction == "mean" else 1
-    upstream = (g.reshape(-1, 1) if reduction == "none" else g) * counts  # (N, 1)
-    dx = np.empty(logits.shape, x.dtype)
+    upstream = g.reshape(-1, 1) if reduction == "none" else g / max(1, len(which)) if reduction == "mean" else g
+    if len(which) < len(logits):
+        counts = np.zeros((len(logits), 1), x.dtype)
+        counts[which] = 1
+        upstream = upstream * counts
+    if isinstance(saved, np.ndarray):
+        dx = saved - label_smoothing / v if label_smoothing else saved.copy()
+        dx[which, columns] -= 1 - label_smoothing
+        dx *= upstream
+        return (dx.reshape(x.shape),)
+    dx, upstream = np.empty(logits.shape, x.dtype), np.broadcast_to(upstream, (len(logits), 1))
     for row, top, log_sum, d, u in rows.row_blocks(logits, *saved, dx, upstream):
         np.subtract(row, top, out=d)
         d -= log_sum

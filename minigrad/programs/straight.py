@@ -91,6 +91,8 @@ class Straight:
             return f"{args[0]}.{line.op.name}({', '.join(rest)})"
         if line.role == "forward" and line.op.name == "sum_to" and (x := line.args[0].value).ndim == 2 and x.shape[1:] == line.kwargs["shape"]:
             return f"{self._bound(ones(len(x), x.dtype))} @ {args[0]}"
+        if line.role == "kernel" and line.op.name in ("split_heads", "join_heads") and line.args[0].value.shape[-2] == 1:
+            return f"({args[0]}.reshape({line.out[0].value.shape}), None)"  # of one token: nothing changes places
         args += [f"{k}={self.render(v)}" for k, v in line.kwargs.items()]
         return f"{self._bound(line.function)}({', '.join(args)})"
 
