@@ -147,7 +147,7 @@ def steps(
         for n in range(prompt, prompt + max_new_tokens):
             ids = text[:, :n]
             logits = reader.logits(ids, lengths + (n - prompt))[:, 0]
-            step = Step(alive, alive, logits, functools.partial(sampling.distribution, logits, seen_in(ids, lengths + (n - prompt))))
+            step = Step(alive, alive, logits, lambda: sampling.distribution(logits, seen_in(ids, lengths + (n - prompt))))  # noqa: B023
             step.tokens = logits.argmax(axis=-1) if sampling.greedy else draw(step.probabilities, uniform())
             if stops.sequences:
                 step.tokens = np.where(alive, step.tokens, ids[:, -1])

@@ -114,6 +114,8 @@ class Heads:
 
 def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None, save=False):
     """The output, and if ``save`` what the backward pass needs besides: all weights when they are few, else the ℓ of each row."""
+    if q.ndim == 4 and q.shape[2] == 1 and bias is None and mask is None and not dropout and q.shape[:2] == k.shape[:2] == v.shape[:2]:
+        return one_query(q, k, v, scale)
     q, k, v = real(q), real(k), real(v)
     if not dropout and is_one_block(q, k, v):
         return one_block(q, k, v, bias if mask is None else mask, causal, scale)
@@ -180,8 +182,6 @@ def is_one_block(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> bool:
 
 def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> tuple[np.ndarray, np.ndarray]:
     """The output, in the memory layout of q, and the weights."""
-    if q.shape[2] == 1 and added is None:
-        return one_query(q, k, v, scale)
     p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
     if added is not None:
         p += added

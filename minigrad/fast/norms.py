@@ -14,7 +14,6 @@ from . import rows
 
 def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
     """γ x̂ + β, and the means and inverse deviations of the rows."""
-    x = real(x)
     if not save and x.size == x.shape[-1]:  # one row, as in decoding
         row = x.reshape(-1)
         y = row - row.dot(rows.ones(row.size, row.dtype)) / row.size
@@ -23,6 +22,7 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
         if bias is not None:
             y += bias
         return y.reshape(x.shape), None
+    x = real(x)
     flat = x.reshape(-1, x.shape[-1])
     mean = rows.row_means(flat)
     y = flat - mean
@@ -41,12 +41,12 @@ def layer_norm_vjp(g, y, saved, x, weight, bias=None, eps=1e-5):
 
 def rms_norm(x, weight, eps=1e-6, save=False):
     """γ x̂, and the inverse norms of the rows."""
-    x = real(x)
     if not save and x.size == x.shape[-1]:
         row = x.reshape(-1)
         y = row * (1 / math.sqrt(row.dot(row) / row.size + eps))
         y *= weight
         return y.reshape(x.shape), None
+    x = real(x)
     flat = x.reshape(-1, x.shape[-1])
     inverse = rows.inverse_norms(flat, eps)
     y = flat * inverse

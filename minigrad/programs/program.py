@@ -27,6 +27,7 @@ from .straight import Straight, needed, owners
 from .tape import Line, Name, Tape
 from .watched import Refused, unwatched, watched
 
+_data = operator.attrgetter("data")
 RECORDINGS = 32  # sets of shapes that a program remembers
 
 
@@ -42,6 +43,7 @@ class Recording:
     positions: list[int] = field(default_factory=list)  # of the arrays among all arguments
     dtype: Any = None  # of the loss
     straight: Any = None
+    tensors: list[Tensor] = field(default_factory=list)  # the leaves
     calls: int = 0
     seen: list[np.ndarray] = field(default_factory=list)  # the leaves' arrays that fitted last
     pool: list[Any] = field(default_factory=list)  # buffers that no call is using
@@ -86,13 +88,13 @@ class Program:
         given = leaves_of(args)
         key = self._key(args, given)
         found = self.recordings.get(key)
-        data = [t.data for t, _ in found.leaves] if found is not None else []
+        data = list(map(_data, found.tensors)) if found is not None else []
         if found is None or not found.fits(data):
             with self._lock:
                 found = self._remember(key, args)
             if found is None:
                 return self._as_usual(args, gradient)
-            data = [t.data for t, _ in found.leaves]
+            data = list(map(_data, found.tensors))
         if not self.differentiates:
             self._refuse_lost_gradients(found, given)
         arrays = [x.data if isinstance(x, Value) else x for x in given if isinstance(x, Value | np.ndarray)]
@@ -203,6 +205,7 @@ class Program:
         with self._undisturbed():
             found = self.record(args)
         found.straight = Straight(found.lines, found.arguments, [name for _, name in found.leaves], found.results(), not self._fluid)
+        found.tensors = [t for t, _ in found.leaves]
         self._rewind()
         self.recordings[key], self._example = found, args
         return found

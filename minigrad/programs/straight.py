@@ -86,15 +86,28 @@ class Straight:
             if into and ufunc in (np.maximum, np.minimum):  # a third argument would look like one more to compare
                 into[0] = f"out={into[0]}"
             return f"{self._bound(ufunc)}({', '.join([*args, *into])})"
-        if line.role == "forward" and line.op.name in ("reshape", "swapaxes"):
-            rest = [self.render(v) for v in line.kwargs.values()]
-            return f"{args[0]}.{line.op.name}({', '.join(rest)})"
-        if line.role == "forward" and line.op.name == "sum_to" and (x := line.args[0].value).ndim == 2 and x.shape[1:] == line.kwargs["shape"]:
-            return f"{self._bound(ones(len(x), x.dtype))} @ {args[0]}"
-        if line.role == "kernel" and line.op.name in ("split_heads", "join_heads") and line.args[0].value.shape[-2] == 1:
-            return f"({args[0]}.reshape({line.out[0].value.shape}), None)"  # of one token: nothing changes places
+        direct = self._direct(line, args)
+        if direct is not None:
+            return direct
         args += [f"{k}={self.render(v)}" for k, v in line.kwargs.items()]
         return f"{self._bound(line.function)}({', '.join(args)})"
+
+    def _direct(self, line: Line, args: list[str]) -> str | None:
+        """What an op or a kernel comes to for the shapes at hand, where that is one expression: the same numbers for fewer calls."""
+        name, p = line.op.name if line.op is not None else "", line.kwargs
+        if line.role == "forward" and name in ("reshape", "swapaxes"):
+            return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
+        if line.role == "forward" and name == "sum_to" and (x := line.args[0].value).ndim == 2 and x.shape[1:] == p["shape"]:
+            return f"{self._bound(ones(len(x), x.dtype))} @ {args[0]}"
+        if line.role != "kernel" or p["save"]:
+            return None
+        x, out = line.args[0].value, line.out[0].value
+        if name in ("split_heads", "join_heads") and x.shape[-2] == 1:  # of one token: nothing changes places
+            return f"({args[0]}.reshape({out.shape}), None)"
+        if name == "linear" and x.size == x.shape[-1]:  # of one row
+            product = f"{args[0]}.reshape({x.size}).dot({args[1]})"
+            return f"({product if args[2] == 'None' else f'({product} + {args[2]})'}.reshape({out.shape}), None)"
+        return None
 
     def render(self, tree: Any) -> str:
         """An argument as Python text; what has no text is bound to a name."""
