@@ -51,7 +51,7 @@ def main() -> int:
     return 0
 
 
-CONTENDERS = ("ours", "PyTorch", "HIPS autograd", "MyGrad", "matrix products")
+CONTENDERS = ("ours", "ours, eager", "PyTorch", "HIPS autograd", "MyGrad", "matrix products")
 
 
 def heading() -> str:
