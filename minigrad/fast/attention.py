@@ -19,13 +19,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..ops import attention as ops
-from ..ops.attention import future
+from ..ops.attention import KEPT, ROWS, future
 from ..ops.dropout import seeded_mask
 from ..ops.numerics import real
 from . import rows as kernels
 
-KEPT = 1 << 21  # up to so many weights are kept for the backward pass
-ROWS = 64  # at least so many queries make a block, and twice as many at most
 SCORES = 1 << 17  # about so many scores are made at a time, so that they stay in the cache
 
 

@@ -24,6 +24,10 @@ from .indexing import take
 from .softmax import softmax
 
 
+KEPT = 1 << 21  # a kernel keeps up to so many weights for the backward pass, and makes more of them again,
+ROWS = 64  # at least so many queries at a time: known here, since whoever counts work and memory asks, too
+
+
 @composed(
     r"O = \operatorname{softmax}(\tau Q K^\top + M) \, V",
     inputs=["q", "k", "v", "bias"],

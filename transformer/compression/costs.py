@@ -19,7 +19,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from minigrad import nn
-from minigrad.fast.attention import KEPT, ROWS
+from minigrad.ops.attention import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
 from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, RMSNorm, SwiGLU

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.fast.attention import KEPT
+from minigrad.ops.attention import KEPT
 from transformer import (
     BERT,
     GPT,
