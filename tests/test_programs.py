@@ -309,6 +309,7 @@ REFUSED = {
     "a loop over values": (lambda x: [x for _ in range(int(x.max()))] or x, "reads the numbers"),
     "a mask as an index": (lambda x: x[x > 0], "depends on"),
     "other random numbers": (lambda x: x * np.random.default_rng().normal(size=3), "two runs"),
+    "a draw from minigrad's generator": (lambda x: x * float(mg.random.generator().integers(2)), "draws random numbers itself"),
     "the global generator": (lambda x: x * np.random.normal(), "two runs"),
     "writing in place": (lambda x: x.__setitem__(0, 1.0), "reads the numbers|in place"),
     "no tensor": (lambda x: 3.0, "returns a float"),

@@ -229,12 +229,12 @@ class Program:
     # Recording ----------------------------------------------------------------------------------------------------------
 
     def record(self, args: tuple[Any, ...]) -> Recording:
-        """Run the function twice on a tape, with the same draws, and keep what both agree on."""
+        """Run the function twice on a tape, with other draws, and keep what both agree on."""
         with noting_draws() as draws:
             first, _ = self._tape(args, [])
         self._rewind()
-        with drawing_again(draws):
-            again, found = self._tape(args, [t for t, _ in first.leaves.values()])
+        refuse_other_draws(first, draws)
+        again, found = self._tape(args, [t for t, _ in first.leaves.values()])
         refuse_differences(first, again)
         return found
 
@@ -307,6 +307,20 @@ class Program:
                 gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
                 seen.update(memory)
         return gradients
+
+
+def refuse_other_draws(tape: Tape, before: dict[int, tuple[np.random.Generator, Any]]) -> None:
+    """Raise Refused when more was drawn than the lines on the tape draw, from the states that the generators had ``before``."""
+    after = [repr(rng.bit_generator.state) for rng, _ in before.values()]
+    for rng, state in before.values():
+        rng.bit_generator.state = state
+    for line in tape.lines:
+        if line.effects and not any(True for _ in line.reads()):
+            line.function(*line.args, **line.kwargs)
+    if after != [repr(rng.bit_generator.state) for rng, _ in before.values()]:
+        raise Refused(
+            "program: the function draws random numbers itself, which a program would not draw anew; draw them before, and pass them as arguments"
+        )
 
 
 def refuse_differences(first: Tape, again: Tape) -> None:

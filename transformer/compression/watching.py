@@ -49,6 +49,13 @@ class Seen(np.ndarray):
             tally(2 * result.size * plain[0].shape[-1])
         return seen(result)
 
+    def dot(self, other: Any, out: Any = None) -> Any:
+        """The product of a vector and a matrix; two vectors are the sum of a row, and not tallied."""
+        result = bare(self).dot(bare(other))
+        if np.ndim(other) > 1:
+            tally(2 * np.size(result) * self.shape[-1])
+        return seen(result)
+
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         result = function(*bare(args), **bare(kwargs))
         if function is np.einsum and len(args) > 2:
