@@ -21,7 +21,7 @@ from .watched import Refused
 
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}
 INLINE = 16  # constants of up to so many numbers are written into the text
-COLUMN = 64  # where comments begin
+COLUMN = 58  # where comments begin
 
 
 class Text:
