@@ -21,10 +21,10 @@ from .ops.declare import recorded
 from .ops.dropout import dropout
 from .ops.norms import layer_norm, rms_norm
 from .ops.softmax import cross_entropy, log_softmax, softmax
-from .ops.indexing import embedding, getitem, take
+from .ops.indexing import embedding, getitem, split, take
 from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
 from .ops.reductions import cumprod, cumsum, logsumexp, max, mean, min, prod, std, sum, var
-from .ops.shapes import broadcast_to, concatenate, flip, join_heads, pad, reshape, split, split_heads, stack, swapaxes, transpose, tril, triu
+from .ops.shapes import broadcast_to, concatenate, flip, join_heads, pad, reshape, split_heads, stack, swapaxes, transpose, tril, triu
 from .numpy_functions import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, average, block, broadcast_arrays, column_stack, compress,
     conj, convolve, cross, cumulative_prod, cumulative_sum, diag, diagflat, diagonal, diff, dsplit, dstack,
@@ -42,7 +42,7 @@ from . import linalg, nn, optim  # isort: skip
 amax, amin = max, min
 
 if find_spec("minigrad.fast"):  # the folder may be deleted: the definitions do it all
-    from . import fast  # isort: skip
+    from . import fast as fast  # isort: skip
 
 __version__ = "0.1.0"
 __all__ = [

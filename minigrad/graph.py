@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 V = TypeVar("V", bound="type[Value]")
+Slots = dict[int, Any]  # gradients by the identity of their tensors; None where nothing has arrived yet
 
 
 class Value:
@@ -176,9 +177,7 @@ def pullback(
     return []
 
 
-def walk(
-    order: list[Any], gradients: dict[int, Any], kept: dict[int, Any], retained: list[Any], shared: set[int], tensors: bool, free: bool
-) -> None:
+def walk(order: list[Any], gradients: Slots, kept: Slots, retained: list[Any], shared: set[int], tensors: bool, free: bool) -> None:
     """Pop the newest result, ask its op for the gradients of the inputs, add each to what the input has; until all is done.
 
     ``gradients`` has a slot for each tensor on the way; those of ``kept`` are noted there when they are complete.
@@ -197,8 +196,7 @@ def walk(
             shared.add(id(g))
         if guards.last_write > t.tick or anomaly:
             guards.before_rule(t, op, arrays, anomaly)
-        out = t if tensors else t.data
-        given = [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays)] if tensors else arrays
+        out, given = (t, [x if isinstance(x, Value) else a for x, a in zip(inputs, arrays)]) if tensors else (t.data, arrays)
         rules = op.joint(g, out, *given, **params) if op.joint else op.rules
         for x, a, r in zip(inputs, arrays, rules):
             slot = id(x)
@@ -217,9 +215,9 @@ def walk(
                 gradients[slot] = r
             elif tensors or held.base is not None or id(held) in shared:
                 gradients[slot] = held + r
-            else:  # our rules give g itself, a view, or an array of their own, which may be added to
+            else:  # our rules return g itself, a view, or an array of their own, which may be added to
                 held += r
-                gradients[slot] = held  # a sum of arrays without axes is a number, which is not changed in place
+                gradients[slot] = held  # a sum without axes is a number, which is not changed in place
         if free:
             t.history = FREED
         x = a = r = g = held = out = given = rules = arrays = inputs = None  # so that their memory is free before the next op

@@ -19,11 +19,11 @@ from .ops.arithmetic import clip, divide, multiply, sin, subtract, where
 from .ops.declare import BY_NUMPY, constant, recorded
 from .ops.declare import arrays_of as plain
 from .ops.indexing import getitem, put
+from .ops.indexing import split as split_
 from .ops.indexing import take as take_
 from .ops.linear import dot, einsum, matmul, outer, tensordot
 from .ops.reductions import Axis, cumprod, cumsum, max, mean, min, std, sum, var
 from .ops.shapes import broadcast_to, concatenate, flip, pad, reshape, reshape_in_order, stack, transpose
-from .ops.shapes import split as split_
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from . import graph
+from .guards import note_write, short
+from .modes import mode
 from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
-from .guards import note_write, short
-from .modes import mode
 from .ops.declare import BY_NUMPY, arrays_of, refuse_hidden
 
 UNSET = {"name": None, "grad": None}

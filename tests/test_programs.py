@@ -167,7 +167,7 @@ def test_the_text_has_the_users_letters_shapes_and_formulas():
     text = program.source()
     assert "def attend(X, W, gradient=1.0):" in text
     assert "S = X @ W" in text and "# (4, 2)" in text
-    assert "# softmax: y = softmax(x)" in text and "d_S, = softmax_vjp(d_P, P" in text
+    assert "# softmax: y = softmax(x)" in text
     assert "d_W = " in text and "return" in text
     plain = program.source(plain=True)
     assert "np.exp(" in plain and "softmax_vjp" not in plain
@@ -453,6 +453,6 @@ def test_a_training_with_programs_is_the_same_training(settings):
 
 
 def test_a_loss_that_cannot_be_recorded_is_trained_all_the_same_and_it_is_said():
-    trainer, rows, weights = trained(Deciding(), True)
+    trainer, rows, _ = trained(Deciding(), True)
     assert trainer.program is None and "reads the numbers" in trainer.unrecorded
     assert rows == trained(Deciding(), False)[1]

@@ -232,7 +232,7 @@ def test_a_run_killed_at_any_event_and_resumed_is_the_same_run(case, tmp_path):
 def test_a_run_killed_at_fifty_random_events_one_after_the_other_is_the_same_run(tmp_path):
     rng, kills = np.random.default_rng(2017), 0
     for case in ("text, averaged", "pairs", "text, accumulated", "images", "classes"):
-        events = events_of(case, tmp_path / f"{case} whole")
+        events_of(case, tmp_path / f"{case} whole")
         for _ in range(10):  # each resumed run is killed again, before the last one is let through
             path = tmp_path / f"{case} killed"
 

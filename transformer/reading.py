@@ -78,8 +78,9 @@ class Reader:
         return checked(logits)
 
     def __del__(self) -> None:
-        if getattr(self, "stepper", None) is not None:
-            give_back(self.model, self.stepper)  # others may use what it has recorded
+        stepper = getattr(self, "stepper", None)
+        if stepper is not None:
+            give_back(self.model, stepper)  # others may use what it has recorded
 
     def take(self, rows: np.ndarray) -> None:
         """Go on with these rows, in this order; one may be taken several times."""

@@ -49,7 +49,7 @@ class Remembered:
 
     def __init__(self, stepper: Stepper, layer: int | None) -> None:
         self.stepper, self.layer = stepper, layer
-        self.length = stepper.cache.layer(layer).memory(0).length
+        self.length = stepper.cache.layer(layer or 0).memory(0).length
 
     def contents(self) -> Any:
         """All of them."""
@@ -78,7 +78,7 @@ class Stepper:
     """Gives the logits (B, 1, V) after one more token of each row, whose keys and values it puts into a cache."""
 
     def __init__(self, model: Any) -> None:
-        owner = weakref.ref(model)  # the model keeps its steppers, and not the other way round
+        owner: Any = weakref.ref(model)  # the model keeps its steppers, and not the other way round
         self.cache: KVCache = KVCache(1)
         self.start = 0
         self.refused = False

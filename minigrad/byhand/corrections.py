@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import graph
 from ..ops.shapes import sum_to
 from .factors import general, origins
 from .recording import Recording

@@ -266,7 +266,7 @@ def _attention(call: Call, said: Phrase) -> None:
         _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
 
     def inside(g: np.ndarray) -> dict[str, Any]:
-        p = attention_weights(*map(Tensor, (q, k)), bias, mask, causal, scale).data
+        p = attention_weights(Tensor(q), Tensor(k), bias, mask, causal, scale).data
         found = {"P": p, r"\tau": tau} | ({"D": keep} if keep is not None else {})
         if not grouped:
             p_bar = g @ v.swapaxes(-1, -2) * (1 if keep is None else keep)

@@ -196,9 +196,9 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
 def one_query(q: Any, k: Any, v: Any, scale: Any) -> tuple[np.ndarray, np.ndarray]:
     """The same for a single query that sees all keys, as in decoding."""
     p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
-    p -= np.maximum.reduce(p, 3, None, None, True)
+    p -= np.maximum.reduce(p, axis=3, keepdims=True)
     np.exp(p, p)
-    p /= np.add.reduce(p, 3, None, None, True)
+    p /= np.add.reduce(p, axis=3, keepdims=True)
     return p @ v, p
 
 

@@ -23,7 +23,6 @@ from .dropout import draw_seed, seeded_mask
 from .indexing import take
 from .softmax import softmax
 
-
 KEPT = 1 << 21  # a kernel keeps up to so many weights for the backward pass, and makes more of them again,
 ROWS = 64  # at least so many queries at a time: known here, since whoever counts work and memory asks, too
 
@@ -120,9 +119,10 @@ def scaled_dot_product_attention(
     if mask is not None:
         batch = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
         full, dtype = (*batch, *q.shape[-3:-1], k.shape[-2]), np.result_type(np.float16, *(x.dtype for x in (q, k, v)))
-        if isinstance(mask, Value) and mask.requires_grad:
-            check_mask(mask.shape, mask.dtype, full)
-            bias = mask if mask.dtype == dtype else mask.astype(dtype)
+        learned: Any = mask if isinstance(mask, Value) and mask.requires_grad else None
+        if learned is not None:
+            check_mask(learned.shape, learned.dtype, full)
+            bias = learned if learned.dtype == dtype else learned.astype(dtype)
         else:
             fixed = added_mask(mask, full, dtype)
     settings = {"mask": fixed, "causal": causal, "scale": scale, "dropout": dropout, "seed": draw_seed() if dropout else None}

@@ -128,7 +128,7 @@ class Op(Generic[P]):
         """Compute the op, and record it when an input wants a gradient."""
         recording, anomaly, _, tape = mode.get()
         wanted = False
-        arrays = []
+        arrays: list[Any] = []
         for x in inputs:
             if isinstance(x, Value):
                 arrays.append(x.data)
@@ -227,7 +227,7 @@ class Composed(Op[P]):
             result = self.definition(*variables, **params)  # type: ignore[misc]
         return result.data, Graph(variables, result) if save else None
 
-    def joint(self, g: Any, y: Any, *given: Any, saved: Any = None, wanted: Any = None, **params: Any) -> Any:  # type: ignore[override]
+    def joint(self, g: Any, y: Any, *given: Any, saved: Any = None, wanted: Any = None, **params: Any) -> Any:
         """A gradient for each input; when the backward pass is recorded itself, through the definition."""
         recording, _, _, tape = mode.get()
         if isinstance(g, Value) and recording:

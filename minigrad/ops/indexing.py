@@ -16,6 +16,7 @@ from ..graph import Value
 from ..modes import mode
 from .declare import example, op, recorded
 from .numerics import sum_rows_by_index
+from .shapes import reshape
 
 
 def plain_index(index: Any) -> Any:
@@ -126,7 +127,7 @@ def checked_ids(name, ids, size, what, negative=True):
         if ids.size:
             raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
         ids = ids.astype(np.int64)
-    if not ids.size or ids.dtype == np.intp and ids.view(np.uintp).max() < size:  # one look is enough: below 0 is far above
+    if not ids.size or (ids.dtype == np.intp and ids.view(np.uintp).max() < size):  # one look is enough: below 0 is far above
         return ids.astype(np.intp, copy=False)
     if ids.max() >= size or ids.min() < -size:
         where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])
@@ -143,8 +144,6 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     Raises TypeError for indices that are no integers, IndexError out of range.
     """
     if axis is None:
-        from .shapes import reshape
-
         return take(reshape(x, -1), indices, 0)
     shape = np.shape(x)
     if not -len(shape) <= axis < len(shape):
@@ -162,3 +161,20 @@ def embedding(weight: Any, ids: Any) -> Any:
     if len(shape) != 2:
         raise ValueError(f"embedding: weight must be (V, C), got shape {shape}")
     return _take(weight, checked_ids("embedding", ids, shape[0], "token id", negative=False), 0)
+
+
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """The parts of ``x`` along ``axis``: so many equal ones (an integer), or cut at the given indices, as in NumPy.
+
+    Raises ValueError when an equal division is not possible.
+    """
+    n = np.shape(x)[axis]
+    if isinstance(indices_or_sections, int | np.integer):
+        if indices_or_sections < 1 or n % indices_or_sections:
+            raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
+        step = n // int(indices_or_sections)
+        cuts = [step * i for i in range(1, int(indices_or_sections))]
+    else:
+        cuts = [int(i) for i in indices_or_sections]
+    place = (slice(None),) * (axis % np.ndim(x))
+    return [getitem(x, (*place, slice(a, b))) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]

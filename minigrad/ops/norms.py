@@ -1,5 +1,6 @@
 r"""Normalisation along the last axis, where :math:`\langle \cdot \rangle` is the mean:
-:math:`\hat x = (x - \langle x \rangle) / \sqrt{\sigma^2 + \varepsilon}`, or without the shift :math:`\hat x = x / \sqrt{\langle x^2 \rangle + \varepsilon}`.
+:math:`\hat x = (x - \langle x \rangle) / \sqrt{\sigma^2 + \varepsilon}`, or without the shift
+:math:`\hat x = x / \sqrt{\langle x^2 \rangle + \varepsilon}`.
 """
 
 from __future__ import annotations

@@ -154,25 +154,6 @@ def stack(arrays: Any, axis: int = 0) -> Any:
     return _stack(*arrays, axis=checked_axis("stack", axis))
 
 
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    """The parts of ``x`` along ``axis``: so many equal ones (an integer), or cut at the given indices, as in NumPy.
-
-    Raises ValueError when an equal division is not possible.
-    """
-    n = np.shape(x)[axis]
-    if isinstance(indices_or_sections, int | np.integer):
-        if indices_or_sections < 1 or n % indices_or_sections:
-            raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
-        step = n // int(indices_or_sections)
-        cuts = [step * i for i in range(1, int(indices_or_sections))]
-    else:
-        cuts = [int(i) for i in indices_or_sections]
-    from .indexing import getitem
-
-    place = (slice(None),) * (axis % np.ndim(x))
-    return [getitem(x, (*place, slice(a, b))) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]
-
-
 @op(r"y = x \text{ with a margin}", inputs=["x"], numpy=[np.pad])
 def pad(x, pad_width, mode="constant", constant_values=0):
     """``x`` with ``pad_width`` = ((before, after), …) entries of ``constant_values`` around it, as in NumPy."""

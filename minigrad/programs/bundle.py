@@ -112,9 +112,10 @@ class Bundle:
                     found[f"{node.value.id}.{node.attr}"] = getattr(value, node.attr)
                     inner.add(id(node.value))
         for node in ast.walk(tree):
-            if isinstance(node, ast.Name) and id(node) not in inner and id(node) not in annotations and node.id in scope:
-                if scope[node.id] is not function and not hasattr(builtins, node.id):
-                    found[node.id] = scope[node.id]
+            if not isinstance(node, ast.Name) or id(node) in inner or id(node) in annotations or hasattr(builtins, node.id):
+                continue
+            if node.id in scope and scope[node.id] is not function:
+                found[node.id] = scope[node.id]
         return list(found.items())
 
 

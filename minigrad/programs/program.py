@@ -25,7 +25,7 @@ from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
 from .straight import Straight, needed, owners
 from .tape import Line, Name, Tape
-from .watched import Refused, unwatched, watched
+from .watched import Refused, array_of, unwatched, watched
 
 _data = operator.attrgetter("data")
 RECORDINGS = 32  # sets of shapes that a program remembers
@@ -138,7 +138,7 @@ class Program:
                 for rng, state in draws.values():
                     rng.bit_generator.state = state  # as if it had not been called
                 first = len(results) - len(found.gradients)
-                what = "its result" if n < first else f"the gradient of {found.gradients[n - first][1].of.label or 'a leaf'}"
+                what = "its result" if n < first else f"the gradient of {getattr(found.gradients[n - first][1].of, 'label', None) or 'a leaf'}"
                 raise Refused(
                     f"program: call {found.calls} of the recording and the function itself differ in {what}: the function keeps something from "
                     "call to call, or computes with NumPy from what changes. Call the function itself, or pass what changes as an argument"
@@ -186,7 +186,7 @@ class Program:
     def _key(self, args: tuple[Any, ...], given: list[Any]) -> Any:
         """Equal for calls that one recording serves."""
         shapes = [
-            (x.shape, x.dtype, isinstance(x, Value) and x.requires_grad) if isinstance(x, np.ndarray | Value) else (type(x), x) for x in given
+            (x.shape, x.dtype, isinstance(x, Tensor) and x.requires_grad) if isinstance(x, np.ndarray | Tensor) else (type(x), x) for x in given
         ]
         structure = None if len(given) == len(args) else repr(rebuild(args, range(len(given))))
         if self._flags[0] != mode_changes():
@@ -294,7 +294,8 @@ class Program:
         order, leaves, _ = graph.reachable([out])
         tensors = [*leaves, *order]
         found = graph.pullback([out], [watched(graph.wrap(one))], tensors)
-        gradients, seen = [], set()
+        gradients: list[Any] = []
+        seen: set[int] = set()
         for t, g in zip(tensors, found, strict=True):
             if g is None:
                 continue
@@ -369,7 +370,7 @@ def naming(tape: Tape) -> Iterator[None]:
     def note(frame: Any, event: str, arg: Any) -> None:
         if event == "return" and frame.f_globals.get("__name__", "").partition(".")[0] != "minigrad":
             for label, value in frame.f_locals.items():
-                if isinstance(value, Value) and (name := tape.known.get(id(Value.data.__get__(value)))) and name.kind == "made":  # type: ignore[attr-defined]
+                if isinstance(value, Value) and (name := tape.known.get(id(array_of(value)))) and name.kind == "made":
                     name.label = label
 
     before = sys.getprofile()
@@ -393,8 +394,8 @@ def program(function: Callable[..., Any], model: Any = None) -> Program:
     ``program(loss, model)`` returns the scalar loss and adds the gradients to ``.grad`` of the parameters and of everything else that
     requires grad, as ``loss(...).backward()`` does; ``program(f)`` computes ``f``, and ``program(value_and_grad(f))`` its gradient.
     The arguments are arrays or Tensors, in trees of dicts, lists and tuples; numbers and strings among them are recorded as they are.
-    The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew.  At the first call the function
-    runs twice, and at calls 2, 4, 8, … once beside the recording, so that what changes from call to call is noticed.  What cannot be recorded is refused, with the reason: control flow on
-    values, numbers drawn elsewhere, writing in place, hidden state.
+    The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew.  At the first call the function runs
+    twice, and at calls 2, 4, 8, … once beside the recording, so that what changes from call to call is noticed.  What cannot be recorded is
+    refused, with the reason: control flow on values, numbers drawn elsewhere, writing in place, hidden state.
     """
     return Program(function, model)

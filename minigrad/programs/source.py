@@ -187,7 +187,7 @@ class Text:
         if isinstance(x, slice):
             return f"slice({self.render(x.start)}, {self.render(x.stop)}, {self.render(x.step)})"
         if isinstance(x, np.dtype):
-            return f"np.{x.name}" if x != bool else "bool"
+            return "bool" if x.kind == "b" else f"np.{x.name}"
         if isinstance(x, type) and issubclass(x, np.generic):
             return f"np.{x.__name__}"
         if isinstance(x, np.ndarray):

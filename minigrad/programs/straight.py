@@ -176,7 +176,8 @@ class Memory:
 
     def target(self, number: int, line: Line) -> Any:
         """Where the line writes: a name, the name of a buffer, or None for new memory."""
-        out, place = line.out, None
+        out = line.out
+        place: Any = None
         if ufunc_of(line) is not None and self._owns(out) and out.value.size > 1:
             shape = (out.value.shape, out.value.dtype)
             dying = [n for n in line.reads() if self._dies(n, number) and self._owns(n) and (n.value.shape, n.value.dtype) == shape]

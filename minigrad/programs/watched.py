@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,9 @@ import numpy as np
 from ..graph import Value
 from ..modes import mode
 from ..tensor import Tensor
+
+
+_array: Any = vars(Value)["data"]  # the slot, which a watched Tensor hides
 
 
 class Refused(RuntimeError):
@@ -67,13 +70,13 @@ class _Watched:
         """The array; read from outside of the engine while a tape runs, it is refused."""
         if mode.get().tape is not None and sys._getframe(1).f_globals.get("__name__", "").partition(".")[0] != "minigrad":
             refuse("the function reads the numbers of a Tensor (.data), and what it does with them cannot be replayed")
-        return Value.data.__get__(self)  # type: ignore[attr-defined]
+        return _array.__get__(self)
 
     @data.setter
     def data(self, array: np.ndarray) -> None:
         if mode.get().tape is not None:
             refuse("the function sets .data of a Tensor")
-        Value.data.__set__(self, array)  # type: ignore[attr-defined]
+        _array.__set__(self, array)
 
     numpy, item, tolist = _reads(".numpy()"), _reads(".item()"), _reads(".tolist()")
     __float__, __int__, __bool__, __index__ = _reads("__float__"), _reads("__int__"), _reads("__bool__"), _reads("__index__")
@@ -87,15 +90,20 @@ class _Watched:
     __hash__ = object.__hash__
 
 
-@lru_cache(maxsize=None)
-def _watched_type(cls: type) -> type:
+@cache
+def _watched_type(cls: Any) -> type:
     return type(f"Watched{cls.__name__}", (_Watched, cls), {"__slots__": (), "__module__": __name__})
+
+
+def array_of(t: Any) -> np.ndarray:
+    """The array of a Tensor, watched or not."""
+    return _array.__get__(t)
 
 
 def watched(t: Tensor) -> Tensor:
     """The same Tensor, from now on watched."""
     if not isinstance(t, _Watched):
-        t.__class__ = _watched_type(type(t))
+        t.__class__ = _watched_type(type(t))  # type: ignore[arg-type]
     return t
 
 
