@@ -253,7 +253,7 @@ DERIVATIONS: list[Derivation] = [
             ("logits", "-m * A / 8", "ratio left out", r"exp|ratio"),
             ("logits", "m * r * A / 8", "sign", SIGN),
             ("logits", "-m * r * A", "1/N forgotten", MEAN + r"|\b8\b"),
-            ("logits", "-(c == r) * r * A / 8", "clip's mask where the minimum's belongs", r"clip|min"),
+            ("logits", "-1.0 * (c == r) * r * A / 8", "clip's mask where the minimum's belongs", r"clip|min"),
         ],
     ),
     derivation(
