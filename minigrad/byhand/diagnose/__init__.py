@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .corrections import Case, Finding, by_entries, by_factor, by_order, by_shape, by_sign, by_sum, off
-from .question import Question
-from .report import Report, entries, largest, number, place
-from .variants import Variant, variants
+from ..report import Report, entries, largest, number, place
+from .edits import Edit, edits
+from .question import Question, is_function
+from .search import search
+from .whole import Case, Finding, by_entries, by_order, by_shape, by_sign, by_sum
 
 UNKNOWN = "not recognised"
-MANY = 400  # steps; a longer computation is searched for the direct mistakes only
 
 
 @dataclass
@@ -70,8 +70,8 @@ class Diagnosis(Report):
     def notes(self) -> list[str]:
         """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said once."""
         said = []
-        for words in dict.fromkeys(row.words for row in self.rows if row.mistake):
-            rows = [row for row in self.rows if row.mistake and row.words == words]
+        for words in dict.fromkeys(row.words for row in self.rows if row.mistake or row.words != "right"):
+            rows = [row for row in self.rows if row.words == words]
             said.append(f"{', '.join(row.name for row in rows)}: {words}" + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
             said += [f"    The same numbers would come of this: {other}." for other in rows[0].others]
         return said
@@ -85,23 +85,30 @@ def diagnose(
     ``inputs`` is one array, a list or tuple (``f(*inputs)``) or a dict (``f(**inputs)``, or ``f(inputs)`` when ``f`` takes one argument
     with another name).  ``claimed`` has the same form, None for what is not claimed, or is a function that computes it from
     the inputs.  ``f`` returns a scalar, or else ``upstream`` gives the upstream gradient.  ``rtol`` (1e-6; 1e-4 for claims in
-    float32) bounds the error relative to the largest entry.  A mistake is named only when undoing it gives the right numbers, or
-    making it gives the claimed ones; else it says "not recognised".  Raises TypeError and ValueError for what does not fit together.
+    float32) bounds the error relative to the largest entry.  A mistake is named only when making it gives the claimed numbers;
+    else it says "not recognised".  Raises TypeError and ValueError for what does not fit together.
     """
-    problem = Question(f, inputs, upstream, names)
-    answers = problem.match(claimed)
-    recording = problem.recording
-    labels = {id(v): name for v, name in zip(recording.variables, problem.variable_names, strict=True)}
-    scale = max((largest(g)[0] for g in recording.gradients), default=0.0)
+    question = Question(f, inputs, upstream, names)
+    answers = question.match(claimed)
+    program = question.program
+    scale = max((largest(program.gradient(i))[0] for i in program.variables), default=0.0)
     cases = []
     for i, answer in answers.items():
-        right = recording.gradients[i]
+        right = program.gradient(i)
         precision = rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
         tolerance = precision * largest(right)[0] + 1e-12 * scale + 1e-300
-        cases.append(Case(i, problem.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), recording, labels))
-    wrong = [c for c in cases if c.claimed.shape != c.right.shape or not c.close(c.claimed, c.right)]
-    tried = list(variants(recording, labels)) if wrong and len(recording.steps) <= MANY else []
-    return Diagnosis([_judge(c, tried, problem) if any(c is w for w in wrong) else _right(c) for c in cases])
+        cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program))
+    judged: list[Verdict] = []
+    shared: list[Edit] | None = None
+    for case in cases:
+        if case.claimed.shape == case.right.shape and case.close(case.claimed, case.right):
+            judged.append(_right(case))
+            continue
+        if shared is None:
+            with np.errstate(all="ignore"):
+                shared = edits(program)
+        judged.append(_judge(case, shared, question))
+    return Diagnosis(judged)
 
 
 def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
@@ -114,39 +121,37 @@ def _right(case: Case) -> Verdict:
     return Verdict(case.name, case.right.shape, None, "right", "", [], top, shown)
 
 
-def _judge(case: Case, tried: list[Variant], problem: Question) -> Verdict:
-    findings = list(_findings(case, tried))
+def _judge(case: Case, shared: list[Edit], question: Question) -> Verdict:
+    with np.errstate(all="ignore"):
+        findings = _findings(case, shared)
     if case.claimed.shape == case.right.shape:
         top, where = largest(case.claimed - case.right)
-        shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}, {number(problem.difference(case.i, where))}"
+        shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}, {number(question.difference(case.i, where))}"
     else:
         top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings
-    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.mistake not in ("wrong shape", "single entries")))
-    return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:2], top, shown)
+    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 1.0))
+    return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
 
 
-def _findings(case: Case, tried: list[Variant]) -> Iterator[Finding]:
+def _findings(case: Case, shared: list[Edit]) -> list[Finding]:
     """Everything that explains the numbers, the plainest first."""
-    if case.claimed.shape != case.right.shape:
-        yield from by_shape(case)
-        return
-    if not np.isfinite(case.claimed).all() or not case.claimed.any():
-        yield from by_entries(case)
-        return
-    for simple in (by_sign, by_order):
-        yield from simple(case)
-    factors = list(by_factor(case))
-    explained = [v for v in tried if case.close(case.claimed, v.gradients[case.i]) and not case.close(v.gradients[case.i], case.right)]
-    shown = [Finding(v.mistake, v.words, f"from what this mistake gives, yours {off(case.claimed, v.gradients[case.i])}") for v in explained]
-    unknown = [f for f in factors if "with no origin" in f.words]
-    yield from (f for f in factors if f not in unknown)
-    yield from shown
-    yield from by_sum(case)
-    yield from unknown
-    yield from by_entries(case)
+    claimed = case.claimed
+    if not np.isfinite(claimed).all():
+        bad = np.argwhere(~np.isfinite(claimed))
+        words = f"not finite at {entries(len(bad), claimed.size)}, the first at {place(bad[0])}"
+        at = tuple(bad[0])
+        right = f"; the right one is {number(case.right[at])}" if claimed.shape == case.right.shape else ""
+        return [Finding("not finite", words, f"{claimed[at]} there{right}")]
+    if claimed.shape != case.right.shape:
+        return list(by_shape(case))
+    found = [*by_sign(case), *by_order(case), *search(case, shared), *by_sum(case)]
+    if not claimed.any():
+        found.append(Finding("zero", "zero everywhere: nothing was added to it", f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5))
+    found += by_entries(case)
+    return sorted(found, key=lambda f: f.cost)
 
 
 def _no_pattern(case: Case) -> str:
@@ -155,3 +160,6 @@ def _no_pattern(case: Case) -> str:
     along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
     where = f"it differs at {entries(wrong, case.right.size)}{along}"
     return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
+
+
+__all__ = ["Diagnosis", "Verdict", "diagnose", "is_function"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .registry import mistake
+from . import mistake
 
 
 def _try(product: Callable[[], np.ndarray], shape: tuple[int, ...]) -> Any:
@@ -45,24 +45,6 @@ def _(g, c, a, b):
     return [_try(lambda: g.mT @ b.mT, a.shape), _try(lambda: a.mT @ g.mT, b.shape)]
 
 
-@mistake("linear", "missing transposition", "the weight is not transposed: the gradient of X in Y = X W + b is Ȳ Wᵀ, here it is Ȳ W")
-def _(g, y, x, weight, bias=None):
-    return [_try(lambda: g @ weight, x.shape), None, None]
-
-
-@mistake("linear", "missing transposition", "X is not transposed: the gradient of W in Y = X W + b is Xᵀ Ȳ, here it is X Ȳ")
-def _(g, y, x, weight, bias=None):
-    return [None, _try(lambda: x @ g, weight.shape), None]
-
-
-for _at, _which in ((-1, "last"), (0, "first")):
-
-    @mistake("linear", "overwritten", f"only the {_which} row of the batch is there; the gradient of W adds up over the batch")
-    def _(g, y, x, weight, bias=None, _at=_at):
-        rows = x.reshape(-1, x.shape[-1])
-        return [None, np.outer(rows[_at], g.reshape(-1, g.shape[-1])[_at]) if len(rows) > 1 else None, None]
-
-
 def _repeated(ids: np.ndarray) -> bool:
     return len(np.unique(ids)) < ids.size
 
@@ -98,3 +80,36 @@ def _(g, y, x, index):
     dx = np.zeros(x.shape)
     dx[index] = g
     return [dx]
+
+
+@mistake("pick", "flipped", "the places are taken in reverse order: the gradient is put back from the end")
+def _(g, y, x, index):
+    dx = np.zeros(x.shape)
+    np.add.at(dx, index, np.flip(g))
+    return [dx if g.ndim else None]
+
+
+for _op in ("transpose", "swapaxes"):
+
+    @mistake(_op, "missing transposition", "the gradient is not transposed back")
+    def _(g, y, x, **params):
+        return [g if g.shape == x.shape else None]
+
+
+@mistake("flip", "not reversed", "the gradient is not flipped back")
+def _(g, y, x, axis=None):
+    return [g]
+
+
+@mistake("_concatenate", "wrong part", "the parts of concatenate are exchanged: another part's slice of the gradient is taken")
+def _(g, y, *arrays, axis=0):
+    if len({a.shape for a in arrays}) > 1 or len(arrays) < 2:
+        return [None] * len(arrays)
+    parts = np.split(g, len(arrays), axis=axis)
+    return parts[1:] + parts[:1]
+
+
+@mistake("_stack", "wrong part", "the parts of stack are exchanged: another part's slice of the gradient is taken")
+def _(g, y, *arrays, axis=0):
+    parts = [np.squeeze(p, axis) for p in np.split(g, len(arrays), axis=axis)]
+    return parts[1:] + parts[:1] if len(parts) > 1 else [None]

@@ -1,0 +1,305 @@
+"""The grammar of mistakes: every single edit of the backward program that is tried.
+
+An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its derivative left out
+or applied twice, an operand replaced by a neighbour, a sum over broadcast axes forgotten; the same at every step of a loop; and
+those of functions that are recognised although they were written out: a softmax, a sigmoid, a norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..recording import conform
+from .mistakes import COMPOSED, MISTAKES
+from .program import CONSTANT, Program, Site, Step
+from .recognised import Recognised, recognised
+
+MASKS = ("maximum", "minimum", "relu", "clip", "select", "tril", "triu")
+NEIGHBOURS = 14
+LARGE = 400  # steps; of a longer program only the ops' own mistakes are tried
+
+
+class Edit(NamedTuple):
+    """A mistake, what it is in words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for alike edits."""
+
+    name: str
+    words: str
+    cost: float
+    sites: tuple[Site, ...]
+    kind: tuple[Any, ...]
+
+
+def edits(program: Program) -> list[Edit]:
+    """All single edits, the loops' among them."""
+    found: list[Edit] = []
+    for step in program.live:
+        found += of_op(program, step)
+        found += broadcast(program, step)
+        if len(program.live) <= LARGE:
+            found += general(program, step)
+            found += neighbours(program, step)
+    for r in recognised(program):
+        found += of_recognised(program, r)
+    return found + list(repeated(program, found))
+
+
+def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any]) -> Site | None:
+    """The edit of one input's rule; None where it does not fit or changes nothing."""
+
+    def more(g: np.ndarray) -> np.ndarray:
+        r = np.asarray(rule(g), float)
+        np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))
+        return conform(np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))), step.arrays[i]) - step.share(i, g)
+
+    try:
+        with np.errstate(all="ignore"):
+            change = more(step.g)
+    except (ValueError, IndexError, TypeError):
+        return None
+    size = float(np.abs(step.shares[i]).max(initial=0))
+    if change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all() or float(np.abs(change).max(initial=0)) <= 1e-10 * size:
+        return None
+    return Site(step.index, step.inputs[i], more)
+
+
+def of_op(program: Program, step: Step) -> Iterator[Edit]:
+    """The typical mistakes of the op."""
+    for k, m in enumerate(MISTAKES.get(step.call.op.name, ())):
+        sites = []
+        for i in step.wanted():
+
+            def rule(g: np.ndarray, i: int = i, m: Any = m) -> Any:
+                return m.rule(g, step.value, *step.arrays, **step.call._own_params())[i]
+
+            try:
+                fits = rule(step.g) is not None
+            except (ValueError, IndexError, TypeError):
+                fits = False
+            if fits and (s := site(program, step, i, rule)):
+                sites.append(s)
+        for s in sites:
+            i = next(i for i in step.wanted() if step.inputs[i] == s.node)
+            of = f"gradient of {program.operand(step, i)}"
+            yield Edit(m.name, f"{m.words}; {of}, in {program.where(step)}", 1.0, (s,), ("op", step.call.op.name, k))
+        if len(sites) > 1 and step.inputs[0] == step.inputs[1]:
+            yield Edit(m.name, f"{m.words}, in {program.where(step)}", 1.0, tuple(sites), ("op both", step.call.op.name, k))
+
+
+def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
+    """The mistakes of a function that was written out in plain operations."""
+    made = program.made[r.y]
+    what = {"standardise": "the normalisation", "rms": "the normalisation", "unit": "the normalisation"}.get(r.kind, r.kind)
+    for k, m in enumerate([*MISTAKES.get(r.kind, ()), *COMPOSED.get(r.kind, ()), *AGAIN.get(r.kind, ())]):
+
+        def more(g: np.ndarray, m: Any = m) -> np.ndarray:
+            wrong = m.rule(g, r.value, r.x_value, **r.params)[0]
+            return np.zeros(r.x_value.shape) if wrong is None else r.sign * (conform(wrong, r.x_value) - r.right(g))
+
+        try:
+            with np.errstate(all="ignore"):
+                change = more(made.g)
+        except (ValueError, IndexError, TypeError):
+            continue
+        if change.shape == r.x_value.shape and np.isfinite(change).all() and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0):
+            words = f"{m.words}; {what} of {program.called(r.x)}, in {program.where(made)}"
+            yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
+
+
+class _Again(NamedTuple):
+    name: str
+    words: str
+    rule: Callable[..., Any]
+
+
+AGAIN = {  # the derivative where the composition had cancelled it, as in p − t
+    "sigmoid": [
+        _Again("forgotten derivative", "the sigmoid's derivative y (1 − y) is left out", lambda g, y, x: [g]),
+        _Again("derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already", lambda g, y, x: [g * (y * (1 - y)) ** 2]),
+    ],
+}  # fmt: skip
+
+
+def general(program: Program, step: Step) -> Iterator[Edit]:
+    """The derivative of a step left out, or applied twice."""
+    op, name = step.call.op.name, step.name
+    if op in ("add", "subtract", "sum", "reshape", "broadcast_to", "pick", "_take", "negative", "astype", "softmax", "cumsum", *MASKS):
+        return
+    for i in step.wanted():
+        a = program.operand(step, i)
+        other = program.operand(step, 1 - i) if len(step.inputs) == 2 else ""
+        left, twice = {
+            "multiply": (("missing factor", f"the factor {other} is left out of the gradient of {a}"), ("factor twice", f"the factor {other} is applied twice")),
+            "divide": (
+                ("missing factor", f"the division by {other} is left out of the gradient of {a}") if i == 0 else
+                ("forgotten derivative", f"the derivative with respect to the denominator {a} is left out: the gradient passes through unchanged"),
+                ("factor twice", f"the division by {other} is done twice" if i == 0 else "the quotient's derivative is applied twice"),
+            ),
+            "matmul": (("missing factor", f"the factor {other} of the product is left out of the gradient of {a}"), ("factor twice", f"the factor {other} is applied twice")),
+        }.get(op, (("forgotten derivative", f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
+                   ("derivative twice", f"the derivative of {name} is applied twice")))  # fmt: skip
+        at = f", in {program.where(step)}"
+        if s := site(program, step, i, lambda g: g):
+            yield Edit(left[0], left[1] + at, 1.1, (s,), ("left out", op, i))
+        if np.shape(step.arrays[i]) == step.value.shape and (s := site(program, step, i, lambda g, i=i: step.pull(step.pull(g)[i])[i])):
+            yield Edit(twice[0], twice[1] + at, 1.5, (s,), ("twice", op, i))
+        if op in ("multiply", "divide") and np.size(step.arrays[1 - i]) == 1 and i == 0:
+            c = float(np.reshape(step.arrays[1], -1)[0])
+            if c and (s := site(program, step, i, lambda g, c=c: g * c if op == "divide" else g / c)):
+                word = ("multiplied by", "divides") if op == "divide" else ("divided by", "multiplies")
+                yield Edit("upside down", f"{word[0]} {other}, where the function {word[1]} by it{at}", 1.6, (s,), ("inverse", op, i))
+
+
+def neighbours(program: Program, step: Step) -> Iterator[Edit]:
+    """Another tensor of the same shape where an operand, or the place at which a derivative is taken, belongs."""
+    op = step.call.op.name
+    if op in BILINEAR:
+        for i in step.wanted():
+            for j in range(len(step.arrays)):
+                if (j == i and not (op == "divide" and i == 1)) or step.arrays[j] is None or np.ndim(step.arrays[j]) == 0:
+                    continue
+                for node, distance, path in near(program, step, j):
+                    arrays = [program.values[node] if k == j else a for k, a in enumerate(step.arrays)]
+                    s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
+                    if s:
+                        words = f"{program.called(node)} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of {program.operand(step, i)}"
+                        yield Edit("wrong operand", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,), ("operand", op, i, j, path))
+            for j in range(len(step.arrays)):
+                a = step.arrays[j]
+                if j != i and isinstance(a, np.ndarray) and a.ndim and op in ("multiply",) and a.min() >= 0 and a.max() <= 1:
+                    arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
+                    if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
+                        o = program.operand(step, j)
+                        yield Edit("wrong operand", f"1 − {o} stands where {o} belongs, in {program.where(step)}", 1.6, (s,), ("complement", op, i))
+    elif len(step.inputs) == 1 and step.value.ndim and step.value.shape == np.shape(step.arrays[0]) and op in AT_ARGUMENT | AT_RESULT:
+        for node, distance, path in near(program, step, 0):
+            n = program.values[node]
+            if distance > 3:
+                continue
+            with np.errstate(all="ignore"):
+                out = step.call.forward([n])
+            s = site(program, step, 0, lambda g, n=n, out=out: step.call.pull(g, out, [n])[0])
+            if s:
+                words = f"the derivative of {step.name} is taken at {program.called(node)}, not at {program.operand(step, 0)}{_story(path)}"
+                yield Edit("wrong argument", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,), ("argument", op, path))
+
+
+BILINEAR = {"multiply", "divide", "matmul", "_einsum"}
+AT_ARGUMENT = {"log", "square", "sqrt", "sin", "cos", "power", "exp", "silu", "_gelu_tanh", "_gelu_erf", "softmax", "log_softmax"}
+AT_RESULT = {"tanh", "sigmoid"}
+
+
+def _rerun(step: Step, arrays: list[Any]) -> np.ndarray:
+    return step.value if step.call.op.name != "divide" else np.divide(arrays[0], arrays[1])
+
+
+def _story(path: tuple[Any, ...]) -> str:
+    """What a neighbour is to the operand that it replaces."""
+    ups, downs = [p for p in path if p[0] == "up"], [p for p in path if p[0] == "down"]
+    if len(path) == 1 and ups and ups[0][1] in ACTIVATIONS:
+        return f" (before the activation {ups[0][1].lstrip('_')}, not after it)"
+    if len(path) == 1 and downs and downs[0][1] in ACTIVATIONS:
+        return f" (after the activation {downs[0][1].lstrip('_')}, not before it)"
+    return ""
+
+
+ACTIVATIONS = {"tanh", "sigmoid", "relu", "maximum", "exp", "softmax", "silu", "_gelu_tanh", "_gelu_erf", "log_softmax", "sqrt", "square", "log"}
+
+
+def near(program: Program, step: Step, j: int) -> list[tuple[int, int, tuple[Any, ...]]]:
+    """Nodes of the shape of operand ``j``, the nearest first: (node, distance, path)."""
+    shape = np.shape(step.arrays[j])
+    start = step.inputs[j]
+    seen = {start} if start != CONSTANT else set()
+    edge = [(start, ())] if start != CONSTANT else [(n, (("down", step.call.op.name, j), ("up", step.call.op.name, i))) for i, n in enumerate(step.inputs) if n != CONSTANT] + [(step.out, (("down", step.call.op.name, j),))]
+    found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
+    seen |= {n for n, _ in edge}
+    for distance in range(1, 6):
+        following = []
+        for node, path in edge:
+            made = program.made.get(node)
+            links = [(x, ("up", made.call.op.name, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else []
+            links += [(s.out, ("down", s.call.op.name, k)) for s, k in program.readers.get(node, ())]
+            for other, link in links:
+                if other in seen:
+                    continue
+                seen.add(other)
+                following.append((other, (*path, link)))
+                if program.values[other].shape == shape and shape:
+                    found.append((other, distance, (*path, link)))
+        edge = following
+        if len(found) >= NEIGHBOURS:
+            break
+    return found[:NEIGHBOURS]
+
+
+def broadcast(program: Program, step: Step) -> Iterator[Edit]:
+    """An input that was broadcast: one of its gradients taken for their sum, or the sum along another axis."""
+    for i in step.wanted():
+        r, a = step.raw[i], step.arrays[i]
+        if not a.size or r.size <= a.size:
+            continue
+        what = program.operand(step, i)
+        extra = r.ndim - a.ndim
+        axes = [k for k, n in enumerate(r.shape) if n > 1 and (k < extra or a.shape[k - extra] == 1)]
+        n = r.size // a.size
+
+        def one(g: np.ndarray, at: int, i: int = i, axes: list[int] = axes) -> np.ndarray:
+            whole = step.pull(g)[i]
+            for k in axes:
+                whole = np.take(whole, [at], axis=k)
+            return whole.reshape(step.arrays[i].shape)
+
+        for at, which in ((-1, "last"), (0, "first")):
+            if s := site(program, step, i, lambda g, at=at: one(g, at)):
+                words = f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a sum over the batch), here is the {which} alone"
+                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, at))
+        if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
+            other = 1 - axes[0]
+            if s := site(program, step, i, lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)):
+                words = f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in {program.where(step)}"
+                yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.call.op.name, i))
+
+
+def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
+    """The same slip at every step of a loop, or in every op of one kind; also a path dropped, or a sign, at each."""
+    groups: dict[Any, list[Edit]] = {}
+    for e in single:
+        place = program.steps[e.sites[0].step].place
+        groups.setdefault((e.kind, None), []).append(e)
+        if place is not None:
+            groups.setdefault((e.kind, place.number), []).append(e)
+    for step in program.live:
+        for i in step.wanted():
+            for name, c in (("missing path", 0.0), ("sign", -1.0)):
+                if s := site(program, step, i, lambda g, i=i, c=c, step=step: c * step.pull(g)[i]):
+                    e = Edit(name, "", 1.4, (s,), (name, step.call.op.name, i))
+                    if step.place is not None:
+                        groups.setdefault((e.kind, step.place.number), []).append(e)
+    done = set()
+    for (kind, line), members in groups.items():
+        steps = {e.sites[0].step for e in members}
+        if not 2 <= len(steps) <= 64 or len(steps) != len(members):
+            continue
+        key = (kind, tuple(sorted(steps)))
+        if key in done:
+            continue
+        done.add(key)
+        first = members[0]
+        step = program.steps[first.sites[0].step]
+        i = next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node) if first.sites[0].node in step.inputs else 0
+        words = first.words or {
+            "missing path": f"the path through {program.operand(step, i)} is left out, in {program.where(step)}",
+            "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
+        }[first.name]
+        every = "at each step of the loop" if line is not None or _one_line(program, steps) else f"in each {step.name}"
+        if line is None and not _one_line(program, steps):
+            places = dict.fromkeys(program.called(program.steps[e.sites[0].step].out) for e in members)
+            words = f"{words.split('; gradient of ')[0].split(', in ')[0]}: {' and '.join(places)}"
+        yield Edit(first.name, f"{every} ({len(steps)} times): {words}", first.cost + 0.15, tuple(s for e in members for s in e.sites), ("each", *kind))
+
+
+def _one_line(program: Program, steps: set[int]) -> bool:
+    return len({program.steps[k].place for k in steps}) == 1 and program.steps[next(iter(steps))].place is not None

@@ -1,0 +1,322 @@
+r"""The backward program behind a gradient, step by step, and what becomes of the gradient when some of its steps are edited.
+
+Walking back is linear: an edit that hands :math:`\delta` more to a tensor changes the gradient of a variable by
+:math:`J^\top \delta`.  Whether it could explain the claimed numbers shows already in a few projections,
+:math:`\langle r, J^\top \delta \rangle = \langle J r, \delta \rangle`, where the tangents :math:`J r` are computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..recording import Call, call_of, conform, recorded_order, steps_of
+
+DIRECTIONS = 12
+CONSTANT = -1
+NOTHING: Mapping[int, Any] = {}
+
+
+class Place(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    number: int
+    source: str
+
+    def __str__(self) -> str:
+        source = self.source if len(self.source) <= 72 else self.source[:70] + " …"
+        return f"line {self.number}, `{source}`" if source else f"line {self.number}"
+
+
+class Site(NamedTuple):
+    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of a node."""
+
+    step: int
+    node: int
+    more: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(eq=False)
+class Step:
+    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each input gets."""
+
+    index: int
+    call: Call
+    inputs: list[int]
+    arrays: list[Any]
+    value: np.ndarray
+    out: int
+    place: Place | None
+    within: str = ""
+    g: Any = None
+    raw: list[Any] = field(default_factory=list)
+    shares: list[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The op's name as the user knows it."""
+        if self.call.name == "take":
+            return "take" if self.place is None or "take(" in self.place.source else "embedding"
+        return self.call.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The op's parameters."""
+        return self.call.params
+
+    def wanted(self) -> Iterable[int]:
+        """The numbers of the inputs that get a gradient."""
+        return (i for i, x in enumerate(self.inputs) if x != CONSTANT)
+
+    def pull(self, g: np.ndarray) -> list[Any]:
+        """The rule of the op, before sums over broadcast axes."""
+        return self.call.pull(g, self.value, self.arrays)
+
+    def share(self, i: int, g: np.ndarray) -> np.ndarray:
+        """What input ``i`` gets of an upstream gradient."""
+        return self.shares[i] if g is self.g else conform(self.pull(g)[i], self.arrays[i])
+
+
+class Program:
+    """Everything between the variables and the output, oldest first; nodes are numbered."""
+
+    def __init__(self, output: Any, upstream: np.ndarray, variables: Sequence[Any], place: Callable[[int], Place | None], names: dict[int, str]):
+        self.steps: list[Step] = []
+        self.values: list[np.ndarray] = []
+        self.names: dict[int, str] = {}
+        self.constants = names  # by the id of the array
+        self.keep: list[Any] = []  # ids stay valid while their objects live
+        self.nodes: dict[int, int] = {}
+        for v in variables:
+            self._node(v, names)
+        self.variables = list(range(len(self.values)))
+        self._add(recorded_order(output, "diagnose"), place, names, "")
+        self.output, self.seed = self.nodes[id(output)], upstream
+        self._index()
+        self._walk_back()
+
+    def _node(self, t: Any, names: dict[int, str]) -> int:
+        if id(t) not in self.nodes:
+            self.nodes[id(t)] = len(self.values)
+            self.values.append(t.data)
+            self.keep.append(t)
+            if name := names.get(id(t)) or t.name:
+                self.names[self.nodes[id(t)]] = name
+        return self.nodes[id(t)]
+
+    def _add(self, order: Sequence[Any], place: Callable[[int], Place | None], names: dict[int, str], within: str) -> None:
+        for t in order:
+            call = call_of(t)
+            if call is None:
+                continue
+            where = place(t.tick) if not within else self._where
+            plainer = steps_of(call)
+            if plainer is not None:
+                stand_ins, result = plainer
+                for x, s in zip(call.inputs, stand_ins, strict=True):
+                    if s is not x:
+                        self.nodes[id(s)] = self._node(x, names)
+                        self.keep.append(s)
+                self._where = where
+                self._add(recorded_order(result, "diagnose"), place, names, within or call.name)
+                self.nodes[id(t)] = self.nodes[id(result)]
+                self.keep.append(t)
+                if name := names.get(id(t)) or t.name:
+                    self.names[self.nodes[id(t)]] = name
+                continue
+            inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
+            arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
+            self.steps.append(Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where, within))
+
+    def _index(self) -> None:
+        self.made: dict[int, Step] = {step.out: step for step in self.steps}
+        self.readers: dict[int, list[tuple[Step, int]]] = {}
+        for step in self.steps:
+            for i in step.wanted():
+                self.readers.setdefault(step.inputs[i], []).append((step, i))
+
+    def _walk_back(self) -> None:
+        self.gradients: list[Any] = [None] * len(self.values)
+        self.gradients[self.output] = self.seed
+        for step in reversed(self.steps):
+            g = self.gradients[step.out]
+            if g is None:
+                continue
+            step.g, step.raw = g, step.pull(g)
+            step.shares = [None if r is None else conform(r, a) for r, a in zip(step.raw, step.arrays, strict=True)]
+            for i in step.wanted():
+                at, share = step.inputs[i], step.shares[i]
+                self.gradients[at] = share if self.gradients[at] is None else self.gradients[at] + share
+        self.live = [step for step in self.steps if step.g is not None]
+
+    def gradient(self, i: int) -> np.ndarray:
+        """The gradient of variable ``i``."""
+        g = self.gradients[i]
+        return np.zeros(self.values[i].shape) if g is None else np.asarray(g)
+
+    def changes(self, sites: Sequence[Site]) -> dict[int, np.ndarray]:
+        """By how much the gradient of each node changes under these edits."""
+        at: dict[int, list[Site]] = {}
+        for site in sites:
+            at.setdefault(site.step, []).append(site)
+        if not at:
+            return {}
+        delta: dict[int, np.ndarray] = {}
+
+        def add(node: int, d: np.ndarray) -> None:
+            delta[node] = delta[node] + d if node in delta else d
+
+        for step in reversed(self.steps[: max(at) + 1]):
+            if step.g is None:
+                continue
+            moved = delta.get(step.out)
+            if moved is not None:
+                results = step.pull(moved)
+                for i in step.wanted():
+                    add(step.inputs[i], conform(results[i], step.arrays[i]))
+            for site in at.get(step.index, ()):
+                add(site.node, site.more(step.g if moved is None else step.g + moved))
+        return delta
+
+    def edited(self, i: int, sites: Sequence[Site]) -> np.ndarray:
+        """The gradient of variable ``i`` under these edits."""
+        delta = self.changes(sites).get(i)
+        return self.gradient(i) if delta is None else self.gradient(i) + delta
+
+    def leads(self, i: int) -> set[int]:
+        """The nodes that variable ``i`` acts on, itself among them."""
+        found = {i}
+        for step in self.steps:
+            if any(x in found for x in step.inputs):
+                found.add(step.out)
+        return found
+
+    def tangents(self, i: int) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """A few directions in which variable ``i`` may move, and how each node moves along them."""
+        rng = np.random.default_rng(0)
+        x = self.values[i]
+        directions = rng.normal(size=(DIRECTIONS, *x.shape))
+        moved = {i: directions}
+        for step in self.steps:
+            if not any(n in moved for n in step.inputs):
+                continue
+            tangent = np.empty((DIRECTIONS, *step.value.shape))
+            for k in range(DIRECTIONS):
+                size = max(float(np.abs(moved[n][k]).max(initial=0)) for n in step.inputs if n in moved) or 1.0
+                h = 1e-5 / size
+                ends = [
+                    step.call.forward([a + s * h * moved[n][k] if n in moved else a for n, a in zip(step.inputs, step.arrays, strict=True)])
+                    for s in (1, -1)
+                ]
+                tangent[k] = (ends[0] - ends[1]) / (2 * h)
+            moved[step.out] = tangent
+        return directions, moved
+
+    def replayed(
+        self, skip: Mapping[int, int], change: Mapping[int, Callable[[np.ndarray], np.ndarray]] = NOTHING, mask: Mapping[int, np.ndarray] = NOTHING
+    ) -> Program | None:
+        """The program of another function; None where that does not run.
+
+        The result of a step in ``skip`` is one of its inputs itself, that of a step in ``change`` is changed; the gradient that
+        passes a step in ``mask`` is multiplied.
+        """
+        new = object.__new__(Program)
+        new.__dict__.update(self.__dict__)
+        new.values, new.steps = list(self.values), []
+        try:
+            for s in self.steps:
+                arrays = [a if n == CONSTANT else new.values[n] for n, a in zip(s.inputs, s.arrays, strict=True)]
+                call: Any = _Skipped(s.call, skip[s.index], mask.get(s.index)) if s.index in skip else s.call
+                same = s.index not in skip and all(x is y for x, y in zip(arrays, s.arrays, strict=True))
+                value = s.value if same else np.asarray(call.forward(arrays), float)
+                value = change[s.index](value) if s.index in change else value
+                if value.shape != s.value.shape or not np.isfinite(value).all():
+                    return None
+                new.values[s.out] = value
+                new.steps.append(Step(s.index, call, s.inputs, arrays, value, s.out, s.place, s.within))
+            new._index()
+            new._walk_back()
+        except (ValueError, IndexError, TypeError, FloatingPointError):
+            return None
+        return new
+
+    # Words ------------------------------------------------------------------------------------------------------------------
+
+    def called(self, node: int, depth: int = 2) -> str:
+        """A node in words: the user's name for it, or the expression that made it."""
+        if node in self.names:
+            return self.names[node]
+        step = self.made.get(node)
+        if step is None:
+            return f"the input of shape {self.values[node].shape}"
+        text = self.expression(step, depth)
+        return text if len(text) <= 44 else f"the result of {step.name}"
+
+    def expression(self, step: Step, depth: int = 2) -> str:
+        """What a step computes, as code."""
+        parts = [self.operand(step, i, depth - 1) if depth else "…" for i in range(len(step.inputs)) if step.arrays[i] is not None]
+        sign = SIGNS.get(step.call.op.name)
+        if sign and len(parts) == 2:
+            return f"{_wrapped(parts[0])} {sign} {_wrapped(parts[1])}"
+        if step.call.op.name == "negative":
+            return f"-{_wrapped(parts[0])}"
+        if step.call.op.name in ("swapaxes", "transpose") and step.value.ndim == 2:
+            return f"{_wrapped(parts[0])}.T"
+        if step.name == "indexing":
+            return f"{_wrapped(parts[0])}[{_index_text(step.params.get('index'))}]"
+        return f"{step.name}({', '.join(parts)})"
+
+    def operand(self, step: Step, i: int, depth: int = 2) -> str:
+        """Input ``i`` of a step in words."""
+        if step.inputs[i] != CONSTANT:
+            return self.called(step.inputs[i], depth)
+        x, a = step.call.inputs[i], step.arrays[i]
+        if id(x) in self.constants:
+            return self.constants[id(x)]
+        if np.size(a) == 1:
+            return f"{float(np.reshape(a, -1)[0]):.6g}"
+        return f"the constant of shape {np.shape(a)}"
+
+    def where(self, step: Step) -> str:
+        """The line of the user's function, with the library op that the step is a part of."""
+        inside = f" of {step.within}" if step.within else ""
+        return f"{step.name}{inside}" + (f" ({step.place})" if step.place else "")
+
+
+class _Skipped:
+    """An op that hands on one of its inputs as it is."""
+
+    def __init__(self, call: Call, i: int, mask: np.ndarray | None) -> None:
+        self.call, self.i, self.mask = call, i, mask
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.call, name)
+
+    def forward(self, arrays: Sequence[Any]) -> Any:
+        return arrays[self.i]
+
+    def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
+        mine = g if self.mask is None else g * self.mask
+        return [mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)]
+
+
+SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}
+
+
+def _wrapped(text: str) -> str:
+    simple = text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum() or text.endswith(")") and " " not in text.split("(")[0]
+    return text if simple or text.startswith(("the ", "(")) else f"({text})"
+
+
+def _index_text(index: Any) -> str:
+    if isinstance(index, slice):
+        return ":".join("" if v is None else str(v) for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)))
+    if isinstance(index, tuple):
+        return ", ".join(map(_index_text, index))
+    if isinstance(index, np.ndarray):
+        return str(index.tolist()) if index.size <= 8 else "…"
+    return {None: "None", Ellipsis: "..."}.get(index, str(index)) if not isinstance(index, np.ndarray) else "…"

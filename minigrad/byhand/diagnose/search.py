@@ -1,0 +1,321 @@
+r"""The search for the edits of the backward program that turn the right gradient into the claimed one, the cheapest first.
+
+Tried in projection, then verified to the full: one path scaled, one edit, an edit with a path scaled, two paths, two edits,
+another function differentiated, and what is left of several uses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .edits import Edit, edits
+from .factors import same
+from .paths import Path, Stories, paths
+from .program import Program, Site, Step
+from .variations import variations
+from .whole import Case, Finding, off
+
+SECONDS = 5.0  # for pairs of edits
+BUDGET = 260  # edits that are paired
+
+
+class Search:
+    """What explains one claimed gradient; ``shared`` are the program's edits, found once for all claims."""
+
+    def __init__(self, case: Case, shared: list[Edit]) -> None:
+        self.case, self.program, self.i = case, case.program, case.i
+        self.edits = shared
+        self.right = case.right
+        self.directions, self.tangents = self.program.tangents(self.i)
+        self.flat = self.directions.reshape(len(self.directions), -1)
+        self.total, self.aim = self.project(self.right), self.project(case.claimed)
+        self.paths = paths(self.program, self.i, self.tangents)
+        self.stories = Stories(self.program, self.i, case.name, self.paths, self.total)
+        self.size = max(float(np.abs(self.total).max()), float(np.abs(self.aim).max())) or 1.0
+        self.started = time.monotonic()
+
+    def project(self, v: np.ndarray) -> np.ndarray:
+        """A gradient of the variable along the directions."""
+        return self.flat @ np.ravel(v)
+
+    def near(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Whether two projections agree, roughly."""
+        return bool(np.abs(a - b).max() <= 1e-5 * self.size)
+
+    def fits(self, sites: Sequence[Site]) -> bool:
+        """Whether these edits give the claimed numbers, and not the right ones."""
+        found = self.program.edited(self.i, sites)
+        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+
+    def evidence(self, sites: Sequence[Site]) -> str:
+        """How close the claimed numbers are to what the edits give."""
+        return f"from what this mistake gives, yours {off(self.case.claimed, self.program.edited(self.i, sites))}"
+
+    # One edit ---------------------------------------------------------------------------------------------------------------
+
+    def scaled_paths(self) -> Iterator[Finding]:
+        """One path dropped, negated, doubled or off by a factor."""
+        d = self.aim - self.total
+        for path in self.paths:
+            c = 1 + self.ratio(d, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            for finding in self.stories.of(path, _tidy(c)):
+                if self.case.right.size == 1 and (finding.cost > 2 and not self.stories.is_whole(path) or finding.cost > 2.2):
+                    continue
+                exact = self._exact(path, c, finding)
+                if exact is not None:
+                    yield exact
+
+    def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
+        c = _tidy(c)
+        sites = path.sites(c)
+        found = self.program.edited(self.i, sites)
+        if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
+            return None
+        said = self.evidence(sites) if not self.stories.is_whole(path) else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else ""
+        return finding._replace(evidence=said)
+
+    def ratio(self, d: np.ndarray, effect: np.ndarray) -> float:
+        """The c for which d = c · effect; not a number when there is none."""
+        square = float(effect @ effect)
+        if not square or float(np.abs(effect).max()) < 1e-9 * self.size:
+            return float("nan")
+        c = float(d @ effect) / square
+        return c if self.near(d, c * effect) else float("nan")
+
+    def effects(self) -> np.ndarray:
+        """What each edit adds to the gradient, in projection."""
+        found = np.zeros((len(self.edits), len(self.flat)))
+        for k, e in enumerate(self.edits):
+            if len(e.sites) == 1:
+                (site,) = e.sites
+                tangent = self.tangents.get(site.node)
+                if tangent is not None:
+                    with np.errstate(all="ignore"):
+                        found[k] = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(self.program.steps[site.step].g))
+            else:
+                delta = self.program.changes(e.sites).get(self.i)
+                if delta is not None:
+                    found[k] = self.project(delta)
+        return np.where(np.isfinite(found), found, 0.0)
+
+    def single(self, effects: np.ndarray) -> Iterator[Finding]:
+        """One edit."""
+        for k in np.flatnonzero(np.abs(self.total + effects - self.aim).max(axis=1) <= 1e-5 * self.size):
+            e = self.edits[k]
+            if self.fits(e.sites):
+                yield Finding(e.name, e.words, self.evidence(e.sites), e.cost)
+
+    # Two edits --------------------------------------------------------------------------------------------------------------
+
+    def with_factor(self, effects: np.ndarray) -> Iterator[Finding]:
+        """An edit, and a path scaled."""
+        if self.case.right.size < 3:
+            return
+        moved = np.flatnonzero(np.abs(effects).max(axis=1) > 1e-9 * self.size)
+        d = self.aim - self.total - effects
+        for path in self.paths:
+            square = float(path.effect @ path.effect)
+            apart = d[moved] @ path.effect / square
+            hits = [(k, 1 + a, False) for k, a in zip(moved, apart, strict=True) if self.near(d[k], a * path.effect)]
+            inside = path.effect + effects[moved]
+            squares = (inside * inside).sum(axis=1)
+            a = np.divide(inside @ (self.aim - self.total + path.effect), squares, out=np.zeros(len(moved)), where=squares > 1e-18 * self.size**2)
+            hits += [(k, c, True) for k, c, w in zip(moved, a, inside, strict=True) if self.near(self.aim - self.total + path.effect, c * w)]
+            for k, c, within in hits:
+                c, e = _tidy(c), self.edits[k]
+                if abs(c - 1) < 1e-6:
+                    continue
+                for finding in self.stories.of(path, c, loose=False)[:2]:
+                    sites = [*e.sites, *path.sites(c)] if not within or not self._after(path, e) else [*path.sites(c), *e.sites]
+                    if finding.cost < 2 and self._fits_both(e, path, c, sites):
+                        yield self._both(e.name, e.words, e.cost, finding, sites)
+
+    def _after(self, path: Path, e: Edit) -> bool:
+        return path.edges[0][0].index < e.sites[0].step
+
+    def _fits_both(self, e: Edit, path: Path, c: float, sites: list[Site]) -> bool:
+        found = self.program.edited(self.i, sites)
+        return self.case.close(self.case.claimed, found)
+
+    def _both(self, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
+        if second.mistake == "sign" and second.words == "the sign is wrong":
+            return Finding(f"sign and {name}", f"the sign is wrong, and {words}", self.evidence(sites), cost + 1.2)
+        return Finding(f"{name} and {second.mistake}", f"two mistakes: {words}; and {second.words}", self.evidence(sites), cost + second.cost + 0.6)
+
+    def two_paths(self) -> Iterator[Finding]:
+        """Two paths scaled, each by a number with an origin."""
+        if self.case.right.size < 3 or len(self.paths) > 160:
+            return
+        d = self.aim - self.total
+        effects = np.array([p.effect for p in self.paths])
+        gram, onto = effects @ effects.T, effects @ d
+        for j in range(len(self.paths)):
+            for k in range(j + 1, len(self.paths)):
+                det = gram[j, j] * gram[k, k] - gram[j, k] ** 2
+                if det <= 1e-10 * gram[j, j] * gram[k, k]:
+                    continue
+                a = (onto[j] * gram[k, k] - onto[k] * gram[j, k]) / det
+                b = (onto[k] * gram[j, j] - onto[j] * gram[j, k]) / det
+                if abs(a) < 1e-6 or abs(b) < 1e-6 or not self.near(d, a * effects[j] + b * effects[k]):
+                    continue
+                yield from self._pair_of_paths(self.paths[j], _tidy(1 + a), self.paths[k], _tidy(1 + b))
+
+    def _pair_of_paths(self, p: Path, c: float, q: Path, e: float) -> Iterator[Finding]:
+        first, second = self.stories.of(p, c, loose=False), self.stories.of(q, e, loose=False)
+        if not first or not second:
+            return
+        found = self.program.edited(self.i, [*p.sites(c), *q.sites(e)])
+        if not self.case.close(self.case.claimed, found) or self.case.close(found, self.right):
+            return
+        evidence = f"from what these give, yours {off(self.case.claimed, found)}"
+        if c == e == 0 and (one := self.stories.constants([p, q])):
+            yield one._replace(evidence=evidence)
+            return
+        if c == 0 and e == 0 and first[0].mistake.startswith("missing term through") != second[0].mistake.startswith("missing term through"):
+            return
+        name = f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
+        yield Finding(name, f"two mistakes: {first[0].words}; and {second[0].words}", evidence, first[0].cost + second[0].cost + 0.4)
+
+    def two_edits(self, effects: np.ndarray) -> Iterator[Finding]:
+        """Two edits, at different steps."""
+        if self.case.right.size < 3:
+            return
+        order = [k for k in np.argsort([e.cost for e in self.edits], kind="stable") if np.abs(effects[k]).max() > 1e-9 * self.size][:BUDGET]
+        some = effects[order]
+        d = self.aim - self.total
+        for a, k in enumerate(order):
+            left = d - some[a]
+            for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * self.size):
+                yield from self._pair(self.edits[k], self.edits[order[a + 1 + b]])
+        yield from self._dependent([self.edits[k] for k in order])
+
+    def _dependent(self, chosen: list[Edit]) -> Iterator[Finding]:
+        """The second edit works on what the first one hands down."""
+        d = self.aim - self.total
+        for first in chosen:
+            if time.monotonic() - self.started > SECONDS:
+                return
+            delta = self.program.changes(first.sites)
+            base = delta.get(self.i)
+            left = d - (0.0 if base is None else self.project(base))
+            below = min(s.step for s in first.sites)
+            for second in chosen:
+                if second is first or len(second.sites) > 1:
+                    continue
+                (site,) = second.sites
+                step = self.program.steps[site.step]
+                moved, tangent = delta.get(step.out), self.tangents.get(site.node)
+                if moved is None or tangent is None or site.step >= below:
+                    continue
+                effect = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(step.g + moved))
+                if self.near(effect, left):
+                    yield from self._pair(first, second)
+
+    def _pair(self, first: Edit, second: Edit) -> Iterator[Finding]:
+        if {s[:2] for s in first.sites} & {s[:2] for s in second.sites}:
+            return
+        sites = [*first.sites, *second.sites]
+        if self.fits(sites):
+            words = f"two mistakes: {first.words}; and {second.words}"
+            name = first.name if first.name == second.name else f"{first.name} and {second.name}"
+            yield Finding(name, words, self.evidence(sites), first.cost + second.cost + 0.6)
+
+    # Other searches ---------------------------------------------------------------------------------------------------------
+
+    def other_functions(self) -> Iterator[Finding]:
+        """The right gradient of another function: a step skipped, a mask late, a constant the wrong way round."""
+        for v in variations(self.program):
+            g = v.program.gradient(self.i)
+            if not np.isfinite(g).all() or self.case.close(g, self.right):
+                continue
+            if self.case.close(self.case.claimed, g):
+                yield Finding(v.name, v.words, f"from what this gives, yours {off(self.case.claimed, g)}", v.cost)
+                continue
+            c = self.ratio(self.aim, self.project(g))
+            if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, _tidy(c) * g):
+                continue
+            whole = next((p for p in self.paths if self.stories.is_whole(p)), None)
+            also = Finding("sign", "the sign is wrong", "", 0.5) if same(c, -1) else None
+            if also is None and v.retained is not None and same(c, v.retained):
+                yield Finding(v.name, v.words, f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}", v.cost)
+                continue
+            for f in [also] if also else self.stories.of(whole, _tidy(c), loose=False)[:1] if whole else []:
+                words = f"two mistakes: {v.words}; and {f.words}"
+                yield Finding(f"{v.name} and {f.mistake}", words, f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}", v.cost + f.cost + 0.6)
+
+    def few_uses(self) -> Iterator[Finding]:
+        """Of three or more uses of a tensor, some are lost, or overwritten by the last."""
+        d = self.aim - self.total
+        for node, tangent in self.tangents.items():
+            uses = self.program.readers.get(node, [])
+            by_step: dict[int, list[tuple[Step, int]]] = {}
+            for step, k in uses:
+                by_step.setdefault(step.index, []).append((step, k))
+            groups = list(by_step.values()) if len(by_step) > 1 else [[u] for u in uses]
+            if not 2 <= len(groups) <= 10 or (len(groups) > self.case.right.size and len(groups) > 2):
+                continue
+            parts = np.array([tangent.reshape(len(tangent), -1) @ np.ravel(sum(s.shares[k] for s, k in g)) for g in groups])
+            seen = np.flatnonzero(np.abs(parts).max(axis=1) > 1e-9 * self.size)
+            if not len(seen):
+                continue
+            solved, *_ = np.linalg.lstsq(parts[seen].T, d, rcond=None)
+            c = np.ones(len(groups))
+            c[seen] = 1 + solved
+            if not np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size or not all(min(abs(x), abs(x - 1)) < 1e-4 for x in c):
+                continue
+            kept = [g for x, g in zip(c, groups, strict=True) if abs(x - 1) < 1e-4]
+            lost = [g for x, g in zip(c, groups, strict=True) if abs(x) < 1e-4]
+            if not lost:
+                continue
+            sites = [Site(s.index, node, lambda g, s=s, k=k: -s.share(k, g)) for group in lost for s, k in group]
+            if self.fits(sites):
+                yield self._lost(node, kept, lost, groups, sites)
+
+    def _lost(self, node: int, kept: list[list[tuple[Step, int]]], lost: list[list[tuple[Step, int]]], groups: list[object], sites: list[Site]) -> Finding:
+        x, n = self.program.called(node), len(groups)
+        where = lambda g: self.program.where(g[0][0])  # noqa: E731
+        looped = len({g[0][0].place for g in [*kept, *lost]}) == 1 and n > 1
+        gone = " and ".join(dict.fromkeys(where(g) for g in lost))
+        if len(kept) == 1 and n > 1 and looped:
+            at = sorted(g[0][0].index for g in [*kept, *lost]).index(kept[0][0][0].index)
+            which = "the last" if at == n - 1 else "the first" if at == 0 else f"the {at + 1}th"
+            words = f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of {which} step is there, as if it had overwritten the others (in {where(kept[0])})"
+            return Finding("overwritten", words, self.evidence(sites), 1.1)
+        if looped:
+            words = f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of {len(lost)} steps are missing (in {gone})"
+        elif len(kept) == 1 and len(lost) > 1:
+            words = f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there: the paths through {gone} are missing"
+        else:
+            words = f"{x} is used {n} times and its gradients must be added; the one from {gone} is missing"
+        return Finding("missing path", words, self.evidence(sites), 1.2)
+
+    def run(self) -> list[Finding]:
+        """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
+        effects = self.effects()
+        found = [*self.scaled_paths(), *self.single(effects), *self.few_uses(), *self.other_functions()]
+        if not found or min(f.cost for f in found) > 2.4:
+            found += [*self.two_paths(), *self.with_factor(effects)]
+        if not found:
+            found += self.two_edits(effects)
+        return sorted(found, key=lambda f: f.cost)
+
+
+def _tidy(c: float) -> float:
+    """A factor without its round-off."""
+    for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12):
+        if abs(c * n - round(c * n)) < 1e-7 * max(1.0, abs(c * n)):
+            return round(c * n) / n
+    return c
+
+
+def search(case: Case, shared: list[Edit]) -> list[Finding]:
+    """Everything that explains a claimed gradient of the right shape."""
+    return Search(case, shared).run()
+
+
+__all__ = ["Edit", "Program", "edits", "search"]
