@@ -7,6 +7,7 @@ those of functions that are recognised although they were written out: a softmax
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -35,13 +36,16 @@ class Edit(NamedTuple):
 def edits(program: Program) -> list[Edit]:
     """All single edits, the loops' among them."""
     found: list[Edit] = []
+    seen = list(recognised(program))
     for step in program.live:
         found += of_op(program, step)
         found += broadcast(program, step)
         if len(program.live) <= LARGE:
             found += general(program, step)
+            found += operands(program, step)
+            found += turned(program, step)
             found += neighbours(program, step)
-    for r in recognised(program):
+    for r in seen:
         found += of_recognised(program, r)
     return found + list(repeated(program, found))
 
@@ -84,8 +88,8 @@ def of_op(program: Program, step: Step) -> Iterator[Edit]:
             i = next(i for i in step.wanted() if step.inputs[i] == s.node)
             of = f"gradient of {program.operand(step, i)}"
             yield Edit(m.name, f"{m.words}; {of}, in {program.where(step)}", 1.0, (s,), ("op", step.call.op.name, k))
-        if len(sites) > 1 and step.inputs[0] == step.inputs[1]:
-            yield Edit(m.name, f"{m.words}, in {program.where(step)}", 1.0, tuple(sites), ("op both", step.call.op.name, k))
+        if len(sites) > 1:
+            yield Edit(m.name, f"{m.words}, in {program.where(step)}", 1.02, tuple(sites), ("op both", step.call.op.name, k))
 
 
 def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
@@ -95,7 +99,7 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
     for k, m in enumerate([*MISTAKES.get(r.kind, ()), *COMPOSED.get(r.kind, ()), *AGAIN.get(r.kind, ())]):
 
         def more(g: np.ndarray, m: Any = m) -> np.ndarray:
-            wrong = m.rule(g, r.value, r.x_value, **r.params)[0]
+            wrong = m.rule(r.spread(g), r.value, r.x_value, **r.params)[0]
             return np.zeros(r.x_value.shape) if wrong is None else r.sign * (conform(wrong, r.x_value) - r.right(g))
 
         try:
@@ -125,7 +129,8 @@ AGAIN = {  # the derivative where the composition had cancelled it, as in p − 
 def general(program: Program, step: Step) -> Iterator[Edit]:
     """The derivative of a step left out, or applied twice."""
     op, name = step.call.op.name, step.name
-    if op in ("add", "subtract", "sum", "reshape", "broadcast_to", "pick", "_take", "negative", "astype", "softmax", "cumsum", *MASKS):
+    if op in ("add", "subtract", "sum", "reshape", "broadcast_to", "pick", "_take", "negative", "astype", "softmax", "cumsum", "mean", "max", "min", "prod",
+              "logsumexp", "log_softmax", "var", "_concatenate", "_stack", *MASKS):  # fmt: skip
         return
     for i in step.wanted():
         a = program.operand(step, i)
@@ -150,6 +155,53 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
             if c and (s := site(program, step, i, lambda g, c=c: g * c if op == "divide" else g / c)):
                 word = ("multiplied by", "divides") if op == "divide" else ("divided by", "multiplies")
                 yield Edit("upside down", f"{word[0]} {other}, where the function {word[1]} by it{at}", 1.6, (s,), ("inverse", op, i))
+
+
+def operands(program: Program, step: Step) -> Iterator[Edit]:
+    """An operand left out of a product of several, with its axes exchanged, or reduced in another way; an upstream gradient summed too early."""
+    op = step.call.op.name
+    if op not in ("_einsum", "matmul", "multiply"):
+        return
+    at = program.where(step)
+    for i in step.wanted():
+        of = program.operand(step, i)
+
+        def edit(name: str, words: str, cost: float, kind: tuple[Any, ...], arrays: list[Any], before: Any = None, i: int = i, of: str = of) -> Iterator[Edit]:
+            rule = lambda g: step.call.pull(g if before is None else before(g), step.value, arrays)[i]  # noqa: E731
+            if s := site(program, step, i, rule):
+                yield Edit(name, f"{words}, in the gradient of {of}, in {at}", cost, (s,), (*kind, op, i))
+
+        for j, a in enumerate(step.arrays):
+            if j == i or not isinstance(a, np.ndarray) or not a.ndim:
+                continue
+            other = program.operand(step, j)
+            put = lambda x, j=j: [x if k == j else b for k, b in enumerate(step.arrays)]  # noqa: E731
+            if op == "_einsum":
+                yield from edit("missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape)))
+            for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
+                if axes != tuple(range(a.ndim)) and a.transpose(axes).shape == a.shape and (op == "_einsum" or a.ndim > 2):
+                    yield from edit("transposed", f"the axes of {other} are exchanged (transposed)", 1.3, ("axes", j, axes), put(a.transpose(axes)))
+            made = program.made.get(step.inputs[j])
+            for how in (np.mean, np.sum, np.max, np.min) if made is not None and made.call.op.name in ("max", "min", "mean", "sum") else ():
+                reduced = np.asarray(how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False)))
+                if how.__name__.removeprefix("a") != made.call.op.name:
+                    words = f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its {made.call.op.name} {other} belongs"
+                    yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
+        for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
+            early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
+            words = f"the upstream gradient is summed over axis {axis} (the batch) too early, before the product"
+            yield from edit("sum too early", words, 1.6, ("early", axis), list(step.arrays), early)
+
+
+def turned(program: Program, step: Step) -> Iterator[Edit]:
+    """One of several contributions to a square matrix transposed."""
+    for i in step.wanted():
+        node, a = step.inputs[i], step.arrays[i]
+        if np.ndim(a) != 2 or a.shape[0] != a.shape[1] or len(program.readers[node]) < 2:
+            continue
+        if s := site(program, step, i, lambda g, i=i: step.share(i, g).T):
+            words = f"the part of {program.operand(step, i)}'s gradient through {program.where(step)} is transposed"
+            yield Edit("transposed", words, 1.3, (s,), ("turned", step.call.op.name, i))
 
 
 def neighbours(program: Program, step: Step) -> Iterator[Edit]:
@@ -294,8 +346,10 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
             "missing path": f"the path through {program.operand(step, i)} is left out, in {program.where(step)}",
             "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
         }[first.name]
-        every = "at each step of the loop" if line is not None or _one_line(program, steps) else f"in each {step.name}"
-        if line is None and not _one_line(program, steps):
+        looped = len({program.steps[k].visit for k in steps}) == len(steps)
+        one = line is not None or _one_line(program, steps)
+        every = "at each step of the loop" if one and looped else f"in each {step.name}"
+        if not one:
             places = dict.fromkeys(program.called(program.steps[e.sites[0].step].out) for e in members)
             words = f"{words.split('; gradient of ')[0].split(', in ')[0]}: {' and '.join(places)}"
         yield Edit(first.name, f"{every} ({len(steps)} times): {words}", first.cost + 0.15, tuple(s for e in members for s in e.sites), ("each", *kind))

@@ -21,6 +21,7 @@ class Origin(NamedTuple):
     factor: float
     mistake: str
     words: str
+    cost: float = 0.0
 
 
 def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[Origin]:
@@ -86,7 +87,7 @@ def _sum(program: Program, step: Step) -> Iterator[Origin]:
     n = step.arrays[0].size // max(1, step.value.size)
     yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum")
     for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
-        yield Origin(1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum")
+        yield Origin(1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2)
     for divide, i in program.readers.get(step.out, ()):  # a mean written as sum / count
         d = float(np.reshape(divide.arrays[1 - i], -1)[0]) if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0
         for m in {n, *step.arrays[0].shape} - {1} if i == 0 else ():
@@ -98,7 +99,7 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
     a, b = step.arrays
     if step.inputs[0] == step.inputs[1] != CONSTANT:
         yield Origin(1 / 2, "factor", f"the 2 of the square is missing: in the derivative 2x of x·x one of the two uses is left out ({program.expression(step)})")
-        yield Origin(2, "factor", f"a 2 too many: the square {program.expression(step)} is counted twice")
+        yield Origin(2, "factor", f"a 2 too many: the square {program.expression(step)} is counted twice", 0.1)
     for i, s in ((1, b), (0, a)):
         if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
             what = program.operand(step, i)
@@ -148,7 +149,7 @@ def _power(program: Program, step: Step) -> Iterator[Origin]:
         n = float(np.reshape(b, -1)[0])
         what = "the 2 of the square (the derivative 2x of x²)" if n == 2 else f"the exponent {n:g} in front, of the derivative of the power x^{n:g},"
         yield Origin(1 / abs(n), "factor", f"{what} is missing")
-        yield Origin(abs(n), "factor", f"{what} is applied twice")
+        yield Origin(abs(n), "factor", f"{what} is applied twice", 0.1)
 
 
 def _var(program: Program, step: Step) -> Iterator[Origin]:
@@ -162,7 +163,7 @@ def _var(program: Program, step: Step) -> Iterator[Origin]:
 
 def _sqrt(program: Program, step: Step) -> Iterator[Origin]:
     yield Origin(2, "factor", "the 1/2 of the derivative 1/(2√x) of the square root is missing")
-    yield Origin(1 / 2, "factor", "the 1/2 of the derivative 1/(2√x) of the square root is applied twice, or a square's 2 is missing")
+    yield Origin(1 / 2, "factor", "the 1/2 of the derivative 1/(2√x) of the square root is applied twice, or a square's 2 is missing", 0.1)
 
 
 def _erf(program: Program, step: Step) -> Iterator[Origin]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,9 +19,10 @@ class Path:
     edges: list[tuple[Step, int]]
     effect: np.ndarray
 
-    def sites(self, c: float) -> list[Site]:
-        """The edit that scales the contribution by ``c``."""
-        step, i = self.edges[0]
+    def sites(self, c: float, avoid: Iterable[Site] = ()) -> list[Site]:
+        """The edit that scales the contribution by ``c``, on an edge that no other edit uses."""
+        taken = {site[:2] for site in avoid}
+        step, i = next(((s, k) for s, k in self.edges if (s.index, s.inputs[k]) not in taken), self.edges[0])
         return [Site(step.index, step.inputs[i], lambda g: (c - 1) * step.share(i, g))]
 
 
@@ -35,7 +37,8 @@ def paths(program: Program, i: int, tangents: dict[int, np.ndarray]) -> list[Pat
             effect = tangent.reshape(len(tangent), -1) @ np.ravel(step.shares[k])
             for path in found:
                 if np.abs(path.effect - effect).max() <= 1e-7 * np.abs(effect).max():
-                    path.edges.append((step, k))
+                    if path.edges[-1][0] is not step:  # the two uses of x in x·x are no path of one edge after the other
+                        path.edges.append((step, k))
                     break
             else:
                 found.append(Path([(step, k)], effect))
@@ -68,10 +71,12 @@ class Stories:
 
     def _by_origin(self, path: Path, c: float, loose: bool) -> list[Finding]:
         steps = [step for step, _ in path.edges]
+        if (square := self._square(path)) is not None:
+            steps.append(square)
         on_path = origins(self.program, dict.fromkeys(steps), self.leads)
         where = "" if self.is_whole(path) else f"{self._path(path)}: "
         times = f"every entry is {c:.8g} times the right one: " if not where else f"{where}its part is {c:.8g} times the right one: "
-        found = [Finding(o.mistake, times + o.words, "", 1.0) for o in on_path if same(o.factor, c)]
+        found = sorted((Finding(o.mistake, times + o.words, "", 1.0 + o.cost) for o in on_path if same(o.factor, c)), key=lambda f: f.cost)
         if found:
             return list({f.words: f for f in found}.values())
         products = [
@@ -85,7 +90,7 @@ class Stories:
         elsewhere = [step for step in self.program.live if step not in steps]
         found = [
             Finding(o.mistake, f"{times}{o.words}; it belongs to another term, and is applied here too", "", 1.6)
-            for o in origins(self.program, elsewhere, self.leads | {s.out for s in elsewhere}) if same(o.factor, c)
+            for o in origins(self.program, elsewhere, self.leads | {s.out for s in elsewhere}) if same(o.factor, c) and not o.cost
         ]  # fmt: skip
         if found and not self.is_whole(path):
             return found[:2]
@@ -113,50 +118,70 @@ class Stories:
         through = f"on the path of {self.program.called(edge[0].inputs[edge[1]])} through {self.program.where(edge[0])}"
         return f"{through} (the term {term})" if term else through
 
+    def _square(self, path: Path) -> Step | None:
+        """The product x·x at which the path begins."""
+        step, i = path.edges[-1]
+        made = self.program.made.get(step.inputs[i])
+        return made if made is not None and made.call.op.name in ("multiply", "matmul") and made.inputs[0] == made.inputs[1] else None
+
     def statistic(self, path: Path) -> str:
-        """Whether the path computes a mean, a variance or a norm of something that is also used directly."""
-        edge = self._junction(path)
-        if edge is None:
+        """Whether the path computes a mean, a variance or a norm of something that is also used directly, with which it is combined."""
+        node = self._source(path)
+        if node is None:
             return ""
-        ops = [step.call.op.name for step, _ in path.edges[: path.edges.index(edge) + 1]]
-        nodes = {step.out for step, _ in path.edges}
-        squares = any(op in ("square", "power") or (op == "multiply" and step.inputs[0] == step.inputs[1]) for op, (step, _) in zip(ops, path.edges, strict=False))
-        squares = squares or any(s.out in nodes and s.call.op.name == "multiply" and s.inputs[0] == s.inputs[1] for s in self.program.live)
-        upstream = self._upstream_ops(path)
-        if "var" in ops:
+        ops = [step.call.op.name for step, _ in path.edges] + (["square"] if self._square(path) else [])
+        if not {"mean", "sum", "var", "matmul"} & set(ops):
+            return ""
+        x = self.program.values[node]
+        step, i = path.edges[0]
+        combined = {"subtract": 1, "divide": 1, "multiply": i}.get(step.call.op.name) == i and len(step.inputs) == 2
+        if not combined or step.arrays[i].size >= max(x.size, 2) or step.inputs[1 - i] == CONSTANT or not self._depends(step.inputs[1 - i], node):
+            return ""
+        if step.call.op.name == "subtract":
+            return "mean" if "mean" in ops and step.arrays[0].shape == x.shape else ""
+        squares = {"square", "power"} & set(ops)
+        if "var" in ops or ("mean" in ops and squares and self._centred(node)):
             return "variance"
-        if "mean" in ops and not squares:
-            return "variance" if upstream & {"square", "power"} and "sqrt" in upstream else "mean"
-        if squares and ("mean" in ops or "mean" in upstream):
-            return "variance" if self._centred(edge) else "norm (root mean square)"
-        if squares and ("sum" in ops) and ("sqrt" in ops or "sqrt" in upstream):
-            return "norm"
+        if squares:
+            return "norm (root mean square)" if "mean" in ops else "norm" if {"sqrt", "power"} & set(ops[:-1]) else ""
         return ""
 
-    def _upstream_ops(self, path: Path) -> set[str]:
-        """The ops just after the path's end, as long as they do not branch."""
-        found, node = set(), path.edges[0][0].out
-        for _ in range(4):
-            readers = self.program.readers.get(node, ())
-            if len(readers) != 1:
-                break
-            found.add(readers[0][0].call.op.name)
-            node = readers[0][0].out
-        return found
+    def _source(self, path: Path) -> int | None:
+        """The tensor at which the path begins, when it is used elsewhere, too."""
+        square = self._square(path)
+        if square is not None:
+            return square.inputs[0] if len(self.program.readers[square.inputs[0]]) > 2 else None
+        edge = self._junction(path)
+        return None if edge is None else edge[0].inputs[edge[1]]
 
-    def _centred(self, edge: tuple[Step, int]) -> bool:
-        node = edge[0].inputs[edge[1]]
+    def _depends(self, node: int, on: int) -> bool:
+        stack = [node]
+        while stack:
+            n = stack.pop()
+            if n == on:
+                return True
+            if n in self.program.made:
+                stack += [x for x in self.program.made[n].inputs if x >= on]
+        return False
+
+    def _centred(self, node: int) -> bool:
         made = self.program.made.get(node)
-        if made is not None and made.call.op.name == "subtract":
-            return True
-        value = self.program.values[node]
-        return value.size > 1 and abs(float(value.mean())) < 1e-9 * float(np.abs(value).max(initial=1))
+        return made is not None and made.call.op.name == "subtract"
 
     def dropped(self, path: Path) -> Finding:
         """A path that is left out."""
+        term, statistic, source = self._term(path), self.statistic(path), self._source(path)
+        if statistic and source is not None:
+            x, last = self.program.called(source), path.edges[-1][0]
+            named = next((self.program.names[s.out] for s, _ in path.edges[1:] if s.out in self.program.names), "")
+            through = f"the {statistic}{f' {named}' if named else ''}"
+            words = f"{x} also acts through {through}, which is treated as a constant: the path through {self.program.where(self._square(path) or last)} is missing"
+            return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
+        for step, i in path.edges:
+            if step.call.op.name == "divide" and i == 1:
+                words = f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the quotient rule is missing, in {self.program.where(step)}"
+                return Finding("missing term through the denominator", words, "", 1.02)
         edge = self._junction(path)
-        term = self._term(path)
-        statistic = self.statistic(path)
         if edge is None:
             step, _ = path.edges[-1]
             said = f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out"
@@ -164,11 +189,9 @@ class Stories:
         step, i = edge
         node = step.inputs[i]
         x, n = self.program.called(node), len(self.program.readers[node])
-        if statistic:
-            end = path.edges[0][0]
-            named = next((self.program.names[s.out] for s, _ in path.edges if s.out in self.program.names), "")
-            words = f"{x} also acts through the {statistic}{f' {named}' if named else ''}, which is treated as a constant: the path through {self.program.where(step)} is missing"
-            return Finding(f"missing term through the {statistic.split(' (')[0]}", words, f"as far as {self.program.where(end)}", 1.0)
+        if step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1]:
+            words = f"the 2 of the square {self.program.expression(step)} is missing: {x} is used twice in it, and one of the two is left out, in {self.program.where(step)}"
+            return Finding("factor", words, "", 1.0)
         what = f"the term {term} is left out: " if term else ""
         words = f"{what}{x} is used {n} times and its gradients must be added; the one through {self.program.where(step)} is missing"
         return Finding("missing term" if term and node == self.i else "missing path", words, "", 1.05)
@@ -193,18 +216,10 @@ class Stories:
         """Several paths that are left out together, when that is one story."""
         statistics = [self.statistic(p) for p in chosen]
         if all(statistics):
-            unique = list(dict.fromkeys(s.split(" (")[0] for s in statistics))
+            unique = sorted({s.split(" (")[0] for s in statistics})
             through = " and ".join(f"the {s}" for s in unique)
-            edge = self._junction(chosen[0])
-            x = self.program.called(edge[0].inputs[edge[1]]) if edge else self.name
+            source = self._source(chosen[0])
+            x = self.name if source is None else self.program.called(source)
             words = f"{through} are treated as constants: {x} also acts through them, and these paths are missing"
             return Finding(f"missing term{'s' if len(unique) > 1 else ''} through {through}", words, "", 1.1)
         return None
-
-
-def only_one_use(program: Program, i: int, kept: Step, n: int) -> str:
-    """What is said when all but one of the uses of a variable are lost."""
-    return f"used {n} times and its gradients must be added; only the one from {program.where(kept)} is there, as if it had overwritten the others"
-
-
-__all__ = ["CONSTANT", "Path", "Stories", "only_one_use", "paths"]

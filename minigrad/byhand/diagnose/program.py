@@ -52,6 +52,7 @@ class Step:
     out: int
     place: Place | None
     within: str = ""
+    visit: int = 0  # which run of the line it belongs to
     g: Any = None
     raw: list[Any] = field(default_factory=list)
     shares: list[Any] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Step:
 class Program:
     """Everything between the variables and the output, oldest first; nodes are numbered."""
 
-    def __init__(self, output: Any, upstream: np.ndarray, variables: Sequence[Any], place: Callable[[int], Place | None], names: dict[int, str]):
+    def __init__(self, output: Any, upstream: np.ndarray, variables: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str]):
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
@@ -108,7 +109,7 @@ class Program:
                 self.names[self.nodes[id(t)]] = name
         return self.nodes[id(t)]
 
-    def _add(self, order: Sequence[Any], place: Callable[[int], Place | None], names: dict[int, str], within: str) -> None:
+    def _add(self, order: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str], within: str) -> None:
         for t in order:
             call = call_of(t)
             if call is None:
@@ -130,7 +131,7 @@ class Program:
                 continue
             inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
             arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
-            self.steps.append(Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where, within))
+            self.steps.append(Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), *where[:1], within, where[1]))
 
     def _index(self) -> None:
         self.made: dict[int, Step] = {step.out: step for step in self.steps}
@@ -237,7 +238,7 @@ class Program:
                 if value.shape != s.value.shape or not np.isfinite(value).all():
                     return None
                 new.values[s.out] = value
-                new.steps.append(Step(s.index, call, s.inputs, arrays, value, s.out, s.place, s.within))
+                new.steps.append(Step(s.index, call, s.inputs, arrays, value, s.out, s.place, s.within, s.visit))
             new._index()
             new._walk_back()
         except (ValueError, IndexError, TypeError, FloatingPointError):

@@ -26,22 +26,29 @@ class Recognised(NamedTuple):
     params: dict[str, Any]
     right: Callable[[np.ndarray], np.ndarray]
     sign: float = 1.0
+    spread: Callable[[np.ndarray], np.ndarray] = lambda g: g  # an upstream gradient in the shape of ``value``
 
 
 def recognised(program: Program) -> Iterator[Recognised]:
     """Every function that is recognised, each once."""
     for step in program.live:
-        if step.call.op.name in ("softmax", "log_softmax", "sigmoid", "logsumexp", "add", "max"):
-            continue
-        if step.call.op.name not in ("divide", "multiply", "subtract", "log", "reciprocal", "power", "exp"):
+        if step.call.op.name not in ("divide", "multiply", "subtract", "log", "log1p", "reciprocal", "power", "exp"):
             continue
         y = step.value
         before = _behind(program, step.out)
-        for match in (_sigmoid, _softmax, _log_softmax, _logsumexp, _norm):
+        for match in (_log_sigmoid, _sigmoid, _softmax, _picked, _log_softmax, _logsumexp, _norm):
             found = match(program, step.out, y, before)
             if found is not None:
+                if found.y not in program.names and (label := LABELS.get(found.kind)):
+                    program.names[found.y] = label.format(program.called(found.x))
                 yield found
                 break
+
+
+LABELS = {
+    "standardise": "x̂ (the normalised {})", "rms": "x̂ (the normalised {})", "unit": "x̂ (the normalised {})", "softmax": "softmax({})",
+    "sigmoid": "sigmoid({})",
+}  # fmt: skip
 
 
 def _behind(program: Program, node: int) -> list[int]:
@@ -67,6 +74,53 @@ def _sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> R
         for sign in (1.0, -1.0):
             if v.shape == y.shape and np.allclose(sign * v, logit, rtol=1e-7, atol=1e-9):
                 return Recognised("sigmoid", x, node, sign * v, y, {}, lambda g: g * y * (1 - y), sign)
+    return None
+
+
+def _log_sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
+    """log σ(± x), and log(1 + exp(± x))."""
+    if program.made[node].call.op.name not in ("log", "log1p") or not y.size or np.ptp(np.sign(y)) or not y.all():
+        return None
+    kind = "log_sigmoid" if y.max() < 0 else "softplus"
+    with np.errstate(all="ignore"):
+        logit = y - np.log1p(-np.exp(y)) if kind == "log_sigmoid" else np.log(np.expm1(y))
+    for x in before:
+        v = program.values[x]
+        for sign in (1.0, -1.0):
+            if v.shape == y.shape and np.allclose(sign * v, logit, rtol=1e-7, atol=1e-9):
+                s = 1 / (1 + np.exp(-sign * v))
+                slope = 1 - s if kind == "log_sigmoid" else s
+                return Recognised(kind, x, node, sign * v, y, {}, lambda g, d=slope: g * d, sign)
+    return None
+
+
+def _picked(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
+    """log p[targets] with p a softmax: the log_softmax of its input, picked."""
+    made = program.made[node]
+    picked = program.made.get(made.inputs[0]) if made.call.op.name == "log" else None
+    if picked is None or picked.call.op.name != "pick":
+        return None
+    index, p = picked.params["index"], picked.arrays[0]
+    if picked.inputs[0] == CONSTANT or not p.size or p.min() <= 0:
+        return None
+    for axis in _axes(p):
+        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
+            continue
+        for x in before:
+            v = program.values[x]
+            if v.shape != p.shape or not np.isfinite(v).all():
+                continue
+            top = v - v.max(axis=axis, keepdims=True)
+            logp = top - np.log(np.exp(top).sum(axis=axis, keepdims=True))
+            if np.allclose(np.exp(logp), p, rtol=1e-9, atol=1e-12):
+
+                def spread(g: np.ndarray) -> np.ndarray:
+                    whole = np.zeros(p.shape)
+                    np.add.at(whole, index, g)
+                    return whole
+
+                right = lambda g, a=axis: spread(g) - p * spread(g).sum(axis=a, keepdims=True)  # noqa: E731
+                return Recognised("log_softmax", x, node, v, logp, {"axis": axis}, right, 1.0, spread)
     return None
 
 

@@ -121,26 +121,19 @@ class Search:
         for path in self.paths:
             square = float(path.effect @ path.effect)
             apart = d[moved] @ path.effect / square
-            hits = [(k, 1 + a, False) for k, a in zip(moved, apart, strict=True) if self.near(d[k], a * path.effect)]
+            hits = [(k, 1 + a) for k, a in zip(moved, apart, strict=True) if self.near(d[k], a * path.effect)]
             inside = path.effect + effects[moved]
             squares = (inside * inside).sum(axis=1)
             a = np.divide(inside @ (self.aim - self.total + path.effect), squares, out=np.zeros(len(moved)), where=squares > 1e-18 * self.size**2)
-            hits += [(k, c, True) for k, c, w in zip(moved, a, inside, strict=True) if self.near(self.aim - self.total + path.effect, c * w)]
-            for k, c, within in hits:
+            hits += [(k, c) for k, c, w in zip(moved, a, inside, strict=True) if self.near(self.aim - self.total + path.effect, c * w)]
+            for k, c in hits:
                 c, e = _tidy(c), self.edits[k]
                 if abs(c - 1) < 1e-6:
                     continue
                 for finding in self.stories.of(path, c, loose=False)[:2]:
-                    sites = [*e.sites, *path.sites(c)] if not within or not self._after(path, e) else [*path.sites(c), *e.sites]
-                    if finding.cost < 2 and self._fits_both(e, path, c, sites):
+                    sites = [*e.sites, *path.sites(c, e.sites)]
+                    if finding.cost < 2.5 and self.fits(sites):
                         yield self._both(e.name, e.words, e.cost, finding, sites)
-
-    def _after(self, path: Path, e: Edit) -> bool:
-        return path.edges[0][0].index < e.sites[0].step
-
-    def _fits_both(self, e: Edit, path: Path, c: float, sites: list[Site]) -> bool:
-        found = self.program.edited(self.i, sites)
-        return self.case.close(self.case.claimed, found)
 
     def _both(self, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
         if second.mistake == "sign" and second.words == "the sign is wrong":
@@ -279,7 +272,8 @@ class Search:
     def _lost(self, node: int, kept: list[list[tuple[Step, int]]], lost: list[list[tuple[Step, int]]], groups: list[object], sites: list[Site]) -> Finding:
         x, n = self.program.called(node), len(groups)
         where = lambda g: self.program.where(g[0][0])  # noqa: E731
-        looped = len({g[0][0].place for g in [*kept, *lost]}) == 1 and n > 1
+        every = [g[0][0] for g in [*kept, *lost]]
+        looped = len({s.place for s in every}) == 1 and len({s.visit for s in every}) == n > 1
         gone = " and ".join(dict.fromkeys(where(g) for g in lost))
         if len(kept) == 1 and n > 1 and looped:
             at = sorted(g[0][0].index for g in [*kept, *lost]).index(kept[0][0][0].index)

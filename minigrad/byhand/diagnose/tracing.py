@@ -22,11 +22,9 @@ class Trace:
     """What is seen while a function runs: ``place(tick)`` is the line that made a tensor, ``names`` are by the id of tensor or array."""
 
     def __init__(self) -> None:
-        self.events: list[tuple[int, FrameType | None, int]] = []
         self.places: list[tuple[int, Place | None]] = []
         self.names: dict[int, str] = {}
         self.keep: list[Any] = []  # so that ids stay those of the objects that were named
-        self.times: dict[tuple[str, str, int], int] = {}
         self._stack: list[tuple[FrameType, int]] = []
 
     def run(self, f: Callable[[], Any]) -> Any:
@@ -80,10 +78,10 @@ class Trace:
                 self.names[id(value)] = key
                 self.keep.append(value)
 
-    def place(self, tick: int) -> Place | None:
-        """The line that was running at a tick."""
+    def place(self, tick: int) -> tuple[Place | None, int]:
+        """The line that was running at a tick, and the how-manieth run of a line it was."""
         at = bisect.bisect_left(self.places, tick, key=lambda p: p[0]) - 1
-        return self.places[at][1] if at >= 0 else None
+        return (self.places[at][1], at) if at >= 0 else (None, 0)
 
 
 def _arrays(name: str, x: Any) -> Iterator[tuple[str, Any]]:

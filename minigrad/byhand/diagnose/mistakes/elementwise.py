@@ -85,6 +85,7 @@ _elementwise("log", "wrong derivative", "1/log x in place of 1/x", lambda y, x: 
 _elementwise("log", "wrong derivative", "1/x² in place of 1/x for log", lambda y, x: 1 / (x * x))
 _elementwise("sqrt", "wrong derivative", "√x/2 in place of 1/(2√x)", lambda y, x: y / 2)
 _elementwise("sqrt", "wrong derivative", "1/(2x) in place of 1/(2√x): the square root is missing", lambda y, x: 1 / np.where(x == 0, np.inf, 2 * x))
+_elementwise("sqrt", "missing factor", "½ in place of 1/(2√x): the division by the root (the norm) √x is missing", lambda y, x: 0.5)
 _elementwise("square", "wrong derivative", "x² in place of 2x for the square", lambda y, x: y)
 _elementwise("square", "wrong derivative", "1 in place of 2x: the inner x of the square is missing", lambda y, x: 2.0)
 _elementwise("sin", "wrong derivative", "sin x in place of cos x", lambda y, x: y)
@@ -110,6 +111,14 @@ def _extremum_mistakes(op: str, sign: int) -> None:
     @mistake(op, "mask not applied", f"the mask of {op} is not applied (the indicator of the {word} one, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0")
     def _(g, c, a, b):
         return [g, g]
+
+    @mistake(op, "mask not applied", f"the mask of {op} is not applied: the first operand gets the gradient everywhere, the second nowhere")
+    def _(g, c, a, b):
+        return [g, 0 * g]
+
+    @mistake(op, "mask not applied", f"the mask of {op} is not applied: the second operand gets the gradient everywhere, the first nowhere")
+    def _(g, c, a, b):
+        return [0 * g, g]
 
     @mistake(op, "wrong mask", f"the mask of {op} is upside down: the gradient goes where the other one is {word}")
     def _(g, c, a, b):
@@ -193,6 +202,7 @@ for _words, _change in [
     ("x^b in place of x^(b−1): the exponent is not lowered", lambda n: n),
     ("x^(b−2) in place of x^(b−1)", lambda n: n - 2),
     ("x^(1−b) in place of x^(b−1): the exponent has the wrong sign", lambda n: 1 - n),
+    ("x^(−b) in place of x^(b−1): the exponent is wrong", lambda n: -n),
     ("the power x^(b−1) is missing: only the exponent b is there", lambda n: 0.0),
 ]:
     mistake("power", "wrong derivative", f"{_words}, in the derivative of the power x^b")(_base(_change))

@@ -209,6 +209,14 @@ def _smoothing(g: np.ndarray, axis: Any) -> tuple[np.ndarray, float] | None:
     return np.where(hot, total, 0.0), eps
 
 
+@mistake("log_softmax", "masked entries not zeroed", "the rows that do not count (ignored, padding: masked out) are not zeroed: softmax alone is left there")
+def _(g, y, x, axis=-1):
+    total = _sum(g, axis)
+    weights = total[total != 0]
+    ignored = total.size > weights.size > 0 and np.ptp(weights) <= 1e-12 * np.abs(weights).max()
+    return [g - np.exp(y) * weights[0] if ignored else None]
+
+
 @mistake("logsumexp", "not normalised", "exp(x) stands in place of softmax(x): it is not divided by its sum")
 def _(g, y, x, axis=None, keepdims=False):
     return [_stretched(g, x, axis, keepdims) * np.exp(x)]
@@ -233,6 +241,35 @@ def _stretched(g: Any, x: np.ndarray, axis: Any, keepdims: bool) -> Any:
     return g if keepdims or axis is None else np.expand_dims(g, axis)
 
 
+# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0 ---------------------------------------------------------------------
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+LOG_SIGMOID = [
+    ("missing target", "σ(x) stands where σ(x) − 1 belongs: the label 1 is not subtracted, in the derivative 1 − σ(x) of log sigmoid", lambda s, x: -s),
+    ("wrong term", "σ(x) stands in place of 1 − σ(x), the derivative of log sigmoid", lambda s, x: s),
+    ("derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: in (log σ)' = 1 − σ it has cancelled already", lambda s, x: (1 - s) * s * (1 - s)),
+    ("forgotten derivative", "the derivative of the log, 1/σ(x), is left out of that of log sigmoid: only the sigmoid's σ (1 − σ) is there", lambda s, x: s * (1 - s)),
+    ("forgotten derivative", "the sigmoid's derivative is left out of that of log sigmoid: only the log's 1/σ(x) is there", lambda s, x: 1 / s),
+    ("forgotten derivative", "the derivative 1 − σ(x) of log sigmoid is left out", lambda s, x: 1.0),
+    ("wrong term", "x itself stands in place of σ(x), in the derivative 1 − σ(x) of log sigmoid", lambda s, x: 1 - x),
+]
+SOFTPLUS = [
+    ("wrong term", "1 − σ(x), that is σ(−x), stands in place of σ(x), the derivative of log(1 + eˣ)", lambda s, x: 1 - s),
+    ("wrong term", "σ(x) − 1 stands in place of σ(x), the derivative of log(1 + eˣ): the label 0 is taken for 1", lambda s, x: s - 1),
+    ("derivative twice", "the sigmoid's derivative is multiplied once more: the derivative of log(1 + eˣ) is σ(x) itself", lambda s, x: s * s * (1 - s)),
+    ("forgotten derivative", "the derivative of the log is left out: eˣ in place of σ(x) = eˣ/(1 + eˣ)", lambda s, x: s / (1 - s)),
+    ("forgotten derivative", "the derivative σ(x) of log(1 + eˣ) is left out", lambda s, x: 1.0),
+    ("wrong term", "x itself stands in place of σ(x), the derivative of log(1 + eˣ)", lambda s, x: x),
+]
+for _kind, _rows in (("log_sigmoid", LOG_SIGMOID), ("softplus", SOFTPLUS)):
+    for _name, _words, _derivative in _rows:
+        mistake(_kind, _name, _words, COMPOSED)(lambda g, y, x, _d=_derivative: [g * _d(_sigmoid(x), x)])
+
+
 # Norms: y = (x − μ)/s or x/s, s of each row along the axis ------------------------------------------------------------------
 
 
@@ -240,8 +277,7 @@ def _norm(op: str, name: str, words: str) -> Any:
     return mistake(op, name, words, COMPOSED)
 
 
-FORGOTTEN = "the normalisation is left out: the gradient of the normalised x̂ is taken for that of x"
-NO_SCALE = "the factor 1/σ, the division by the standard deviation, is missing from the gradient of {x}"
+FORGOTTEN = "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the gradient of the normalised x̂ is taken for that of x"
 
 
 @_norm("standardise", "missing scale", "the factor 1/σ, the division by the standard deviation, is missing from the gradient of x")
