@@ -71,8 +71,8 @@ class Stories:
 
     def _by_origin(self, path: Path, c: float, loose: bool) -> list[Finding]:
         steps = [step for step, _ in path.edges]
-        if (square := self._square(path)) is not None:
-            steps.append(square)
+        made = [self.program.made.get(step.inputs[i]) for step, i in path.edges]
+        steps += [s for s in made if s is not None and s.call.op.name in ("multiply", "matmul") and s.inputs[0] == s.inputs[1]]
         on_path = origins(self.program, dict.fromkeys(steps), self.leads)
         where = "" if self.is_whole(path) else f"{self._path(path)}: "
         times = f"every entry is {c:.8g} times the right one: " if not where else f"{where}its part is {c:.8g} times the right one: "

@@ -205,15 +205,8 @@ class Program:
         for step in self.steps:
             if not any(n in moved for n in step.inputs):
                 continue
-            tangent = np.empty((DIRECTIONS, *step.value.shape))
-            for k in range(DIRECTIONS):
-                size = max(float(np.abs(moved[n][k]).max(initial=0)) for n in step.inputs if n in moved) or 1.0
-                h = 1e-5 / size
-                ends = [
-                    step.call.forward([a + s * h * moved[n][k] if n in moved else a for n, a in zip(step.inputs, step.arrays, strict=True)])
-                    for s in (1, -1)
-                ]
-                tangent[k] = (ends[0] - ends[1]) / (2 * h)
+            along = [moved.get(n) if n != CONSTANT else None for n in step.inputs]
+            tangent = np.array([_pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
             moved[step.out] = tangent
         return directions, moved
 
@@ -286,6 +279,32 @@ class Program:
         """The line of the user's function, with the library op that the step is a part of."""
         inside = f" of {step.within}" if step.within else ""
         return f"{step.name}{inside}" + (f" ({step.place})" if step.place else "")
+
+
+def _pushed(step: Step, along: list[Any]) -> np.ndarray:
+    """How the result of a step moves when its inputs move ``along`` (None for those that stay)."""
+    op = step.call.op.name
+    if op in ELEMENTWISE:  # its Jacobian is a diagonal: pulling and pushing are the same
+        total = np.zeros(step.value.shape)
+        for i, v in enumerate(along):
+            if v is not None:
+                total = total + step.pull(np.broadcast_to(v, step.value.shape))[i]
+        return total
+    f = lambda h: step.call.forward([a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)])  # noqa: E731
+    if op in MULTILINEAR:
+        return (f(1.0) - f(-1.0)) / 2
+    h = 1e-3 / max(float(np.abs(v).max(initial=1e-300)) for v in along if v is not None)
+    return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
+
+
+ELEMENTWISE = {
+    "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square", "reciprocal", "sin", "cos",
+    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf", "_gelu_tanh", "astype", "tril", "triu",
+}  # fmt: skip
+MULTILINEAR = {
+    "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads", "broadcast_to", "_concatenate",
+    "_stack", "flip", "pick", "_take", "put",
+}  # fmt: skip
 
 
 class _Skipped:

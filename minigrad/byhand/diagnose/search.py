@@ -70,6 +70,14 @@ class Search:
                 if exact is not None:
                     yield exact
 
+    def whole(self) -> Iterator[Finding]:
+        """Everything off by one factor, where no single path carries everything."""
+        c = self.ratio(self.aim, self.total)
+        if np.isnan(c) or abs(c - 1) < 1e-9 or any(self.stories.is_whole(p) for p in self.paths) or not self.case.close(self.case.claimed, _tidy(c) * self.right):
+            return
+        for f in self.stories.of(Path([], self.total), _tidy(c)) if c > 0 else ():
+            yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
+
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = _tidy(c)
         sites = path.sites(c)
@@ -291,7 +299,7 @@ class Search:
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
         effects = self.effects()
-        found = [*self.scaled_paths(), *self.single(effects), *self.few_uses(), *self.other_functions()]
+        found = [*self.scaled_paths(), *self.whole(), *self.single(effects), *self.few_uses(), *self.other_functions()]
         if not found or min(f.cost for f in found) > 2.4:
             found += [*self.two_paths(), *self.with_factor(effects)]
         if not found:
