@@ -9,7 +9,7 @@ import pytest
 import minigrad as mg
 from minigrad import gradcheck, gradgradcheck
 from minigrad.byhand.examples import examples, run
-from minigrad.byhand.mistakes import MISTAKES
+from minigrad.byhand.diagnose.mistakes import MISTAKES
 from minigrad.graph import REGISTRY, Example
 
 # Every rule, made wrong -----------------------------------------------------------------------------------------------

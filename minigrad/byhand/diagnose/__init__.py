@@ -132,7 +132,7 @@ def _judge(case: Case, shared: list[Edit], question: Question) -> Verdict:
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings
-    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 1.0))
+    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 0.45))
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
 
 

@@ -50,8 +50,8 @@ def edits(program: Program) -> list[Edit]:
     return found + list(repeated(program, found))
 
 
-def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any]) -> Site | None:
-    """The edit of one input's rule; None where it does not fit or changes nothing."""
+def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any], zero: bool = False) -> Site | None:
+    """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves nothing."""
 
     def more(g: np.ndarray) -> np.ndarray:
         r = np.asarray(rule(g), float)
@@ -64,6 +64,8 @@ def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any]
     except (ValueError, IndexError, TypeError):
         return None
     size = float(np.abs(step.shares[i]).max(initial=0))
+    if not zero and float(np.abs(change + step.shares[i]).max(initial=0)) <= 1e-12 * size:
+        return None
     if change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all() or float(np.abs(change).max(initial=0)) <= 1e-10 * size:
         return None
     return Site(step.index, step.inputs[i], more)
@@ -107,6 +109,9 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
                 change = more(made.g)
         except (ValueError, IndexError, TypeError):
             continue
+        right = r.right(made.g)
+        if np.abs(change + r.sign * right).max(initial=0) <= 1e-12 * np.abs(right).max(initial=0):
+            continue
         if change.shape == r.x_value.shape and np.isfinite(change).all() and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0):
             words = f"{m.words}; {what} of {program.called(r.x)}, in {program.where(made)}"
             yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
@@ -146,6 +151,8 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
         }.get(op, (("forgotten derivative", f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
                    ("derivative twice", f"the derivative of {name} is applied twice")))  # fmt: skip
         at = f", in {program.where(step)}"
+        if op == "multiply" and step.inputs[1 - i] == CONSTANT and np.size(step.arrays[1 - i]) > 1 and not np.all(step.arrays[1 - i]):
+            left = ("mask not applied", f"the mask {other} is not applied (the factor is left out) to the gradient of {a}")
         if s := site(program, step, i, lambda g: g):
             yield Edit(left[0], left[1] + at, 1.1, (s,), ("left out", op, i))
         if np.shape(step.arrays[i]) == step.value.shape and (s := site(program, step, i, lambda g, i=i: step.pull(step.pull(g)[i])[i])):
@@ -212,11 +219,16 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
             for j in range(len(step.arrays)):
                 if (j == i and not (op == "divide" and i == 1)) or step.arrays[j] is None or np.ndim(step.arrays[j]) == 0:
                     continue
-                for node, distance, path in near(program, step, j):
-                    arrays = [program.values[node] if k == j else a for k, a in enumerate(step.arrays)]
+                candidates = [(program.values[n], program.called(n), d, path) for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)]
+                made = program.made.get(step.inputs[j])
+                if made is not None and made.call.op.name in ("swapaxes", "transpose") and made.value.ndim == 2 and made.inputs[0] != CONSTANT:
+                    others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
+                    candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
+                for value, label, distance, path in candidates:
+                    arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
                     s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
                     if s:
-                        words = f"{program.called(node)} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of {program.operand(step, i)}"
+                        words = f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of {program.operand(step, i)}"
                         yield Edit("wrong operand", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,), ("operand", op, i, j, path))
             for j in range(len(step.arrays)):
                 a = step.arrays[j]
@@ -226,7 +238,7 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                         o = program.operand(step, j)
                         yield Edit("wrong operand", f"1 − {o} stands where {o} belongs, in {program.where(step)}", 1.6, (s,), ("complement", op, i))
     elif len(step.inputs) == 1 and step.value.ndim and step.value.shape == np.shape(step.arrays[0]) and op in AT_ARGUMENT | AT_RESULT:
-        for node, distance, path in near(program, step, 0):
+        for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
             n = program.values[node]
             if distance > 3:
                 continue
@@ -260,10 +272,8 @@ def _story(path: tuple[Any, ...]) -> str:
 ACTIVATIONS = {"tanh", "sigmoid", "relu", "maximum", "exp", "softmax", "silu", "_gelu_tanh", "_gelu_erf", "log_softmax", "sqrt", "square", "log"}
 
 
-def near(program: Program, step: Step, j: int) -> list[tuple[int, int, tuple[Any, ...]]]:
-    """Nodes of the shape of operand ``j``, the nearest first: (node, distance, path)."""
-    shape = np.shape(step.arrays[j])
-    start = step.inputs[j]
+def near(program: Program, start: int, shape: tuple[int, ...], step: Step, j: int) -> list[tuple[int, int, tuple[Any, ...]]]:
+    """Nodes of a shape around ``start``, operand ``j`` of a step, the nearest first: (node, distance, path)."""
     seen = {start} if start != CONSTANT else set()
     edge = [(start, ())] if start != CONSTANT else [(n, (("down", step.call.op.name, j), ("up", step.call.op.name, i))) for i, n in enumerate(step.inputs) if n != CONSTANT] + [(step.out, (("down", step.call.op.name, j),))]
     found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
@@ -326,7 +336,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
     for step in program.live:
         for i in step.wanted():
             for name, c in (("missing path", 0.0), ("sign", -1.0)):
-                if s := site(program, step, i, lambda g, i=i, c=c, step=step: c * step.pull(g)[i]):
+                if s := site(program, step, i, lambda g, i=i, c=c, step=step: c * step.pull(g)[i], zero=True):
                     e = Edit(name, "", 1.4, (s,), (name, step.call.op.name, i))
                     if step.place is not None:
                         groups.setdefault((e.kind, step.place.number), []).append(e)

@@ -71,8 +71,9 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
     n = step.arrays[0].size // max(1, step.value.size)
     axis = step.params.get("axis")
     over = f"the mean over {n} entries" + ("" if axis is None else f" (axis {axis})")
-    over += " (cross_entropy averages over the batch)" if step.within == "cross_entropy" else ""
-    yield Origin(n, "missing mean", f"the 1/{n} of {over} is missing")
+    over += ", the batch," if step.within == "cross_entropy" else ""
+    missing = f"the mean over the batch of {n} is missing: cross_entropy divides by {n}" if step.within == "cross_entropy" else f"the 1/{n} of {over} is missing"
+    yield Origin(n, "missing mean", missing)
     yield Origin(1 / n, "factor", f"divided by {n} twice, once more than {over} asks")
     shape = step.arrays[0].shape
     for k, m in enumerate(shape if axis is None and len(shape) > 1 else ()):
@@ -91,7 +92,9 @@ def _sum(program: Program, step: Step) -> Iterator[Origin]:
     for divide, i in program.readers.get(step.out, ()):  # a mean written as sum / count
         d = float(np.reshape(divide.arrays[1 - i], -1)[0]) if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0
         for m in {n, *step.arrays[0].shape} - {1} if i == 0 else ():
-            if d and abs(d - m) > 1e-9:
+            if d and abs(d - m) > 1e-9 and step.within == "cross_entropy":
+                yield Origin(d / m, "factor", f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}")
+            elif d and abs(d - m) > 1e-9:
                 yield Origin(d / m, "factor", f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not ignored (masked, padding)")
 
 
@@ -103,8 +106,15 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
     for i, s in ((1, b), (0, a)):
         if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
             what = program.operand(step, i)
-            scale = ", the scale 1/√d_k" if step.within == "attention" else ""
-            yield from _scalar(float(np.reshape(s, -1)[0]), f"the factor {what}{_root(program, step, i)}{scale} of {step.name}")
+            d = program.values[step.inputs[1 - i]].shape[-1] if step.within == "attention" else 0
+            value = float(np.reshape(s, -1)[0])
+            if step.within == "attention":
+                made = program.made.get(step.inputs[1 - i])
+                d = made.arrays[0].shape[-1] if made is not None else d
+                standard = abs(value * value * d - 1) < 1e-9
+                yield from _scalar(value, f"the scale 1/√d_k = 1/√{d} of attention" if standard else f"the scale {value:g} of attention")
+            else:
+                yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}")
         elif np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
             kept = float(np.max(s))
             if kept not in (0.0, 1.0):

@@ -66,7 +66,8 @@ class Stories:
         found = self._by_origin(path, abs(c), loose)
         if c < 0:
             also = self.negated(path)
-            found = [Finding(f"sign and {f.mistake}", f"{also.words}; and {f.words}", "", f.cost + 0.5) for f in found]
+            between = ", and " if self.is_whole(path) else "; and "
+            found = [Finding(f"sign and {f.mistake}", f"{also.words}{between}{f.words}", "", f.cost + 0.5) for f in found]
         return found
 
     def _by_origin(self, path: Path, c: float, loose: bool) -> list[Finding]:

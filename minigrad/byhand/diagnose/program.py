@@ -278,7 +278,9 @@ class Program:
     def where(self, step: Step) -> str:
         """The line of the user's function, with the library op that the step is a part of."""
         inside = f" of {step.within}" if step.within else ""
-        return f"{step.name}{inside}" + (f" ({step.place})" if step.place else "")
+        twin = any(s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit for s in self.steps)
+        which = f" {self.expression(step, 1)}" if twin and step.name != "indexing" else ""
+        return f"{step.name}{inside}{which}" + (f" ({step.place})" if step.place else "")
 
 
 def _pushed(step: Step, along: list[Any]) -> np.ndarray:

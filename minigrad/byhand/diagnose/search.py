@@ -61,7 +61,7 @@ class Search:
         d = self.aim - self.total
         for path in self.paths:
             c = 1 + self.ratio(d, path.effect)
-            if np.isnan(c) or abs(c - 1) < 1e-9:
+            if np.isnan(c) or abs(c - 1) < 1e-9 or (self.stories.is_whole(path) and same(c, -1)):
                 continue
             for finding in self.stories.of(path, _tidy(c)):
                 if self.case.right.size == 1 and (finding.cost > 2 and not self.stories.is_whole(path) or finding.cost > 2.2):
@@ -77,6 +77,15 @@ class Search:
             return
         for f in self.stories.of(Path([], self.total), _tidy(c)) if c > 0 else ():
             yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
+
+    def no_origin(self) -> Iterator[Finding]:
+        """A constant multiple, by a number that nothing in the program explains."""
+        c = self.ratio(self.aim, self.total)
+        many = int((np.abs(self.right) > 1e-3 * np.abs(self.right).max(initial=0)).sum()) >= 2
+        if many and not np.isnan(c) and abs(c) > 1e-9 and self.case.close(self.case.claimed, c * self.right):
+            sign = "the sign is wrong, and " if c < 0 else ""
+            words = f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation"
+            yield Finding("sign and factor" if c < 0 else "factor", words, f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}", 8.0)
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = _tidy(c)
@@ -271,7 +280,7 @@ class Search:
                 continue
             kept = [g for x, g in zip(c, groups, strict=True) if abs(x - 1) < 1e-4]
             lost = [g for x, g in zip(c, groups, strict=True) if abs(x) < 1e-4]
-            if not lost:
+            if not lost or (len(lost) == 1 and len(groups) == 2 and lost[0][0][0].visit == kept[0][0][0].visit):
                 continue
             sites = [Site(s.index, node, lambda g, s=s, k=k: -s.share(k, g)) for group in lost for s, k in group]
             if self.fits(sites):
@@ -299,11 +308,15 @@ class Search:
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
         effects = self.effects()
-        found = [*self.scaled_paths(), *self.whole(), *self.single(effects), *self.few_uses(), *self.other_functions()]
+        scaled = [*self.scaled_paths(), *self.whole()]
+        few = [f for f in self.few_uses() if f.mistake == "overwritten" or not any(s.mistake.startswith("missing") for s in scaled)]
+        found = [*scaled, *self.single(effects), *few, *self.other_functions()]
         if not found or min(f.cost for f in found) > 2.4:
             found += [*self.two_paths(), *self.with_factor(effects)]
         if not found:
             found += self.two_edits(effects)
+        if not found:
+            found += self.no_origin()
         return sorted(found, key=lambda f: f.cost)
 
 

@@ -176,7 +176,7 @@ def by_sum(case: Case) -> Iterator[Finding]:
             spread = np.broadcast_to(how(case.right, axis=axes, keepdims=True), case.right.shape)
             if spread.any() and case.close(case.claimed, spread):
                 words = f"a superfluous {what}: every entry holds the {what} over axis {', '.join(map(str, axes))}"
-                yield Finding(f"superfluous {what}", words, f"the right gradient, reduced in the same way, {off(case.claimed, spread)} from yours", 2.0)
+                yield Finding(f"superfluous {what}", words, f"the right gradient, reduced in the same way, {off(case.claimed, spread)} from yours", 1.5)
 
 
 def by_entries(case: Case) -> Iterator[Finding]:

@@ -74,12 +74,6 @@ def _(g, y, x, axis=-1):
     return [y * (g - _mean(g * y, axis))]
 
 
-@mistake("softmax", "wrong entries", "the one-hot of softmax's largest entry stands in place of its probabilities")
-def _(g, y, x, axis=-1):
-    hard = (y == y.max(axis=axis, keepdims=True)) * 1.0
-    return [hard * (g - _sum(g * hard, axis))]
-
-
 # log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ---------------------------------------
 
 
