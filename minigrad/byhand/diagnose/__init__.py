@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..report import Report, entries, largest, number, place
-from .edits import Edit, edits
 from .question import Question, is_function
-from .search import search
+from .search import Shared, search
 from .whole import Case, Finding, by_entries, by_order, by_shape, by_sign, by_sum
 
 UNKNOWN = "not recognised"
@@ -99,14 +98,14 @@ def diagnose(
         tolerance = precision * largest(right)[0] + 1e-12 * scale + 1e-300
         cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program))
     judged: list[Verdict] = []
-    shared: list[Edit] | None = None
+    shared: Shared | None = None
     for case in cases:
         if case.claimed.shape == case.right.shape and case.close(case.claimed, case.right):
             judged.append(_right(case))
             continue
         if shared is None:
             with np.errstate(all="ignore"):
-                shared = edits(program)
+                shared = Shared(program)
         judged.append(_judge(case, shared, question))
     return Diagnosis(judged)
 
@@ -121,7 +120,7 @@ def _right(case: Case) -> Verdict:
     return Verdict(case.name, case.right.shape, None, "right", "", [], top, shown)
 
 
-def _judge(case: Case, shared: list[Edit], question: Question) -> Verdict:
+def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
     with np.errstate(all="ignore"):
         findings = _findings(case, shared)
     if case.claimed.shape == case.right.shape:
@@ -136,7 +135,7 @@ def _judge(case: Case, shared: list[Edit], question: Question) -> Verdict:
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
 
 
-def _findings(case: Case, shared: list[Edit]) -> list[Finding]:
+def _findings(case: Case, shared: Shared) -> list[Finding]:
     """Everything that explains the numbers, the plainest first."""
     claimed = case.claimed
     if not np.isfinite(claimed).all():

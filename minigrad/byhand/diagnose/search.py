@@ -22,12 +22,32 @@ SECONDS = 5.0  # for pairs of edits
 BUDGET = 260  # edits that are paired
 
 
-class Search:
-    """What explains one claimed gradient; ``shared`` are the program's edits, found once for all claims."""
+class Shared:
+    """What all claims of one question share: the program's edits, what each does to the variables, and the time that is left."""
 
-    def __init__(self, case: Case, shared: list[Edit]) -> None:
+    def __init__(self, program: Program) -> None:
+        self.program, self.edits = program, edits(program)
+        self.started = time.monotonic()
+        self._deltas: dict[int, dict[int, np.ndarray]] = {}
+
+    def delta(self, k: int, i: int) -> np.ndarray | None:
+        """By how much edit ``k`` changes the gradient of variable ``i``."""
+        if k not in self._deltas:
+            found = self.program.changes(self.edits[k].sites)
+            self._deltas[k] = {v: found[v] for v in self.program.variables if v in found}
+        return self._deltas[k].get(i)
+
+    def late(self) -> bool:
+        """Whether the time for pairs of edits is over."""
+        return time.monotonic() - self.started > SECONDS
+
+
+class Search:
+    """What explains one claimed gradient."""
+
+    def __init__(self, case: Case, shared: Shared) -> None:
         self.case, self.program, self.i = case, case.program, case.i
-        self.edits = shared
+        self.shared, self.edits = shared, shared.edits
         self.right = case.right
         self.directions, self.tangents = self.program.tangents(self.i)
         self.flat = self.directions.reshape(len(self.directions), -1)
@@ -35,7 +55,6 @@ class Search:
         self.paths = paths(self.program, self.i, self.tangents)
         self.stories = Stories(self.program, self.i, case.name, self.paths, self.total)
         self.size = max(float(np.abs(self.total).max()), float(np.abs(self.aim).max())) or 1.0
-        self.started = time.monotonic()
 
     def project(self, v: np.ndarray) -> np.ndarray:
         """A gradient of the variable along the directions."""
@@ -115,7 +134,7 @@ class Search:
                     with np.errstate(all="ignore"):
                         found[k] = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(self.program.steps[site.step].g))
             else:
-                delta = self.program.changes(e.sites).get(self.i)
+                delta = self.shared.delta(k, self.i)
                 if delta is not None:
                     found[k] = self.project(delta)
         return np.where(np.isfinite(found), found, 0.0)
@@ -137,12 +156,16 @@ class Search:
         d = self.aim - self.total - effects
         for path in self.paths:
             square = float(path.effect @ path.effect)
+            if self.shared.late():
+                return
             apart = d[moved] @ path.effect / square
-            hits = [(k, 1 + a) for k, a in zip(moved, apart, strict=True) if self.near(d[k], a * path.effect)]
+            off_by = np.abs(d[moved] - apart[:, None] * path.effect).max(axis=1)
+            hits = [(moved[n], 1 + apart[n]) for n in np.flatnonzero(off_by <= 1e-5 * self.size)]
             inside = path.effect + effects[moved]
             squares = (inside * inside).sum(axis=1)
             a = np.divide(inside @ (self.aim - self.total + path.effect), squares, out=np.zeros(len(moved)), where=squares > 1e-18 * self.size**2)
-            hits += [(k, c) for k, c, w in zip(moved, a, inside, strict=True) if self.near(self.aim - self.total + path.effect, c * w)]
+            off_by = np.abs(self.aim - self.total + path.effect - a[:, None] * inside).max(axis=1)
+            hits += [(moved[n], a[n]) for n in np.flatnonzero(off_by <= 1e-5 * self.size)]
             for k, c in hits:
                 c, e = _tidy(c), self.edits[k]
                 if abs(c - 1) < 1e-6:
@@ -208,7 +231,7 @@ class Search:
         """The second edit works on what the first one hands down."""
         d = self.aim - self.total
         for first in chosen:
-            if time.monotonic() - self.started > SECONDS:
+            if self.shared.late():
                 return
             delta = self.program.changes(first.sites)
             base = delta.get(self.i)
@@ -328,9 +351,9 @@ def _tidy(c: float) -> float:
     return c
 
 
-def search(case: Case, shared: list[Edit]) -> list[Finding]:
+def search(case: Case, shared: Shared) -> list[Finding]:
     """Everything that explains a claimed gradient of the right shape."""
     return Search(case, shared).run()
 
 
-__all__ = ["Edit", "Program", "edits", "search"]
+__all__ = ["Shared", "search"]
