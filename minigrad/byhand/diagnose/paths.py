@@ -100,7 +100,7 @@ class Stories:
 
     # Words ------------------------------------------------------------------------------------------------------------------
 
-    def _junction(self, path: Path) -> tuple[Step, int] | None:
+    def junction(self, path: Path) -> tuple[Step, int] | None:
         """The edge from a tensor that is used elsewhere, too."""
         for step, i in reversed(path.edges):
             if len(self.program.readers.get(step.inputs[i], ())) > 1:
@@ -115,7 +115,7 @@ class Stories:
         return ""
 
     def _path(self, path: Path) -> str:
-        term, edge = self._term(path), self._junction(path) or path.edges[-1]
+        term, edge = self._term(path), self.junction(path) or path.edges[-1]
         through = f"on the path of {self.program.called(edge[0].inputs[edge[1]])} through {self.program.where(edge[0])}"
         return f"{through} (the term {term})" if term else through
 
@@ -152,7 +152,7 @@ class Stories:
         square = self._square(path)
         if square is not None:
             return square.inputs[0] if len(self.program.readers[square.inputs[0]]) > 2 else None
-        edge = self._junction(path)
+        edge = self.junction(path)
         return None if edge is None else edge[0].inputs[edge[1]]
 
     def _depends(self, node: int, on: int) -> bool:
@@ -182,7 +182,7 @@ class Stories:
             if step.call.op.name == "divide" and i == 1:
                 words = f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the quotient rule is missing, in {self.program.where(step)}"
                 return Finding("missing term through the denominator", words, "", 1.02)
-        edge = self._junction(path)
+        edge = self.junction(path)
         if edge is None:
             step, _ = path.edges[-1]
             said = f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out"

@@ -182,7 +182,7 @@ class Search:
 
     def two_paths(self) -> Iterator[Finding]:
         """Two paths scaled, each by a number with an origin."""
-        if self.case.right.size < 3 or len(self.paths) > 160:
+        if self.case.right.size < 2 or len(self.paths) > 160:
             return
         d = self.aim - self.total
         effects = np.array([p.effect for p in self.paths])
@@ -199,6 +199,9 @@ class Search:
                 yield from self._pair_of_paths(self.paths[j], _tidy(1 + a), self.paths[k], _tidy(1 + b))
 
     def _pair_of_paths(self, p: Path, c: float, q: Path, e: float) -> Iterator[Finding]:
+        if {c, e} == {0.0, 2.0} and (symmetric := self._symmetry(p, c, q, e)) is not None:
+            yield symmetric
+            return
         first, second = self.stories.of(p, c, loose=False), self.stories.of(q, e, loose=False)
         if not first or not second:
             return
@@ -213,6 +216,20 @@ class Search:
             return
         name = f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
         yield Finding(name, f"two mistakes: {first[0].words}; and {second[0].words}", evidence, first[0].cost + second[0].cost + 0.4)
+
+    def _symmetry(self, p: Path, c: float, q: Path, e: float) -> Finding | None:
+        """One of two uses counted twice in place of both."""
+        found = self.program.edited(self.i, [*p.sites(c), *q.sites(e)])
+        if not self.case.close(self.case.claimed, found) or self.case.close(found, self.right):
+            return None
+        kept = p if c else q
+        step, i = self.stories.junction(kept) or kept.edges[-1]
+        x = self.program.called(step.inputs[i])
+        words = (
+            f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {self.program.where(step)} stands for the sum of both; the "
+            "two agree only where the matrix between them is symmetric, as in 2Ax for (A + Aᵀ)x"
+        )
+        return Finding("symmetry assumed", words, f"from what this gives, yours {off(self.case.claimed, found)}", 1.1)
 
     def two_edits(self, effects: np.ndarray) -> Iterator[Finding]:
         """Two edits, at different steps."""

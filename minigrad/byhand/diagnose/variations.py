@@ -78,7 +78,7 @@ def _skipped(program: Program, step: Step) -> Iterator[Variation]:
     if op not in ("add", "subtract", "multiply", "divide", "select", "power", "square") or _is_mask(step):
         return
     for i in step.wanted():
-        if np.shape(step.arrays[i]) != step.value.shape or not step.value.ndim and op not in ("multiply", "divide"):
+        if np.shape(step.arrays[i]) != step.value.shape or not (step.value.ndim or op in ("multiply", "divide") or _small(step, 1 - i)):
             continue
         if len(step.inputs) == 2 and step.inputs[0] == step.inputs[1]:
             continue
@@ -96,6 +96,11 @@ def _skipped(program: Program, step: Step) -> Iterator[Variation]:
             continue
         words = f"{other} is left out: {program.operand(step, i)} stands where {program.expression(step)} belongs, in {program.where(step)}"
         yield Variation("missing operand", words, new, 1.5, retained)
+
+
+def _small(step: Step, i: int) -> bool:
+    """Whether an operand is a small constant, such as the ε under a root."""
+    return i < len(step.inputs) and step.inputs[i] == CONSTANT and np.size(step.arrays[i]) == 1 and abs(float(np.reshape(step.arrays[i], -1)[0])) < 0.5
 
 
 __all__ = ["Variation", "variations", "Any"]

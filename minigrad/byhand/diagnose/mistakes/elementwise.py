@@ -294,5 +294,13 @@ def _wrong_axis(scale: bool) -> Callable[..., Any]:
     return rule
 
 
+for _op in ("sum", "mean"):
+
+    @mistake(_op, "missing axis", f"the gradients of all results of {_op} are added, as if it ran over all axes; it runs over one axis only")
+    def _(g, y, x, axis=None, keepdims=False, _op=_op):
+        n = x.size // max(1, y.size) if _op == "mean" else 1
+        return [np.broadcast_to(g.sum() / n, x.shape) if g.size > 1 else None]
+
+
 mistake("sum", "wrong axis", "the gradient of the sum is laid along the wrong axis: rows and columns are exchanged")(_wrong_axis(False))
 mistake("mean", "wrong axis", "the gradient of the mean is laid along the wrong axis: rows and columns are exchanged")(_wrong_axis(True))
