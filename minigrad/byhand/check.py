@@ -16,8 +16,8 @@ from ..derivatives import leaves as tree_leaves
 from ..derivatives import rebuild, vjp
 from ..random import generator
 from ..tensor import Tensor
-from .differences import Slope, slope
-from .problem import CUT, Problem, as_float64, draw_upstream, only_tensors
+from .differences import Line, Slope, slope
+from .problem import CUT, Problem, arranged, as_float64, draw_upstream, floating, only_tensors
 from .report import Report as Table
 from .report import number, place
 
@@ -72,17 +72,21 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-6, names: li
     TypeError for complex inputs or a result that is not differentiable, ValueError when ``f`` gives nan, RuntimeError when it is
     random or changes its inputs.
     """
+    f, inputs, names = arranged(f, inputs, names, "gradcheck")
     return _check(f, inputs, rtol, names, seed, "gradcheck")
 
 
 def gradgradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0) -> Report:
-    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``."""
+    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``, with respect to the inputs and
+    to the upstream gradient."""
+    f, inputs, names = arranged(f, inputs, names, "gradgradcheck")
     arrays = [as_float64(x, "gradgradcheck") for x in inputs]
     rng = np.random.default_rng(seed + 1)
-    which = [i for i, x in enumerate(tree_leaves(arrays)) if x.dtype.kind == "f"]
+    which = floating(tree_leaves(arrays), "gradgradcheck")
     upstream: list[np.ndarray] = []
 
     def gradient_of(*args: Any) -> list[Tensor]:
+        args, ups = args[: len(arrays)], args[len(arrays) :]
         given = tree_leaves(list(args))
 
         def outputs(*chosen: Any) -> list[Tensor]:
@@ -95,9 +99,14 @@ def gradgradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names
 
         found, pull = vjp(outputs, *(given[i] for i in which))
         draw_upstream(upstream, found, rng)
-        return list(pull(upstream))
+        return list(pull(list(ups) or upstream))
 
-    return _check(gradient_of, arrays, rtol, names, seed, "gradgradcheck")
+    before = generator().bit_generator.state
+    gradient_of(*arrays)
+    generator().bit_generator.state = before
+    labels = [*(names or []), *(f"x{i}" for i in range(len(names or []), len(tree_leaves(arrays))))]
+    labels += ["upstream gradient" if len(upstream) == 1 else f"upstream gradient {k + 1}" for k in range(len(upstream))]
+    return _check(gradient_of, [*arrays, *upstream], rtol, labels, seed, "gradgradcheck")
 
 
 def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | None, seed: int, title: str) -> Report:
@@ -137,9 +146,13 @@ def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: fl
     for index, direction, size, near_zero in directions(x, problem.rng):
         analytic = float((gradient * direction).sum()) if x.size > LARGE else float(gradient[index])
         scale = scale if x.size <= LARGE or not np.isfinite(analytic) else max(scale, abs(analytic))
-        numeric = slope(problem.line(problem.flat, problem.centre, i, direction, size), analytic, rtol, scale, near_zero)
+        line = problem.line(problem.flat, problem.centre, i, direction, size)
+        numeric = slope(line, analytic, rtol, scale, near_zero)
         remark = ""
-        if numeric.kink:
+        outside = _beyond_the_kink(problem, k, direction, line, analytic, rtol) if numeric.kink else None
+        if outside is not None:
+            numeric = outside
+        elif numeric.kink:
             beside = beside or _beside(problem)
             values, centre, others = beside
             remark = "kink"
@@ -156,13 +169,27 @@ def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: fl
     return _row(name, x, found, rtol, gradient, overall)
 
 
-def _beside(problem: Problem) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
+def _beyond_the_kink(problem: Problem, k: int, direction: np.ndarray, line: Line, analytic: float, rtol: float) -> Slope | None:
+    """The slope that is nearest when a derivative at a kink is none of those around it; None when it is, or there is a jump."""
+    low, high = line.one_sided()
+    room = max(100 * rtol, 1e-4) * max(abs(low), abs(high))
+    steep = max(abs(low), abs(high)) * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and max(abs(low), abs(high)) > 1e3 * abs(analytic)
+    if steep or not np.isfinite([low, high, analytic]).all() or low - room <= analytic <= high + room:
+        return None
+    around = [float((_beside(problem, 1e-4)[2][k] * direction).sum()) for _ in range(8)]
+    low, high = min(low, *around), max(high, *around)
+    if not np.isfinite(around).all() or 2 * low - high <= analytic <= 2 * high - low:
+        return None
+    return Slope(low if analytic < low else high, room, 0.0)
+
+
+def _beside(problem: Problem, by: float = 1e-2) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
     """A point a little beside the inputs, the outputs and the gradient there."""
     values = list(problem.flat)
     for i in problem.which:
         x = values[i]
         finite = np.where(np.isfinite(x), x, 0.0)
-        values[i] = x + 1e-2 * np.maximum(1, np.abs(finite)) * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice([-1, 1], x.shape)
+        values[i] = x + by * np.maximum(1, np.abs(finite)) * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice([-1, 1], x.shape)
     return values, problem.outputs(values), problem.gradient(values)
 
 

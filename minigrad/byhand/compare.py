@@ -51,11 +51,14 @@ def compare(mine: Mapping[str, Any], reference: Mapping[str, Any], rtol: float =
     for which, given in (("mine", mine), ("reference", reference)):
         if not isinstance(given, Mapping):
             raise TypeError(f"compare: {which} must be a dict of names to arrays, got {type(given).__name__}")
+    everything = [np.abs(_array(str(name), x)) for given in (mine, reference) for name, x in given.items() if x is not None]
+    top = max((float(a[np.isfinite(a)].max(initial=0)) for a in everything), default=0.0)
+    zero = 1e-14 * top if top > 1e-14 else 1e-14  # below it, a number is what round-off leaves of a zero
     names = [*reference, *(name for name in mine if name not in reference)]
-    return Comparison([_line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol) for name in names])
+    return Comparison([_line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero) for name in names])
 
 
-def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: float) -> Line:
+def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: float, zero: float) -> Line:
     nothing = float("nan")
     if not here:
         return Line(name, False, False, nothing, "missing: not among mine")
@@ -72,8 +75,10 @@ def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: f
     with np.errstate(invalid="ignore"):
         top, where = largest(np.where(same, 0.0, a - b))
     scale = largest(b[np.isfinite(b)])[0]
-    close = bool(same.all()) or top <= rtol * scale
-    return Line(name, bool(same.all()), close, top, "ok" if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}")
+    nothing_but_round_off = not b.any() and top <= zero or not a.any() and scale <= zero
+    close = bool(same.all()) or top <= rtol * scale or nothing_but_round_off
+    said = "ok, zero up to round-off" if nothing_but_round_off and not same.all() else "ok"
+    return Line(name, bool(same.all()), close, top, said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}")
 
 
 def _array(name: str, x: Any) -> np.ndarray:

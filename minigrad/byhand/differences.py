@@ -11,8 +11,8 @@ approach each other as fast as the step shrinks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,7 @@ class Line:
 
     def __init__(self, outputs: Outputs, centre: np.ndarray, weights: np.ndarray, size: float, eps: float) -> None:
         self.outputs, self.centre, self.weights, self.size, self.eps = outputs, centre, weights, size, eps
+        self.noise: np.ndarray | float = 0.0  # of each output, when it was measured
         self.known: dict[float, np.ndarray] = {0.0: centre}
         self.moved, self.straight = np.zeros((2, *centre.shape), bool)
         self.top = float(np.abs(centre[np.isfinite(centre)]).max(initial=0))
@@ -64,8 +65,27 @@ class Line:
         self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))  # unless it was bent
         height = float(np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved])
         stuck = self.straight.any() and not wide[self.straight].any()
-        noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size)
-        return Slope((4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * self.height / self.size, 1e-6))
+        measured = float(np.abs(self.weights) @ np.broadcast_to(self.noise, self.weights.shape))
+        noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size) + 4 * measured / h
+        whole = max(self.height, measured / self.eps)
+        return Slope((4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6))
+
+    def measure(self) -> None:
+        """Find the round-off of the function itself: how far each output is from a straight line within a few units in the last place."""
+        moves = np.array([2, 3, 5, 7, 8, 11, 13, 16])
+        ends = np.array([[self.outputs(m * self.eps * self.size) for m in moves], [self.outputs(-m * self.eps * self.size) for m in moves]])
+        bent = np.abs(ends[0] + ends[1] - 2 * self.centre).max(axis=0)
+        rises = (ends[0] - ends[1]) / 2
+        straight = np.tensordot(moves, rises, 1) / float(moves @ moves)
+        off = np.maximum(bent, np.abs(rises - moves.reshape(-1, *[1] * straight.ndim) * straight).max(axis=0))
+        self.noise = np.where(np.isfinite(off), off, 0.0)
+
+    def one_sided(self) -> tuple[float, float]:
+        """The least and the greatest slope at this point, from the left and from the right, of each output on its own."""
+        ends = []
+        for s in (-1e-5 * self.size, 1e-5 * self.size):
+            ends.append(self.weights * (2 * self.rise(0.0, s) / s - self.rise(0.0, 2 * s) / (2 * s)))
+        return float(np.minimum(*ends).sum()), float(np.maximum(*ends).sum())
 
     def gap(self, h: float) -> np.ndarray:
         """By how much the slopes of each output from the right and from the left differ."""
@@ -100,12 +120,14 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
     allowed = rtol * max(scale, first.floor)
     if first.doubt <= allowed and abs(claimed - first.value) <= allowed + 2 * first.doubt and not line.bends():
         return first
+    line.measure()
+    first = line.central(FIRST * line.size)
     inside = [1e-2 * near_zero, 1e-3 * near_zero] if 0 < near_zero < 1e-2 * line.size else []
-    steps = sorted([r * line.size for r in STEPS] + inside, reverse=True)
+    steps = sorted([2.0 ** round(math.log2(r * line.size)) for r in STEPS] + inside, reverse=True)  # powers of two: x + h is exact
     tried = [line.central(h) for h in steps]
-    for k, (s, smaller) in enumerate(pairwise(tried)):  # what two steps say differently, their bounds must explain
-        apart = abs(s.value - smaller.value) - 2 * smaller.doubt
-        tried[k] = s._replace(doubt=max(s.doubt, apart) if np.isfinite(apart) else s.doubt)
+    for k, s in enumerate(tried):  # what a smaller step says differently, its bound must explain
+        apart = [abs(s.value - smaller.value) - 2 * smaller.doubt for smaller in tried[k + 1 :] if np.isfinite(smaller.value + smaller.doubt)]
+        tried[k] = s._replace(doubt=max([s.doubt, *apart]))
     k = min(range(len(tried)), key=lambda k: tried[k].doubt if np.isfinite(tried[k].value + tried[k].doubt) else np.inf)
     best = tried[k]
     resolved = steps[k] in inside and best.doubt <= allowed and abs(claimed - best.value) <= allowed + 2 * best.doubt

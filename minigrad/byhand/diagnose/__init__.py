@@ -109,7 +109,7 @@ def diagnose(
     shared: Shared | None = None
     cut = bool(cases) and reference_is_off(question)
     for case in cases:
-        said = "right" if _agrees(case) else _special(case, question, bool(cut))
+        said = "right" if _agrees(case) and not cut else _special(case, question, bool(cut))
         if said is not None:
             judged.append(_right(case, said))
             continue

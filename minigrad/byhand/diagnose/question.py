@@ -12,7 +12,7 @@ from ...modes import enable_grad, no_grad
 from ...random import generator
 from ...tensor import Tensor
 from ..differences import Line, slope
-from ..problem import CUT, as_float64
+from ..problem import CUT, arity, as_float64, binds, takes
 from .program import Program
 from .tracing import Trace
 
@@ -23,11 +23,11 @@ class Question:
     def __init__(self, f: Callable[..., Any], inputs: Any, upstream: Any, names: list[str] | None) -> None:
         self.f = f
         self.keys: list[str] | None = list(inputs) if isinstance(inputs, Mapping) else None
-        alone = not isinstance(inputs, Mapping | list | tuple) or (isinstance(inputs, list) and _is_data(inputs) and _arity(f) == 1)
+        alone = not isinstance(inputs, Mapping | list | tuple) or (isinstance(inputs, list) and _is_data(inputs) and arity(f) == 1)
         given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs] if alone else list(inputs)
         if any(isinstance(x, Mapping | list | tuple) for x in given if not _is_data(x)):
             raise TypeError("diagnose: nested inputs; give one array, a flat list or tuple, or a flat dict of arrays")
-        self.as_tree = self.keys is not None and not _takes(f, self.keys)
+        self.as_tree = self.keys is not None and not takes(f, self.keys)
         self.arrays = [as_float64(np.asarray(x) if isinstance(x, list | tuple) else x, "diagnose") for x in given]
         self.which = [i for i, x in enumerate(self.arrays) if x.dtype.kind == "f"]
         if not self.which:
@@ -35,8 +35,8 @@ class Question:
                 f"diagnose: no floating-point input to differentiate with respect to; got {[str(x.dtype) for x in self.arrays]}. "
                 "Write 2.0 for 2, or x.astype(float)"
             )
-        if self.keys is None and not _binds(f, len(given)):
-            raise TypeError(f"diagnose: the function takes {_arity(f)} arguments, but {len(given)} inputs are given; give them as a list or a tuple")
+        if self.keys is None and not binds(f, len(given)):
+            raise TypeError(f"diagnose: the function takes {arity(f)} arguments, but {len(given)} inputs are given; give them as a list or a tuple")
         self.names = self._named(names, given)
         self.state = generator().bit_generator.state
         variables = [Tensor(x, requires_grad=True, name=self.names[i]) if i in self.which else x for i, x in enumerate(self.arrays)]
@@ -168,34 +168,6 @@ def is_function(claimed: Any) -> bool:
 def _is_data(x: Any) -> bool:
     """A nested list of numbers, such as token ids."""
     return isinstance(x, list | tuple) and all(isinstance(i, int | float | np.number) or _is_data(i) for i in x)
-
-
-def _takes(f: Callable[..., Any], keys: list[str]) -> bool:
-    """Whether ``f`` can be called with these keywords."""
-    try:
-        inspect.signature(f).bind(**dict.fromkeys(keys))
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _binds(f: Callable[..., Any], n: int) -> bool:
-    try:
-        inspect.signature(f).bind(*range(n))
-    except TypeError:
-        return False
-    except ValueError:
-        return True
-    return True
-
-
-def _arity(f: Callable[..., Any]) -> int:
-    """The number of arguments of ``f``, −1 when nobody knows."""
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return -1
-    return len([p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty])
 
 
 def _argument_names(f: Callable[..., Any], n: int) -> list[str]:

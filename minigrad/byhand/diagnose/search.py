@@ -229,7 +229,7 @@ class Search:
             f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {self.program.where(step)} stands for the sum of both; the "
             "two agree only where the matrix between them is symmetric, as in 2Ax for (A + Aᵀ)x"
         )
-        return Finding("symmetry assumed", words, f"from what this gives, yours {off(self.case.claimed, found)}", 1.1)
+        return Finding("symmetry assumed", words, f"from what this gives, yours {off(self.case.claimed, found)}", 0.97)
 
     def two_edits(self, effects: np.ndarray) -> Iterator[Finding]:
         """Two edits, at different steps."""
@@ -351,8 +351,11 @@ class Search:
         scaled = [*self.scaled_paths(), *self.whole()]
         few = [f for f in self.few_uses() if f.mistake == "overwritten" or not any(s.mistake.startswith("missing") for s in scaled)]
         found = [*scaled, *self.single(effects), *few, *self.other_functions()]
+        pairs = list(self.two_paths())
         if not found or min(f.cost for f in found) > 2.4:
-            found += [*self.two_paths(), *self.with_factor(effects)]
+            found += [*pairs, *self.with_factor(effects)]
+        else:
+            found += [f for f in pairs if f.mistake == "symmetry assumed"]
         if not found:
             found += self.two_edits(effects)
         if not found:

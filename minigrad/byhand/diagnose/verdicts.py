@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..differences import Line, slope
+from ..differences import slope
 from ..report import largest
 from .program import CONSTANT, Program
 from .question import Question
@@ -44,21 +44,11 @@ def at_kink(case: Case, question: Question) -> bool:
         direction = np.zeros(case.right.shape)
         direction[at] = 1
         line = question.along(question.arrays, case.i, direction, max(1.0, abs(float(question.arrays[question.which[case.i]][at]))))
-        low, high = sorted(one_sided(line))
+        low, high = sorted(line.one_sided())
         room = 1e-5 * max(scale, abs(low), abs(high))
         if high - low <= 2 * room or not low - room <= case.claimed[at] <= high + room:
             return False
     return True
-
-
-def one_sided(line: Line) -> tuple[float, float]:
-    """The slopes from the left and from the right."""
-    h = 1e-5 * line.size
-    ends = []
-    for s in (-h, h):
-        near, wide = float(line.weights @ line.rise(0.0, s)) / s, float(line.weights @ line.rise(0.0, 2 * s)) / (2 * s)
-        ends.append(2 * near - wide)
-    return ends[0], ends[1]
 
 
 def _ties(step: Any) -> bool:
