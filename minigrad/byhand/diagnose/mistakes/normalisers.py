@@ -188,10 +188,8 @@ def _(g, y, x, axis=-1):
 def _smoothing(g: np.ndarray, axis: Any) -> tuple[np.ndarray, float] | None:
     """The weights with their smoothing undone (one entry in each row), and ε; None when the weights are not smoothed."""
     total = _sum(g, axis)
-    if not np.all(total):
-        rows = np.broadcast_to(total != 0, g.shape)
-        if not rows.any():
-            return None
+    if not total.any():
+        return None
     with np.errstate(all="ignore"):
         t = np.where(total != 0, g / np.where(total == 0, 1, total), 0.0)
     low = t.min(axis=axis, keepdims=True)
@@ -207,6 +205,8 @@ def _smoothing(g: np.ndarray, axis: Any) -> tuple[np.ndarray, float] | None:
 def _(g, y, x, axis=-1):
     total = _sum(g, axis)
     weights = total[total != 0]
+    if not weights.size:
+        return [None]
     ignored = total.size > weights.size > 0 and np.ptp(weights) <= 1e-12 * np.abs(weights).max()
     return [g - np.exp(y) * weights[0] if ignored else None]
 
