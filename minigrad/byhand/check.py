@@ -153,14 +153,17 @@ def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: fl
         if outside is not None:
             numeric = outside
         elif numeric.kink:
-            beside = beside or _beside(problem)
-            values, centre, others = beside
-            remark = "kink"
-            if np.isfinite(centre).all():
-                analytic = float((others[k] * direction).sum())
-                numeric = slope(problem.line(values, centre, i, direction, size), analytic, rtol, scale)
-            if numeric.kink or not np.isfinite([analytic, numeric.value]).all():
-                remark = "kink not judged"
+            beside = beside or _both_sides(problem)
+            judged = []
+            for values, centre, others in beside:
+                if np.isfinite(centre).all():
+                    there = float((others[k] * direction).sum())
+                    seen = slope(problem.line(values, centre, i, direction, size), there, rtol, scale)
+                    if not seen.kink and np.isfinite([there, seen.value]).all():
+                        judged.append((there, seen))
+            remark = "kink" if judged else "kink not judged"
+            if judged:
+                analytic, numeric = max(judged, key=lambda pair: abs(pair[0] - pair[1].value) - 2 * pair[1].doubt)
         elif np.isnan(numeric.value) and not np.isfinite(analytic):
             remark = "edge not judged"
         elif numeric.doubt > 1e-2 * max(overall, scale, abs(numeric.value), numeric.floor):
@@ -181,6 +184,13 @@ def _beyond_the_kink(problem: Problem, k: int, direction: np.ndarray, line: Line
     if not np.isfinite(around).all() or 2 * low - high <= analytic <= 2 * high - low:
         return None
     return Slope(low if analytic < low else high, room, 0.0)
+
+
+def _both_sides(problem: Problem) -> list[tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]]:
+    """A point beside the inputs and the one opposite: what is wrong may show on one side only."""
+    values, centre, gradients = _beside(problem)
+    opposite = [2 * x - v if i in problem.which else v for i, (x, v) in enumerate(zip(problem.flat, values, strict=True))]
+    return [(values, centre, gradients), (opposite, problem.outputs(opposite), problem.gradient(opposite))]
 
 
 def _beside(problem: Problem, by: float = 1e-2) -> tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]:
