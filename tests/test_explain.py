@@ -371,7 +371,7 @@ def test_a_broadcast_says_that_it_sums():
     [
         (lambda x: x.sum(axis=1).sum(), "aᵢ = Σⱼ xᵢⱼ"),
         (lambda x: x.mean(axis=0).sum(), "aⱼ = 1/3 Σᵢ xᵢⱼ"),
-        (lambda x: (x**3).sum(), "Ā ⊙ x²"),
+        (lambda x: (x**3).sum(), "Ā ⊙ x ⊙ x"),
         (lambda x: x[1].sum(), "x[1]"),
         (lambda x: mg.take(x, [2, 0], 0).sum(), "s = [2, 0] counts along axis 0"),
         (lambda x: mg.layer_norm(x, np.ones(2), eps=1e-3).sum(), "ε = 0.001"),

@@ -135,14 +135,14 @@ class Drawing:
         """The graph in the language of Graphviz."""
         number = _numbered(self.nodes)
         lines = ["digraph {", '  node [shape=box, fontname="sans-serif", style=filled, fillcolor=white];', *_dot(self.root, "  ", number, count())]
-        lines += [f"  n{number[i]} -> n{number[node.key]};" for node in self.nodes for i in dict.fromkeys(node.inputs)]
+        lines += [f"  n{number[i]} -> n{number[node.key]};" for node in self.nodes for i in node.inputs]
         return "\n".join([*lines, "}"]) + "\n"
 
     def to_mermaid(self) -> str:
         """The graph in the language of Mermaid, which Markdown pages show."""
         number = _numbered(self.nodes)
         lines = ["flowchart TD", *_mermaid(self.root, "  ", number, count())]
-        lines += [f"  n{number[i]} --> n{number[node.key]}" for node in self.nodes for i in dict.fromkeys(node.inputs)]
+        lines += [f"  n{number[i]} --> n{number[node.key]}" for node in self.nodes for i in node.inputs]
         lines += ["  classDef leaf fill:#fdf0d5,stroke:#8a5a00", "  classDef op fill:#ffffff,stroke:#0b3c5d"]
         return "\n".join(lines) + "\n"
 

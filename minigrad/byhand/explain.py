@@ -45,7 +45,7 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
             "or explain a scalar such as its sum"
         )
     seed = np.array(upstream_gradient(output, gradient).data)
-    return _Walk(order, needed, Names(order, names)).run(targets, seed, digits)
+    return _Walk(order, needed, Names(order, names), wrt is None).run(targets, seed, digits)
 
 
 def recorded_order(output: Any, name: str) -> list[Value]:
@@ -91,7 +91,9 @@ def _targets(order: list[Value], wrt: Any) -> list[Value]:
 class _Walk:
     """The state of one explanation."""
 
-    def __init__(self, order: list[Value], needed: set[int], names: Names) -> None:
+    def __init__(self, order: list[Value], needed: set[int], names: Names, everything: bool = True) -> None:
+        self.everything = everything
+        self.places: dict[Name, int] = {}
         self.order, self.needed, self.names = order, needed, names
         self.numbers = {id(t): i for i, t in enumerate((t for t in order if t.history), 1)}
         self.uses = Counter(id(x) for t in order if t.history and id(t) in needed for x in t.history[1] if id(x) in needed)
@@ -108,17 +110,32 @@ class _Walk:
                 continue
             parts = self.parts.pop(id(t))
             total = sum(value for _, value in parts[1:]) + parts[0][1] if len(parts) > 1 else parts[0][1]
+            if len(parts) > 1 and _cancels(total, max(float(np.abs(value).max(initial=0)) for _, value in parts)):
+                total = np.zeros_like(total)
             gradients[id(t)] = total
             if len(parts) > 1:
                 backward.append(Meeting(self.names.of(t), parts, total))
             if t.history and any(id(x) in self.needed for x in t.history[1]):
                 backward.append(self.backward(t, total))
         given = self.given()
-        place = {name: i for i, (name, _, _) in enumerate(given)}
+        place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
         results = sorted(((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place)))
-        return Explanation(
-            self.names.of(output), given, forward, seed, backward, {n.text: g for n, g in results}, results, digits
-        )
+        by_name = self.by_name(targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)])
+        return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits)
+
+    def by_name(self, targets: Sequence[Value], gradients: dict[int, np.ndarray], order: Sequence[Value]) -> dict[str, np.ndarray]:
+        """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that has a name."""
+        own = {id(t): self.names.given_name(t) for t in order}
+        twice = {name for name, n in Counter(own.values()).items() if n > 1}
+        asked = {id(t) for t in targets}
+        ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
+        found = {}
+        for t in [*ranked, *(t for t in order if id(t) not in asked)]:
+            name = own.get(id(t))
+            key = name if name and name not in twice and "." not in name else self.names.of(t).text if id(t) in asked or name else None
+            if key is not None and id(t) in gradients:
+                found.setdefault(key, gradients[id(t)])
+        return found
 
     def given(self) -> list[tuple[Name, str, np.ndarray]]:
         """The leaves and the constant arrays, in the order of use."""
@@ -202,6 +219,10 @@ class _Walk:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
         value = graph._conform(raw, x.data.shape, x.data.dtype)
+        if recorded(t).op.name in CANCELLING and _cancels(value, float(np.abs(values[rf"\bar{{{output_symbol(recorded(t).op)}}}"]).max(initial=0))):
+            value = np.zeros_like(value)
+            raw = np.zeros_like(raw)
+            notes.append(f"${name.bar}$ is 0 in theory: what remains on a computer is round-off, and is shown as 0")
         axes = _summed(raw.shape, x.data.shape)
         if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
             axes = axes or tuple(range(t.data.ndim - x.data.ndim))
@@ -224,6 +245,14 @@ class _Walk:
         shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
         pieces = numeric(main, values)
         return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
+
+
+CANCELLING = {"softmax", "log_softmax", "layer_norm", "rms_norm", "attention", "_cross_entropy", "var"}
+
+
+def _cancels(value: np.ndarray, scale: float) -> bool:
+    """Whether nothing but round-off is left of terms of this size."""
+    return bool(value.size) and value.dtype == np.float64 and 0 < float(np.abs(value).max()) <= 1e-14 * scale
 
 
 def substitute_prose(text: str, names: dict[str, Name]) -> str:

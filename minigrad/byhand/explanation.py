@@ -103,9 +103,9 @@ class Explanation:
     def __repr__(self) -> str:
         return f"<explanation of {self.output.text}: {len(self.forward)} steps; print() shows it>"
 
-    def latex(self) -> str:
-        """LaTeX to paste into a document that uses amsmath."""
-        return worked.latex(self.items(), self.digits)
+    def latex(self, document: bool = False) -> str:
+        """LaTeX to paste into a document that uses amsmath; with ``document`` a whole one, to compile as it stands."""
+        return (worked.document if document else worked.latex)(self.items(), self.digits)
 
     def markdown(self) -> str:
         """Markdown with mathematics between dollars."""

@@ -6,7 +6,7 @@ Source: Sugiyama, Tagawa & Toda (1981): layers by longest path, dummies for long
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -129,7 +129,10 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
             box.y = 0.0 if box.makes else frame.height
     entries = _entries(boxes, chains, xs, centre)
     frame.routes = []
+    uses, seen = Counter((b, v) for _, b, v, _ in chains), Counter[tuple[int, Key]]()
     for a, b, v, chain in chains:
+        aside = 0.08 * (seen[b, v] - (uses[b, v] - 1) / 2)  # the arrows of x·x stand side by side
+        seen[b, v] += 1
         source, target = boxes[a], boxes[b]
         points: list[Point] = [(source.x + source.outs.get(v, 0.0), source.y + source.height)]
         if _is_port(source):  # down past the frame's title
@@ -141,7 +144,7 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
         end = (target.x + (target.ins[v] if v in target.ins else entries[b, v]), target.y)
         if target.height < heights[rank[b]]:
             points.append((end[0], tops[rank[b]]))
-        frame.routes.append(([*points, end], not target.children and not _is_port(target)))
+        frame.routes.append(([(x + aside, y) for x, y in [*points, end]], not target.children and not _is_port(target)))
 
 
 def _is_port(box: Box) -> bool:

@@ -55,6 +55,10 @@ class Names:
             return self.by_id[id(x)]
         return Name(constant(float(np.asarray(getattr(x, "data", x)))), number=True)
 
+    def given_name(self, x: Any) -> str:
+        """The reader's own name of a tensor, as it was written; empty without one."""
+        return self._own_name(x) or ""
+
     def __contains__(self, latex: str) -> bool:
         return latex in self.taken
 

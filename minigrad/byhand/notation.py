@@ -18,7 +18,9 @@ GREEK = {
     "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
     "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "ϕ", "varphi": "φ", "chi": "χ",
     "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "ell": "ℓ",
+    "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ", "varrho": "ϱ",
 }  # fmt: skip
+COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {"ε": r"\epsilon", "φ": r"\phi", "ο": "o", "ς": r"\varsigma"}
 SIGNS = {
     "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩", "top": "ᵀ", "infty": "∞",
     "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂", "approx": "≈", "in": "∈",
@@ -116,9 +118,21 @@ def named(name: str) -> Name:
     if match is None:
         return Name(rf"\mathtt{{{escape(name)}}}" if re.search(r"[._\d]", name) else rf"\mathrm{{{escape(name)}}}")
     index = match[2] or match[3] or ""
-    if len(index) > 1 and not index.replace(",", "").isdigit():
+    if index in COMMANDS:
+        index = COMMANDS[index]
+    elif len(index) > 1 and not index.replace(",", "").isdigit():
         index = rf"\mathrm{{{escape(index)}}}"  # not \text, in which MathJax shows \_ as it stands
-    return Name(match[1] if letter else "\\" + match[1], index)
+    return Name(COMMANDS.get(match[1], match[1]) if letter else "\\" + match[1], index)
+
+
+def typed(text: str) -> str:
+    """A name in letters that every LaTeX knows: Greek ones by their names, accents dropped, what is left as x."""
+    plain_letters = "".join(GREEK_NAMES.get(c, c) for c in text)
+    bare = "".join(c for c in unicodedata.normalize("NFKD", plain_letters) if not unicodedata.combining(c))
+    return "".join(c if c.isascii() else "x" for c in bare)
+
+
+GREEK_NAMES = {letter: name for name, letter in GREEK.items()}
 
 
 # Substitution ------------------------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def _node_box(node: Node, show: str, of: str) -> Box:
     lines = lines_of(node, show, of)
     longest = max(len(node.op) * 1.05, *(matrices.columns(text) for _, text in lines))
     height = (len(lines) + bool(node.op)) * LINE + 2 * PAD + (0.06 if node.op else 0.0)
-    return Box(node.key, longest * LETTER + 3 * PAD, height, list(dict.fromkeys(node.inputs)), [node.key])
+    return Box(node.key, longest * LETTER + 3 * PAD, height, list(node.inputs), [node.key])
 
 
 def _paint_frame(axes: Any, box: Box, frame: Frame, x: float, y: float, depth: int, output: int, show: str, of: str) -> None:

@@ -51,7 +51,29 @@ def _power(call: Call, said: Phrase) -> None:
     if isinstance(n, int | float):
         less = "" if n == 2 else f"^{{{constant(n - 1)}}}"
         said.formula = f"c = a^{{{constant(n)}}}"
+        if np.ndim(call.arrays[0]) and n in (2, 3):  # A² would be A A
+            said.formula = "c = " + r" \odot ".join("a" * int(n))
+            less = less if n == 2 else r" \odot a"
+        elif np.ndim(call.arrays[0]):
+            said.notes = ["every entry is raised to the power"]
         said.derivatives[0] = ("", rf"{constant(n)} \, \bar c" + ("" if n == 1 else rf" \odot a{less}"))
+
+
+def _square(call: Call, said: Phrase) -> None:
+    if np.ndim(call.arrays[0]):
+        said.formula = r"y = x \odot x"
+
+
+def _cumsum(call: Call, said: Phrase) -> None:
+    x, axis = call.arrays[0], call.param("axis")
+    if axis is None and np.ndim(x) > 1:
+        said.notes = ["over the entries in their order, as if flattened"]
+    letters = "ijkl"[: np.ndim(x)] if axis is not None else "i"
+    at = axis % np.ndim(x) if axis is not None else 0
+    along, running = letters[at], "n" if "n" not in letters else "m"
+    inner = letters[:at] + running + letters[at + 1 :]
+    said.formula = rf"y_{{{letters}}} = \sum_{{{running} \le {along}}} x_{{{inner}}}"
+    said.derivatives = [(letters, rf"\sum_{{{running} \ge {along}}} \bar y_{{{inner}}}")]
 
 
 def _share(above: np.ndarray, below: np.ndarray) -> np.ndarray:
@@ -154,7 +176,7 @@ def _matmul(call: Call, said: Phrase) -> None:
         said.derivatives = [(batch[1:], rf"\bar C{batch} B^\top"), ("", rf"{total}A{batch}^\top \bar C{batch}")]
     elif rows:
         total = r"\textstyle\sum_n " if batch else ""
-        said.formula = rf"C{batch} = A^\top B{batch}"
+        said.formula = rf"C{batch} = B{batch}^\top A"
         said.derivatives = [("", rf"{total}B{batch} \bar C{batch}"), (batch[1:], rf"A \bar C{batch}^\top")]
     elif np.ndim(b) == 2 and np.ndim(a) > 2:
         said.derivatives[1] = ("", r"\textstyle\sum_n A_n^\top \bar C_n")
@@ -336,7 +358,7 @@ def _recomputed(call: Call, said: Phrase) -> None:
 
 
 PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
-    "power": _power, "maximum": _extremum(1), "minimum": _extremum(-1), "select": _select,
+    "power": _power, "square": _square, "cumsum": _cumsum, "maximum": _extremum(1), "minimum": _extremum(-1), "select": _select,
     "clip": _values(lambda x, y, g: {"m": np.equal(x, y) * 1.0}),
     "relu": _values(lambda x, y, g: {"m": np.greater(x, 0) * 1.0}), "abs": _values(lambda x, y, g: {"m": np.sign(x)}),
     "silu": _values(lambda x, y, g: {"s": sigmoid.forward(x)}), "_gelu_tanh": _values(_gelu_slopes),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import matrices
-from .notation import escape, plain
+from .notation import COMMANDS, escape, plain, typed
 
 WIDTH = 112  # columns of a terminal line
 Piece = str | np.ndarray
@@ -171,6 +171,31 @@ def markdown(items: Iterable[Item], digits: int = 4) -> str:
     return "\n\n".join(out) + "\n"
 
 
+DOCUMENT = r"""\documentclass[11pt]{article}
+\usepackage[a4paper,margin=2.2cm]{geometry}
+\usepackage{amsmath,amssymb,graphicx}
+\setcounter{MaxMatrixCols}{64}
+\setlength{\parindent}{0pt}\setlength{\parskip}{4pt}\sloppy\emergencystretch=3em\hbadness=10000
+\newsavebox{\wide}
+\newcommand{\fit}[1]{\sbox{\wide}{$\displaystyle #1$}\ifdim\wd\wide>\linewidth\resizebox{\linewidth}{!}{\usebox{\wide}}\else\usebox{\wide}\fi}
+\begin{document}
+"""
+
+
+def document(items: Iterable[Item], digits: int = 4) -> str:
+    """A whole LaTeX document, with every formula within the margins."""
+    out = []
+    for item in items:
+        if isinstance(item, Heading):
+            title = _mathematics(item.text, lambda m: rf"\fit{{{m}}}" if len(m) > 90 else f"${m}$", _ascii)
+            out.append(rf"\subsection*{{{title}}}" if item.level == 1 else rf"\medskip\textbf{{{title}}}\par")
+        elif isinstance(item, Sentence):
+            out.append(_mathematics(item.text, lambda m: f"${m}$", _ascii))
+        else:
+            out.append(f"\\begin{{center}}\n\\fit{{{equation(item, digits)}}}\n\\end{{center}}")
+    return DOCUMENT + typed("\n\n".join(out)) + "\n\\end{document}\n"
+
+
 def latex(items: Iterable[Item], digits: int = 4) -> str:
     """LaTeX to paste into a document that uses amsmath."""
     out = []
@@ -186,8 +211,9 @@ def latex(items: Iterable[Item], digits: int = 4) -> str:
 
 
 def _ascii(text: str) -> str:
-    replaced = {"−": "$-$", "∞": r"$\infty$", "×": r"$\times$", "…": r"\dots{}", "∂": r"$\partial$", "·": r"$\cdot$", "∥": r"$\|$"}
-    return re.sub(r"[−∞×…∂·∥]", lambda m: replaced[m[0]], escape(text))
+    text = "".join(f"${COMMANDS[c]}$" if c in COMMANDS else c for c in escape(text))
+    replaced = {"−": "$-$", "∞": r"$\infty$", "Σ": r"$\sum$", "≤": r"$\le$", "≥": r"$\ge$", "⊙": r"$\odot$", "²": "$^2$", "½": r"$\tfrac12$", "√": r"$\surd$", "×": r"$\times$", "…": r"\dots{}", "∂": r"$\partial$", "·": r"$\cdot$", "∥": r"$\|$"}
+    return "".join(replaced.get(c, c if c.isascii() else typed(c)) for c in text)
 
 
 STYLE = (
