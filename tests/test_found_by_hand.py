@@ -364,6 +364,16 @@ def test_inputs_in_every_form():
         gradcheck(f, X)
 
 
+def test_derivatives_take_one_argument_as_it_is_and_say_what_they_expect():
+    x, v = draw(3), draw(3, seed=1)
+    np.testing.assert_allclose(mg.jvp(mg.sin, x, v)[1].data, np.cos(x) * v)
+    np.testing.assert_allclose(mg.hvp(lambda x: (x**3).sum(), x, v).data, 6 * x * v)
+    with pytest.raises(TypeError, match="expected the position of an argument"):
+        mg.grad(lambda W: (W * W).sum(), "W")(x)
+    with pytest.raises(TypeError, match=r"called as vjp\(g, y, x\)"):
+        mg.custom_op(vjp=lambda g, x: g)(lambda x: x)
+
+
 def test_overflow_and_the_edge_of_the_domain_get_a_message():
     with pytest.raises(ValueError, match="overflow"):
         diagnose(lambda x: mg.exp(x), 1000.0, 1.0)
