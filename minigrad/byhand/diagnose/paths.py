@@ -179,7 +179,7 @@ class Stories:
             words = f"{x} also acts through {through}, which is treated as a constant: the path through {self.program.where(self._square(path) or last)} is missing"
             return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
         for step, i in path.edges:
-            if step.call.op.name == "divide" and i == 1:
+            if step.call.op.name == "divide" and i == 1 and step.out not in self.program.recognised:
                 words = f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the quotient rule is missing, in {self.program.where(step)}"
                 return Finding("missing term through the denominator", words, "", 1.02)
         edge = self.junction(path)

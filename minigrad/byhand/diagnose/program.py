@@ -89,6 +89,7 @@ class Program:
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
+        self.recognised: set[int] = set()  # results of functions that were written out and are recognised
         self.constants = names  # by the id of the array
         self.keep: list[Any] = []  # ids stay valid while their objects live
         self.nodes: dict[int, int] = {}
@@ -243,12 +244,18 @@ class Program:
     def called(self, node: int, depth: int = 2) -> str:
         """A node in words: the user's name for it, or the expression that made it."""
         if node in self.names:
-            return self.names[node]
+            return self._counted(node)
         step = self.made.get(node)
         if step is None:
             return f"the input of shape {self.values[node].shape}"
         text = self.expression(step, depth)
         return text if len(text) <= 44 else f"the result of {step.name}"
+
+    def _counted(self, node: int) -> str:
+        """A name; where a loop gave it to several results, with the number of the one that is meant."""
+        name = self.names[node]
+        alike = [n for n in self.names if self.names[n] == name]
+        return name if len(alike) == 1 else f"{name} (number {sorted(alike).index(node) + 1} of {len(alike)})"
 
     def expression(self, step: Step, depth: int = 2) -> str:
         """What a step computes, as code."""

@@ -39,6 +39,7 @@ def recognised(program: Program) -> Iterator[Recognised]:
         for match in (_log_sigmoid, _sigmoid, _softmax, _picked, _log_softmax, _logsumexp, _norm):
             found = match(program, step.out, y, before)
             if found is not None:
+                program.recognised.add(found.y)
                 if found.y not in program.names and (label := LABELS.get(found.kind)):
                     program.names[found.y] = label.format(program.called(found.x))
                 yield found
