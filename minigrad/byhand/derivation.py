@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import REGISTRY, Op
 from ..tensor import Tensor
 from . import matrices
 from .examples import examples, run
 from .explain import Explanation, explain
 from .notation import named, plain
 from .phrases import input_symbol, output_symbol
+from .recording import REGISTRY, Op, twin_of
 
 
 def derivation(name: str, seed: int = 0) -> str:
@@ -26,7 +26,7 @@ def derivation(name: str, seed: int = 0) -> str:
         lines.append(f"  {plain(bar)} = {plain(op.derivatives[key])}")
     worked = example_of(op, seed)
     lines += ["", "With numbers", "", _below(worked)]
-    if op.twin is not None:
+    if twin_of(op) is not None:
         twin = example_of(op, seed, twin=True)
         difference = max((float(np.abs(twin.gradients[k] - g).max(initial=0)) for k, g in worked.gradients.items()), default=0.0)
         lines += ["", "The same in plain operations, one at a time", "", _below(twin), ""]
@@ -44,7 +44,8 @@ def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
         Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i)) if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x
         for i, x in enumerate(chosen.inputs)
     ]
-    out = op.twin(*inputs, **chosen.params) if twin and op.twin is not None else run(op, chosen, *inputs)
+    plainer = twin_of(op) if twin else None
+    out = plainer(*inputs, **chosen.params) if plainer is not None else run(op, chosen, *inputs)
     out.name = output_symbol(op)
     return explain(out, gradient=np.round(rng.normal(size=out.shape), 1))
 

@@ -12,13 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import graph
-from ..graph import Value
-from ..tensor import Tensor, upstream_gradient
 from . import matrices
-from .explain import recorded_order
-from .naming import Names, recorded
-from .phrases import Call
+from .naming import Names
+from .recording import Call, call_of, clock, gradients, inputs_of, is_result, is_tensor, made_at, recorded_order
 
 SHOWS = ("auto", "shapes", "values", "gradients")
 FEW = 24  # a graph with more nodes shows shapes only, unless asked
@@ -69,12 +65,12 @@ def module_calls(module: Any) -> Iterator[list[Frame]]:
 
     def note(path: str, m: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **kwargs: Any) -> Any:
-            frame = Frame(_last_name(path) or type(m).__name__, type(m).__name__, graph.now(), 0)
+            frame = Frame(_last_name(path) or type(m).__name__, type(m).__name__, clock(), 0)
             calls.append(frame)
             try:
                 return forward(*args, **kwargs)
             finally:
-                frame.stop = graph.now()
+                frame.stop = clock()
 
         return noted
 
@@ -158,7 +154,7 @@ def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None)
         raise ValueError(f"draw: show={show!r}; expected one of {', '.join(map(repr, SHOWS))}")
     calls: list[Frame] = []
     if module is not None:
-        if not callable(output) or isinstance(output, Value):
+        if not callable(output) or is_tensor(output):
             raise TypeError(
                 "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids), module=model), "
                 f"instead of the {type(output).__name__}"
@@ -166,7 +162,7 @@ def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None)
         with module_calls(module) as calls:
             output = output()
         names = module if names is None else names
-    elif callable(output) and not isinstance(output, Value):
+    elif callable(output) and not is_tensor(output):
         output = output()
     order = recorded_order(output, "draw")
     nodes = _nodes(order, Names(order, names), _parameters(module))
@@ -181,27 +177,27 @@ def _parameters(module: Any) -> dict[int, str]:
     return {} if module is None else {id(p): name for name, p in module.named_parameters()}
 
 
-def _nodes(order: list[Value], names: Names, parameters: dict[int, str]) -> dict[int, Node]:
+def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[int, Node]:
     """A node for every tensor, oldest first; a module's parameters are written into the op that reads them."""
     nodes: dict[int, Node] = {}
     for t in order:
-        if t.history is None:
+        if not is_result(t):
             continue
         inputs, folded = [], []
-        for x in t.history[1]:
+        for x in inputs_of(t):
             if id(x) in parameters:
                 folded.append(f"{parameters[id(x)].split('.')[-1]} {matrices.size(x.data).replace(' ', '')}")
-            elif isinstance(x, Value | np.ndarray):
-                constant = not (isinstance(x, Value) and x.requires_grad)
+            elif (is_tensor(x) or isinstance(x, np.ndarray)):
+                constant = not (is_tensor(x) and x.requires_grad)
                 if constant and not np.ndim(x.data):
                     continue  # a bare number
-                if constant and parameters and not (isinstance(x, Value) and x.name):
+                if constant and parameters and not (is_tensor(x) and x.name):
                     continue  # a module's own constants: masks, tables of positions
-                array = x.data if isinstance(x, Value) else x
+                array = x.data if is_tensor(x) else x
                 if id(x) not in nodes:
                     nodes[id(x)] = Node(id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf")
                 inputs.append(id(x))
-        call = recorded(t)
+        call = call_of(t)
         given = bool(t.name) or not parameters
         nodes[id(t)] = Node(id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded)
     if not nodes:
@@ -228,17 +224,16 @@ def _op(call: Call) -> str:
     return WORDS.get(name, name)
 
 
-def _add_gradients(nodes: dict[int, Node], order: list[Value], output: Tensor) -> None:
-    gradients = graph.pullback([output], [upstream_gradient(output, None).data], wrt=order, retain_graph=True)
-    for t, g in zip(order, gradients, strict=True):
+def _add_gradients(nodes: dict[int, Node], order: list[Any], output: Any) -> None:
+    for t, g in zip(order, gradients(output, order), strict=True):
         if id(t) in nodes:
             nodes[id(t)].gradient = g
 
 
-def _framed(nodes: dict[int, Node], order: list[Value], calls: list[Frame]) -> Frame:
+def _framed(nodes: dict[int, Node], order: list[Any], calls: list[Frame]) -> Frame:
     """The nodes in the frames of the module calls that made them; a frame around a single op becomes its name."""
-    root = Frame("", "", 0, graph.now())
-    made = {id(t): t.tick for t in order if t.history}
+    root = Frame("", "", 0, clock())
+    made = {id(t): made_at(t) for t in order if is_result(t)}
     for call in calls:
         parent = root
         while inner := [f for f in parent.frames if f.start < call.start < f.stop]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import REGISTRY, Example, Op
+from .recording import REGISTRY, Example, Op
 from .check import Report, gradcheck, gradgradcheck
 
 __all__ = ["Example", "calls", "check_op", "check_ops", "examples", "run"]

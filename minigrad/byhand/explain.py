@@ -13,14 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import graph, watch
-from ..graph import FREED, Value
 from ..tensor import Tensor, upstream_gradient
 from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting
-from .naming import Names, recorded
+from .naming import Names
 from .notation import ACCENTS, Name, substitute, symbols, tokens
 from .numeric import numeric
-from .phrases import COLUMN, Call, Phrase, input_symbol, output_symbol
+from .phrases import COLUMN, Phrase, input_symbol, output_symbol
+from .recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
 from .sayings import phrase
 
 
@@ -37,7 +36,7 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
     targets = _targets(order, wrt)
     needed = {id(t) for t in order} if wrt is None else {id(t) for t in targets}
     for t in order:
-        if t.history and any(id(x) in needed for x in t.history[1]):
+        if any(id(x) in needed for x in inputs_of(t)):
             needed.add(id(t))
     if output.data.size != 1 and gradient is None:
         raise RuntimeError(
@@ -48,39 +47,13 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
     return _Walk(order, needed, Names(order, names), wrt is None).run(targets, seed, digits)
 
 
-def recorded_order(output: Any, name: str) -> list[Value]:
-    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function ``name``."""
-    if not isinstance(output, Value):
-        raise TypeError(f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
-    if not output.requires_grad:
-        raise RuntimeError(f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
-    found = _behind(output)
-    if any(t.history is FREED for t in found):
-        raise RuntimeError(f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with backward(retain_graph=True)")
-    return sorted(found, key=lambda t: t.tick if t.history else 0)
-
-
-def _behind(output: Value) -> list[Value]:
-    """The tensors that want a gradient and from which ``output`` was computed, as far back as the graph is kept."""
-    stack, seen = [output], {id(output)}
-    found = []
-    while stack:
-        t = stack.pop()
-        found.append(t)
-        for x in t.history[1] if t.history and t.history is not FREED else ():
-            if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
-                seen.add(id(x))
-                stack.append(x)
-    return found
-
-
-def _targets(order: list[Value], wrt: Any) -> list[Value]:
+def _targets(order: list[Any], wrt: Any) -> list[Any]:
     if wrt is None:
-        return [t for t in order if t.history is None]
+        return [t for t in order if not is_result(t)]
     wanted = list(wrt) if isinstance(wrt, list | tuple) else [wrt]
     known = {id(t) for t in order}
     for t in wanted:
-        if not isinstance(t, Value):
+        if not is_tensor(t):
             raise TypeError(f"explain: wrt takes a Tensor or a list of Tensors, got {type(t).__name__}")
         if id(t) not in known:
             reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
@@ -91,17 +64,17 @@ def _targets(order: list[Value], wrt: Any) -> list[Value]:
 class _Walk:
     """The state of one explanation."""
 
-    def __init__(self, order: list[Value], needed: set[int], names: Names, everything: bool = True) -> None:
+    def __init__(self, order: list[Any], needed: set[int], names: Names, everything: bool = True) -> None:
         self.everything = everything
         self.places: dict[Name, int] = {}
         self.order, self.needed, self.names = order, needed, names
-        self.numbers = {id(t): i for i, t in enumerate((t for t in order if t.history), 1)}
-        self.uses = Counter(id(x) for t in order if t.history and id(t) in needed for x in t.history[1] if id(x) in needed)
+        self.numbers = {id(t): i for i, t in enumerate((t for t in order if is_result(t)), 1)}
+        self.uses = Counter(id(x) for t in order if id(t) in needed for x in inputs_of(t) if id(x) in needed)
         self.parts: dict[int, list[tuple[str, np.ndarray]]] = {}
 
-    def run(self, targets: Sequence[Value], seed: np.ndarray, digits: int) -> Explanation:
+    def run(self, targets: Sequence[Any], seed: np.ndarray, digits: int) -> Explanation:
         output = self.order[-1]
-        forward = [self.forward(t) for t in self.order if t.history]
+        forward = [self.forward(t) for t in self.order if is_result(t)]
         self.parts[id(output)] = [(self.names.of(output).bar, seed)]
         backward: list[Backward | Meeting] = []
         gradients: dict[int, np.ndarray] = {}
@@ -115,7 +88,7 @@ class _Walk:
             gradients[id(t)] = total
             if len(parts) > 1:
                 backward.append(Meeting(self.names.of(t), parts, total))
-            if t.history and any(id(x) in self.needed for x in t.history[1]):
+            if any(id(x) in self.needed for x in inputs_of(t)):
                 backward.append(self.backward(t, total))
         given = self.given()
         place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
@@ -123,7 +96,7 @@ class _Walk:
         by_name = self.by_name(targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)])
         return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits)
 
-    def by_name(self, targets: Sequence[Value], gradients: dict[int, np.ndarray], order: Sequence[Value]) -> dict[str, np.ndarray]:
+    def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]) -> dict[str, np.ndarray]:
         """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that has a name."""
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
@@ -141,18 +114,18 @@ class _Walk:
         """The leaves and the constant arrays, in the order of use."""
         found: dict[int, tuple[Name, str, np.ndarray]] = {}
         for t in self.order:
-            for x in t.history[1] if t.history else ():
+            for x in inputs_of(t):
                 name = self.names.by_id.get(id(x))
-                if name is not None and not (isinstance(x, Value) and x.history) and id(x) not in found:
-                    found[id(x)] = (name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if isinstance(x, Value) else x))
+                if name is not None and not (is_tensor(x) and is_result(x)) and id(x) not in found:
+                    found[id(x)] = (name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if is_tensor(x) else x))
         return list(found.values())
 
-    def said(self, t: Value) -> tuple[Call, Phrase, dict[str, Name]]:
+    def said(self, t: Any) -> tuple[Call, Phrase, dict[str, Name]]:
         """The call that made ``t``, how to say it, and the names of its formula's symbols."""
-        assert t.history is not None
-        call = recorded(t)
+        call = call_of(t)
+        assert call is not None
         said = phrase(call)
-        names = {input_symbol(call.op, i): self.names.of(x) for i, x in enumerate(t.history[1]) if x is not None}
+        names = {input_symbol(call.op, i): self.names.of(x) for i, x in enumerate(call.inputs) if x is not None}
         names[output_symbol(call.op)] = self.names.of(t)
         everything = " ".join([said.formula, *(d for _, d in said.derivatives)])
         for symbol in symbols(everything) - names.keys() - {"e", r"\pi"}:
@@ -160,31 +133,27 @@ class _Walk:
                 names[symbol] = Name(symbol + "'")
         return call, said, names
 
-    def forward(self, t: Value) -> Forward:
+    def forward(self, t: Any) -> Forward:
         call, said, names = self.said(t)
         notes = [substitute_prose(n, names) for n in said.notes]
         return Forward(self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes)
 
-    def backward(self, t: Value, g: np.ndarray) -> Backward:
-        assert t.history is not None
-        op, inputs, arrays, params = t.history[:4]
-        if watch.last_write > t.tick:
-            watch.refuse_written(t, op, arrays)
-        _, said, names = self.said(t)
+    def backward(self, t: Any, g: np.ndarray) -> Backward:
+        call, said, names = self.said(t)
+        op, inputs, arrays = call.op, call.inputs, call.arrays
         values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
         out = output_symbol(op)
         values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
         if said.vectors is not None:
             values = {k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v for k, v in values.items()}
         step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
-        results = op.joint(g.copy(), t.data, *arrays, **params) if op.joint else None
+        results = call.handed(g)
         seen = Counter[int]()
         definitions: dict[str, str] = {}
         for i, x in enumerate(inputs):
             if id(x) not in self.needed:
                 continue
-            rule = op.rules[i] if results is None else None
-            raw = np.asarray(rule(g.copy(), t.data, *arrays, **params) if rule else results[i])  # type: ignore[index]
+            raw = results[i]
             index, derivative = said.derivatives[i]
             main, *where = derivative.split(DEFINITION)
             definitions |= {d.partition(" = ")[0]: d.partition(" = ")[2] for d in where}
@@ -206,7 +175,7 @@ class _Walk:
 
     def flow(
         self,
-        t: Value,
+        t: Any,
         x: Any,
         seen: Counter[int],
         raw: np.ndarray,
@@ -218,8 +187,8 @@ class _Walk:
     ) -> Flow:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
-        value = graph._conform(raw, x.data.shape, x.data.dtype)
-        if recorded(t).op.name in CANCELLING and _cancels(value, float(np.abs(values[rf"\bar{{{output_symbol(recorded(t).op)}}}"]).max(initial=0))):
+        value = in_shape(raw, x.data)
+        if self.said(t)[0].op.name in CANCELLING and _cancels(value, float(np.abs(values[rf"\bar{{{output_symbol(self.said(t)[0].op)}}}"]).max(initial=0))):
             value = np.zeros_like(value)
             raw = np.zeros_like(raw)
             notes.append(f"${name.bar}$ is 0 in theory: what remains on a computer is round-off, and is shown as 0")
@@ -238,7 +207,7 @@ class _Walk:
         if self.uses[id(x)] > 1:
             seen[id(x)] += 1
             consumer = self.names.of(t).latex
-            times = sum(y is x for y in t.history[1]) if t.history else 1
+            times = sum(y is x for y in inputs_of(t))
             symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
         self.parts.setdefault(id(x), []).append((symbol, value))
         shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (f"_{{{index}}}" if index else "")

@@ -8,21 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Value
 from .matrices import constant
 from .notation import Name, escape, named
-from .phrases import Call, input_symbol
+from .phrases import input_symbol
+from .recording import call_of, inputs_of, is_result, is_tensor
 from .sayings import is_transpose
 
 RESULTS = {"softmax": "P", "attention": "O", "_cross_entropy": "L"}  # the usual letter for the result of an op
 MATRICES, VECTORS = "ABDEFGHRUYZ", "abdfghrvwyz"  # for the rest; no letter that means something else in a formula or an index
-
-
-def recorded(t: Value) -> Call:
-    """The op that made ``t``."""
-    assert t.history is not None
-    op, _, arrays, params = t.history[:4]
-    return Call(op, arrays, params, t.data)
 
 
 class Names:
@@ -31,18 +24,18 @@ class Names:
     ``given`` maps names to tensors or arrays (``locals()`` will do), or is a Module, whose parameters have names.
     """
 
-    def __init__(self, order: Sequence[Value], given: Any = None) -> None:
+    def __init__(self, order: Sequence[Any], given: Any = None) -> None:
         self.by_id: dict[int, Name] = {}
         self.long: dict[int, str] = {}  # the full names of parameters that are shortened to W_up and the like
         self.taken: set[str] = set()
         self._given = _by_identity(given)
-        order = [x for t in order if t.history for x in (*(y for y in t.history[1] if _is_leaf(y)), t)] or order
-        constants = [x for t in order if t.history for x in t.history[1] if _is_constant(x)]
+        order = [x for t in order if is_result(t) for x in (*(y for y in inputs_of(t) if _is_leaf(y)), t)] or order
+        constants = [x for t in order for x in inputs_of(t) if _is_constant(x)]
         for x in (*order, *constants):
             if id(x) not in self.by_id and (name := self._own_name(x)):
                 self._claim(x, self._parameter(x, name, order) if "." in name else named(name))
         for t in order:
-            if id(t) not in self.by_id and t.history and is_transpose(recorded(t)):
+            if id(t) not in self.by_id and _transposes(t):
                 self._claim_transpose(t)
         self._claim_letters(list({id(t): t for t in order if id(t) not in self.by_id}.values()), order)
         unnamed = list({id(x): x for x in constants if id(x) not in self.by_id}.values())
@@ -63,7 +56,7 @@ class Names:
         return latex in self.taken
 
     def _own_name(self, x: Any) -> str | None:
-        return self._given.get(id(x)) or (getattr(x, "name", None) if isinstance(x, Value) else None)
+        return self._given.get(id(x)) or (getattr(x, "name", None) if is_tensor(x) else None)
 
     def _claim(self, x: Any, name: Name) -> None:
         unique, n = name, 2
@@ -72,10 +65,10 @@ class Names:
         self.taken.add(unique.latex)
         self.by_id[id(x)] = unique
 
-    def _parameter(self, x: Any, name: str, order: Sequence[Value]) -> Name:
+    def _parameter(self, x: Any, name: str, order: Sequence[Any]) -> Name:
         r"""``layers.0.ffn.up.weight`` as :math:`W_\text{up}`, with the letter of the first formula that uses it."""
         *path, kind = name.split(".")
-        uses = (input_symbol(t.history[0], i) for t in order if t.history for i, y in enumerate(t.history[1]) if y is x)
+        uses = (input_symbol(call_of(t).op, i) for t in order for i, y in enumerate(inputs_of(t)) if y is x)
         letter = next(uses, "")
         if letter not in ("W", r"\gamma", "b", r"\beta"):
             letter = {"weight": "W", "bias": "b"}.get(kind, "")
@@ -88,29 +81,28 @@ class Names:
                 return short
         return named(name)
 
-    def _claim_transpose(self, t: Value) -> None:
-        assert t.history is not None
-        base = self.by_id.get(id(t.history[1][0]))
+    def _claim_transpose(self, t: Any) -> None:
+        base = self.by_id.get(id(inputs_of(t)[0]))
         if base is not None and not base.transposed:
             name = Name(base.base, base.index, transposed=True)
             if name.latex not in self.taken:
                 self._claim(t, name)
 
-    def _claim_letters(self, unnamed: list[Value], order: Sequence[Value]) -> None:
-        scores = {id(t.history[1][0]) for t in order if t.history and t.history[0].name == "softmax"}
+    def _claim_letters(self, unnamed: list[Any], order: Sequence[Any]) -> None:
+        scores = {id(inputs_of(t)[0]) for t in order if _op_name(t) == "softmax"}
         wanted = {}
         for t in unnamed:
-            usual = RESULTS.get(t.history[0].name if t.history else "") or ("S" if id(t) in scores else "")
+            usual = RESULTS.get(_op_name(t)) or ("S" if id(t) in scores else "")
             wanted[id(t)] = usual or ("L" if t is order[-1] and not t.data.ndim else "Z" if t.data.ndim > 1 else "z")
         for letter, pool in (("Z", MATRICES), ("z", VECTORS)):
-            rest = [t for t in unnamed if wanted[id(t)] == letter and not (t.history and is_transpose(recorded(t)))]
+            rest = [t for t in unnamed if wanted[id(t)] == letter and not _transposes(t)]
             free = [c for c in pool if c not in self.taken]
             if len(rest) <= len(free):
                 wanted |= {id(t): c for t, c in zip(rest, free, strict=False)}
         transposes = defaultdict(list)
         for t in unnamed:
-            if t.history and is_transpose(recorded(t)):
-                transposes[id(t.history[1][0])].append(t)
+            if _transposes(t):
+                transposes[id(inputs_of(t)[0])].append(t)
         totals, seen = Counter(wanted.values()), Counter[str]()
         for t in unnamed:
             if id(t) in self.by_id:
@@ -128,12 +120,22 @@ class Names:
                     self._claim_transpose(later)
 
 
+def _op_name(t: Any) -> str:
+    call = call_of(t)
+    return call.op.name if call else ""
+
+
+def _transposes(t: Any) -> bool:
+    call = call_of(t)
+    return call is not None and is_transpose(call)
+
+
 def _is_leaf(x: Any) -> bool:
-    return isinstance(x, Value) and x.requires_grad and not x.history
+    return is_tensor(x) and x.requires_grad and not is_result(x)
 
 
 def _is_constant(x: Any) -> bool:
-    if isinstance(x, Value):
+    if is_tensor(x):
         return not x.requires_grad and x.data.ndim > 0
     return isinstance(x, np.ndarray)
 
@@ -147,6 +149,6 @@ def _by_identity(given: Any) -> dict[int, str]:
         raise TypeError(f"names: expected a dictionary of tensors such as {{'Q': Q}} or locals(), or a Module; got {type(given).__name__}")
     found: dict[int, str] = {}
     for name, x in given.items():
-        if isinstance(x, Value | np.ndarray) and not str(name).startswith("_"):
+        if (is_tensor(x) or isinstance(x, np.ndarray)) and not str(name).startswith("_"):
             found.setdefault(id(x), str(name))
     return found

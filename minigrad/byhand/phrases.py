@@ -8,25 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..graph import Op
 from .notation import escape, symbols, tokens
 
 COLUMN, ROW = (-1, 1), (1, -1)  # how a vector stands in a product of matrices
 ALIASES = {"weight": ("W", r"\gamma"), "bias": ("b", r"\beta", "M"), "logits": ("x",)}
-
-
-@dataclass
-class Call:
-    """One recorded application of an op."""
-
-    op: Op[Any]
-    arrays: list[Any]
-    params: dict[str, Any]
-    out: np.ndarray
-
-    def param(self, name: str) -> Any:
-        """A parameter, or its default."""
-        return self.params.get(name, self.op.defaults.get(name))
 
 
 @dataclass
@@ -41,7 +26,7 @@ class Phrase:
     vectors: tuple[int, ...] | None = None
 
 
-def derivative(op: Op[Any], i: int) -> str:
+def derivative(op: Any, i: int) -> str:
     key = op.inputs[i] if i < len(op.inputs) else next(iter(op.derivatives), "")
     given = op.derivatives.get(key) or op.derivatives.get("*")
     symbol = rf"\bar {output_symbol(op)}"
@@ -50,12 +35,12 @@ def derivative(op: Op[Any], i: int) -> str:
     return given
 
 
-def output_symbol(op: Op[Any]) -> str:
+def output_symbol(op: Any) -> str:
     """The letter on the left of the formula."""
     return next((t for t in tokens(op.formula.partition("=")[0]) if t.isalpha() or (t.startswith("\\") and t[1:].isalpha())), "y")
 
 
-def input_symbol(op: Op[Any], i: int) -> str:
+def input_symbol(op: Any, i: int) -> str:
     """The letter by which the formula calls an input: its name, the capital, the first letter, or a usual alias."""
     if op.variadic or i >= len(op.inputs):
         return f"x_{i + 1}"

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import graph, watch
-from ..graph import FREED, Value
+from ..graph import FREED, REGISTRY, Example, Op, Value
 from ..modes import enable_grad
 from ..tensor import Tensor, upstream_gradient
 
+__all__ = ["REGISTRY", "Call", "Example", "Op"]
 NAMES = {"pick": "indexing", "select": "where", "_gelu_tanh": "gelu", "_gelu_erf": "gelu"}
 unbroadcast = graph.unbroadcast
 
@@ -52,11 +53,11 @@ class Call:
 
     def forward(self, arrays: Sequence[Any]) -> np.ndarray:
         """The op on other arrays."""
-        return np.asarray(self.op.forward(*arrays, **self._own_params()))
+        return np.asarray(self.op.forward(*arrays, **self.own_params()))
 
     def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
         """What the op's rule hands to each input (before sums over broadcast axes), None for those that want none."""
-        params = self._own_params()
+        params = self.own_params()
         if self.op.saves:
             params["saved"] = None
         if self.op.joint:
@@ -66,17 +67,18 @@ class Call:
         return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def handed(self, g: np.ndarray) -> list[Any]:
-        """The same as the engine does it; RuntimeError when an array was written since."""
+        """The same, as the engine does it in its own backward pass; RuntimeError when an array was written since."""
         if watch.last_write > self.result.tick:
             watch.refuse_written(self.result, self.op, self.arrays)
         given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params)) if self.op.joint else None
         rules = self.op.rules
-        return [
+        handed = [
             None if not self.wants(i) else given[i] if given else rules[i](g.copy(), self.out, *self.arrays, **self.params)
             for i in range(len(self.inputs))
         ]
+        return [None if r is None else np.asarray(r) for r in handed]
 
-    def _own_params(self) -> dict[str, Any]:
+    def own_params(self) -> dict[str, Any]:
         return {k: v for k, v in self.params.items() if k != "saved"}
 
 
@@ -88,6 +90,21 @@ def is_tensor(x: Any) -> bool:
 def call_of(t: Any) -> Call | None:
     """The op that made ``t``, None for what was given."""
     return Call(t, *t.history[:4]) if t.history else None
+
+
+def inputs_of(t: Any) -> tuple[Any, ...]:
+    """What the op that made ``t`` read; nothing for what was given."""
+    return t.history[1] if t.history else ()
+
+
+def is_result(t: Any) -> bool:
+    """Whether an op made ``t``."""
+    return bool(t.history)
+
+
+def made_at(t: Any) -> int:
+    """When ``t`` was made."""
+    return t.tick
 
 
 def recorded_order(output: Any, name: str) -> list[Any]:
@@ -119,10 +136,58 @@ def gradients(output: Any, tensors: Sequence[Any], upstream: Any = None) -> list
     return graph.pullback([output], [upstream_gradient(output, upstream).data], wrt=tensors, retain_graph=True)
 
 
+def in_shape(r: Any, like: np.ndarray) -> np.ndarray:
+    """What a rule gave, in the shape and the precision of its input."""
+    return conform(r, like).astype(like.dtype, copy=False)
+
+
 def conform(r: Any, like: Any) -> np.ndarray:
     """What a rule gave, summed to the shape of its input."""
     r = np.asarray(r)
     return r if r.shape == np.shape(like) else unbroadcast(r, np.shape(like))
+
+
+# The numbers inside library ops -------------------------------------------------------------------------------------------
+
+
+def sigmoid(x: Any) -> np.ndarray:
+    """The logistic function on arrays."""
+    return REGISTRY["sigmoid"].forward(np.asarray(x))
+
+
+def softmax(x: Any) -> np.ndarray:
+    """Softmax over the last axis, on arrays."""
+    return REGISTRY["softmax"].forward(np.asarray(x))
+
+
+def entries_of(shape: tuple[int, ...], axis: Any) -> int:
+    """How many entries a reduction puts into each result."""
+    return math.prod(shape[i] for i in axes_of(axis, len(shape)))
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The reduced axes as non-negative numbers."""
+    return tuple(range(ndim)) if axis is None else tuple(i % ndim for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+
+
+def attention_mask(call: Call) -> np.ndarray | None:
+    """The dropout mask of the weights of an attention; None without dropout."""
+    from ..ops.attention import dropout_matrix
+
+    q, k, v = call.arrays[:3]
+    return None if call.param("drop") is None else dropout_matrix(q, k, v, call.param("causal"), call.param("drop"))
+
+
+def attention_weights(call: Call) -> np.ndarray:
+    """The weights of an attention before dropout."""
+    from ..ops.attention import attention_twin
+
+    return np.asarray(attention_twin(*call.arrays, call.param("mask"), call.param("causal"), call.param("scale"))[1])
+
+
+def twin_of(op: Any) -> Callable[..., Any] | None:
+    """A library op in plain operations, where there is such a definition."""
+    return op.twin
 
 
 # Library ops in steps that one would write by hand ------------------------------------------------------------------------
@@ -135,7 +200,7 @@ def steps_of(call: Call) -> tuple[list[Any], Any] | None:
         return None
     stand_ins = [Tensor(a, requires_grad=True) if call.wants(i) else x for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))]
     with enable_grad():
-        return stand_ins, expand(*stand_ins, **call._own_params())
+        return stand_ins, expand(*stand_ins, **call.own_params())
 
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:

@@ -11,14 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.arithmetic import sigmoid
-from ..ops.attention import attention_twin
-from ..ops.attention_blocks import dropout_matrix
-from ..ops.fused import softmax_twin
-from ..ops.reductions import axes_of, count
 from .matrices import constant, scientific, size
 from .notation import escape
-from .phrases import COLUMN, ROW, Call, Phrase, derivative, in_words, input_symbol, parameter
+from .phrases import COLUMN, ROW, Phrase, derivative, in_words, input_symbol, parameter
+from .recording import Call, attention_mask, attention_weights, axes_of, entries_of, sigmoid, softmax
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -104,7 +100,7 @@ def _select(call: Call, said: Phrase) -> None:
 
 def _gelu_slopes(x: Any, y: np.ndarray, g: np.ndarray) -> dict[str, Any]:
     return {
-        "s": sigmoid.forward(2 * ROOT_2_OVER_PI * (x + 0.044715 * x**3)),
+        "s": sigmoid(2 * ROOT_2_OVER_PI * (x + 0.044715 * x**3)),
         "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x),
     }
 
@@ -127,7 +123,7 @@ def _reduction(call: Call, said: Phrase) -> None:
     x, axis = call.arrays[0], call.param("axis")
     reduced = axes_of(axis, x.ndim)
     letters = "ijklmnpq"[: x.ndim]
-    n = count(x.shape, axis)
+    n = entries_of(x.shape, axis)
     filled = {
         "I": letters,
         "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
@@ -280,14 +276,14 @@ def _attention(call: Call, said: Phrase) -> None:
     grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
     if grouped:
         said.notes.append(f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each group")
-    keep = None if drop is None else dropout_matrix(q, k, v, causal, drop)
+    keep = attention_mask(call)
     if keep is not None:
         said.notes.append(f"$D$ is the dropout mask of the weights: 0 with probability {drop[0]:g}, and 1/{1 - drop[0]:g} elsewhere")
         said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
         _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
 
     def inside(g: np.ndarray) -> dict[str, Any]:
-        p = np.asarray(attention_twin(q, k, v, bias, mask, causal, scale)[1])
+        p = attention_weights(call)
         found = {"P": p, r"\tau": tau} | ({"D": keep} if keep is not None else {})
         if not grouped:
             p_bar = g @ v.swapaxes(-1, -2) * (1 if keep is None else keep)
@@ -325,7 +321,7 @@ def _cross_entropy(call: Call, said: Phrase) -> None:
         said.notes.append(f"targets equal to {ignored} are left out: their rows of $p$ and $T$ are set to 0")
 
     def inside(g: np.ndarray) -> dict[str, Any]:
-        p = softmax_twin(x)
+        p = softmax(x)
         t = np.full(x.shape, smoothing / x.shape[-1]).reshape(-1, x.shape[-1])
         rows = np.flatnonzero(counted.ravel())
         t[rows, targets.ravel()[rows]] += 1 - smoothing
@@ -361,7 +357,7 @@ PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
     "power": _power, "square": _square, "cumsum": _cumsum, "maximum": _extremum(1), "minimum": _extremum(-1), "select": _select,
     "clip": _values(lambda x, y, g: {"m": np.equal(x, y) * 1.0}),
     "relu": _values(lambda x, y, g: {"m": np.greater(x, 0) * 1.0}), "abs": _values(lambda x, y, g: {"m": np.sign(x)}),
-    "silu": _values(lambda x, y, g: {"s": sigmoid.forward(x)}), "_gelu_tanh": _values(_gelu_slopes),
+    "silu": _values(lambda x, y, g: {"s": sigmoid(x)}), "_gelu_tanh": _values(_gelu_slopes),
     **dict.fromkeys(REDUCTIONS, _reduction), "softmax": _softmax, "log_softmax": _softmax,
     "matmul": _matmul, "swapaxes": _exchange, "transpose": _exchange, "reshape": _reshape, "broadcast_to": _reshape,
     "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined, "_einsum": _einsum,

@@ -78,7 +78,7 @@ def of_op(program: Program, step: Step) -> Iterator[Edit]:
         for i in step.wanted():
 
             def rule(g: np.ndarray, i: int = i, m: Any = m) -> Any:
-                return m.rule(g, step.value, *step.arrays, **step.call._own_params())[i]
+                return m.rule(g, step.value, *step.arrays, **step.call.own_params())[i]
 
             try:
                 fits = rule(step.g) is not None
