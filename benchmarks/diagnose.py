@@ -28,7 +28,11 @@ def said(d: Derivation, m: Mistake, seed: int = 0) -> tuple[str, str, float]:
         return ("unknown" if answer.mistake == UNKNOWN else "named"), words, seconds
     if any(m.named_by(o) for o in answer.others):
         return "tied", words + "".join(f"\n      or: {o}" for o in answer.others), seconds
-    return ("unknown" if answer.mistake == UNKNOWN else "false"), words + "".join(f"\n      or: {o}" for o in answer.others), seconds
+    return (
+        ("unknown" if answer.mistake == UNKNOWN else "false"),
+        words + "".join(f"\n      or: {o}" for o in answer.others),
+        seconds,
+    )
 
 
 def right_ones(derivations: list[Derivation]) -> list[str]:

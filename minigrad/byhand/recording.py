@@ -63,7 +63,10 @@ class Call:
         if self.op.joint:
             given = list(self.op.joint(g, out, *arrays, **params))
         else:
-            given = [rule(g, out, *arrays, **params) if rule and self.wants(i) else None for i, rule in enumerate(self.op.rules)]
+            given = [
+                rule(g, out, *arrays, **params) if rule and self.wants(i) else None
+                for i, rule in enumerate(self.op.rules)
+            ]
         return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def handed(self, g: np.ndarray) -> list[Any]:
@@ -73,7 +76,11 @@ class Call:
         given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params)) if self.op.joint else None
         rules = self.op.rules
         handed = [
-            None if not self.wants(i) else given[i] if given else rules[i](g.copy(), self.out, *self.arrays, **self.params)
+            (
+                None
+                if not self.wants(i)
+                else given[i] if given else rules[i](g.copy(), self.out, *self.arrays, **self.params)
+            )
             for i in range(len(self.inputs))
         ]
         return [None if r is None else np.asarray(r) for r in handed]
@@ -110,15 +117,23 @@ def made_at(t: Any) -> int:
 def recorded_order(output: Any, name: str) -> list[Any]:
     """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function ``name``."""
     if not isinstance(output, Value):
-        raise TypeError(f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
+        raise TypeError(
+            f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph"
+        )
     if not output.requires_grad:
-        raise RuntimeError(f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data, requires_grad=True)")
+        raise RuntimeError(
+            f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data,"
+            " requires_grad=True)"
+        )
     stack, seen, order = [output], {id(output)}, []
     while stack:
         t = stack.pop()
         order.append(t)
         if t.history is FREED:
-            raise RuntimeError(f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with backward(retain_graph=True)")
+            raise RuntimeError(
+                f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with"
+                " backward(retain_graph=True)"
+            )
         for x in t.history[1] if t.history else ():
             if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
                 seen.add(id(x))
@@ -167,7 +182,11 @@ def entries_of(shape: tuple[int, ...], axis: Any) -> int:
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers."""
-    return tuple(range(ndim)) if axis is None else tuple(i % ndim for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    return (
+        tuple(range(ndim))
+        if axis is None
+        else tuple(i % ndim for i in (axis if isinstance(axis, tuple | list) else (axis,)))
+    )
 
 
 def attention_mask(call: Call) -> np.ndarray | None:
@@ -198,7 +217,10 @@ def steps_of(call: Call) -> tuple[list[Any], Any] | None:
     expand = EXPANSIONS.get(call.op.name)
     if expand is None:
         return None
-    stand_ins = [Tensor(a, requires_grad=True) if call.wants(i) else x for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))]
+    stand_ins = [
+        Tensor(a, requires_grad=True) if call.wants(i) else x
+        for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))
+    ]
     with enable_grad():
         return stand_ins, expand(*stand_ins, **call.own_params())
 
@@ -233,7 +255,14 @@ def _rms_norm(x: Any, weight: Any, eps: float = 1e-6) -> Any:
 
 
 def _attention(
-    q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, causal: bool = False, scale: float | None = None, drop: Any = None
+    q: Any,
+    k: Any,
+    v: Any,
+    bias: Any = None,
+    mask: Any = None,
+    causal: bool = False,
+    scale: float | None = None,
+    drop: Any = None,
 ) -> Any:
     from ..ops.attention import dropout_matrix, future, shared_heads
     from ..ops.fused import softmax
@@ -250,7 +279,9 @@ def _attention(
     return matmul(weights if keep is None else weights * keep, v)
 
 
-def _cross_entropy(x: Any, targets: np.ndarray, ignore_index: int | None = None, label_smoothing: float = 0.0, reduction: str = "mean") -> Any:
+def _cross_entropy(
+    x: Any, targets: np.ndarray, ignore_index: int | None = None, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Any:
     from ..ops.fused import log_softmax
     from ..ops.reductions import mean, sum
 
@@ -261,7 +292,11 @@ def _cross_entropy(x: Any, targets: np.ndarray, ignore_index: int | None = None,
     kept = losses if counted.all() else losses * counted.astype(float)
     if reduction == "none":
         return kept
-    return mean(kept) if reduction == "mean" and counted.all() else sum(kept) / max(1, int(counted.sum())) if reduction == "mean" else sum(kept)
+    return (
+        mean(kept)
+        if reduction == "mean" and counted.all()
+        else sum(kept) / max(1, int(counted.sum())) if reduction == "mean" else sum(kept)
+    )
 
 
 EXPANSIONS: dict[str, Callable[..., Any]] = {

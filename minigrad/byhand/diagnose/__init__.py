@@ -50,7 +50,9 @@ class Diagnosis(Report):
     def __getitem__(self, name: str) -> Verdict:
         found = [row for row in self.rows if row.name == name]
         if not found:
-            raise KeyError(f"diagnose: no claimed gradient of {name!r}; there are {', '.join(row.name for row in self.rows)}")
+            raise KeyError(
+                f"diagnose: no claimed gradient of {name!r}; there are {', '.join(row.name for row in self.rows)}"
+            )
         return found[0]
 
     @property
@@ -68,7 +70,8 @@ class Diagnosis(Report):
         head = ["gradient of", "shape", "max difference", "worst entry: yours, chain rule, differences", "verdict"]
         verdicts = ["right" if row else f"WRONG: {row.mistake}" for row in self.rows]
         return [head] + [
-            [r.name, str(r.shape), "-" if np.isnan(r.max_abs) else f"{r.max_abs:.1e}", r.worst, v] for r, v in zip(self.rows, verdicts, strict=True)
+            [r.name, str(r.shape), "-" if np.isnan(r.max_abs) else f"{r.max_abs:.1e}", r.worst, v]
+            for r, v in zip(self.rows, verdicts, strict=True)
         ]
 
     def notes(self) -> list[str]:
@@ -76,13 +79,23 @@ class Diagnosis(Report):
         said = []
         for words in dict.fromkeys(row.words for row in self.rows if row.mistake or row.words != "right"):
             rows = [row for row in self.rows if row.words == words]
-            said.append(f"{', '.join(row.name for row in rows)}: {words}" + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
+            said.append(
+                f"{', '.join(row.name for row in rows)}: {words}"
+                + (f" ({rows[0].evidence})" if rows[0].evidence else "")
+                + "."
+            )
             said += [f"    The same numbers would come of this: {other}." for other in rows[0].others]
         return [*said, *(f"Note: {remark}." for remark in self.remarks)]
 
 
 def diagnose(
-    f: Callable[..., Any], inputs: Any, claimed: Any, *, upstream: Any = None, names: list[str] | None = None, rtol: float | None = None
+    f: Callable[..., Any],
+    inputs: Any,
+    claimed: Any,
+    *,
+    upstream: Any = None,
+    names: list[str] | None = None,
+    rtol: float | None = None,
 ) -> Diagnosis:
     """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the numbers prove it.
 
@@ -94,7 +107,9 @@ def diagnose(
     """
     asked = _derivative_of_more(f, inputs, claimed, upstream, names)
     if asked is not None:
-        return _with_note(diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note)
+        return _with_note(
+            diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note
+        )
     question = Question(f, inputs, upstream, names)
     answers = question.match(claimed)
     program = question.program
@@ -102,9 +117,13 @@ def diagnose(
     cases, precisions = [], {}
     for i, answer in answers.items():
         right = program.gradient(i)
-        precisions[i] = rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
+        precisions[i] = (
+            rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
+        )
         tolerance = precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300
-        cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program))
+        cases.append(
+            Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program)
+        )
     judged: list[Verdict] = []
     shared: Shared | None = None
     cut = bool(cases) and reference_is_off(question)
@@ -122,8 +141,9 @@ def diagnose(
         found = _elsewhere(found, question, claimed, precisions, f, upstream, names, rtol)
     if cut:
         found.remarks.append(
-            "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data, np.asarray, float() or "
-            "detach()?), so the claims were judged by differences and causes cannot be named reliably"
+            "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
+            " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named"
+            " reliably"
         )
     return found
 
@@ -159,7 +179,14 @@ def _right(case: Case, said: str) -> Verdict:
 
 
 def _elsewhere(
-    found: Diagnosis, question: Question, claimed: Any, precisions: dict[int, float], f: Any, upstream: Any, names: Any, rtol: float | None
+    found: Diagnosis,
+    question: Question,
+    claimed: Any,
+    precisions: dict[int, float],
+    f: Any,
+    upstream: Any,
+    names: Any,
+    rtol: float | None,
 ) -> Diagnosis:
     """A claim that is a function, right at the given inputs: is it right at others?"""
     wrong = right_elsewhere(question, claimed, precisions)
@@ -167,11 +194,20 @@ def _elsewhere(
         return found
     _, values = wrong
     inputs = values if question.keys is None else dict(zip(question.keys, values, strict=True))
-    there = diagnose(f, inputs, {question.variable_names[i]: a for i, a in question.match(claimed, values).items()}, upstream=upstream, names=names, rtol=rtol)
+    there = diagnose(
+        f,
+        inputs,
+        {question.variable_names[i]: a for i, a in question.match(claimed, values).items()},
+        upstream=upstream,
+        names=names,
+        rtol=rtol,
+    )
     for k, row in enumerate(there.rows):
         if not row:
             words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
-            found.rows[k] = Verdict(row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst)
+            found.rows[k] = Verdict(
+                row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst
+            )
     return found
 
 
@@ -185,7 +221,12 @@ class _Asked(NamedTuple):
 
 def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names: Any) -> _Asked | None:
     """A Jacobian, or a Hessian, that is claimed as such: asked as the gradient of its product with random numbers."""
-    if upstream is not None or is_function(claimed) or isinstance(inputs, Mapping | list | tuple) or isinstance(claimed, Mapping | list | tuple):
+    if (
+        upstream is not None
+        or is_function(claimed)
+        or isinstance(inputs, Mapping | list | tuple)
+        or isinstance(claimed, Mapping | list | tuple)
+    ):
         return None
     x, a = np.asarray(getattr(inputs, "data", inputs)), np.asarray(getattr(claimed, "data", claimed))
     if x.dtype.kind != "f" or not x.ndim or a.ndim <= x.ndim or a.dtype.kind not in "fiub":
@@ -212,7 +253,9 @@ def _is_jacobian_inside(f: Any, x: np.ndarray, a: np.ndarray) -> bool:
     """Whether the claim is the Jacobian of an intermediate result rather than the Hessian."""
     question = Question(f, x, None, None)
     right = question.program.gradient(0)
-    return any(finding.mistake == "jacobian" for finding in by_shape(Case(0, "x", a, right, _closeness(0.0), question.program)))
+    return any(
+        finding.mistake == "jacobian" for finding in by_shape(Case(0, "x", a, right, _closeness(0.0), question.program))
+    )
 
 
 def _with_note(found: Diagnosis, note: str) -> Diagnosis:
@@ -225,17 +268,26 @@ def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
         findings = _findings(case, shared)
     if case.claimed.shape == case.right.shape:
         top, where = largest(case.claimed - case.right)
-        shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}, {number(question.difference(case.i, where))}"
+        shown = (
+            f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])},"
+            f" {number(question.difference(case.i, where))}"
+        )
     else:
         top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
     if not findings and (n := digits(case)):
-        words = f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them right"
+        words = (
+            f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
+            " right"
+        )
         return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings
     if case.claimed.shape == case.right.shape and first.cost > 2 and (n := digits(case)):
-        words = f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them right"
+        words = (
+            f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
+            " right"
+        )
         return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
     distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 0.45))
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
@@ -254,7 +306,14 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
         return list(by_shape(case))
     found = [*by_sign(case), *by_order(case), *search(case, shared), *by_sum(case)]
     if not claimed.any():
-        found.append(Finding("zero", "zero everywhere: nothing was added to it", f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5))
+        found.append(
+            Finding(
+                "zero",
+                "zero everywhere: nothing was added to it",
+                f"the largest entry of the right one is {number(largest(case.right)[0])}",
+                1.5,
+            )
+        )
     found += by_entries(case)
     return sorted(found, key=lambda f: f.cost)
 
@@ -262,7 +321,11 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
 def _no_pattern(case: Case) -> str:
     wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
     norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
-    along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms else ""
+    along = (
+        f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}"
+        if norms
+        else ""
+    )
     where = f"it differs at {entries(wrong, case.right.size)}{along}"
     return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
 

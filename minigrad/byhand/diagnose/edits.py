@@ -56,7 +56,9 @@ def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any]
     def more(g: np.ndarray) -> np.ndarray:
         r = np.asarray(rule(g), float)
         np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))
-        return conform(np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))), step.arrays[i]) - step.share(i, g)
+        return conform(
+            np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))), step.arrays[i]
+        ) - step.share(i, g)
 
     try:
         with np.errstate(all="ignore"):
@@ -66,7 +68,11 @@ def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any]
     size = float(np.abs(step.shares[i]).max(initial=0))
     if not zero and float(np.abs(change + step.shares[i]).max(initial=0)) <= 1e-12 * size:
         return None
-    if change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all() or float(np.abs(change).max(initial=0)) <= 1e-10 * size:
+    if (
+        change.shape != np.shape(step.arrays[i])
+        or not np.isfinite(change).all()
+        or float(np.abs(change).max(initial=0)) <= 1e-10 * size
+    ):
         return None
     return Site(step.index, step.inputs[i], more)
 
@@ -91,13 +97,17 @@ def of_op(program: Program, step: Step) -> Iterator[Edit]:
             of = f"gradient of {program.operand(step, i)}"
             yield Edit(m.name, f"{m.words}; {of}, in {program.where(step)}", 1.0, (s,), ("op", step.call.op.name, k))
         if len(sites) > 1:
-            yield Edit(m.name, f"{m.words}, in {program.where(step)}", 1.02, tuple(sites), ("op both", step.call.op.name, k))
+            yield Edit(
+                m.name, f"{m.words}, in {program.where(step)}", 1.02, tuple(sites), ("op both", step.call.op.name, k)
+            )
 
 
 def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
     """The mistakes of a function that was written out in plain operations."""
     made = program.made[r.y]
-    what = {"standardise": "the normalisation", "rms": "the normalisation", "unit": "the normalisation"}.get(r.kind, r.kind)
+    what = {"standardise": "the normalisation", "rms": "the normalisation", "unit": "the normalisation"}.get(
+        r.kind, r.kind
+    )
     for k, m in enumerate([*MISTAKES.get(r.kind, ()), *COMPOSED.get(r.kind, ()), *AGAIN.get(r.kind, ())]):
 
         def more(g: np.ndarray, m: Any = m) -> np.ndarray:
@@ -112,7 +122,11 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
         right = r.right(made.g)
         if np.abs(change + r.sign * right).max(initial=0) <= 1e-12 * np.abs(right).max(initial=0):
             continue
-        if change.shape == r.x_value.shape and np.isfinite(change).all() and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0):
+        if (
+            change.shape == r.x_value.shape
+            and np.isfinite(change).all()
+            and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)
+        ):
             words = f"{m.words}; {what} of {program.called(r.x)}, in {program.where(made)}"
             yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
 
@@ -151,17 +165,33 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
         }.get(op, (("forgotten derivative", f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
                    ("derivative twice", f"the derivative of {name} is applied twice")))  # fmt: skip
         at = f", in {program.where(step)}"
-        if op == "multiply" and step.inputs[1 - i] == CONSTANT and np.size(step.arrays[1 - i]) > 1 and not np.all(step.arrays[1 - i]):
-            left = ("mask not applied", f"the mask {other} is not applied (the factor is left out) to the gradient of {a}")
+        if (
+            op == "multiply"
+            and step.inputs[1 - i] == CONSTANT
+            and np.size(step.arrays[1 - i]) > 1
+            and not np.all(step.arrays[1 - i])
+        ):
+            left = (
+                "mask not applied",
+                f"the mask {other} is not applied (the factor is left out) to the gradient of {a}",
+            )
         if s := site(program, step, i, lambda g: g):
             yield Edit(left[0], left[1] + at, 1.1, (s,), ("left out", op, i))
-        if np.shape(step.arrays[i]) == step.value.shape and (s := site(program, step, i, lambda g, i=i: step.pull(step.pull(g)[i])[i])):
+        if np.shape(step.arrays[i]) == step.value.shape and (
+            s := site(program, step, i, lambda g, i=i: step.pull(step.pull(g)[i])[i])
+        ):
             yield Edit(twice[0], twice[1] + at, 1.5, (s,), ("twice", op, i))
         if op in ("multiply", "divide") and np.size(step.arrays[1 - i]) == 1 and i == 0:
             c = float(np.reshape(step.arrays[1], -1)[0])
             if c and (s := site(program, step, i, lambda g, c=c: g * c if op == "divide" else g / c)):
                 word = ("multiplied by", "divides") if op == "divide" else ("divided by", "multiplies")
-                yield Edit("upside down", f"{word[0]} {other}, where the function {word[1]} by it{at}", 1.6, (s,), ("inverse", op, i))
+                yield Edit(
+                    "upside down",
+                    f"{word[0]} {other}, where the function {word[1]} by it{at}",
+                    1.6,
+                    (s,),
+                    ("inverse", op, i),
+                )
 
 
 def operands(program: Program, step: Step) -> Iterator[Edit]:
@@ -173,7 +203,16 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
     for i in step.wanted():
         of = program.operand(step, i)
 
-        def edit(name: str, words: str, cost: float, kind: tuple[Any, ...], arrays: list[Any], before: Any = None, i: int = i, of: str = of) -> Iterator[Edit]:
+        def edit(
+            name: str,
+            words: str,
+            cost: float,
+            kind: tuple[Any, ...],
+            arrays: list[Any],
+            before: Any = None,
+            i: int = i,
+            of: str = of,
+        ) -> Iterator[Edit]:
             rule = lambda g: step.call.pull(g if before is None else before(g), step.value, arrays)[i]  # noqa: E731
             if s := site(program, step, i, rule):
                 yield Edit(name, f"{words}, in the gradient of {of}, in {at}", cost, (s,), (*kind, op, i))
@@ -184,15 +223,36 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             other = program.operand(step, j)
             put = lambda x, j=j: [x if k == j else b for k, b in enumerate(step.arrays)]  # noqa: E731
             if op == "_einsum":
-                yield from edit("missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape)))
+                yield from edit(
+                    "missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape))
+                )
             for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
-                if axes != tuple(range(a.ndim)) and a.transpose(axes).shape == a.shape and (op == "_einsum" or a.ndim > 2):
-                    yield from edit("transposed", f"the axes of {other} are exchanged (transposed)", 1.3, ("axes", j, axes), put(a.transpose(axes)))
+                if (
+                    axes != tuple(range(a.ndim))
+                    and a.transpose(axes).shape == a.shape
+                    and (op == "_einsum" or a.ndim > 2)
+                ):
+                    yield from edit(
+                        "transposed",
+                        f"the axes of {other} are exchanged (transposed)",
+                        1.3,
+                        ("axes", j, axes),
+                        put(a.transpose(axes)),
+                    )
             made = program.made.get(step.inputs[j])
-            for how in (np.mean, np.sum, np.max, np.min) if made is not None and made.call.op.name in ("max", "min", "mean", "sum") else ():
-                reduced = np.asarray(how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False)))
+            for how in (
+                (np.mean, np.sum, np.max, np.min)
+                if made is not None and made.call.op.name in ("max", "min", "mean", "sum")
+                else ()
+            ):
+                reduced = np.asarray(
+                    how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False))
+                )
                 if how.__name__.removeprefix("a") != made.call.op.name:
-                    words = f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its {made.call.op.name} {other} belongs"
+                    words = (
+                        f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its"
+                        f" {made.call.op.name} {other} belongs"
+                    )
                     yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
         for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
             early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
@@ -217,27 +277,66 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
     if op in BILINEAR:
         for i in step.wanted():
             for j in range(len(step.arrays)):
-                if (j == i and not (op == "divide" and i == 1)) or step.arrays[j] is None or np.ndim(step.arrays[j]) == 0:
+                if (
+                    (j == i and not (op == "divide" and i == 1))
+                    or step.arrays[j] is None
+                    or np.ndim(step.arrays[j]) == 0
+                ):
                     continue
-                candidates = [(program.values[n], program.called(n), d, path) for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)]
+                candidates = [
+                    (program.values[n], program.called(n), d, path)
+                    for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)
+                ]
                 made = program.made.get(step.inputs[j])
-                if made is not None and made.call.op.name in ("swapaxes", "transpose") and made.value.ndim == 2 and made.inputs[0] != CONSTANT:
+                if (
+                    made is not None
+                    and made.call.op.name in ("swapaxes", "transpose")
+                    and made.value.ndim == 2
+                    and made.inputs[0] != CONSTANT
+                ):
                     others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
                     candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
                 for value, label, distance, path in candidates:
                     arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
                     s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
                     if s:
-                        words = f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of {program.operand(step, i)}"
-                        yield Edit("wrong operand", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,), ("operand", op, i, j, path))
+                        words = (
+                            f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of"
+                            f" {program.operand(step, i)}"
+                        )
+                        yield Edit(
+                            "wrong operand",
+                            f"{words}, in {program.where(step)}",
+                            1.4 + 0.1 * distance,
+                            (s,),
+                            ("operand", op, i, j, path),
+                        )
             for j in range(len(step.arrays)):
                 a = step.arrays[j]
-                if j != i and isinstance(a, np.ndarray) and a.ndim and op in ("multiply",) and a.min() >= 0 and a.max() <= 1:
+                if (
+                    j != i
+                    and isinstance(a, np.ndarray)
+                    and a.ndim
+                    and op in ("multiply",)
+                    and a.min() >= 0
+                    and a.max() <= 1
+                ):
                     arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
                     if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
                         o = program.operand(step, j)
-                        yield Edit("wrong operand", f"1 − {o} stands where {o} belongs, in {program.where(step)}", 1.6, (s,), ("complement", op, i))
-    elif len(step.inputs) == 1 and step.value.ndim and step.value.shape == np.shape(step.arrays[0]) and op in AT_ARGUMENT | AT_RESULT:
+                        yield Edit(
+                            "wrong operand",
+                            f"1 − {o} stands where {o} belongs, in {program.where(step)}",
+                            1.6,
+                            (s,),
+                            ("complement", op, i),
+                        )
+    elif (
+        len(step.inputs) == 1
+        and step.value.ndim
+        and step.value.shape == np.shape(step.arrays[0])
+        and op in AT_ARGUMENT | AT_RESULT
+    ):
         for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
             n = program.values[node]
             if distance > 3:
@@ -246,12 +345,34 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                 out = step.call.forward([n])
             s = site(program, step, 0, lambda g, n=n, out=out: step.call.pull(g, out, [n])[0])
             if s:
-                words = f"the derivative of {step.name} is taken at {program.called(node)}, not at {program.operand(step, 0)}{_story(path)}"
-                yield Edit("wrong argument", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,), ("argument", op, path))
+                words = (
+                    f"the derivative of {step.name} is taken at {program.called(node)}, not at"
+                    f" {program.operand(step, 0)}{_story(path)}"
+                )
+                yield Edit(
+                    "wrong argument",
+                    f"{words}, in {program.where(step)}",
+                    1.4 + 0.1 * distance,
+                    (s,),
+                    ("argument", op, path),
+                )
 
 
 BILINEAR = {"multiply", "divide", "matmul", "_einsum"}
-AT_ARGUMENT = {"log", "square", "sqrt", "sin", "cos", "power", "exp", "silu", "_gelu_tanh", "_gelu_erf", "softmax", "log_softmax"}
+AT_ARGUMENT = {
+    "log",
+    "square",
+    "sqrt",
+    "sin",
+    "cos",
+    "power",
+    "exp",
+    "silu",
+    "_gelu_tanh",
+    "_gelu_erf",
+    "softmax",
+    "log_softmax",
+}
 AT_RESULT = {"tanh", "sigmoid"}
 
 
@@ -269,20 +390,47 @@ def _story(path: tuple[Any, ...]) -> str:
     return ""
 
 
-ACTIVATIONS = {"tanh", "sigmoid", "relu", "maximum", "exp", "softmax", "silu", "_gelu_tanh", "_gelu_erf", "log_softmax", "sqrt", "square", "log"}
+ACTIVATIONS = {
+    "tanh",
+    "sigmoid",
+    "relu",
+    "maximum",
+    "exp",
+    "softmax",
+    "silu",
+    "_gelu_tanh",
+    "_gelu_erf",
+    "log_softmax",
+    "sqrt",
+    "square",
+    "log",
+}
 
 
-def near(program: Program, start: int, shape: tuple[int, ...], step: Step, j: int) -> list[tuple[int, int, tuple[Any, ...]]]:
+def near(
+    program: Program, start: int, shape: tuple[int, ...], step: Step, j: int
+) -> list[tuple[int, int, tuple[Any, ...]]]:
     """Nodes of a shape around ``start``, operand ``j`` of a step, the nearest first: (node, distance, path)."""
     seen = {start} if start != CONSTANT else set()
-    edge = [(start, ())] if start != CONSTANT else [(n, (("down", step.call.op.name, j), ("up", step.call.op.name, i))) for i, n in enumerate(step.inputs) if n != CONSTANT] + [(step.out, (("down", step.call.op.name, j),))]
+    edge = (
+        [(start, ())]
+        if start != CONSTANT
+        else [
+            (n, (("down", step.call.op.name, j), ("up", step.call.op.name, i)))
+            for i, n in enumerate(step.inputs)
+            if n != CONSTANT
+        ]
+        + [(step.out, (("down", step.call.op.name, j),))]
+    )
     found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
     seen |= {n for n, _ in edge}
     for distance in range(1, 6):
         following = []
         for node, path in edge:
             made = program.made.get(node)
-            links = [(x, ("up", made.call.op.name, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else []
+            links = (
+                [(x, ("up", made.call.op.name, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else []
+            )
             links += [(s.out, ("down", s.call.op.name, k)) for s, k in program.readers.get(node, ())]
             for other, link in links:
                 if other in seen:
@@ -316,12 +464,20 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
 
         for at, which in ((-1, "last"), (0, "first")):
             if s := site(program, step, i, lambda g, at=at: one(g, at)):
-                words = f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a sum over the batch), here is the {which} alone"
+                words = (
+                    f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
+                    f" sum over the batch), here is the {which} alone"
+                )
                 yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, at))
         if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
             other = 1 - axes[0]
-            if s := site(program, step, i, lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)):
-                words = f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in {program.where(step)}"
+            if s := site(
+                program, step, i, lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)
+            ):
+                words = (
+                    f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in"
+                    f" {program.where(step)}"
+                )
                 yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.call.op.name, i))
 
 
@@ -351,18 +507,31 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         done.add(key)
         first = members[0]
         step = program.steps[first.sites[0].step]
-        i = next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node) if first.sites[0].node in step.inputs else 0
-        words = first.words or {
-            "missing path": f"the path through {program.operand(step, i)} is left out, in {program.where(step)}",
-            "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
-        }[first.name]
+        i = (
+            next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node)
+            if first.sites[0].node in step.inputs
+            else 0
+        )
+        words = (
+            first.words
+            or {
+                "missing path": f"the path through {program.operand(step, i)} is left out, in {program.where(step)}",
+                "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
+            }[first.name]
+        )
         looped = len({program.steps[k].visit for k in steps}) == len(steps)
         one = line is not None or _one_line(program, steps)
         every = "at each step of the loop" if one and looped else f"in each {step.name}"
         if not one:
             places = dict.fromkeys(program.called(program.steps[e.sites[0].step].out) for e in members)
             words = f"{words.split('; gradient of ')[0].split(', in ')[0]}: {' and '.join(places)}"
-        yield Edit(first.name, f"{every} ({len(steps)} times): {words}", first.cost + 0.15, tuple(s for e in members for s in e.sites), ("each", *kind))
+        yield Edit(
+            first.name,
+            f"{every} ({len(steps)} times): {words}",
+            first.cost + 0.15,
+            tuple(s for e in members for s in e.sites),
+            ("each", *kind),
+        )
 
 
 def _one_line(program: Program, steps: set[int]) -> bool:

@@ -30,12 +30,18 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
     for step in steps:
         if not any(x in through for x in step.inputs):
             continue
-        found += [o._replace(words=f"{o.words}, in {program.where(step)}") for o in OF_OP.get(step.call.op.name, lambda p, s: ())(program, step)]
+        found += [
+            o._replace(words=f"{o.words}, in {program.where(step)}")
+            for o in OF_OP.get(step.call.op.name, lambda p, s: ())(program, step)
+        ]
         for i in step.wanted():
             a, r = step.arrays[i], step.raw[i]
             if step.inputs[i] in through and a.size and r.size > a.size:
                 n = r.size // a.size
-                words = f"{program.operand(step, i)} was broadcast over {n} places by {program.where(step)}, whose gradients add up (a sum); here is their mean, divided by {n}"
+                words = (
+                    f"{program.operand(step, i)} was broadcast over {n} places by {program.where(step)}, whose"
+                    f" gradients add up (a sum); here is their mean, divided by {n}"
+                )
                 found.append(Origin(1 / n, "superfluous mean", words))
     return found
 
@@ -72,7 +78,11 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
     axis = step.params.get("axis")
     over = f"the mean over {n} entries" + ("" if axis is None else f" (axis {axis})")
     over += ", the batch," if step.within == "cross_entropy" else ""
-    missing = f"the mean over the batch of {n} is missing: cross_entropy divides by {n}" if step.within == "cross_entropy" else f"the 1/{n} of {over} is missing"
+    missing = (
+        f"the mean over the batch of {n} is missing: cross_entropy divides by {n}"
+        if step.within == "cross_entropy"
+        else f"the 1/{n} of {over} is missing"
+    )
     yield Origin(n, "missing mean", missing)
     yield Origin(1 / n, "factor", f"divided by {n} twice, once more than {over} asks")
     shape = step.arrays[0].shape
@@ -88,20 +98,40 @@ def _sum(program: Program, step: Step) -> Iterator[Origin]:
     n = step.arrays[0].size // max(1, step.value.size)
     yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum")
     for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
-        yield Origin(1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2)
+        yield Origin(
+            1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2
+        )
     for divide, i in program.readers.get(step.out, ()):  # a mean written as sum / count
-        d = float(np.reshape(divide.arrays[1 - i], -1)[0]) if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0
+        d = (
+            float(np.reshape(divide.arrays[1 - i], -1)[0])
+            if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1
+            else 0.0
+        )
         for m in {n, *step.arrays[0].shape} - {1} if i == 0 else ():
             if d and abs(d - m) > 1e-9 and step.within == "cross_entropy":
-                yield Origin(d / m, "factor", f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}")
+                yield Origin(
+                    d / m,
+                    "factor",
+                    f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}",
+                )
             elif d and abs(d - m) > 1e-9:
-                yield Origin(d / m, "factor", f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not ignored (masked, padding)")
+                yield Origin(
+                    d / m,
+                    "factor",
+                    f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not"
+                    " ignored (masked, padding)",
+                )
 
 
 def _times(program: Program, step: Step) -> Iterator[Origin]:
     a, b = step.arrays
     if step.inputs[0] == step.inputs[1] != CONSTANT:
-        yield Origin(1 / 2, "factor", f"the 2 of the square is missing: in the derivative 2x of x·x one of the two uses is left out ({program.expression(step)})")
+        yield Origin(
+            1 / 2,
+            "factor",
+            "the 2 of the square is missing: in the derivative 2x of x·x one of the two uses is left out"
+            f" ({program.expression(step)})",
+        )
         yield Origin(2, "factor", f"a 2 too many: the square {program.expression(step)} is counted twice", 0.1)
     for i, s in ((1, b), (0, a)):
         if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
@@ -112,7 +142,10 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
                 made = program.made.get(step.inputs[1 - i])
                 d = made.arrays[0].shape[-1] if made is not None else d
                 standard = abs(value * value * d - 1) < 1e-9
-                yield from _scalar(value, f"the scale 1/√d_k = 1/√{d} of attention" if standard else f"the scale {value:g} of attention")
+                yield from _scalar(
+                    value,
+                    f"the scale 1/√d_k = 1/√{d} of attention" if standard else f"the scale {value:g} of attention",
+                )
             else:
                 yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}")
         elif np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
@@ -127,7 +160,9 @@ def _divide(program: Program, step: Step) -> Iterator[Origin]:
     if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
         d = float(np.reshape(s, -1)[0])
         what = f"{program.operand(step, 1)}{_root(program, step, 1)}"
-        mean = step.call.op.name == "divide" and any(s.call.op.name == "sum" for s in program.steps if s.out in step.inputs[:1])
+        mean = step.call.op.name == "divide" and any(
+            s.call.op.name == "sum" for s in program.steps if s.out in step.inputs[:1]
+        )
         mean = mean or (abs(d - round(d)) < 1e-12 and step.value.ndim == 0)
         kind = f", the 1/N of a mean over {d:g}," if mean and abs(d - round(d)) < 1e-12 else ""
         yield Origin(abs(d), "missing mean" if kind else "factor", f"the division by {what}{kind} is missing")
@@ -138,11 +173,15 @@ def _divide(program: Program, step: Step) -> Iterator[Origin]:
 def _scalar(s: float, what: str) -> Iterator[Origin]:
     yield Origin(1 / abs(s), "factor", f"{what} is missing")
     yield Origin(abs(s), "factor", f"{what} is applied twice")
-    yield Origin(1 / (s * s), "upside down", f"divided by {what.removeprefix('the factor ')}, where the function multiplies by it")
+    yield Origin(
+        1 / (s * s),
+        "upside down",
+        f"divided by {what.removeprefix('the factor ')}, where the function multiplies by it",
+    )
 
 
 def _root(program: Program, step: Step, i: int) -> str:
-    """ = √5 after 2.23607, and the like; nothing for whole numbers and their inverses, or for a named number: its value."""
+    """= √5 after 2.23607, and the like; nothing for whole numbers and their inverses, or for a named number: its value."""
     s = float(np.reshape(step.arrays[i], -1)[0])
     text = "" if step.inputs[i] == CONSTANT and not isinstance(step.arrays[i], np.ndarray) else f" = {s:.6g}"
     if any(abs(v - round(v)) < 1e-9 for v in (s, 1 / s)):
@@ -157,7 +196,11 @@ def _power(program: Program, step: Step) -> Iterator[Origin]:
     b = step.arrays[1] if len(step.arrays) > 1 else 2
     if np.size(b) == 1 and float(np.reshape(b, -1)[0]) not in (0.0, 1.0):
         n = float(np.reshape(b, -1)[0])
-        what = "the 2 of the square (the derivative 2x of x²)" if n == 2 else f"the exponent {n:g} in front, of the derivative of the power x^{n:g},"
+        what = (
+            "the 2 of the square (the derivative 2x of x²)"
+            if n == 2
+            else f"the exponent {n:g} in front, of the derivative of the power x^{n:g},"
+        )
         yield Origin(1 / abs(n), "factor", f"{what} is missing")
         yield Origin(abs(n), "factor", f"{what} is applied twice", 0.1)
 
@@ -168,12 +211,19 @@ def _var(program: Program, step: Step) -> Iterator[Origin]:
     yield Origin(n - ddof, "missing mean", f"the 1/{n - ddof} of var is missing")
     if n > 1:
         other = 1 - ddof if ddof in (0, 1) else 0
-        yield Origin((n - ddof) / (n - other), "factor", f"divided by {n - other}; var divides by {n - ddof} (ddof = {ddof})")
+        yield Origin(
+            (n - ddof) / (n - other), "factor", f"divided by {n - other}; var divides by {n - ddof} (ddof = {ddof})"
+        )
 
 
 def _sqrt(program: Program, step: Step) -> Iterator[Origin]:
     yield Origin(2, "factor", "the 1/2 of the derivative 1/(2√x) of the square root is missing")
-    yield Origin(1 / 2, "factor", "the 1/2 of the derivative 1/(2√x) of the square root is applied twice, or a square's 2 is missing", 0.1)
+    yield Origin(
+        1 / 2,
+        "factor",
+        "the 1/2 of the derivative 1/(2√x) of the square root is applied twice, or a square's 2 is missing",
+        0.1,
+    )
 
 
 def _erf(program: Program, step: Step) -> Iterator[Origin]:
@@ -184,7 +234,9 @@ def _take(program: Program, step: Step) -> Iterator[Origin]:
     """Query heads that share a key head are averaged."""
     if step.within == "attention":
         n = step.value.size // max(1, step.arrays[0].size)
-        yield Origin(1 / n, "superfluous mean", f"a mean over the {n} query heads that share a key head; their gradients add up")
+        yield Origin(
+            1 / n, "superfluous mean", f"a mean over the {n} query heads that share a key head; their gradients add up"
+        )
 
 
 OF_OP: dict[str, Any] = {

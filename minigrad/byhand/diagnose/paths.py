@@ -37,7 +37,9 @@ def paths(program: Program, i: int, tangents: dict[int, np.ndarray]) -> list[Pat
             effect = tangent.reshape(len(tangent), -1) @ np.ravel(step.shares[k])
             for path in found:
                 if np.abs(path.effect - effect).max() <= 1e-7 * np.abs(effect).max():
-                    if path.edges[-1][0] is not step:  # the two uses of x in x·x are no path of one edge after the other
+                    if (
+                        path.edges[-1][0] is not step
+                    ):  # the two uses of x in x·x are no path of one edge after the other
                         path.edges.append((step, k))
                     break
             else:
@@ -67,17 +69,28 @@ class Stories:
         if c < 0:
             also = self.negated(path)
             between = ", and " if self.is_whole(path) else "; and "
-            found = [Finding(f"sign and {f.mistake}", f"{also.words}{between}{f.words}", "", f.cost + 0.5) for f in found]
+            found = [
+                Finding(f"sign and {f.mistake}", f"{also.words}{between}{f.words}", "", f.cost + 0.5) for f in found
+            ]
         return found
 
     def _by_origin(self, path: Path, c: float, loose: bool) -> list[Finding]:
         steps = [step for step, _ in path.edges]
         made = [self.program.made.get(step.inputs[i]) for step, i in path.edges]
-        steps += [s for s in made if s is not None and s.call.op.name in ("multiply", "matmul") and s.inputs[0] == s.inputs[1]]
+        steps += [
+            s for s in made if s is not None and s.call.op.name in ("multiply", "matmul") and s.inputs[0] == s.inputs[1]
+        ]
         on_path = origins(self.program, dict.fromkeys(steps), self.leads)
         where = "" if self.is_whole(path) else f"{self._path(path)}: "
-        times = f"every entry is {c:.8g} times the right one: " if not where else f"{where}its part is {c:.8g} times the right one: "
-        found = sorted((Finding(o.mistake, times + o.words, "", 1.0 + o.cost) for o in on_path if same(o.factor, c)), key=lambda f: f.cost)
+        times = (
+            f"every entry is {c:.8g} times the right one: "
+            if not where
+            else f"{where}its part is {c:.8g} times the right one: "
+        )
+        found = sorted(
+            (Finding(o.mistake, times + o.words, "", 1.0 + o.cost) for o in on_path if same(o.factor, c)),
+            key=lambda f: f.cost,
+        )
         if found:
             return list({f.words: f for f in found}.values())
         products = [
@@ -95,7 +108,9 @@ class Stories:
         ]  # fmt: skip
         if found and not self.is_whole(path):
             return found[:2]
-        rest = [Finding(o.mistake, times + o.words, "", 2.5) for o in general(self.program, self.i) if same(o.factor, c)]
+        rest = [
+            Finding(o.mistake, times + o.words, "", 2.5) for o in general(self.program, self.i) if same(o.factor, c)
+        ]
         return (found + rest)[:2]
 
     # Words ------------------------------------------------------------------------------------------------------------------
@@ -123,7 +138,11 @@ class Stories:
         """The product x·x at which the path begins."""
         step, i = path.edges[-1]
         made = self.program.made.get(step.inputs[i])
-        return made if made is not None and made.call.op.name in ("multiply", "matmul") and made.inputs[0] == made.inputs[1] else None
+        return (
+            made
+            if made is not None and made.call.op.name in ("multiply", "matmul") and made.inputs[0] == made.inputs[1]
+            else None
+        )
 
     def statistic(self, path: Path) -> str:
         """Whether the path computes a mean, a variance or a norm of something that is also used directly, with which it is combined."""
@@ -136,7 +155,12 @@ class Stories:
         x = self.program.values[node]
         step, i = path.edges[0]
         combined = {"subtract": 1, "divide": 1, "multiply": i}.get(step.call.op.name) == i and len(step.inputs) == 2
-        if not combined or step.arrays[i].size >= max(x.size, 2) or step.inputs[1 - i] == CONSTANT or not self._depends(step.inputs[1 - i], node):
+        if (
+            not combined
+            or step.arrays[i].size >= max(x.size, 2)
+            or step.inputs[1 - i] == CONSTANT
+            or not self._depends(step.inputs[1 - i], node)
+        ):
             return ""
         if step.call.op.name == "subtract":
             return "mean" if "mean" in ops and step.arrays[0].shape == x.shape else ""
@@ -176,25 +200,44 @@ class Stories:
             x, last = self.program.called(source), path.edges[-1][0]
             named = next((self.program.names[s.out] for s, _ in path.edges[1:] if s.out in self.program.names), "")
             through = f"the {statistic}{f' {named}' if named else ''}"
-            words = f"{x} also acts through {through}, which is treated as a constant: the path through {self.program.where(self._square(path) or last)} is missing"
+            words = (
+                f"{x} also acts through {through}, which is treated as a constant: the path through"
+                f" {self.program.where(self._square(path) or last)} is missing"
+            )
             return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
         for step, i in path.edges:
             if step.call.op.name == "divide" and i == 1 and step.out not in self.program.recognised:
-                words = f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the quotient rule is missing, in {self.program.where(step)}"
+                words = (
+                    f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the"
+                    f" quotient rule is missing, in {self.program.where(step)}"
+                )
                 return Finding("missing term through the denominator", words, "", 1.02)
         edge = self.junction(path)
         if edge is None:
             step, _ = path.edges[-1]
-            said = f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out"
-            return Finding("missing term" if term else "missing path", f"{said}: its gradient is missing, as if it were a constant", "", 1.05)
+            said = (
+                f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out"
+            )
+            return Finding(
+                "missing term" if term else "missing path",
+                f"{said}: its gradient is missing, as if it were a constant",
+                "",
+                1.05,
+            )
         step, i = edge
         node = step.inputs[i]
         x, n = self.program.called(node), len(self.program.readers[node])
         if step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1]:
-            words = f"the 2 of the square {self.program.expression(step)} is missing: {x} is used twice in it, and one of the two is left out, in {self.program.where(step)}"
+            words = (
+                f"the 2 of the square {self.program.expression(step)} is missing: {x} is used twice in it, and one of"
+                f" the two is left out, in {self.program.where(step)}"
+            )
             return Finding("factor", words, "", 1.0)
         what = f"the term {term} is left out: " if term else ""
-        words = f"{what}{x} is used {n} times and its gradients must be added; the one through {self.program.where(step)} is missing"
+        words = (
+            f"{what}{x} is used {n} times and its gradients must be added; the one through {self.program.where(step)}"
+            " is missing"
+        )
         return Finding("missing term" if term and node == self.i else "missing path", words, "", 1.05)
 
     def negated(self, path: Path) -> Finding:
@@ -205,7 +248,10 @@ class Stories:
             op = step.call.op.name
             if op == "negative" or (op in ("subtract", "divide") and i == 1) or op == "reciprocal":
                 inner = f"{self.program.expression(step)} with respect to {self.program.operand(step, i)}"
-                words = f"the minus sign of the derivative of {inner} is forgotten, in {self.program.where(step)}: the sign of {self._short(path)} is wrong"
+                words = (
+                    f"the minus sign of the derivative of {inner} is forgotten, in {self.program.where(step)}: the sign"
+                    f" of {self._short(path)} is wrong"
+                )
                 return Finding("sign", words, "", 1.05)
         return Finding("sign", f"the sign is wrong {self._path(path)}", "", 1.1)
 

@@ -85,7 +85,14 @@ class Step:
 class Program:
     """Everything between the variables and the output, oldest first; nodes are numbered."""
 
-    def __init__(self, output: Any, upstream: np.ndarray, variables: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str]):
+    def __init__(
+        self,
+        output: Any,
+        upstream: np.ndarray,
+        variables: Sequence[Any],
+        place: Callable[[int], tuple[Place | None, int]],
+        names: dict[int, str],
+    ):
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
@@ -110,7 +117,9 @@ class Program:
                 self.names[self.nodes[id(t)]] = name
         return self.nodes[id(t)]
 
-    def _add(self, order: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str], within: str) -> None:
+    def _add(
+        self, order: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str], within: str
+    ) -> None:
         for t in order:
             call = call_of(t)
             if call is None:
@@ -132,7 +141,9 @@ class Program:
                 continue
             inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
             arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
-            self.steps.append(Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), *where[:1], within, where[1]))
+            self.steps.append(
+                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), *where[:1], within, where[1])
+            )
 
     def _index(self) -> None:
         self.made: dict[int, Step] = {step.out: step for step in self.steps}
@@ -212,7 +223,10 @@ class Program:
         return directions, moved
 
     def replayed(
-        self, skip: Mapping[int, int], change: Mapping[int, Callable[[np.ndarray], np.ndarray]] = NOTHING, mask: Mapping[int, np.ndarray] = NOTHING
+        self,
+        skip: Mapping[int, int],
+        change: Mapping[int, Callable[[np.ndarray], np.ndarray]] = NOTHING,
+        mask: Mapping[int, np.ndarray] = NOTHING,
     ) -> Program | None:
         """The program of another function; None where that does not run.
 
@@ -259,7 +273,11 @@ class Program:
 
     def expression(self, step: Step, depth: int = 2) -> str:
         """What a step computes, as code."""
-        parts = [self.operand(step, i, depth - 1) if depth else "…" for i in range(len(step.inputs)) if step.arrays[i] is not None]
+        parts = [
+            self.operand(step, i, depth - 1) if depth else "…"
+            for i in range(len(step.inputs))
+            if step.arrays[i] is not None
+        ]
         sign = SIGNS.get(step.call.op.name)
         if sign and len(parts) == 2:
             return f"{_wrapped(parts[0])} {sign} {_wrapped(parts[1])}"
@@ -285,7 +303,10 @@ class Program:
     def where(self, step: Step) -> str:
         """The line of the user's function, with the library op that the step is a part of."""
         inside = f" of {step.within}" if step.within else ""
-        twin = any(s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit for s in self.steps)
+        twin = any(
+            s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit
+            for s in self.steps
+        )
         which = f" {self.expression(step, 1)}" if twin and step.name != "indexing" else ""
         return f"{step.name}{inside}{which}" + (f" ({step.place})" if step.place else "")
 
@@ -299,7 +320,9 @@ def _pushed(step: Step, along: list[Any]) -> np.ndarray:
             if v is not None:
                 total = total + step.pull(np.broadcast_to(v, step.value.shape))[i]
         return total
-    f = lambda h: step.call.forward([a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)])  # noqa: E731
+    f = lambda h: step.call.forward(
+        [a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)]
+    )  # noqa: E731
     if op in MULTILINEAR:
         return (f(1.0) - f(-1.0)) / 2
     h = 1e-3 / max(float(np.abs(v).max(initial=1e-300)) for v in along if v is not None)
@@ -330,20 +353,29 @@ class _Skipped:
 
     def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
         mine = g if self.mask is None else g * self.mask
-        return [mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)]
+        return [
+            mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)
+        ]
 
 
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}
 
 
 def _wrapped(text: str) -> str:
-    simple = text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum() or text.endswith(")") and " " not in text.split("(")[0]
+    simple = (
+        text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum()
+        or text.endswith(")")
+        and " " not in text.split("(")[0]
+    )
     return text if simple or text.startswith(("the ", "(")) else f"({text})"
 
 
 def _index_text(index: Any) -> str:
     if isinstance(index, slice):
-        return ":".join("" if v is None else str(v) for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)))
+        return ":".join(
+            "" if v is None else str(v)
+            for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step))
+        )
     if isinstance(index, tuple):
         return ", ".join(map(_index_text, index))
     if isinstance(index, np.ndarray):

@@ -23,7 +23,9 @@ class Question:
     def __init__(self, f: Callable[..., Any], inputs: Any, upstream: Any, names: list[str] | None) -> None:
         self.f = f
         self.keys: list[str] | None = list(inputs) if isinstance(inputs, Mapping) else None
-        alone = not isinstance(inputs, Mapping | list | tuple) or (isinstance(inputs, list) and _is_data(inputs) and arity(f) == 1)
+        alone = not isinstance(inputs, Mapping | list | tuple) or (
+            isinstance(inputs, list) and _is_data(inputs) and arity(f) == 1
+        )
         given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs] if alone else list(inputs)
         if any(isinstance(x, Mapping | list | tuple) for x in given if not _is_data(x)):
             raise TypeError("diagnose: nested inputs; give one array, a flat list or tuple, or a flat dict of arrays")
@@ -32,14 +34,20 @@ class Question:
         self.which = [i for i, x in enumerate(self.arrays) if x.dtype.kind == "f"]
         if not self.which:
             raise TypeError(
-                f"diagnose: no floating-point input to differentiate with respect to; got {[str(x.dtype) for x in self.arrays]}. "
-                "Write 2.0 for 2, or x.astype(float)"
+                "diagnose: no floating-point input to differentiate with respect to; got"
+                f" {[str(x.dtype) for x in self.arrays]}. Write 2.0 for 2, or x.astype(float)"
             )
         if self.keys is None and not binds(f, len(given)):
-            raise TypeError(f"diagnose: the function takes {arity(f)} arguments, but {len(given)} inputs are given; give them as a list or a tuple")
+            raise TypeError(
+                f"diagnose: the function takes {arity(f)} arguments, but {len(given)} inputs are given; give them as a"
+                " list or a tuple"
+            )
         self.names = self._named(names, given)
         self.state = generator().bit_generator.state
-        variables = [Tensor(x, requires_grad=True, name=self.names[i]) if i in self.which else x for i, x in enumerate(self.arrays)]
+        variables = [
+            Tensor(x, requires_grad=True, name=self.names[i]) if i in self.which else x
+            for i, x in enumerate(self.arrays)
+        ]
         self.trace = Trace()
         with enable_grad(), np.errstate(all="ignore"):
             output = self.trace.run(lambda: self.call(variables))
@@ -47,17 +55,23 @@ class Question:
             raise TypeError(f"diagnose: {CUT}")
         if not np.isfinite(output.data).all():
             raise ValueError(
-                f"diagnose: the function gives {output.data if output.size == 1 else 'nan or infinity'} at these inputs (an overflow, a division "
-                "by zero or a logarithm of zero), so it has no gradient there; try smaller inputs, or away from the edge of its domain"
+                f"diagnose: the function gives {output.data if output.size == 1 else 'nan or infinity'} at these inputs"
+                " (an overflow, a division by zero or a logarithm of zero), so it has no gradient there; try smaller"
+                " inputs, or away from the edge of its domain"
             )
         if upstream is None and output.size != 1:
             raise ValueError(
                 f"diagnose: the function returns shape {output.shape}, so its gradient needs an upstream gradient: "
                 "pass upstream=array of that shape, or reduce to a scalar (a loss)"
             )
-        self.upstream = np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64)
+        self.upstream = (
+            np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64)
+        )
         if self.upstream.shape != output.shape:
-            raise ValueError(f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape of the output")
+            raise ValueError(
+                f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape"
+                " of the output"
+            )
         names_of = {**self.trace.names, **{id(variables[i]): self.names[i] for i in self.which}}
         with np.errstate(all="ignore"):
             wanted = [variables[i] for i in self.which]
@@ -67,7 +81,9 @@ class Question:
 
     def _named(self, names: list[str] | None, given: list[Any]) -> list[str]:
         if names is not None and len(names) not in (len(given), len(self.which)):
-            raise ValueError(f"diagnose: {len(names)} names for {len(given)} inputs; give one for each, or a dict of inputs by name")
+            raise ValueError(
+                f"diagnose: {len(names)} names for {len(given)} inputs; give one for each, or a dict of inputs by name"
+            )
         if names is not None and len(names) == len(given):
             return list(names)
         if names is not None:
@@ -87,7 +103,10 @@ class Question:
         finally:
             generator().bit_generator.state = before
         if not isinstance(output, Tensor):
-            raise TypeError(f"diagnose: the function must return one Tensor, got {type(output).__name__}; .data or float() loses the gradient")
+            raise TypeError(
+                f"diagnose: the function must return one Tensor, got {type(output).__name__}; .data or float() loses"
+                " the gradient"
+            )
         return output
 
     def shaped(self, function: Callable[..., Any], values: list[Any]) -> Any:
@@ -105,18 +124,26 @@ class Question:
         if isinstance(claimed, Mapping):
             unknown = [name for name in claimed if name not in self.variable_names]
             if unknown:
-                raise ValueError(f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}")
+                raise ValueError(
+                    f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}"
+                )
             pairs = [(self.variable_names.index(name), value) for name, value in claimed.items()]
         elif n == 1 and not self.listed(claimed):
             pairs = [(0, claimed)]
         elif not isinstance(claimed, list | tuple):
-            raise ValueError(f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a dict by name")
+            raise ValueError(
+                f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a"
+                " dict by name"
+            )
         elif len(claimed) == n:
             pairs = list(enumerate(claimed))
         elif len(claimed) == len(self.arrays):
             pairs = [(self.which.index(i), value) for i, value in enumerate(claimed) if i in self.which]
         else:
-            raise ValueError(f"diagnose: {len(claimed)} claimed gradients for {n} inputs ({', '.join(self.variable_names)}); None leaves one out")
+            raise ValueError(
+                f"diagnose: {len(claimed)} claimed gradients for {n} inputs ({', '.join(self.variable_names)}); None"
+                " leaves one out"
+            )
         found = {i: _as_claim(value, self.variable_names[i]) for i, value in pairs if value is not None}
         if not found:
             raise ValueError("diagnose: no gradient is claimed")
@@ -157,7 +184,10 @@ class Question:
         with enable_grad(), np.errstate(all="ignore"):
             output = self.call(variables)
             output.backward(self.upstream.astype(output.dtype))
-        return [np.zeros(variables[i].shape) if variables[i].grad is None else np.asarray(variables[i].grad.data) for i in self.which]
+        return [
+            np.zeros(variables[i].shape) if variables[i].grad is None else np.asarray(variables[i].grad.data)
+            for i in self.which
+        ]
 
 
 def is_function(claimed: Any) -> bool:
@@ -183,5 +213,8 @@ def _argument_names(f: Callable[..., Any], n: int) -> list[str]:
 def _as_claim(value: Any, name: str) -> np.ndarray:
     array = np.asarray(value.data if isinstance(value, Tensor) else value)
     if array.dtype.kind not in "fiub":
-        raise TypeError(f"diagnose: the claimed gradient of {name} must be real numbers, got {type(value).__name__} with dtype {array.dtype}")
+        raise TypeError(
+            f"diagnose: the claimed gradient of {name} must be real numbers, got {type(value).__name__} with dtype"
+            f" {array.dtype}"
+        )
     return array if array.dtype.kind == "f" else array.astype(np.float64)

@@ -142,7 +142,15 @@ def _softmax(program: Program, node: int, y: np.ndarray, before: list[int]) -> R
             if v.shape == y.shape and np.isfinite(v).all():
                 e = np.exp(v - v.max(axis=axis, keepdims=True))
                 if _close(e / e.sum(axis=axis, keepdims=True), y):
-                    return Recognised("softmax", x, node, v, y, {"axis": axis}, lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True)))
+                    return Recognised(
+                        "softmax",
+                        x,
+                        node,
+                        v,
+                        y,
+                        {"axis": axis},
+                        lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True)),
+                    )
     return None
 
 
@@ -159,7 +167,15 @@ def _log_softmax(program: Program, node: int, y: np.ndarray, before: list[int]) 
             if v.shape == y.shape and np.isfinite(v).all():
                 top = v - v.max(axis=axis, keepdims=True)
                 if np.allclose(top - np.log(np.exp(top).sum(axis=axis, keepdims=True)), y, rtol=1e-9, atol=1e-9):
-                    return Recognised("log_softmax", x, node, v, y, {"axis": axis}, lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True))
+                    return Recognised(
+                        "log_softmax",
+                        x,
+                        node,
+                        v,
+                        y,
+                        {"axis": axis},
+                        lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True),
+                    )
     return None
 
 
@@ -178,7 +194,15 @@ def _logsumexp(program: Program, node: int, y: np.ndarray, before: list[int]) ->
                 if _close(np.asarray(lse), y):
                     p = np.exp(v - whole)
                     params = {"axis": axis, "keepdims": keep}
-                    return Recognised("logsumexp", x, node, v, y, params, lambda g, p=p, a=axis, k=keep: p * (g if k or a is None else np.expand_dims(g, a)))
+                    return Recognised(
+                        "logsumexp",
+                        x,
+                        node,
+                        v,
+                        y,
+                        params,
+                        lambda g, p=p, a=axis, k=keep: p * (g if k or a is None else np.expand_dims(g, a)),
+                    )
     return None
 
 
@@ -196,11 +220,24 @@ def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Reco
             for kind, u in (("standardise", centred), ("rms", v)):
                 with np.errstate(all="ignore"):
                     s = np.sqrt((u * u).sum(**keep) / (y * y).sum(**keep))
-                if not np.isfinite(s).all() or not (s > 0).all() or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10) or not _depends(program, node, x):
+                if (
+                    not np.isfinite(s).all()
+                    or not (s > 0).all()
+                    or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
+                    or not _depends(program, node, x)
+                ):
                     continue
                 rest = s * s - (u * u).mean(**keep)  # ε, the same in every row and small
                 if kind == "rms" and np.allclose(s * s, (u * u).sum(**keep), rtol=1e-9):
-                    return Recognised("unit", x, node, v, y, {"axis": axis, "s": s}, lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s)
+                    return Recognised(
+                        "unit",
+                        x,
+                        node,
+                        v,
+                        y,
+                        {"axis": axis, "s": s},
+                        lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s,
+                    )
                 if np.ptp(rest) > 1e-9 * float((s * s).max()) or not -1e-9 <= float(rest.flat[0]) <= 1.0:
                     continue
                 mean = kind == "standardise"

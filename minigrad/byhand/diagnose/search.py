@@ -83,7 +83,9 @@ class Search:
             if np.isnan(c) or abs(c - 1) < 1e-9 or (self.stories.is_whole(path) and same(c, -1)):
                 continue
             for finding in self.stories.of(path, _tidy(c)):
-                if self.case.right.size == 1 and (finding.cost > 2 and not self.stories.is_whole(path) or finding.cost > 2.2):
+                if self.case.right.size == 1 and (
+                    finding.cost > 2 and not self.stories.is_whole(path) or finding.cost > 2.2
+                ):
                     continue
                 exact = self._exact(path, c, finding)
                 if exact is not None:
@@ -92,7 +94,12 @@ class Search:
     def whole(self) -> Iterator[Finding]:
         """Everything off by one factor, where no single path carries everything."""
         c = self.ratio(self.aim, self.total)
-        if np.isnan(c) or abs(c - 1) < 1e-9 or any(self.stories.is_whole(p) for p in self.paths) or not self.case.close(self.case.claimed, _tidy(c) * self.right):
+        if (
+            np.isnan(c)
+            or abs(c - 1) < 1e-9
+            or any(self.stories.is_whole(p) for p in self.paths)
+            or not self.case.close(self.case.claimed, _tidy(c) * self.right)
+        ):
             return
         for f in self.stories.of(Path([], self.total), _tidy(c)) if c > 0 else ():
             yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
@@ -103,8 +110,15 @@ class Search:
         many = int((np.abs(self.right) > 1e-3 * np.abs(self.right).max(initial=0)).sum()) >= 2
         if many and not np.isnan(c) and abs(c) > 1e-9 and self.case.close(self.case.claimed, c * self.right):
             sign = "the sign is wrong, and " if c < 0 else ""
-            words = f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation"
-            yield Finding("sign and factor" if c < 0 else "factor", words, f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}", 8.0)
+            words = (
+                f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation"
+            )
+            yield Finding(
+                "sign and factor" if c < 0 else "factor",
+                words,
+                f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}",
+                8.0,
+            )
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = _tidy(c)
@@ -112,7 +126,11 @@ class Search:
         found = self.program.edited(self.i, sites)
         if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
             return None
-        said = self.evidence(sites) if not self.stories.is_whole(path) else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else ""
+        said = (
+            self.evidence(sites)
+            if not self.stories.is_whole(path)
+            else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else ""
+        )
         return finding._replace(evidence=said)
 
     def ratio(self, d: np.ndarray, effect: np.ndarray) -> float:
@@ -132,7 +150,9 @@ class Search:
                 tangent = self.tangents.get(site.node)
                 if tangent is not None:
                     with np.errstate(all="ignore"):
-                        found[k] = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(self.program.steps[site.step].g))
+                        found[k] = tangent.reshape(len(tangent), -1) @ np.ravel(
+                            site.more(self.program.steps[site.step].g)
+                        )
             else:
                 delta = self.shared.delta(k, self.i)
                 if delta is not None:
@@ -163,7 +183,12 @@ class Search:
             hits = [(moved[n], 1 + apart[n]) for n in np.flatnonzero(off_by <= 1e-5 * self.size)]
             inside = path.effect + effects[moved]
             squares = (inside * inside).sum(axis=1)
-            a = np.divide(inside @ (self.aim - self.total + path.effect), squares, out=np.zeros(len(moved)), where=squares > 1e-18 * self.size**2)
+            a = np.divide(
+                inside @ (self.aim - self.total + path.effect),
+                squares,
+                out=np.zeros(len(moved)),
+                where=squares > 1e-18 * self.size**2,
+            )
             off_by = np.abs(self.aim - self.total + path.effect - a[:, None] * inside).max(axis=1)
             hits += [(moved[n], a[n]) for n in np.flatnonzero(off_by <= 1e-5 * self.size)]
             for k, c in hits:
@@ -178,7 +203,12 @@ class Search:
     def _both(self, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
         if second.mistake == "sign" and second.words == "the sign is wrong":
             return Finding(f"sign and {name}", f"the sign is wrong, and {words}", self.evidence(sites), cost + 1.2)
-        return Finding(f"{name} and {second.mistake}", f"two mistakes: {words}; and {second.words}", self.evidence(sites), cost + second.cost + 0.6)
+        return Finding(
+            f"{name} and {second.mistake}",
+            f"two mistakes: {words}; and {second.words}",
+            self.evidence(sites),
+            cost + second.cost + 0.6,
+        )
 
     def two_paths(self) -> Iterator[Finding]:
         """Two paths scaled, each by a number with an origin."""
@@ -212,10 +242,22 @@ class Search:
         if c == e == 0 and (one := self.stories.constants([p, q])):
             yield one._replace(evidence=evidence)
             return
-        if c == 0 and e == 0 and first[0].mistake.startswith("missing term through") != second[0].mistake.startswith("missing term through"):
+        if (
+            c == 0
+            and e == 0
+            and first[0].mistake.startswith("missing term through")
+            != second[0].mistake.startswith("missing term through")
+        ):
             return
-        name = f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
-        yield Finding(name, f"two mistakes: {first[0].words}; and {second[0].words}", evidence, first[0].cost + second[0].cost + 0.4)
+        name = (
+            f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
+        )
+        yield Finding(
+            name,
+            f"two mistakes: {first[0].words}; and {second[0].words}",
+            evidence,
+            first[0].cost + second[0].cost + 0.4,
+        )
 
     def _symmetry(self, p: Path, c: float, q: Path, e: float) -> Finding | None:
         """One of two uses counted twice in place of both."""
@@ -226,8 +268,9 @@ class Search:
         step, i = self.stories.junction(kept) or kept.edges[-1]
         x = self.program.called(step.inputs[i])
         words = (
-            f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {self.program.where(step)} stands for the sum of both; the "
-            "two agree only where the matrix between them is symmetric, as in 2Ax for (A + Aᵀ)x"
+            f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {self.program.where(step)}"
+            " stands for the sum of both; the two agree only where the matrix between them is symmetric, as in 2Ax for"
+            " (A + Aᵀ)x"
         )
         return Finding("symmetry assumed", words, f"from what this gives, yours {off(self.case.claimed, found)}", 0.97)
 
@@ -235,7 +278,11 @@ class Search:
         """Two edits, at different steps."""
         if self.case.right.size < 3:
             return
-        order = [k for k in np.argsort([e.cost for e in self.edits], kind="stable") if np.abs(effects[k]).max() > 1e-9 * self.size][:BUDGET]
+        order = [
+            k
+            for k in np.argsort([e.cost for e in self.edits], kind="stable")
+            if np.abs(effects[k]).max() > 1e-9 * self.size
+        ][:BUDGET]
         some = effects[order]
         d = self.aim - self.total
         for a, k in enumerate(order):
@@ -292,11 +339,18 @@ class Search:
             whole = next((p for p in self.paths if self.stories.is_whole(p)), None)
             also = Finding("sign", "the sign is wrong", "", 0.5) if same(c, -1) else None
             if also is None and v.retained is not None and same(c, v.retained):
-                yield Finding(v.name, v.words, f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}", v.cost)
+                yield Finding(
+                    v.name, v.words, f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}", v.cost
+                )
                 continue
             for f in [also] if also else self.stories.of(whole, _tidy(c), loose=False)[:1] if whole else []:
                 words = f"two mistakes: {v.words}; and {f.words}"
-                yield Finding(f"{v.name} and {f.mistake}", words, f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}", v.cost + f.cost + 0.6)
+                yield Finding(
+                    f"{v.name} and {f.mistake}",
+                    words,
+                    f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}",
+                    v.cost + f.cost + 0.6,
+                )
 
     def few_uses(self) -> Iterator[Finding]:
         """Of three or more uses of a tensor, some are lost, or overwritten by the last."""
@@ -309,14 +363,18 @@ class Search:
             groups = list(by_step.values()) if len(by_step) > 1 else [[u] for u in uses]
             if not 2 <= len(groups) <= 10 or (len(groups) > self.case.right.size and len(groups) > 2):
                 continue
-            parts = np.array([tangent.reshape(len(tangent), -1) @ np.ravel(sum(s.shares[k] for s, k in g)) for g in groups])
+            parts = np.array(
+                [tangent.reshape(len(tangent), -1) @ np.ravel(sum(s.shares[k] for s, k in g)) for g in groups]
+            )
             seen = np.flatnonzero(np.abs(parts).max(axis=1) > 1e-9 * self.size)
             if not len(seen):
                 continue
             solved, *_ = np.linalg.lstsq(parts[seen].T, d, rcond=None)
             c = np.ones(len(groups))
             c[seen] = 1 + solved
-            if not np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size or not all(min(abs(x), abs(x - 1)) < 1e-4 for x in c):
+            if not np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size or not all(
+                min(abs(x), abs(x - 1)) < 1e-4 for x in c
+            ):
                 continue
             kept = [g for x, g in zip(c, groups, strict=True) if abs(x - 1) < 1e-4]
             lost = [g for x, g in zip(c, groups, strict=True) if abs(x) < 1e-4]
@@ -326,7 +384,14 @@ class Search:
             if self.fits(sites):
                 yield self._lost(node, kept, lost, groups, sites)
 
-    def _lost(self, node: int, kept: list[list[tuple[Step, int]]], lost: list[list[tuple[Step, int]]], groups: list[object], sites: list[Site]) -> Finding:
+    def _lost(
+        self,
+        node: int,
+        kept: list[list[tuple[Step, int]]],
+        lost: list[list[tuple[Step, int]]],
+        groups: list[object],
+        sites: list[Site],
+    ) -> Finding:
         x, n = self.program.called(node), len(groups)
         where = lambda g: self.program.where(g[0][0])  # noqa: E731
         every = [g[0][0] for g in [*kept, *lost]]
@@ -335,12 +400,21 @@ class Search:
         if len(kept) == 1 and n > 1 and looped:
             at = sorted(g[0][0].index for g in [*kept, *lost]).index(kept[0][0][0].index)
             which = "the last" if at == n - 1 else "the first" if at == 0 else f"the {at + 1}th"
-            words = f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of {which} step is there, as if it had overwritten the others (in {where(kept[0])})"
+            words = (
+                f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
+                f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})"
+            )
             return Finding("overwritten", words, self.evidence(sites), 1.1)
         if looped:
-            words = f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of {len(lost)} steps are missing (in {gone})"
+            words = (
+                f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
+                f" {len(lost)} steps are missing (in {gone})"
+            )
         elif len(kept) == 1 and len(lost) > 1:
-            words = f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there: the paths through {gone} are missing"
+            words = (
+                f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there:"
+                f" the paths through {gone} are missing"
+            )
         else:
             words = f"{x} is used {n} times and its gradients must be added; the one from {gone} is missing"
         return Finding("missing path", words, self.evidence(sites), 1.2)
@@ -349,7 +423,11 @@ class Search:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
         effects = self.effects()
         scaled = [*self.scaled_paths(), *self.whole()]
-        few = [f for f in self.few_uses() if f.mistake == "overwritten" or not any(s.mistake.startswith("missing") for s in scaled)]
+        few = [
+            f
+            for f in self.few_uses()
+            if f.mistake == "overwritten" or not any(s.mistake.startswith("missing") for s in scaled)
+        ]
         found = [*scaled, *self.single(effects), *few, *self.other_functions()]
         pairs = list(self.two_paths())
         if not found or min(f.cost for f in found) > 2.4:

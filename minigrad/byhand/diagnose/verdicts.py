@@ -36,14 +36,18 @@ def zero_in_theory(case: Case) -> bool:
 def at_kink(case: Case, question: Question) -> bool:
     """Whether the claim differs only where the function has a kink, and lies between its one-sided slopes there."""
     ties = [step for step in case.program.live if _ties(step)]
-    wrong = [tuple(int(j) for j in at) for at in np.argwhere(~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-9))]
+    wrong = [
+        tuple(int(j) for j in at) for at in np.argwhere(~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-9))
+    ]
     if not ties or not wrong or len(wrong) > MANY:
         return False
     scale = largest(case.right)[0] or 1.0
     for at in wrong:
         direction = np.zeros(case.right.shape)
         direction[at] = 1
-        line = question.along(question.arrays, case.i, direction, max(1.0, abs(float(question.arrays[question.which[case.i]][at]))))
+        line = question.along(
+            question.arrays, case.i, direction, max(1.0, abs(float(question.arrays[question.which[case.i]][at])))
+        )
         low, high = sorted(line.one_sided())
         room = 1e-5 * max(scale, abs(low), abs(high))
         if high - low <= 2 * room or not low - room <= case.claimed[at] <= high + room:
@@ -62,8 +66,15 @@ def _ties(step: Any) -> bool:
         best = step.value if keep or axis is None else np.expand_dims(step.value, axis)
         return bool((np.equal(arrays[0], best).sum(axis=axis) > 1).any())
     if op == "clip":
-        return any(b is not None and bool(np.equal(arrays[0], b).any()) for b in (step.params.get("min"), step.params.get("max")))
-    return op == "select" and any(x != CONSTANT for x in step.inputs) and bool(np.isclose(arrays[0], arrays[1], rtol=0, atol=1e-12).any())
+        return any(
+            b is not None and bool(np.equal(arrays[0], b).any())
+            for b in (step.params.get("min"), step.params.get("max"))
+        )
+    return (
+        op == "select"
+        and any(x != CONSTANT for x in step.inputs)
+        and bool(np.isclose(arrays[0], arrays[1], rtol=0, atol=1e-12).any())
+    )
 
 
 def digits(case: Case) -> int:
@@ -95,7 +106,9 @@ def reference_is_off(question: Question) -> float:
         direction /= np.linalg.norm(direction) or 1.0
         along = float((right * direction).sum())
         scale = max(abs(along), float(np.linalg.norm(right)), 1e-30)
-        found = slope(question.along(question.arrays, i, direction, max(1.0, float(np.abs(x).max()))), along, 1e-5, scale)
+        found = slope(
+            question.along(question.arrays, i, direction, max(1.0, float(np.abs(x).max()))), along, 1e-5, scale
+        )
         if found.kink or not np.isfinite(found.value) or found.doubt > 1e-3 * max(scale, abs(found.value), found.floor):
             continue
         apart = abs(found.value - along) - 3 * found.doubt
@@ -123,7 +136,11 @@ def elsewhere(question: Question, seed: int) -> list[np.ndarray] | None:
         constant = bool((x == x.flat[0]).all())
         rows = x.sum(axis=-1) if x.ndim else x
         unit = np.sqrt((x * x).sum(axis=-1)) if x.ndim else x
-        special = x.size > 1 and not constant and (np.equal(x, np.round(x)).all() or np.allclose(rows, 1) or np.allclose(unit, 1))
+        special = (
+            x.size > 1
+            and not constant
+            and (np.equal(x, np.round(x)).all() or np.allclose(rows, 1) or np.allclose(unit, 1))
+        )
         if special or (x.ndim and len(question.which) > 1 and not x.any()):
             moved.append(np.array(x))
             continue
@@ -152,7 +169,12 @@ def right_elsewhere(question: Question, claimed: Any, cases: dict[int, float]) -
             return None
         for i, precision in cases.items():
             right, answer = gradients[i], answers.get(i)
-            if answer is None or answer.shape != right.shape or not np.isfinite(right).all() or not np.isfinite(answer).all():
+            if (
+                answer is None
+                or answer.shape != right.shape
+                or not np.isfinite(right).all()
+                or not np.isfinite(answer).all()
+            ):
                 continue
             top = max((largest(g)[0] for g in gradients), default=0.0)
             if float(np.abs(answer - right).max(initial=0)) > 10 * precision * largest(right)[0] + 1e-9 * top:

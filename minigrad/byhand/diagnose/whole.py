@@ -48,7 +48,11 @@ def by_shape(case: Case) -> Iterator[Finding]:
     for axes in itertools.permutations(range(claimed.ndim)) if claimed.ndim == right.ndim <= 4 else ():
         turned = claimed.transpose(axes)
         if axes != tuple(range(claimed.ndim)) and turned.shape == right.shape and case.close(turned, right):
-            yield Finding("transposed", f"transposed: {claimed.shape}, expected {right.shape}", f"with its axes put back it {off(turned, right)}")
+            yield Finding(
+                "transposed",
+                f"transposed: {claimed.shape}, expected {right.shape}",
+                f"with its axes put back it {off(turned, right)}",
+            )
     if claimed.size == right.size and case.close(claimed.reshape(right.shape), right):
         words = f"the right numbers in shape {claimed.shape}; a gradient has the shape of its input, {right.shape}"
         yield Finding("wrong shape", words, f"reshaped it {off(claimed.reshape(right.shape), right)}")
@@ -56,27 +60,45 @@ def by_shape(case: Case) -> Iterator[Finding]:
     if summed is not None:
         n = claimed.size // max(1, right.size)
         if case.close(summed, right):
-            words = f"a sum is missing: {case.name} of shape {right.shape} was broadcast over {n} places, whose gradients must be added"
+            words = (
+                f"a sum is missing: {case.name} of shape {right.shape} was broadcast over {n} places, whose gradients"
+                " must be added"
+            )
             yield Finding("missing sum", words, f"yours, {claimed.shape}, summed to {right.shape} {off(summed, right)}")
         if case.close(summed / n, right):
             words = f"a mean is missing: the {n} gradients over which {case.name} was broadcast must be averaged"
-            yield Finding("missing mean", words, f"yours, {claimed.shape}, averaged to {right.shape} {off(summed / n, right)}")
+            yield Finding(
+                "missing mean", words, f"yours, {claimed.shape}, averaged to {right.shape} {off(summed / n, right)}"
+            )
     for axes, keepdims in _axes_to_reduce(right.ndim):
         for how, what in ((np.sum, "sum"), (np.mean, "mean")):
             reduced = np.asarray(how(right, axis=axes, keepdims=keepdims))
             if reduced.shape == claimed.shape and case.close(claimed, reduced):
                 words = f"a superfluous {what}: over axis {', '.join(map(str, axes))}, which {case.name} has"
-                yield Finding(f"superfluous {what}", words, f"the right gradient, reduced in the same way, {off(claimed, reduced)} from yours")
+                yield Finding(
+                    f"superfluous {what}",
+                    words,
+                    f"the right gradient, reduced in the same way, {off(claimed, reduced)} from yours",
+                )
     shapes = " (the shape of its transpose)" if claimed.shape == right.shape[::-1] else ""
     factor = _left_out(case)
-    yield Finding("wrong shape", f"of shape {claimed.shape}{shapes}; a gradient has the shape of its input, {right.shape}{factor}", "")
+    yield Finding(
+        "wrong shape",
+        f"of shape {claimed.shape}{shapes}; a gradient has the shape of its input, {right.shape}{factor}",
+        "",
+    )
 
 
 def _left_out(case: Case) -> str:
     """A factor of a product that, when it is left out, gives this shape."""
     for step in case.program.live:
         for i in step.wanted():
-            if step.call.op.name != "matmul" or step.inputs[i] != case.i or np.ndim(step.arrays[1 - i]) != 2 or np.ndim(step.arrays[i]) != 2:
+            if (
+                step.call.op.name != "matmul"
+                or step.inputs[i] != case.i
+                or np.ndim(step.arrays[1 - i]) != 2
+                or np.ndim(step.arrays[i]) != 2
+            ):
                 continue
             other = case.program.made.get(step.inputs[1 - i])
             for k in other.wanted() if other is not None and other.call.op.name == "matmul" else ():
@@ -84,7 +106,10 @@ def _left_out(case: Case) -> str:
                 product = a.T @ step.g if i == 1 else step.g @ a.T
                 if product.shape == case.claimed.shape and case.close(product, case.claimed):
                     left = case.program.operand(other, 1 - k)
-                    return f". {case.program.called(other.inputs[k])} stands where {case.program.called(other.out)} belongs: {left} is left out"
+                    return (
+                        f". {case.program.called(other.inputs[k])} stands where {case.program.called(other.out)}"
+                        f" belongs: {left} is left out"
+                    )
     return ""
 
 
@@ -92,7 +117,11 @@ def _jacobian(case: Case) -> Iterator[Finding]:
     """A Jacobian where the gradient was asked."""
     program, x = case.program, case.right
     for step in reversed(program.live):
-        if case.claimed.shape != step.value.shape + x.shape or step.value.size > 64 or step.out not in program.leads(case.i):
+        if (
+            case.claimed.shape != step.value.shape + x.shape
+            or step.value.size > 64
+            or step.out not in program.leads(case.i)
+        ):
             continue
         rows = []
         for k in range(step.value.size):
@@ -103,8 +132,9 @@ def _jacobian(case: Case) -> Iterator[Finding]:
         if np.allclose(jacobian, case.claimed, rtol=1e-6, atol=1e-9 * np.abs(jacobian).max(initial=1)):
             what = program.called(step.out)
             words = (
-                f"this is the Jacobian of {what} with respect to {case.name}, and it is right; the gradient of the output has the shape {x.shape} of "
-                f"{case.name}: multiply the upstream gradient of {what} with it, Σ_k ḡ_k ∂{what}_k/∂{case.name} (for a sum, add its rows)"
+                f"this is the Jacobian of {what} with respect to {case.name}, and it is right; the gradient of the"
+                f" output has the shape {x.shape} of {case.name}: multiply the upstream gradient of {what} with it, Σ_k"
+                f" ḡ_k ∂{what}_k/∂{case.name} (for a sum, add its rows)"
             )
             yield Finding("jacobian", words, "")
 
@@ -149,22 +179,42 @@ def by_order(case: Case) -> Iterator[Finding]:
         other = case.program.gradient(j)
         if j != case.i and other.shape == claimed.shape and not case.close(other, right) and case.close(claimed, other):
             what = case.program.names.get(j, f"input {j}")
-            yield Finding("wrong input", f"this is the gradient of {what}, not of {case.name}", f"from that of {what} it {off(claimed, other)}", 0.6)
+            yield Finding(
+                "wrong input",
+                f"this is the gradient of {what}, not of {case.name}",
+                f"from that of {what} it {off(claimed, other)}",
+                0.6,
+            )
     for axes in itertools.permutations(range(claimed.ndim)) if 1 < claimed.ndim <= 4 else ():
         turned = claimed.transpose(axes)
         if axes != tuple(range(claimed.ndim)) and turned.shape == right.shape:
             for c, also in ((1.0, ""), (-1.0, ", and the sign is wrong")):
                 if case.close(c * turned, right):
                     words = f"transposed: the axes are exchanged{also}"
-                    yield Finding("transposed" if c > 0 else "sign and transposed", words, f"with its axes put back it {off(c * turned, right)}", 0.6)
+                    yield Finding(
+                        "transposed" if c > 0 else "sign and transposed",
+                        words,
+                        f"with its axes put back it {off(c * turned, right)}",
+                        0.6,
+                    )
     for axis in range(claimed.ndim):
         turned = np.flip(claimed, axis)
         if claimed.shape[axis] > 1 and case.close(turned, right) and not case.close(claimed, right):
-            yield Finding("reversed", f"in reverse order along axis {axis} (flipped)", f"flipped back it {off(turned, right)}", 1.3)
+            yield Finding(
+                "reversed",
+                f"in reverse order along axis {axis} (flipped)",
+                f"flipped back it {off(turned, right)}",
+                1.3,
+            )
         for by in (1, -1) if claimed.shape[axis] > 2 else ():
             rolled = np.roll(claimed, -by, axis)
             if case.close(rolled, right):
-                yield Finding("shifted", f"shifted by {'one' if by > 0 else 'minus one'} along axis {axis}", f"shifted back it {off(rolled, right)}", 1.3)
+                yield Finding(
+                    "shifted",
+                    f"shifted by {'one' if by > 0 else 'minus one'} along axis {axis}",
+                    f"shifted back it {off(rolled, right)}",
+                    1.3,
+                )
 
 
 def by_sum(case: Case) -> Iterator[Finding]:
@@ -176,7 +226,12 @@ def by_sum(case: Case) -> Iterator[Finding]:
             spread = np.broadcast_to(how(case.right, axis=axes, keepdims=True), case.right.shape)
             if spread.any() and case.close(case.claimed, spread):
                 words = f"a superfluous {what}: every entry holds the {what} over axis {', '.join(map(str, axes))}"
-                yield Finding(f"superfluous {what}", words, f"the right gradient, reduced in the same way, {off(case.claimed, spread)} from yours", 1.5)
+                yield Finding(
+                    f"superfluous {what}",
+                    words,
+                    f"the right gradient, reduced in the same way, {off(case.claimed, spread)} from yours",
+                    1.5,
+                )
 
 
 def by_entries(case: Case) -> Iterator[Finding]:
@@ -187,10 +242,21 @@ def by_entries(case: Case) -> Iterator[Finding]:
         count = int(((claimed != 0) & zero).sum())
         first = tuple(np.argwhere((claimed != 0) & zero)[0])
         mask = next((s for s in case.program.live if masks(s)), None)
-        name, why = ("masked entries not zeroed", f", which the mask of {case.program.where(mask)} leaves out,") if mask else ("entries not zeroed", "")
-        words = f"{entries(count, right.size)}{why} should be exactly 0 and are not; the first at {place(first)} is {number(claimed[first])}"
+        name, why = (
+            ("masked entries not zeroed", f", which the mask of {case.program.where(mask)} leaves out,")
+            if mask
+            else ("entries not zeroed", "")
+        )
+        words = (
+            f"{entries(count, right.size)}{why} should be exactly 0 and are not; the first at {place(first)} is"
+            f" {number(claimed[first])}"
+        )
         yield Finding(name, words, f"with zeros there it {off(np.where(zero, 0.0, claimed), right)}", 1.9)
-    wrong = ~np.array([case.close(a, b) for a, b in zip(claimed.ravel(), right.ravel(), strict=True)]).reshape(right.shape) if right.size <= 4096 else np.ones(0)
+    wrong = (
+        ~np.array([case.close(a, b) for a, b in zip(claimed.ravel(), right.ravel(), strict=True)]).reshape(right.shape)
+        if right.size <= 4096
+        else np.ones(0)
+    )
     if 0 < wrong.sum() <= max(1, right.size // 8) and right.size >= 4:
         where = [tuple(int(j) for j in index) for index in np.argwhere(wrong)]
         shown = "; ".join(f"{place(at)}: yours {number(claimed[at])}, right {number(right[at])}" for at in where[:4])

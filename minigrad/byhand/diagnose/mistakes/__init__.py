@@ -23,7 +23,9 @@ MISTAKES: dict[str, list[Mistake]] = {}  # by the name of the op
 COMPOSED: dict[str, list[Mistake]] = {}  # of functions that are no op but are recognised: rule(g, y, x, axis, s)
 
 
-def mistake(op: str, name: str, words: str, registry: dict[str, list[Mistake]] = MISTAKES) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def mistake(
+    op: str, name: str, words: str, registry: dict[str, list[Mistake]] = MISTAKES
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the function is what the op's rule becomes by this mistake."""
 
     def note(rule: Callable[..., Any]) -> Callable[..., Any]:

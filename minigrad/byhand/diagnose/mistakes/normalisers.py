@@ -103,13 +103,13 @@ def _all_rows(g: np.ndarray, y: np.ndarray, axis: Any) -> np.ndarray | None:
 
 
 NORMALISER = (
-    "the term −p Σ_j ȳ_j of log_softmax's gradient is missing: the normaliser log Σ exp is taken as a constant, so softmax is "
-    "missing from softmax − target"
+    "the term −p Σ_j ȳ_j of log_softmax's gradient is missing: the normaliser log Σ exp is taken as a constant, so"
+    " softmax is missing from softmax − target"
 )
 TARGET = "the target (one-hot, label) is not subtracted: the gradient is softmax − target, here it is softmax alone"
 ONE = (
-    "the weights (targets) of a row are assumed to sum to one: their sum Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of "
-    "log_softmax's gradient"
+    "the weights (targets) of a row are assumed to sum to one: their sum Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of"
+    " log_softmax's gradient"
 )
 ONCE_MORE = "multiplied once more; softmax − target is already the gradient of the logits"
 _register("log_softmax", [
@@ -161,7 +161,9 @@ LOGSUMEXP = [
 ]  # fmt: skip
 for _name, _words, _weights in LOGSUMEXP:
     mistake("logsumexp", _name, _words)(
-        lambda g, y, x, axis=None, keepdims=False, _w=_weights: [(g if keepdims or axis is None else np.expand_dims(g, axis)) * _w(x, axis)]
+        lambda g, y, x, axis=None, keepdims=False, _w=_weights: [
+            (g if keepdims or axis is None else np.expand_dims(g, axis)) * _w(x, axis)
+        ]
     )
 
 # log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) -----------------------------------------------------------
@@ -195,8 +197,8 @@ for _kind, _rows in (("log_sigmoid", LOG_SIGMOID), ("softplus", SOFTPLUS)):
 # Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum ---------------------------
 
 FORGOTTEN = (
-    "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the gradient of the "
-    "normalised x̂ is taken for that of x"
+    "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the"
+    " gradient of the normalised x̂ is taken for that of x"
 )
 NORMS = {  # kind: s in words, its term, whether the mean is subtracted, the total
     "standardise": ("the standard deviation σ", "−x̂ ⟨ȳ x̂⟩/σ", 1.0, _mean),

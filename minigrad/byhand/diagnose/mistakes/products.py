@@ -18,22 +18,38 @@ def _try(product: Callable[[], np.ndarray], shape: tuple[int, ...]) -> Any:
     return found if found.shape == shape else None
 
 
-@mistake("matmul", "missing transposition", "the second factor is not transposed: the gradient of A in C = A B is C̄ Bᵀ, here it is C̄ B")
+@mistake(
+    "matmul",
+    "missing transposition",
+    "the second factor is not transposed: the gradient of A in C = A B is C̄ Bᵀ, here it is C̄ B",
+)
 def _(g, c, a, b):
     return [_try(lambda: g @ b, a.shape), None]
 
 
-@mistake("matmul", "missing transposition", "the first factor is not transposed: the gradient of B in C = A B is Aᵀ C̄, here it is A C̄")
+@mistake(
+    "matmul",
+    "missing transposition",
+    "the first factor is not transposed: the gradient of B in C = A B is Aᵀ C̄, here it is A C̄",
+)
 def _(g, c, a, b):
     return [None, _try(lambda: a @ g, b.shape)]
 
 
-@mistake("matmul", "wrong order", "the factors stand in the wrong order: the gradient of A in C = A B is C̄ Bᵀ, here it is Bᵀ C̄")
+@mistake(
+    "matmul",
+    "wrong order",
+    "the factors stand in the wrong order: the gradient of A in C = A B is C̄ Bᵀ, here it is Bᵀ C̄",
+)
 def _(g, c, a, b):
     return [_try(lambda: b.mT @ g, a.shape) if b.ndim > 1 else None, None]
 
 
-@mistake("matmul", "wrong order", "the factors stand in the wrong order: the gradient of B in C = A B is Aᵀ C̄, here it is C̄ Aᵀ")
+@mistake(
+    "matmul",
+    "wrong order",
+    "the factors stand in the wrong order: the gradient of B in C = A B is Aᵀ C̄, here it is C̄ Aᵀ",
+)
 def _(g, c, a, b):
     return [None, _try(lambda: g @ a.mT, b.shape) if a.ndim > 1 else None]
 
@@ -49,10 +65,17 @@ def _repeated(ids: np.ndarray) -> bool:
     return len(np.unique(ids)) < ids.size
 
 
-@mistake("_take", "overwritten", "the last one wins: where an index occurs more than once the gradients must be added, not overwritten (dW[ids] = g)")
+@mistake(
+    "_take",
+    "overwritten",
+    "the last one wins: where an index occurs more than once the gradients must be added, not overwritten (dW[ids]"
+    " = g)",
+)
 def _(g, y, x, indices, axis):
     dx = np.zeros(x.shape)
-    np.moveaxis(dx, axis, 0)[indices] = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
+    np.moveaxis(dx, axis, 0)[indices] = np.moveaxis(
+        g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim))
+    )
     return [dx if _repeated(indices) else None]
 
 
@@ -65,7 +88,9 @@ def _(g, y, x, indices, axis):
     return [dx if _repeated(indices) else None]
 
 
-@mistake("_take", "superfluous mean", "where an index occurs more than once the gradients are averaged; they must be added")
+@mistake(
+    "_take", "superfluous mean", "where an index occurs more than once the gradients are averaged; they must be added"
+)
 def _(g, y, x, indices, axis):
     rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
     dx = np.zeros(x.shape)
@@ -75,7 +100,11 @@ def _(g, y, x, indices, axis):
     return [dx if _repeated(indices) else None]
 
 
-@mistake("pick", "overwritten", "the last one wins: where an entry is picked more than once the gradients must be added, not overwritten")
+@mistake(
+    "pick",
+    "overwritten",
+    "the last one wins: where an entry is picked more than once the gradients must be added, not overwritten",
+)
 def _(g, y, x, index):
     dx = np.zeros(x.shape)
     dx[index] = g
@@ -101,7 +130,11 @@ def _(g, y, x, axis=None):
     return [g]
 
 
-@mistake("_concatenate", "wrong part", "the parts of concatenate are exchanged: another part's slice of the gradient is taken")
+@mistake(
+    "_concatenate",
+    "wrong part",
+    "the parts of concatenate are exchanged: another part's slice of the gradient is taken",
+)
 def _(g, y, *arrays, axis=0):
     if len({a.shape for a in arrays}) > 1 or len(arrays) < 2:
         return [None] * len(arrays)
