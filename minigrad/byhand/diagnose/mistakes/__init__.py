@@ -35,6 +35,6 @@ def mistake(
     return note
 
 
-from . import elementwise, normalisers, products  # noqa: E402  (they fill the registry)  # isort: skip
+from . import elementwise, normalisers, products, reductions  # noqa: E402  (they fill the registry)  # isort: skip
 
-__all__ = ["COMPOSED", "MISTAKES", "Mistake", "elementwise", "mistake", "normalisers", "products"]
+__all__ = ["COMPOSED", "MISTAKES", "Mistake", "elementwise", "mistake", "normalisers", "products", "reductions"]
