@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .recording import REGISTRY, Example, Op
 from .check import Report, gradcheck, gradgradcheck
+from .recording import REGISTRY, Example, Op
 
 __all__ = ["Example", "calls", "check_op", "check_ops", "examples", "run"]
 

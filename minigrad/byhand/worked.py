@@ -6,7 +6,6 @@ A sentence carries its mathematics between dollars; an equation is a chain of si
 from __future__ import annotations
 
 import html
-import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

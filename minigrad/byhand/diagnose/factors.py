@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Program, Step
+from .program import Program
+from .steps import CONSTANT, Step
 
 
 class Origin(NamedTuple):
@@ -49,6 +50,14 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
 def same(a: float, b: float) -> bool:
     """Whether two factors agree, and are not 1."""
     return abs(a - b) <= 1e-6 * abs(b) and abs(a - 1) > 1e-9
+
+
+def tidy(c: float) -> float:
+    """A factor without its round-off."""
+    for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12):
+        if abs(c * n - round(c * n)) < 1e-7 * max(1.0, abs(c * n)):
+            return round(c * n) / n
+    return c
 
 
 def general(program: Program, i: int) -> Iterator[Origin]:

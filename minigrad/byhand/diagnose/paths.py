@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .factors import general, origins, same
-from .program import CONSTANT, Program, Site, Step
+from .program import Program
+from .steps import CONSTANT, Site, Step
 from .whole import Finding
 
 

@@ -7,79 +7,16 @@ Walking back is linear: an edit that hands :math:`\delta` more to a tensor chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from ..recording import Call, call_of, conform, recorded_order, steps_of
+from ..recording import call_of, conform, recorded_order, steps_of
+from .steps import CONSTANT, Place, Site, Skipped, Step, pushed
 
 DIRECTIONS = 12
-CONSTANT = -1
 NOTHING: Mapping[int, Any] = {}
-
-
-class Place(NamedTuple):
-    """A line of the user's code."""
-
-    file: str
-    number: int
-    source: str
-
-    def __str__(self) -> str:
-        source = self.source if len(self.source) <= 72 else self.source[:70] + " …"
-        return f"line {self.number}, `{source}`" if source else f"line {self.number}"
-
-
-class Site(NamedTuple):
-    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of a node."""
-
-    step: int
-    node: int
-    more: Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass(eq=False)
-class Step:
-    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each input gets."""
-
-    index: int
-    call: Call
-    inputs: list[int]
-    arrays: list[Any]
-    value: np.ndarray
-    out: int
-    place: Place | None
-    within: str = ""
-    visit: int = 0  # which run of the line it belongs to
-    g: Any = None
-    raw: list[Any] = field(default_factory=list)
-    shares: list[Any] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The op's name as the user knows it."""
-        if self.call.name == "take":
-            return "take" if self.place is None or "take(" in self.place.source else "embedding"
-        return self.call.name
-
-    @property
-    def params(self) -> dict[str, Any]:
-        """The op's parameters."""
-        return self.call.params
-
-    def wanted(self) -> Iterable[int]:
-        """The numbers of the inputs that get a gradient."""
-        return (i for i, x in enumerate(self.inputs) if x != CONSTANT)
-
-    def pull(self, g: np.ndarray) -> list[Any]:
-        """The rule of the op, before sums over broadcast axes."""
-        return self.call.pull(g, self.value, self.arrays)
-
-    def share(self, i: int, g: np.ndarray) -> np.ndarray:
-        """What input ``i`` gets of an upstream gradient."""
-        return self.shares[i] if g is self.g else conform(self.pull(g)[i], self.arrays[i])
 
 
 class Program:
@@ -218,7 +155,7 @@ class Program:
             if not any(n in moved for n in step.inputs):
                 continue
             along = [moved.get(n) if n != CONSTANT else None for n in step.inputs]
-            tangent = np.array([_pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
+            tangent = np.array([pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
             moved[step.out] = tangent
         return directions, moved
 
@@ -239,7 +176,7 @@ class Program:
         try:
             for s in self.steps:
                 arrays = [a if n == CONSTANT else new.values[n] for n, a in zip(s.inputs, s.arrays, strict=True)]
-                call: Any = _Skipped(s.call, skip[s.index], mask.get(s.index)) if s.index in skip else s.call
+                call: Any = Skipped(s.call, skip[s.index], mask.get(s.index)) if s.index in skip else s.call
                 same = s.index not in skip and all(x is y for x, y in zip(arrays, s.arrays, strict=True))
                 value = s.value if same else np.asarray(call.forward(arrays), float)
                 value = change[s.index](value) if s.index in change else value
@@ -309,53 +246,6 @@ class Program:
         )
         which = f" {self.expression(step, 1)}" if twin and step.name != "indexing" else ""
         return f"{step.name}{inside}{which}" + (f" ({step.place})" if step.place else "")
-
-
-def _pushed(step: Step, along: list[Any]) -> np.ndarray:
-    """How the result of a step moves when its inputs move ``along`` (None for those that stay)."""
-    op = step.call.op.name
-    if op in ELEMENTWISE:  # its Jacobian is a diagonal: pulling and pushing are the same
-        total = np.zeros(step.value.shape)
-        for i, v in enumerate(along):
-            if v is not None:
-                total = total + step.pull(np.broadcast_to(v, step.value.shape))[i]
-        return total
-    f = lambda h: step.call.forward(
-        [a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)]
-    )  # noqa: E731
-    if op in MULTILINEAR:
-        return (f(1.0) - f(-1.0)) / 2
-    h = 1e-3 / max(float(np.abs(v).max(initial=1e-300)) for v in along if v is not None)
-    return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
-
-
-ELEMENTWISE = {
-    "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square", "reciprocal", "sin", "cos",
-    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf", "_gelu_tanh", "astype", "tril", "triu",
-}  # fmt: skip
-MULTILINEAR = {
-    "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads", "broadcast_to", "_concatenate",
-    "_stack", "flip", "pick", "_take", "put",
-}  # fmt: skip
-
-
-class _Skipped:
-    """An op that hands on one of its inputs as it is."""
-
-    def __init__(self, call: Call, i: int, mask: np.ndarray | None) -> None:
-        self.call, self.i, self.mask = call, i, mask
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.call, name)
-
-    def forward(self, arrays: Sequence[Any]) -> Any:
-        return arrays[self.i]
-
-    def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
-        mine = g if self.mask is None else g * self.mask
-        return [
-            mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)
-        ]
 
 
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Program
+from .program import Program
+from .steps import CONSTANT
 
 DEPTH = 7  # steps back from the result in which the input is looked for
 

@@ -11,15 +11,16 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .edits import Edit, edits
-from .factors import same
+from .edits import edits
+from .factors import same, tidy
+from .pairs import Pairs
 from .paths import Path, Stories, paths
-from .program import Program, Site, Step
+from .program import Program
+from .steps import Site, Step
 from .variations import variations
 from .whole import Case, Finding, off
 
 SECONDS = 5.0  # for pairs of edits
-BUDGET = 260  # edits that are paired
 
 
 class Shared:
@@ -42,7 +43,7 @@ class Shared:
         return time.monotonic() - self.started > SECONDS
 
 
-class Search:
+class Search(Pairs):
     """What explains one claimed gradient."""
 
     def __init__(self, case: Case, shared: Shared) -> None:
@@ -82,7 +83,7 @@ class Search:
             c = 1 + self.ratio(d, path.effect)
             if np.isnan(c) or abs(c - 1) < 1e-9 or (self.stories.is_whole(path) and same(c, -1)):
                 continue
-            for finding in self.stories.of(path, _tidy(c)):
+            for finding in self.stories.of(path, tidy(c)):
                 if self.case.right.size == 1 and (
                     finding.cost > 2 and not self.stories.is_whole(path) or finding.cost > 2.2
                 ):
@@ -98,10 +99,10 @@ class Search:
             np.isnan(c)
             or abs(c - 1) < 1e-9
             or any(self.stories.is_whole(p) for p in self.paths)
-            or not self.case.close(self.case.claimed, _tidy(c) * self.right)
+            or not self.case.close(self.case.claimed, tidy(c) * self.right)
         ):
             return
-        for f in self.stories.of(Path([], self.total), _tidy(c)) if c > 0 else ():
+        for f in self.stories.of(Path([], self.total), tidy(c)) if c > 0 else ():
             yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
 
     def no_origin(self) -> Iterator[Finding]:
@@ -121,7 +122,7 @@ class Search:
             )
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
-        c = _tidy(c)
+        c = tidy(c)
         sites = path.sites(c)
         found = self.program.edited(self.i, sites)
         if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
@@ -166,162 +167,6 @@ class Search:
             if self.fits(e.sites):
                 yield Finding(e.name, e.words, self.evidence(e.sites), e.cost)
 
-    # Two edits --------------------------------------------------------------------------------------------------------------
-
-    def with_factor(self, effects: np.ndarray) -> Iterator[Finding]:
-        """An edit, and a path scaled."""
-        if self.case.right.size < 3:
-            return
-        moved = np.flatnonzero(np.abs(effects).max(axis=1) > 1e-9 * self.size)
-        d = self.aim - self.total - effects
-        for path in self.paths:
-            square = float(path.effect @ path.effect)
-            if self.shared.late():
-                return
-            apart = d[moved] @ path.effect / square
-            off_by = np.abs(d[moved] - apart[:, None] * path.effect).max(axis=1)
-            hits = [(moved[n], 1 + apart[n]) for n in np.flatnonzero(off_by <= 1e-5 * self.size)]
-            inside = path.effect + effects[moved]
-            squares = (inside * inside).sum(axis=1)
-            a = np.divide(
-                inside @ (self.aim - self.total + path.effect),
-                squares,
-                out=np.zeros(len(moved)),
-                where=squares > 1e-18 * self.size**2,
-            )
-            off_by = np.abs(self.aim - self.total + path.effect - a[:, None] * inside).max(axis=1)
-            hits += [(moved[n], a[n]) for n in np.flatnonzero(off_by <= 1e-5 * self.size)]
-            for k, c in hits:
-                c, e = _tidy(c), self.edits[k]
-                if abs(c - 1) < 1e-6:
-                    continue
-                for finding in self.stories.of(path, c, loose=False)[:2]:
-                    sites = [*e.sites, *path.sites(c, e.sites)]
-                    if finding.cost < 2.5 and self.fits(sites):
-                        yield self._both(e.name, e.words, e.cost, finding, sites)
-
-    def _both(self, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
-        if second.mistake == "sign" and second.words == "the sign is wrong":
-            return Finding(f"sign and {name}", f"the sign is wrong, and {words}", self.evidence(sites), cost + 1.2)
-        return Finding(
-            f"{name} and {second.mistake}",
-            f"two mistakes: {words}; and {second.words}",
-            self.evidence(sites),
-            cost + second.cost + 0.6,
-        )
-
-    def two_paths(self) -> Iterator[Finding]:
-        """Two paths scaled, each by a number with an origin."""
-        if self.case.right.size < 2 or len(self.paths) > 160:
-            return
-        d = self.aim - self.total
-        effects = np.array([p.effect for p in self.paths])
-        gram, onto = effects @ effects.T, effects @ d
-        for j in range(len(self.paths)):
-            for k in range(j + 1, len(self.paths)):
-                det = gram[j, j] * gram[k, k] - gram[j, k] ** 2
-                if det <= 1e-10 * gram[j, j] * gram[k, k]:
-                    continue
-                a = (onto[j] * gram[k, k] - onto[k] * gram[j, k]) / det
-                b = (onto[k] * gram[j, j] - onto[j] * gram[j, k]) / det
-                if abs(a) < 1e-6 or abs(b) < 1e-6 or not self.near(d, a * effects[j] + b * effects[k]):
-                    continue
-                yield from self._pair_of_paths(self.paths[j], _tidy(1 + a), self.paths[k], _tidy(1 + b))
-
-    def _pair_of_paths(self, p: Path, c: float, q: Path, e: float) -> Iterator[Finding]:
-        if {c, e} == {0.0, 2.0} and (symmetric := self._symmetry(p, c, q, e)) is not None:
-            yield symmetric
-            return
-        first, second = self.stories.of(p, c, loose=False), self.stories.of(q, e, loose=False)
-        if not first or not second:
-            return
-        found = self.program.edited(self.i, [*p.sites(c), *q.sites(e)])
-        if not self.case.close(self.case.claimed, found) or self.case.close(found, self.right):
-            return
-        evidence = f"from what these give, yours {off(self.case.claimed, found)}"
-        if c == e == 0 and (one := self.stories.constants([p, q])):
-            yield one._replace(evidence=evidence)
-            return
-        if (
-            c == 0
-            and e == 0
-            and first[0].mistake.startswith("missing term through")
-            != second[0].mistake.startswith("missing term through")
-        ):
-            return
-        name = (
-            f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
-        )
-        yield Finding(
-            name,
-            f"two mistakes: {first[0].words}; and {second[0].words}",
-            evidence,
-            first[0].cost + second[0].cost + 0.4,
-        )
-
-    def _symmetry(self, p: Path, c: float, q: Path, e: float) -> Finding | None:
-        """One of two uses counted twice in place of both."""
-        found = self.program.edited(self.i, [*p.sites(c), *q.sites(e)])
-        if not self.case.close(self.case.claimed, found) or self.case.close(found, self.right):
-            return None
-        kept = p if c else q
-        step, i = self.stories.junction(kept) or kept.edges[-1]
-        x = self.program.called(step.inputs[i])
-        words = (
-            f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {self.program.where(step)}"
-            " stands for the sum of both; the two agree only where the matrix between them is symmetric, as in 2Ax for"
-            " (A + Aᵀ)x"
-        )
-        return Finding("symmetry assumed", words, f"from what this gives, yours {off(self.case.claimed, found)}", 0.97)
-
-    def two_edits(self, effects: np.ndarray) -> Iterator[Finding]:
-        """Two edits, at different steps."""
-        if self.case.right.size < 3:
-            return
-        order = [
-            k
-            for k in np.argsort([e.cost for e in self.edits], kind="stable")
-            if np.abs(effects[k]).max() > 1e-9 * self.size
-        ][:BUDGET]
-        some = effects[order]
-        d = self.aim - self.total
-        for a, k in enumerate(order):
-            left = d - some[a]
-            for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * self.size):
-                yield from self._pair(self.edits[k], self.edits[order[a + 1 + b]])
-        yield from self._dependent([self.edits[k] for k in order])
-
-    def _dependent(self, chosen: list[Edit]) -> Iterator[Finding]:
-        """The second edit works on what the first one hands down."""
-        d = self.aim - self.total
-        for first in chosen:
-            if self.shared.late():
-                return
-            delta = self.program.changes(first.sites)
-            base = delta.get(self.i)
-            left = d - (0.0 if base is None else self.project(base))
-            below = min(s.step for s in first.sites)
-            for second in chosen:
-                if second is first or len(second.sites) > 1:
-                    continue
-                (site,) = second.sites
-                step = self.program.steps[site.step]
-                moved, tangent = delta.get(step.out), self.tangents.get(site.node)
-                if moved is None or tangent is None or site.step >= below:
-                    continue
-                effect = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(step.g + moved))
-                if self.near(effect, left):
-                    yield from self._pair(first, second)
-
-    def _pair(self, first: Edit, second: Edit) -> Iterator[Finding]:
-        if {s[:2] for s in first.sites} & {s[:2] for s in second.sites}:
-            return
-        sites = [*first.sites, *second.sites]
-        if self.fits(sites):
-            words = f"two mistakes: {first.words}; and {second.words}"
-            name = first.name if first.name == second.name else f"{first.name} and {second.name}"
-            yield Finding(name, words, self.evidence(sites), first.cost + second.cost + 0.6)
-
     # Other searches ---------------------------------------------------------------------------------------------------------
 
     def other_functions(self) -> Iterator[Finding]:
@@ -334,21 +179,21 @@ class Search:
                 yield Finding(v.name, v.words, f"from what this gives, yours {off(self.case.claimed, g)}", v.cost)
                 continue
             c = self.ratio(self.aim, self.project(g))
-            if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, _tidy(c) * g):
+            if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, tidy(c) * g):
                 continue
             whole = next((p for p in self.paths if self.stories.is_whole(p)), None)
             also = Finding("sign", "the sign is wrong", "", 0.5) if same(c, -1) else None
             if also is None and v.retained is not None and same(c, v.retained):
                 yield Finding(
-                    v.name, v.words, f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}", v.cost
+                    v.name, v.words, f"from what this gives, yours {off(self.case.claimed, tidy(c) * g)}", v.cost
                 )
                 continue
-            for f in [also] if also else self.stories.of(whole, _tidy(c), loose=False)[:1] if whole else []:
+            for f in [also] if also else self.stories.of(whole, tidy(c), loose=False)[:1] if whole else []:
                 words = f"two mistakes: {v.words}; and {f.words}"
                 yield Finding(
                     f"{v.name} and {f.mistake}",
                     words,
-                    f"from what this gives, yours {off(self.case.claimed, _tidy(c) * g)}",
+                    f"from what this gives, yours {off(self.case.claimed, tidy(c) * g)}",
                     v.cost + f.cost + 0.6,
                 )
 
@@ -439,14 +284,6 @@ class Search:
         if not found:
             found += self.no_origin()
         return sorted(found, key=lambda f: f.cost)
-
-
-def _tidy(c: float) -> float:
-    """A factor without its round-off."""
-    for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12):
-        if abs(c * n - round(c * n)) < 1e-7 * max(1.0, abs(c * n)):
-            return round(c * n) / n
-    return c
 
 
 def search(case: Case, shared: Shared) -> list[Finding]:

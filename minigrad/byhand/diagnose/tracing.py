@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..recording import clock, is_tensor
-from .program import Place
+from .steps import Place
 
 LIBRARIES = (str(Path(__file__).parents[2]), str(Path(np.__file__).parent), "<frozen")
 

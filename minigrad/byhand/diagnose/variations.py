@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Program, Step
+from .program import Program
+from .steps import CONSTANT, Step
 
 MOST = 80  # steps; longer programs are not varied
 

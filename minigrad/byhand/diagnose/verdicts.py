@@ -8,8 +8,9 @@ import numpy as np
 
 from ..differences import slope
 from ..report import largest
-from .program import CONSTANT, Program
+from .program import Program
 from .question import Question
+from .steps import CONSTANT
 from .whole import Case
 
 MANY = 64  # wrong entries; more are no matter of a kink

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..recording import unbroadcast
 from ..report import entries, largest, number, place
-from .program import CONSTANT, Program
+from .program import Program
+from .steps import CONSTANT
 
 
 class Finding(NamedTuple):
