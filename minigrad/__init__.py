@@ -1,6 +1,6 @@
 """minigrad: reverse-mode automatic differentiation on NumPy arrays, small enough to read in one sitting."""
 
-from .byhand.check import gradcheck, gradgradcheck
+from .byhand.gradcheck import gradcheck, gradgradcheck
 from .byhand.draw import draw
 from .byhand.explain import explain
 from .byhand.compare import compare

@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.byhand import matrices
-from minigrad.byhand.derivation import derivation
-from minigrad.byhand.examples import examples, run
-from minigrad.byhand.explain import Backward, Meeting
-from minigrad.byhand.notation import Name, named, plain, substitute
+from minigrad.byhand.explain import Backward, Meeting, matrices
+from minigrad.byhand.explain.notation import Name, named, plain, substitute
+from minigrad.byhand.ops import derivation, examples, run
 from minigrad.graph import REGISTRY
 from transformer.layers import EncoderLayer
 

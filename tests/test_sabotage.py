@@ -8,8 +8,8 @@ import pytest
 
 import minigrad as mg
 from minigrad import gradcheck, gradgradcheck
-from minigrad.byhand.examples import examples, run
 from minigrad.byhand.diagnose.mistakes import MISTAKES
+from minigrad.byhand.ops import examples, run
 from minigrad.graph import REGISTRY, Example
 
 # Every rule, made wrong -----------------------------------------------------------------------------------------------

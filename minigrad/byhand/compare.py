@@ -36,7 +36,13 @@ class Comparison(Report):
         """One row for each name, those of the reference first."""
         said = {True: "yes", False: "no"}
         body = [
-            [r.name, said[r.exact], said[r.approximately], "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}", r.verdict]
+            [
+                r.name,
+                said[r.exact],
+                said[r.approximately],
+                "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}",
+                r.verdict,
+            ]
             for r in self.rows
         ]
         return [["name", "exact", "approximately", "max difference", "verdict"], *body]
@@ -51,11 +57,18 @@ def compare(mine: Mapping[str, Any], reference: Mapping[str, Any], rtol: float =
     for which, given in (("mine", mine), ("reference", reference)):
         if not isinstance(given, Mapping):
             raise TypeError(f"compare: {which} must be a dict of names to arrays, got {type(given).__name__}")
-    everything = [np.abs(_array(str(name), x)) for given in (mine, reference) for name, x in given.items() if x is not None]
+    everything = [
+        np.abs(_array(str(name), x)) for given in (mine, reference) for name, x in given.items() if x is not None
+    ]
     top = max((float(a[np.isfinite(a)].max(initial=0)) for a in everything), default=0.0)
     zero = 1e-14 * top if top > 1e-14 else 1e-14  # below it, a number is what round-off leaves of a zero
     names = [*reference, *(name for name in mine if name not in reference)]
-    return Comparison([_line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero) for name in names])
+    return Comparison(
+        [
+            _line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero)
+            for name in names
+        ]
+    )
 
 
 def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: float, zero: float) -> Line:
@@ -66,7 +79,13 @@ def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: f
         return Line(name, False, False, nothing, "unexpected: not in the reference")
     if mine is None or reference is None:
         side = "mine" if mine is None else "the reference"
-        return Line(name, False, False, nothing, f"missing: {side} is None (an interior tensor keeps its .grad after retain_grad())")
+        return Line(
+            name,
+            False,
+            False,
+            nothing,
+            f"missing: {side} is None (an interior tensor keeps its .grad after retain_grad())",
+        )
     a, b = _array(name, mine), _array(name, reference)
     if a.shape != b.shape:
         hint = ", transposed" if a.shape == b.shape[::-1] else ""
@@ -78,7 +97,13 @@ def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: f
     nothing_but_round_off = not b.any() and top <= zero or not a.any() and scale <= zero
     close = bool(same.all()) or top <= rtol * scale or nothing_but_round_off
     said = "ok, zero up to round-off" if nothing_but_round_off and not same.all() else "ok"
-    return Line(name, bool(same.all()), close, top, said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}")
+    return Line(
+        name,
+        bool(same.all()),
+        close,
+        top,
+        said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}",
+    )
 
 
 def _array(name: str, x: Any) -> np.ndarray:

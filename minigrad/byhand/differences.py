@@ -61,19 +61,30 @@ class Line:
         """Richardson's estimate with the steps h and h/2."""
         wide, narrow = self.rise(-h, h), self.rise(-h / 2, h / 2)
         by_wide, by_narrow = float(self.weights @ wide) / (2 * h), float(self.weights @ narrow) / h
-        self.moved |= (wide != 0) | (narrow != 0)  # an output that moved in a larger step may be stuck in round-off now,
+        self.moved |= (wide != 0) | (
+            narrow != 0
+        )  # an output that moved in a larger step may be stuck in round-off now,
         self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))  # unless it was bent
-        height = float(np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved])
+        height = float(
+            np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved]
+        )
         stuck = self.straight.any() and not wide[self.straight].any()
         measured = float(np.abs(self.weights) @ np.broadcast_to(self.noise, self.weights.shape))
         noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size) + 4 * measured / h
         whole = max(self.height, measured / self.eps)
-        return Slope((4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6))
+        return Slope(
+            (4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6)
+        )
 
     def measure(self) -> None:
         """Find the round-off of the function itself: how far each output is from a straight line within a few units in the last place."""
         moves = np.array([2, 3, 5, 7, 8, 11, 13, 16])
-        ends = np.array([[self.outputs(m * self.eps * self.size) for m in moves], [self.outputs(-m * self.eps * self.size) for m in moves]])
+        ends = np.array(
+            [
+                [self.outputs(m * self.eps * self.size) for m in moves],
+                [self.outputs(-m * self.eps * self.size) for m in moves],
+            ]
+        )
         bent = np.abs(ends[0] + ends[1] - 2 * self.centre).max(axis=0)
         rises = (ends[0] - ends[1]) / 2
         straight = np.tensordot(moves, rises, 1) / float(moves @ moves)
@@ -123,10 +134,16 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
     line.measure()
     first = line.central(FIRST * line.size)
     inside = [1e-2 * near_zero, 1e-3 * near_zero] if 0 < near_zero < 1e-2 * line.size else []
-    steps = sorted([2.0 ** round(math.log2(r * line.size)) for r in STEPS] + inside, reverse=True)  # powers of two: x + h is exact
+    steps = sorted(
+        [2.0 ** round(math.log2(r * line.size)) for r in STEPS] + inside, reverse=True
+    )  # powers of two: x + h is exact
     tried = [line.central(h) for h in steps]
     for k, s in enumerate(tried):  # what a smaller step says differently, its bound must explain
-        apart = [abs(s.value - smaller.value) - 2 * smaller.doubt for smaller in tried[k + 1 :] if np.isfinite(smaller.value + smaller.doubt)]
+        apart = [
+            abs(s.value - smaller.value) - 2 * smaller.doubt
+            for smaller in tried[k + 1 :]
+            if np.isfinite(smaller.value + smaller.doubt)
+        ]
         tried[k] = s._replace(doubt=max([s.doubt, *apart]))
     k = min(range(len(tried)), key=lambda k: tried[k].doubt if np.isfinite(tried[k].value + tried[k].doubt) else np.inf)
     best = tried[k]

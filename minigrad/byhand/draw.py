@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from . import matrices
-from .naming import Names
+from .explain import matrices
+from .explain.names import Names
 from .recording import Call, call_of, clock, gradients, inputs_of, is_result, is_tensor, made_at, recorded_order
 
 SHOWS = ("auto", "shapes", "values", "gradients")
@@ -116,7 +116,9 @@ class Drawing:
 
         kind = Path(path).suffix.lstrip(".").lower()
         if kind not in ("png", "pdf", "svg"):
-            raise ValueError(f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()")
+            raise ValueError(
+                f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()"
+            )
         write_atomically(path, lambda file: self.figure.savefig(file, format=kind, dpi=160))
 
     def _repr_png_(self) -> bytes:
@@ -130,7 +132,11 @@ class Drawing:
     def to_dot(self) -> str:
         """The graph in the language of Graphviz."""
         number = _numbered(self.nodes)
-        lines = ["digraph {", '  node [shape=box, fontname="sans-serif", style=filled, fillcolor=white];', *_dot(self.root, "  ", number, count())]
+        lines = [
+            "digraph {",
+            '  node [shape=box, fontname="sans-serif", style=filled, fillcolor=white];',
+            *_dot(self.root, "  ", number, count()),
+        ]
         lines += [f"  n{number[i]} -> n{number[node.key]};" for node in self.nodes for i in node.inputs]
         return "\n".join([*lines, "}"]) + "\n"
 
@@ -156,8 +162,8 @@ def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None)
     if module is not None:
         if not callable(output) or is_tensor(output):
             raise TypeError(
-                "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids), module=model), "
-                f"instead of the {type(output).__name__}"
+                "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
+                f" module=model), instead of the {type(output).__name__}"
             )
         with module_calls(module) as calls:
             output = output()
@@ -187,7 +193,7 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
         for x in inputs_of(t):
             if id(x) in parameters:
                 folded.append(f"{parameters[id(x)].split('.')[-1]} {matrices.size(x.data).replace(' ', '')}")
-            elif (is_tensor(x) or isinstance(x, np.ndarray)):
+            elif is_tensor(x) or isinstance(x, np.ndarray):
                 constant = not (is_tensor(x) and x.requires_grad)
                 if constant and not np.ndim(x.data):
                     continue  # a bare number
@@ -195,11 +201,15 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
                     continue  # a module's own constants: masks, tables of positions
                 array = x.data if is_tensor(x) else x
                 if id(x) not in nodes:
-                    nodes[id(x)] = Node(id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf")
+                    nodes[id(x)] = Node(
+                        id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf"
+                    )
                 inputs.append(id(x))
         call = call_of(t)
         given = bool(t.name) or not parameters
-        nodes[id(t)] = Node(id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded)
+        nodes[id(t)] = Node(
+            id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded
+        )
     if not nodes:
         t = order[-1]
         nodes[id(t)] = Node(id(t), "", names.of(t).text, t.data.shape, t.data, [], "leaf")
@@ -207,7 +217,14 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
 
 
 OPS = {"multiply": "×", "divide": "/", "add": "+", "subtract": "−", "power": "^"}
-WORDS = {"pick": "getitem", "put": "scatter", "gelu_tanh": "gelu", "gelu_erf": "gelu", "recomputed": "checkpoint", "concatenate": "concatenate"}
+WORDS = {
+    "pick": "getitem",
+    "put": "scatter",
+    "gelu_tanh": "gelu",
+    "gelu_erf": "gelu",
+    "recomputed": "checkpoint",
+    "concatenate": "concatenate",
+}
 
 
 def _op(call: Call) -> str:
@@ -286,7 +303,9 @@ def _dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int
     looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
     lines = []
     for node in frame.nodes:
-        text = "\\n".join(s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node))
+        text = "\\n".join(
+            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node)
+        )
         lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
     for inner in frame.frames:
         lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
@@ -301,7 +320,9 @@ def _mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator
         a, b, kind = ("[", "]", "op") if node.kind == "op" else ("([", "])", "leaf")
         lines.append(f'{indent}n{number[node.key]}{a}"{text}"{b}:::{kind}')
     for inner in frame.frames:
-        lines += [f'{indent}subgraph g{next(frames)}["{inner.name}"]', *_mermaid(inner, indent + "  ", number, frames), f"{indent}end"]
+        lines += [
+            f'{indent}subgraph g{next(frames)}["{inner.name}"]',
+            *_mermaid(inner, indent + "  ", number, frames),
+            f"{indent}end",
+        ]
     return lines
-
-

@@ -102,7 +102,9 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
         chains.append((a, b, v, chain))
         stops = [a, *chain, b]
         for upper, lower in pairwise(stops):
-            links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
+            links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (
+                boxes[b].ins.get(v, 0.0) if lower == b else 0.0
+            )
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for i, r in enumerate(rank):
         layers[r].append(i)
@@ -151,7 +153,9 @@ def _is_port(box: Box) -> bool:
     return isinstance(box.key, tuple)
 
 
-def _entries(boxes: list[Box], chains: list[tuple[int, int, Key, list[int]]], xs: np.ndarray, centre: float) -> dict[tuple[int, Key], float]:
+def _entries(
+    boxes: list[Box], chains: list[tuple[int, int, Key, list[int]]], xs: np.ndarray, centre: float
+) -> dict[tuple[int, Key], float]:
     """Where on the upper edge of its box each edge ends: spread out, in the order from which they come."""
     incoming = defaultdict(list)
     for a, b, v, chain in chains:
@@ -172,7 +176,9 @@ def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> i
         up, low = {i: k for k, i in enumerate(upper)}, {i: k for k, i in enumerate(lower)}
         pairs = sorted((up[a], low[b]) for a, b in links if a in up and b in low)
         ends = [b for _, b in pairs]
-        total += sum(pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends)))
+        total += sum(
+            pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends))
+        )
     return total
 
 
@@ -201,7 +207,9 @@ def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> li
     return best
 
 
-def _abscissas(layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int) -> np.ndarray:
+def _abscissas(
+    layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int
+) -> np.ndarray:
     """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies straightest."""
     xs = np.zeros(len(widths))
     neighbours = defaultdict(list)
@@ -225,7 +233,9 @@ def _abscissas(layers: list[list[int]], links: dict[tuple[int, int], float], wid
         for layer, places in pairs if sweep % 2 == 0 else pairs[::-1]:
             wanted, weights = [], []
             for i in layer:
-                near = [(xs[j] + s, w / max(abs(xs[j] + s - xs[i]), 0.05) if sweep > 20 else w) for j, s, w in neighbours[i]]
+                near = [
+                    (xs[j] + s, w / max(abs(xs[j] + s - xs[i]), 0.05) if sweep > 20 else w) for j, s, w in neighbours[i]
+                ]
                 total = sum(w for _, w in near)
                 wanted.append(sum(x * w for x, w in near) / total if near else xs[i])
                 weights.append(max(total, 0.1))

@@ -24,7 +24,9 @@ def as_float64(tree: Any, title: str = "gradcheck") -> Any:
     def convert(x: Any) -> np.ndarray:
         array = np.array(x.data if isinstance(x, Tensor) else x)
         if array.dtype.kind == "c":
-            raise TypeError(f"{title}: complex inputs are not supported; check the real and imaginary parts as two real inputs")
+            raise TypeError(
+                f"{title}: complex inputs are not supported; check the real and imaginary parts as two real inputs"
+            )
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{title}: expected numbers, got {type(x).__name__} with dtype {array.dtype}")
         return array.astype(np.float64) if array.dtype.kind == "f" else array
@@ -32,7 +34,9 @@ def as_float64(tree: Any, title: str = "gradcheck") -> Any:
     return rebuild(tree, [convert(x) for x in tree_leaves(tree)])
 
 
-def arranged(f: Callable[..., Any], inputs: tuple[Any, ...], names: list[str] | None, title: str) -> tuple[Any, tuple[Any, ...], list[str] | None]:
+def arranged(
+    f: Callable[..., Any], inputs: tuple[Any, ...], names: list[str] | None, title: str
+) -> tuple[Any, tuple[Any, ...], list[str] | None]:
     """The function, its inputs one by one and their names, also when they were given in one tuple, list or dict.
 
     Raises TypeError when ``f`` takes another number of arguments, ValueError for another number of names.
@@ -42,12 +46,17 @@ def arranged(f: Callable[..., Any], inputs: tuple[Any, ...], names: list[str] | 
         if isinstance(one, Mapping):
             keys = list(one)
             if not takes(f, keys):
-                raise TypeError(f"{title}: the inputs are {', '.join(map(str, keys))}, but the function takes {_parameters(f)}")
+                raise TypeError(
+                    f"{title}: the inputs are {', '.join(map(str, keys))}, but the function takes {_parameters(f)}"
+                )
             return (lambda *xs: f(**dict(zip(keys, xs, strict=True)))), tuple(one.values()), names or keys
         inputs = tuple(one)
     if not binds(f, len(inputs)):
         given = f"{len(inputs)} {'is' if len(inputs) == 1 else 'are'}"
-        raise TypeError(f"{title}: the function takes {arity(f)} arguments, but {given} given; pass them one by one, or in one tuple or list")
+        raise TypeError(
+            f"{title}: the function takes {arity(f)} arguments, but {given} given; pass them one by one, or in one"
+            " tuple or list"
+        )
     if names is not None and len(names) != len(inputs) and len(inputs) == len(tree_leaves(list(inputs))):
         raise ValueError(f"{title}: {len(names)} names for {len(inputs)} inputs; give one for each")
     return f, inputs, names
@@ -79,7 +88,9 @@ def arity(f: Callable[..., Any]) -> int:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         return -1
-    return len([p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty])
+    return len(
+        [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    )
 
 
 def _parameters(f: Callable[..., Any]) -> str:
@@ -91,7 +102,10 @@ def floating(arrays: list[np.ndarray], title: str) -> list[int]:
     found = [i for i, x in enumerate(arrays) if x.dtype.kind == "f"]
     if not found:
         kinds = [str(x.dtype) for x in arrays]
-        raise TypeError(f"{title}: no floating-point input to differentiate with respect to; got {kinds}. Write 2.0 for 2, or x.astype(float)")
+        raise TypeError(
+            f"{title}: no floating-point input to differentiate with respect to; got {kinds}. Write 2.0 for 2, or"
+            " x.astype(float)"
+        )
     return found
 
 
@@ -99,7 +113,10 @@ def only_tensors(title: str, output: Any) -> list[Tensor]:
     """The outputs in a tree of them; TypeError when they are not all Tensors."""
     outputs = tree_leaves(output)
     if not outputs or not all(isinstance(t, Tensor) for t in outputs):
-        raise TypeError(f"{title}: the function must return Tensors, got {type(output).__name__}; .data or float() loses the gradient")
+        raise TypeError(
+            f"{title}: the function must return Tensors, got {type(output).__name__}; .data or float() loses the"
+            " gradient"
+        )
     return outputs
 
 
@@ -124,12 +141,13 @@ class Problem:
             raise ValueError(f"{title}: the function gives nan at these inputs, so there is nothing to compare")
         if not np.isfinite(self.centre).all() and title == "gradcheck":
             raise ValueError(
-                f"{title}: the function gives infinity at these inputs (an overflow, a division by zero or a logarithm of zero), so it has no "
-                "gradient there; try smaller inputs, or away from the edge of its domain"
+                f"{title}: the function gives infinity at these inputs (an overflow, a division by zero or a logarithm"
+                " of zero), so it has no gradient there; try smaller inputs, or away from the edge of its domain"
             )
         if not np.array_equal(self.centre, self.outputs(self.flat)):
             raise RuntimeError(
-                f"{title}: two calls with the same inputs gave different values; take randomness from minigrad's generator or fix it"
+                f"{title}: two calls with the same inputs gave different values; take randomness from minigrad's"
+                " generator or fix it"
             )
 
     def call(self, values: list[Any], watch: bool = False) -> list[Tensor]:
@@ -163,7 +181,9 @@ class Problem:
             found, pull = vjp(outputs, *(values[i] for i in self.which))
             if self.title == "gradcheck" and not any(t.requires_grad for t in found):
                 raise TypeError(f"{self.title}: {CUT}")
-            return [np.asarray(g.data) for g in pull(self.weights)]  # zeros where the gradient is constant and gradgradcheck differentiates it
+            return [
+                np.asarray(g.data) for g in pull(self.weights)
+            ]  # zeros where the gradient is constant and gradgradcheck differentiates it
 
     def line(self, values: list[np.ndarray], centre: np.ndarray, i: int, direction: np.ndarray, size: float) -> Line:
         """The outputs along one direction of input ``i``."""

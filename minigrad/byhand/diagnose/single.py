@@ -51,6 +51,7 @@ def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any]
         return None
     return Site(step.index, step.inputs[i], more)
 
+
 MASKS = ("maximum", "minimum", "relu", "clip", "select", "tril", "triu")
 
 

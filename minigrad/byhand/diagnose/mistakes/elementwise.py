@@ -112,7 +112,9 @@ for _op, _name, _words, _derivative in ROWS:
 
 FROM_GRADIENT = "relu's mask is taken from the gradient, [ȳ > 0], not from its input, [x > 0]"
 mistake("relu", "wrong mask", FROM_GRADIENT)(lambda g, y, x: [g * (g > 0)])
-mistake("relu", "wrong mask", "relu itself is applied to the gradient, after the mask")(lambda g, y, x: [g * (x > 0) * (g > 0)])
+mistake("relu", "wrong mask", "relu itself is applied to the gradient, after the mask")(
+    lambda g, y, x: [g * (x > 0) * (g > 0)]
+)
 
 # Ops of two inputs: rule(g, c, a, b) ----------------------------------------------------------------------------------
 
@@ -126,7 +128,9 @@ for _words, _rule in [
 ]:
     mistake("divide", "wrong derivative", _words)(_rule)  # type: ignore[arg-type]
 
-NOT_APPLIED = "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0"
+NOT_APPLIED = (
+    "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0"
+)
 for _op, _sign, _word in (("maximum", 1, "larger"), ("minimum", -1, "smaller")):
     for _name, _words, _rule in [
         ("mask not applied", f"the mask of {_op} is not applied " + NOT_APPLIED.format(f"{_word} one"), lambda g, c, a, b, s: [g, g]),

@@ -24,7 +24,9 @@ def _reduction(op: str, name: str, words: str, rule: Callable[[Any, Any, Any], A
 
 
 for _op, _word in (("max", "largest"), ("min", "smallest")):
-    _reduction(_op, "wrong entries", f"every entry gets the gradient of {_op}; only the {_word} one should", lambda g, y, x: g)
+    _reduction(
+        _op, "wrong entries", f"every entry gets the gradient of {_op}; only the {_word} one should", lambda g, y, x: g
+    )
     _reduction(
         _op, "wrong entries", f"every entry gets an equal share, as for a mean; of {_op} only the {_word} entry should get the gradient",
         lambda g, y, x: g * (y.size / x.size),
@@ -34,7 +36,10 @@ for _op, _word in (("max", "largest"), ("min", "smallest")):
         lambda g, y, x: g * (x == y) * x,
     )  # fmt: skip
 _reduction(
-    "prod", "forgotten derivative", "the product of the other factors, the inner derivative of prod, is left out", lambda g, y, x: g
+    "prod",
+    "forgotten derivative",
+    "the product of the other factors, the inner derivative of prod, is left out",
+    lambda g, y, x: g,
 )
 _reduction(
     "prod", "wrong derivative", "the whole product stands in place of the product of the other factors: the division by x is missing",
@@ -57,14 +62,20 @@ def _from_the_end(g: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _running(name: str, words: str, rule: Callable[[Any, Any], Any]) -> None:
-    mistake("cumsum", name, f"cumsum's gradient {words}")(lambda g, y, x, axis=None: [np.asarray(rule(g, _along(axis))).reshape(x.shape)])
+    mistake("cumsum", name, f"cumsum's gradient {words}")(
+        lambda g, y, x, axis=None: [np.asarray(rule(g, _along(axis))).reshape(x.shape)]
+    )
 
 
 _running(
     "not reversed", "runs in the wrong direction: it is the running sum from the end (reversed), here it runs from the beginning",
     lambda g, axis: np.cumsum(g, axis),
 )  # fmt: skip
-_running("forgotten derivative", "is that of an entry's own place alone: the later results of cumsum are left out", lambda g, axis: g)
+_running(
+    "forgotten derivative",
+    "is that of an entry's own place alone: the later results of cumsum are left out",
+    lambda g, axis: g,
+)
 _running(
     "wrong entries", "is the sum of all in every entry; an entry acts only on its own and the later results of cumsum",
     lambda g, axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape),
@@ -93,11 +104,15 @@ def _wrong_axis(scale: bool) -> Callable[..., Any]:
 
 
 for _op in ("sum", "mean"):
-    mistake(_op, "wrong axis", f"the gradient of the {_op} is laid along the wrong axis: rows and columns are exchanged")(
-        _wrong_axis(_op == "mean")
-    )
+    mistake(
+        _op, "wrong axis", f"the gradient of the {_op} is laid along the wrong axis: rows and columns are exchanged"
+    )(_wrong_axis(_op == "mean"))
 
-    @mistake(_op, "missing axis", f"the gradients of all results of {_op} are added, as if it ran over all axes; it runs over one axis only")
+    @mistake(
+        _op,
+        "missing axis",
+        f"the gradients of all results of {_op} are added, as if it ran over all axes; it runs over one axis only",
+    )
     def _(g, y, x, axis=None, keepdims=False, _op=_op):
         n = x.size // max(1, y.size) if _op == "mean" else 1
         return [np.broadcast_to(g.sum() / n, x.shape) if g.size > 1 else None]

@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import Tensor, upstream_gradient
-from .explanation import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting
-from .naming import Names
+from ...tensor import Tensor, upstream_gradient
+from ..recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
+from .describe import phrase
+from .names import COLUMN, Names, Phrase, input_symbol, output_symbol
 from .notation import ACCENTS, Name, substitute, symbols, tokens
-from .numeric import numeric
-from .phrases import COLUMN, Phrase, input_symbol, output_symbol
-from .recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
-from .sayings import phrase
+from .page import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting, numeric
 
 
 def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = None, digits: int = 4) -> Explanation:
@@ -40,8 +38,8 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
             needed.add(id(t))
     if output.data.size != 1 and gradient is None:
         raise RuntimeError(
-            f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output, gradient=...), "
-            "or explain a scalar such as its sum"
+            f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output,"
+            " gradient=...), or explain a scalar such as its sum"
         )
     seed = np.array(upstream_gradient(output, gradient).data)
     return _Walk(order, needed, Names(order, names), wrt is None).run(targets, seed, digits)
@@ -57,7 +55,9 @@ def _targets(order: list[Any], wrt: Any) -> list[Any]:
             raise TypeError(f"explain: wrt takes a Tensor or a list of Tensors, got {type(t).__name__}")
         if id(t) not in known:
             reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
-            raise ValueError(f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}")
+            raise ValueError(
+                f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}"
+            )
     return wanted
 
 
@@ -92,11 +92,17 @@ class _Walk:
                 backward.append(self.backward(t, total))
         given = self.given()
         place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
-        results = sorted(((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place)))
-        by_name = self.by_name(targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)])
+        results = sorted(
+            ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place))
+        )
+        by_name = self.by_name(
+            targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)]
+        )
         return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits)
 
-    def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]) -> dict[str, np.ndarray]:
+    def by_name(
+        self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]
+    ) -> dict[str, np.ndarray]:
         """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that has a name."""
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
@@ -105,7 +111,11 @@ class _Walk:
         found = {}
         for t in [*ranked, *(t for t in order if id(t) not in asked)]:
             name = own.get(id(t))
-            key = name if name and name not in twice and "." not in name else self.names.of(t).text if id(t) in asked or name else None
+            key = (
+                name
+                if name and name not in twice and "." not in name
+                else self.names.of(t).text if id(t) in asked or name else None
+            )
             if key is not None and id(t) in gradients:
                 found.setdefault(key, gradients[id(t)])
         return found
@@ -117,7 +127,11 @@ class _Walk:
             for x in inputs_of(t):
                 name = self.names.by_id.get(id(x))
                 if name is not None and not (is_tensor(x) and is_result(x)) and id(x) not in found:
-                    found[id(x)] = (name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if is_tensor(x) else x))
+                    found[id(x)] = (
+                        name,
+                        self.names.long.get(id(x), ""),
+                        np.asarray(getattr(x, "data", x) if is_tensor(x) else x),
+                    )
         return list(found.values())
 
     def said(self, t: Any) -> tuple[Call, Phrase, dict[str, Name]]:
@@ -136,7 +150,9 @@ class _Walk:
     def forward(self, t: Any) -> Forward:
         call, said, names = self.said(t)
         notes = [substitute_prose(n, names) for n in said.notes]
-        return Forward(self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes)
+        return Forward(
+            self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes
+        )
 
     def backward(self, t: Any, g: np.ndarray) -> Backward:
         call, said, names = self.said(t)
@@ -145,7 +161,10 @@ class _Walk:
         out = output_symbol(op)
         values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
         if said.vectors is not None:
-            values = {k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v for k, v in values.items()}
+            values = {
+                k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v
+                for k, v in values.items()
+            }
         step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
         results = call.handed(g)
         seen = Counter[int]()
@@ -162,7 +181,9 @@ class _Walk:
             step.flows.append(flow)
         for d in said.formula.split(DEFINITION)[1:]:
             left, _, right = d.partition(" = ")
-            used = " ".join([*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)])
+            used = " ".join(
+                [*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)]
+            )
             if symbol_key(left) in values and left in used and symbol_key(left) != out:
                 definitions = {left: right} | definitions
         step.letters = [self.letter(left, right, names, values) for left, right in definitions.items()]
@@ -188,7 +209,9 @@ class _Walk:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
         value = in_shape(raw, x.data)
-        if self.said(t)[0].op.name in CANCELLING and _cancels(value, float(np.abs(values[rf"\bar{{{output_symbol(self.said(t)[0].op)}}}"]).max(initial=0))):
+        if self.said(t)[0].op.name in CANCELLING and _cancels(
+            value, float(np.abs(values[rf"\bar{{{output_symbol(self.said(t)[0].op)}}}"]).max(initial=0))
+        ):
             value = np.zeros_like(value)
             raw = np.zeros_like(raw)
             notes.append(f"${name.bar}$ is 0 in theory: what remains on a computer is round-off, and is shown as 0")
@@ -199,7 +222,10 @@ class _Walk:
         elif match:
             main = re.sub(r"_n\b", "", match[1])
         elif axes:
-            notes.append(f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over {_axes(axes)}")
+            notes.append(
+                f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over"
+                f" {_axes(axes)}"
+            )
         if axes:
             which = ", ".join(map(str, axes))
             main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
@@ -210,7 +236,9 @@ class _Walk:
             times = sum(y is x for y in inputs_of(t))
             symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
         self.parts.setdefault(id(x), []).append((symbol, value))
-        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (f"_{{{index}}}" if index else "")
+        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (
+            f"_{{{index}}}" if index else ""
+        )
         shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
         pieces = numeric(main, values)
         return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)

@@ -4,19 +4,17 @@ one axis, a power with a known exponent, attention without a mask; and the numbe
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .matrices import constant, scientific, size
+from ..recording import Call, axes_of, entries_of, sigmoid
+from .library import attention, cross_entropy, gelu_slopes, norm, softmax
+from .matrices import constant
+from .names import COLUMN, ROW, Phrase, derivative, in_words, input_symbol, is_transpose, parameter
 from .notation import escape
-from .phrases import COLUMN, ROW, Phrase, derivative, in_words, input_symbol, parameter
-from .recording import Call, attention_mask, attention_weights, axes_of, entries_of, sigmoid, softmax
-
-ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
 def phrase(call: Call) -> Phrase:
@@ -95,14 +93,9 @@ def _values(compute: Callable[[Any, np.ndarray, np.ndarray], dict[str, Any]]) ->
 def _select(call: Call, said: Phrase) -> None:
     condition = np.asarray(call.param("condition"))
     said.values = lambda g: {"m": condition.astype(float)}
-    said.notes = [f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"]
-
-
-def _gelu_slopes(x: Any, y: np.ndarray, g: np.ndarray) -> dict[str, Any]:
-    return {
-        "s": sigmoid(2 * ROOT_2_OVER_PI * (x + 0.044715 * x**3)),
-        "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x),
-    }
+    said.notes = [
+        f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"
+    ]
 
 
 # Reductions --------------------------------------------------------------------------------------------------------------
@@ -143,17 +136,6 @@ def _reduction(call: Call, said: Phrase) -> None:
     said.notes = [f"{where}, {n} in each {call.op.name}" if x.ndim else "of a single number"]
 
 
-def _softmax(call: Call, said: Phrase) -> None:
-    ndim, axis = call.out.ndim, call.param("axis")
-    along = r"\operatorname{sum}" if ndim == 1 else rf"\operatorname{{sum}}_{{\text{{axis }}{axis % ndim}}}"
-    if axis % ndim != ndim - 1 or ndim == 1:
-        said.derivatives = [(k, d.replace(r"\operatorname{rowsum}", along)) for k, d in said.derivatives]
-    if ndim == 2 and axis % 2 == 1:
-        said.formula = re.sub(r"_([jk])\b", r"_{i\1}", said.formula).replace(r"\sum_{ik}", r"\sum_k")
-    said.notes = ["in every row" if axis % ndim == ndim - 1 and ndim > 1 else f"along axis {axis % ndim}"]
-    said.values = lambda g: {"p": np.exp(call.out)} if call.op.name == "log_softmax" else {}
-
-
 # Products and shapes -----------------------------------------------------------------------------------------------------
 
 
@@ -188,7 +170,9 @@ def _exchange(call: Call, said: Phrase) -> None:
         said.formula, said.derivatives = r"y = x^\top", [("", r"\bar y^\top")]
         said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
     else:
-        said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")]
+        said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [
+            ("", r"\bar y \text{ with the axes put back}")
+        ]
         axes = call.param("axes") or range(call.out.ndim)[::-1]
         order = f"in the order {tuple(axes)}"
         if call.op.name == "swapaxes":
@@ -196,21 +180,12 @@ def _exchange(call: Call, said: Phrase) -> None:
         said.notes = [f"axes {order}: from {np.shape(call.arrays[0])} to {call.out.shape}"]
 
 
-def is_transpose(call: Call) -> bool:
-    """Whether the call only exchanges the last two axes."""
-    n = call.out.ndim
-    if n < 2 or call.op.name not in ("swapaxes", "transpose"):
-        return False
-    if call.op.name == "swapaxes":
-        return {call.param("axis1") % n, call.param("axis2") % n} == {n - 1, n - 2}
-    axes = call.param("axes")
-    return (n == 2 and axes is None) or (axes is not None and [i % n for i in axes] == [*range(n - 2), n - 1, n - 2])
-
-
 def _reshape(call: Call, said: Phrase) -> None:
     x = np.shape(call.arrays[0])
     word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
-    said.formula = said.formula.replace(rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}")
+    said.formula = said.formula.replace(
+        rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}"
+    )
     said.notes = [f"from {x} to {call.out.shape}"]
     if call.op.name == "broadcast_to":
         said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
@@ -246,107 +221,22 @@ def _einsum(call: Call, said: Phrase) -> None:
     terms = [f"x_{i + 1}_{{{t}}}" if t else f"x_{i + 1}" for i, t in enumerate(subscripts.split("->")[0].split(","))]
     target = subscripts.split("->")[1]
     summed = [c for c in dict.fromkeys(subscripts.replace(",", "").split("->")[0]) if c not in target]
-    said.formula = (f"Y_{{{target}}}" if target else "Y") + " = " + (rf"\sum_{{{','.join(summed)}}} " if summed else "") + r" \, ".join(terms)
+    said.formula = (
+        (f"Y_{{{target}}}" if target else "Y")
+        + " = "
+        + (rf"\sum_{{{','.join(summed)}}} " if summed else "")
+        + r" \, ".join(terms)
+    )
     said.derivatives = []
     sources = subscripts.split("->")[0].split(",")
     upstream = rf"\bar Y_{{{target}}}" if target else r"\bar Y"
     for i, mine in enumerate(sources):
         others = [t for j, t in enumerate(terms) if j != i]
         rest = [c for c in dict.fromkeys(target + "".join(s for j, s in enumerate(sources) if j != i)) if c not in mine]
-        said.derivatives.append((mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others])))
+        said.derivatives.append(
+            (mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others]))
+        )
     said.notes = [f"einsum {subscripts}"]
-
-
-# Fused -------------------------------------------------------------------------------------------------------------------
-
-
-def _attention(call: Call, said: Phrase) -> None:
-    q, k, v, bias = call.arrays
-    mask, causal, scale, drop = (call.param(p) for p in ("mask", "causal", "scale", "drop"))
-    tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    said.notes = [rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"]
-    added = [] if bias is None else ["M"]
-    if mask is not None:
-        added.append(r"M_\text{mask}")
-        said.notes.append(rf"$M_\text{{mask}}$, {size(mask)}, is added to the scores: −∞ where a word may not be seen")
-    if causal:
-        added.append(r"M_\text{causal}")
-        said.notes.append(r"$M_\text{causal}$ is −∞ where the key is a later word than the query, so that its weight in $P$ is 0, and 0 elsewhere")
-    _rewrite(said, {" + M": "".join(f" + {m}" for m in added)})
-    grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
-    if grouped:
-        said.notes.append(f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each group")
-    keep = attention_mask(call)
-    if keep is not None:
-        said.notes.append(f"$D$ is the dropout mask of the weights: 0 with probability {drop[0]:g}, and 1/{1 - drop[0]:g} elsewhere")
-        said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
-        _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
-
-    def inside(g: np.ndarray) -> dict[str, Any]:
-        p = attention_weights(call)
-        found = {"P": p, r"\tau": tau} | ({"D": keep} if keep is not None else {})
-        if not grouped:
-            p_bar = g @ v.swapaxes(-1, -2) * (1 if keep is None else keep)
-            found |= {r"\bar{P}": p_bar, r"\bar{S}": p * (p_bar - (p_bar * p).sum(axis=-1, keepdims=True))}
-        return found
-
-    said.values = inside
-
-
-def _rewrite(said: Phrase, changes: dict[str, str]) -> None:
-    for old, new in changes.items():
-        said.formula = said.formula.replace(old, new)
-        said.derivatives = [(i, d.replace(old, new)) for i, d in said.derivatives]
-
-
-def _cross_entropy(call: Call, said: Phrase) -> None:
-    x, targets = call.arrays[0], call.param("targets")
-    smoothing, reduction, ignored = (call.param(p) for p in ("label_smoothing", "reduction", "ignore_index"))
-    counted = np.ones(targets.shape, bool) if ignored is None else targets != ignored
-    if reduction == "none":
-        said.formula = said.formula.replace(r"L = -\tfrac1N \sum_{n,j}", r"L_n = -\sum_j")
-        said.derivatives = [("n", r"\bar L_n (p_n - T_n)")]
-    elif reduction == "sum":
-        said.formula = said.formula.replace(r"\tfrac1N ", "")
-        said.derivatives = [("", said.derivatives[0][1].replace(" / N", ""))]
-    wanted = in_words(targets)
-    said.notes = [f"row $n$ of $T$ is 1 at target $n$ and 0 elsewhere; targets {wanted}"]
-    if smoothing:
-        v = x.shape[-1]
-        said.notes = [rf"row $n$ of $T$ is $1 - \varepsilon + \varepsilon/{v}$ at target $n$ and $\varepsilon/{v}$ elsewhere, "
-                      rf"$\varepsilon = {scientific(smoothing)}$; targets {wanted}"]  # fmt: skip
-    if reduction == "mean":
-        said.notes.append(f"$N$ = {max(1, int(counted.sum()))} targets")
-    if not counted.all():
-        said.notes.append(f"targets equal to {ignored} are left out: their rows of $p$ and $T$ are set to 0")
-
-    def inside(g: np.ndarray) -> dict[str, Any]:
-        p = softmax(x)
-        t = np.full(x.shape, smoothing / x.shape[-1]).reshape(-1, x.shape[-1])
-        rows = np.flatnonzero(counted.ravel())
-        t[rows, targets.ravel()[rows]] += 1 - smoothing
-        return {"p": p * counted[..., None], "T": t.reshape(x.shape) * counted[..., None], "N": max(1, int(counted.sum()))}
-
-    said.values = inside
-
-
-def _norm(call: Call, said: Phrase) -> None:
-    x, weight = call.arrays[:2]
-    eps = call.param("eps")
-    said.notes = [rf"$\langle\cdot\rangle$ is the mean over the last axis, of size {x.shape[-1]}; $\varepsilon = {scientific(eps)}$"]
-    centred = x - x.mean(axis=-1, keepdims=True) if call.op.name == "layer_norm" else x
-    s = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
-    if call.op.name == "layer_norm":
-        said.notes.insert(0, r"$\mu$ and $\sigma^2$ are the mean and the variance of each row")
-    normalised = centred * s
-
-    def inside(g: np.ndarray) -> dict[str, Any]:
-        u = g * weight
-        return {
-            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True), "c": (u * normalised).mean(axis=-1, keepdims=True)
-        }  # fmt: skip
-
-    said.values = inside
 
 
 def _recomputed(call: Call, said: Phrase) -> None:
@@ -357,10 +247,10 @@ PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
     "power": _power, "square": _square, "cumsum": _cumsum, "maximum": _extremum(1), "minimum": _extremum(-1), "select": _select,
     "clip": _values(lambda x, y, g: {"m": np.equal(x, y) * 1.0}),
     "relu": _values(lambda x, y, g: {"m": np.greater(x, 0) * 1.0}), "abs": _values(lambda x, y, g: {"m": np.sign(x)}),
-    "silu": _values(lambda x, y, g: {"s": sigmoid(x)}), "_gelu_tanh": _values(_gelu_slopes),
-    **dict.fromkeys(REDUCTIONS, _reduction), "softmax": _softmax, "log_softmax": _softmax,
+    "silu": _values(lambda x, y, g: {"s": sigmoid(x)}), "_gelu_tanh": _values(gelu_slopes),
+    **dict.fromkeys(REDUCTIONS, _reduction), "softmax": softmax, "log_softmax": softmax,
     "matmul": _matmul, "swapaxes": _exchange, "transpose": _exchange, "reshape": _reshape, "broadcast_to": _reshape,
     "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined, "_einsum": _einsum,
-    "attention": _attention, "_cross_entropy": _cross_entropy, "layer_norm": _norm, "rms_norm": _norm, "linear": _linear,
+    "attention": attention, "_cross_entropy": cross_entropy, "layer_norm": norm, "rms_norm": norm, "linear": _linear,
     "_recomputed": _recomputed,
 }  # fmt: skip

@@ -114,7 +114,10 @@ def latex(x: Any, digits: int = 4) -> str:
     if not x.size:
         return rf"[\ ]_{{{shape}}}"
     blocks = n.entries.reshape(-1, *(x.shape[-2:] if x.ndim > 1 else (1, x.shape[0])))
-    matrices = [r"\begin{bmatrix}" + r" \\ ".join(" & ".join(v.strip() for v in row) for row in b) + r"\end{bmatrix}" for b in blocks]
+    matrices = [
+        r"\begin{bmatrix}" + r" \\ ".join(" & ".join(v.strip() for v in row) for row in b) + r"\end{bmatrix}"
+        for b in blocks
+    ]
     inside = r"\;\big|\;".join(matrices)
     return (front + (rf"\Big[{inside}\Big]" if len(matrices) > 1 else inside)).replace("∞", r"\infty")
 
@@ -174,7 +177,9 @@ def block(x: Any, digits: int = 4) -> Block:
             parts.append(Block([f"[ {rows[0]} ]"]))
         else:
             ends = ["⎡⎤", *["⎢⎥"] * (len(rows) - 2), "⎣⎦"]
-            parts.append(Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2))
+            parts.append(
+                Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2)
+            )
         if i + 1 < len(grids):
             parts.append(Block([" | "]))
     return beside(*parts)

@@ -20,7 +20,12 @@ GREEK = {
     "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "ell": "ℓ",
     "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ", "varrho": "ϱ",
 }  # fmt: skip
-COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {"ε": r"\epsilon", "φ": r"\phi", "ο": "o", "ς": r"\varsigma"}
+COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {
+    "ε": r"\epsilon",
+    "φ": r"\phi",
+    "ο": "o",
+    "ς": r"\varsigma",
+}
 SIGNS = {
     "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩", "top": "ᵀ", "infty": "∞",
     "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂", "approx": "≈", "in": "∈",
@@ -159,7 +164,11 @@ def substitute(latex: str, names: Mapping[str, Name]) -> str:
             else:
                 out.append(f"{part}{{{symbol}}}")
                 i = after
-        elif i < len(parts) and parts[i] == "_" and (whole := f"{part}_{''.join(argument(list(parts), i + 1)[0])}") in names:
+        elif (
+            i < len(parts)
+            and parts[i] == "_"
+            and (whole := f"{part}_{''.join(argument(list(parts), i + 1)[0])}") in names
+        ):
             text, i = _dressed(names[whole], names[whole].latex, False, parts, argument(parts, i + 1)[1], names)
             out.append(text)
         elif part in names:
@@ -170,7 +179,9 @@ def substitute(latex: str, names: Mapping[str, Name]) -> str:
     return _scalar_products(joined(out), [n.latex for n in names.values() if n.number])
 
 
-def _dressed(name: Name, text: str, accented: bool, parts: list[str], i: int, names: Mapping[str, Name]) -> tuple[str, int]:
+def _dressed(
+    name: Name, text: str, accented: bool, parts: list[str], i: int, names: Mapping[str, Name]
+) -> tuple[str, int]:
     """The replacement with the index and exponent that follow its symbol."""
     while i < len(parts) and parts[i] in "_^":
         kind = parts[i]
@@ -232,7 +243,11 @@ def _plain(parts: list[str]) -> str:
         elif part in "_^":
             inside, i = argument(parts, i)
             script = _plain(inside)
-            out += (f"[{script}]" if script.startswith("ax") else f"_{script}") if {r"\text", r"\mathrm"} & set(inside) else _script(script, part)
+            out += (
+                (f"[{script}]" if script.startswith("ax") else f"_{script}")
+                if {r"\text", r"\mathrm"} & set(inside)
+                else _script(script, part)
+            )
         elif part in ("{", "}"):
             continue
         elif part in OPAQUE:

@@ -118,7 +118,13 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
             else:
                 lines += ["", title]
         elif isinstance(item, Sentence):
-            lines += textwrap.wrap(_mathematics(item.text, plain), WIDTH - 2, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+            lines += textwrap.wrap(
+                _mathematics(item.text, plain),
+                WIDTH - 2,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+            )
         else:
             margin = _side_block(item.sides[0], digits).width
             for k, row in enumerate(_rows(item.sides, digits, WIDTH - 4)):
@@ -211,16 +217,31 @@ def latex(items: Iterable[Item], digits: int = 4) -> str:
 
 def _ascii(text: str) -> str:
     text = "".join(f"${COMMANDS[c]}$" if c in COMMANDS else c for c in escape(text))
-    replaced = {"−": "$-$", "∞": r"$\infty$", "Σ": r"$\sum$", "≤": r"$\le$", "≥": r"$\ge$", "⊙": r"$\odot$", "²": "$^2$", "½": r"$\tfrac12$", "√": r"$\surd$", "×": r"$\times$", "…": r"\dots{}", "∂": r"$\partial$", "·": r"$\cdot$", "∥": r"$\|$"}
+    replaced = {
+        "−": "$-$",
+        "∞": r"$\infty$",
+        "Σ": r"$\sum$",
+        "≤": r"$\le$",
+        "≥": r"$\ge$",
+        "⊙": r"$\odot$",
+        "²": "$^2$",
+        "½": r"$\tfrac12$",
+        "√": r"$\surd$",
+        "×": r"$\times$",
+        "…": r"\dots{}",
+        "∂": r"$\partial$",
+        "·": r"$\cdot$",
+        "∥": r"$\|$",
+    }
     return "".join(replaced.get(c, c if c.isascii() else typed(c)) for c in text)
 
 
 STYLE = (
-    "<style>.worked{max-width:72em;line-height:1.45}.worked h3{border-bottom:1px solid;padding-bottom:.2em;margin:1.2em 0 .5em}"
-    ".worked .step{border-left:4px solid #0072B2;padding:.1em 0 .1em 1em;margin:.9em 0}.worked .step>h4{margin:.2em 0}"
-    ".worked p{margin:.35em 0}"
-    ".worked .math{font-size:95%;display:inline-block;vertical-align:middle;margin:0 2.5em .3em 0;"
-    "max-width:100%;overflow-x:auto;overflow-y:hidden}</style>"
+    "<style>.worked{max-width:72em;line-height:1.45}.worked h3{border-bottom:1px solid;padding-bottom:.2em;margin:1.2em"
+    " 0 .5em}.worked .step{border-left:4px solid #0072B2;padding:.1em 0 .1em 1em;margin:.9em 0}.worked"
+    " .step>h4{margin:.2em 0}.worked p{margin:.35em 0}.worked"
+    " .math{font-size:95%;display:inline-block;vertical-align:middle;margin:0 2.5em .3em"
+    " 0;max-width:100%;overflow-x:auto;overflow-y:hidden}</style>"
 )
 
 

@@ -58,12 +58,21 @@ class Report(Table):
         """One row for each input."""
         head = ["input", "shape", "max abs", "max rel", "worst entry: analytic, numeric", "verdict"]
         return [head] + [
-            [r.name, str(r.shape), f"{r.max_abs:.1e}", f"{r.max_rel:.1e}", f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}", r.verdict]
+            [
+                r.name,
+                str(r.shape),
+                f"{r.max_abs:.1e}",
+                f"{r.max_rel:.1e}",
+                f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}",
+                r.verdict,
+            ]
             for r in self.rows
         ]
 
 
-def gradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-6, names: list[str] | None = None, seed: int = 0) -> Report:
+def gradcheck(
+    f: Callable[..., Any], *inputs: Any, rtol: float = 1e-6, names: list[str] | None = None, seed: int = 0
+) -> Report:
     """Compare the gradient of ``f`` with central differences, in float64, for every entry of every floating-point input.
 
     ``f`` takes the inputs as Tensors (or trees of them) and returns Tensors; a non-scalar output is weighted with a random upstream
@@ -76,7 +85,9 @@ def gradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-6, names: li
     return _check(f, inputs, rtol, names, seed, "gradcheck")
 
 
-def gradgradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0) -> Report:
+def gradgradcheck(
+    f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0
+) -> Report:
     """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``, with respect to the inputs and
     to the upstream gradient."""
     f, inputs, names = arranged(f, inputs, names, "gradgradcheck")
@@ -105,7 +116,9 @@ def gradgradcheck(f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names
     gradient_of(*arrays)
     generator().bit_generator.state = before
     labels = [*(names or []), *(f"x{i}" for i in range(len(names or []), len(tree_leaves(arrays))))]
-    labels += ["upstream gradient" if len(upstream) == 1 else f"upstream gradient {k + 1}" for k in range(len(upstream))]
+    labels += [
+        "upstream gradient" if len(upstream) == 1 else f"upstream gradient {k + 1}" for k in range(len(upstream))
+    ]
     return _check(gradient_of, [*arrays, *upstream], rtol, labels, seed, "gradgradcheck")
 
 
@@ -116,7 +129,10 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
         problem = Problem(f, [as_float64(x, title) for x in inputs], title, rng)
         gradients = problem.gradient(problem.flat)
         labels = dict(enumerate(names or []))
-        return Report([_check_input(problem, gradients, k, rtol, labels.get(i, f"x{i}")) for k, i in enumerate(problem.which)], title)
+        return Report(
+            [_check_input(problem, gradients, k, rtol, labels.get(i, f"x{i}")) for k, i in enumerate(problem.which)],
+            title,
+        )
     finally:
         generator().bit_generator.state = before
 
@@ -172,11 +188,15 @@ def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: fl
     return _row(name, x, found, rtol, gradient, overall)
 
 
-def _beyond_the_kink(problem: Problem, k: int, direction: np.ndarray, line: Line, analytic: float, rtol: float) -> Slope | None:
+def _beyond_the_kink(
+    problem: Problem, k: int, direction: np.ndarray, line: Line, analytic: float, rtol: float
+) -> Slope | None:
     """The slope that is nearest when a derivative at a kink is none of those around it; None when it is, or there is a jump."""
     low, high = line.one_sided()
     room = max(100 * rtol, 1e-4) * max(abs(low), abs(high))
-    steep = max(abs(low), abs(high)) * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and max(abs(low), abs(high)) > 1e3 * abs(analytic)
+    steep = max(abs(low), abs(high)) * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and max(
+        abs(low), abs(high)
+    ) > 1e3 * abs(analytic)
     if steep or not np.isfinite([low, high, analytic]).all() or low - room <= analytic <= high + room:
         return None
     around = [float((_beside(problem, 1e-4)[2][k] * direction).sum()) for _ in range(8)]
@@ -189,7 +209,9 @@ def _beyond_the_kink(problem: Problem, k: int, direction: np.ndarray, line: Line
 def _both_sides(problem: Problem) -> list[tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]]:
     """A point beside the inputs and the one opposite: what is wrong may show on one side only."""
     values, centre, gradients = _beside(problem)
-    opposite = [2 * x - v if i in problem.which else v for i, (x, v) in enumerate(zip(problem.flat, values, strict=True))]
+    opposite = [
+        2 * x - v if i in problem.which else v for i, (x, v) in enumerate(zip(problem.flat, values, strict=True))
+    ]
     return [(values, centre, gradients), (opposite, problem.outputs(opposite), problem.gradient(opposite))]
 
 
@@ -199,11 +221,20 @@ def _beside(problem: Problem, by: float = 1e-2) -> tuple[list[np.ndarray], np.nd
     for i in problem.which:
         x = values[i]
         finite = np.where(np.isfinite(x), x, 0.0)
-        values[i] = x + by * np.maximum(1, np.abs(finite)) * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice([-1, 1], x.shape)
+        values[i] = x + by * np.maximum(1, np.abs(finite)) * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice(
+            [-1, 1], x.shape
+        )
     return values, problem.outputs(values), problem.gradient(values)
 
 
-def _row(name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slope, str]], rtol: float, gradient: np.ndarray, overall: float) -> Row:
+def _row(
+    name: str,
+    x: np.ndarray,
+    found: list[tuple[tuple[int, ...], float, Slope, str]],
+    rtol: float,
+    gradient: np.ndarray,
+    overall: float,
+) -> Row:
     if not found:
         return Row(name, x.shape, 0.0, 0.0, (), 0.0, 0.0, "ok, empty")
     n = len(found)
@@ -224,7 +255,9 @@ def _row(name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slo
     elif remarks.count("round-off not judged") == n:
         verdict = f"UNDECIDED: the function's round-off hides {'it' if n == 1 else f'all {n}'}"
     elif not judged.any():
-        verdict = "UNDECIDED: at a kink or the edge of the domain, " + ("its only entry" if n == 1 else f"all {n} entries")
+        verdict = "UNDECIDED: at a kink or the edge of the domain, " + (
+            "its only entry" if n == 1 else f"all {n} entries"
+        )
     else:
         verdict = ", ".join(["ok", *(said for remark, said in REMARKS.items() if remark in remarks)]).format(
             *(remarks.count(remark) for remark in REMARKS if remark in remarks)
@@ -235,9 +268,20 @@ def _row(name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slo
     if x.size > LARGE:
         verdict += f" ({n} random directions)"
     top = max(float(error[worst]), 0.0)
-    nothing = not np.abs(numeric[judged]).max(initial=0) > 1e-9 * overall  # a gradient that is zero in theory has no size of its own
+    nothing = (
+        not np.abs(numeric[judged]).max(initial=0) > 1e-9 * overall
+    )  # a gradient that is zero in theory has no size of its own
     size = max(scale, overall) if nothing else scale
-    return Row(name, x.shape, top, top / size if top else 0.0, found[worst][0], float(analytic[worst]), float(numeric[worst]), verdict)
+    return Row(
+        name,
+        x.shape,
+        top,
+        top / size if top else 0.0,
+        found[worst][0],
+        float(analytic[worst]),
+        float(numeric[worst]),
+        verdict,
+    )
 
 
 REMARKS = {
