@@ -16,7 +16,8 @@ UNKNOWN = "not recognised"
 
 
 def said(d: Derivation, m: Mistake, seed: int = 0) -> tuple[str, str, float]:
-    """What becomes of one wrong gradient: "named", "tied" (among the alternatives), "unknown", "false" or "called right"."""
+    """What becomes of one wrong gradient: "named", "tied" (among the alternatives), "unknown", "false" or "called
+    right"."""
     inputs = d.inputs(seed)
     start = time.perf_counter()
     answer = mg.diagnose(d.f, inputs, {m.of: d.gradient(m.code, inputs)})[m.of]

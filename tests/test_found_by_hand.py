@@ -377,11 +377,11 @@ def test_derivatives_take_one_argument_as_it_is_and_say_what_they_expect():
 def test_overflow_and_the_edge_of_the_domain_get_a_message():
     with pytest.raises(ValueError, match="overflow"):
         diagnose(lambda x: mg.exp(x), 1000.0, 1.0)
-    with pytest.raises(ValueError, match="overflow|infinit"):
+    with pytest.raises(ValueError, match=r"overflow|infinit"):
         gradcheck(lambda x: mg.exp(x), np.array([1000.0]))
     with pytest.raises(ValueError, match="division by zero"):
         diagnose(lambda x: 1 / x, 0.0, 1.0)
-    with pytest.raises(ValueError, match="division by zero|infinit"):
+    with pytest.raises(ValueError, match=r"division by zero|infinit"):
         gradcheck(lambda x: 1 / x, np.array([0.0]))
 
 

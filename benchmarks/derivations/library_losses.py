@@ -6,7 +6,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .derivation import Derivation, bits, derivation, labels, one_hot, onehot, positive, sigmoid, softmax
+from .derivation import Derivation, bits, derivation, labels, one_hot, positive
 
 LEFT = r"missing|left out|dropped|forgot|not added|through|constant"
 SIGN = r"sign|minus|negat"

@@ -6,7 +6,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .derivation import Derivation, bits, derivation, labels, one_hot, onehot, positive, sigmoid, softmax
+from .derivation import Derivation, bits, derivation, labels, one_hot, positive, softmax
 
 MEAN = r"mean|1/N|\bN\b|averag|divid"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .derivation import Derivation, derivation, positive, sigmoid
+from .derivation import Derivation, derivation
 
 LEFT = r"missing|left out|dropped|forgot|not added|through|constant|path|use"
 SIGN = r"sign|minus|negat"

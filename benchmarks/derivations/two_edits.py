@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .derivation import Derivation, Mistake
 from . import library_layers, library_losses, plain_layers, plain_losses, plain_matrices, plain_recurrent
+from .derivation import Derivation, Mistake
 
 _ALL = [
     *plain_losses.DERIVATIONS, *plain_matrices.DERIVATIONS, *plain_layers.DERIVATIONS, *plain_recurrent.DERIVATIONS,

@@ -1,4 +1,5 @@
-"""My intermediates beside the reference's, name by name: for people who write every step of a backward pass themselves."""
+"""My intermediates beside the reference's, name by name: for people who write every step of a backward pass
+themselves."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Line:
 
 @dataclass(repr=False)
 class Comparison(Report):
-    """What ``compare`` found: true when every name is there on both sides, in the same shape, with approximately the same numbers."""
+    """What ``compare`` found: true when every name is there on both sides, in the same shape, with approximately the
+    same numbers."""
 
     rows: list[Line]
 
@@ -49,10 +51,11 @@ class Comparison(Report):
 
 
 def compare(mine: Mapping[str, Any], reference: Mapping[str, Any], rtol: float = 1e-6) -> Comparison:
-    """Compare two dictionaries of arrays or Tensors; ``approximately`` means within ``rtol`` of the reference's largest entry.
+    """Compare two dictionaries of arrays or Tensors; ``approximately`` means within ``rtol`` of the reference's
+    largest entry.
 
-    Names that one side lacks and shapes that differ are rows of the table, and make it false.  Raises TypeError for what is no dict
-    or holds no numbers.
+    Names that one side lacks and shapes that differ are rows of the table, and make it false.  Raises TypeError for
+    what is no dict or holds no numbers.
     """
     for which, given in (("mine", mine), ("reference", reference)):
         if not isinstance(given, Mapping):
@@ -94,7 +97,7 @@ def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: f
     with np.errstate(invalid="ignore"):
         top, where = largest(np.where(same, 0.0, a - b))
     scale = largest(b[np.isfinite(b)])[0]
-    nothing_but_round_off = not b.any() and top <= zero or not a.any() and scale <= zero
+    nothing_but_round_off = (not b.any() and top <= zero) or (not a.any() and scale <= zero)
     close = bool(same.all()) or top <= rtol * scale or nothing_but_round_off
     said = "ok, zero up to round-off" if nothing_but_round_off and not same.all() else "ok"
     return Line(

@@ -1,12 +1,12 @@
 r"""The derivative by central differences, with a bound of its error, and what to think of a point that has none.
 
-With :math:`D(h) = (f(x+h) - f(x-h)) / 2h` the estimate is Richardson's, :math:`(4 D(h/2) - D(h)) / 3`, whose error is of order
-:math:`h^4`.  How far it lies from :math:`D(h/2)`, plus the round-off of f over h, bounds its error.  Each entry starts
-with the same step; where the bound is too wide, or the gradient disagrees, other steps are tried and the one with the
-narrowest bound is believed, provided that the next smaller step says the same.
+With :math:`D(h) = (f(x+h) - f(x-h)) / 2h` the estimate is Richardson's, :math:`(4 D(h/2) - D(h)) / 3`, whose error is
+of order :math:`h^4`.  How far it lies from :math:`D(h/2)`, plus the round-off of f over h, bounds its error.  Each
+entry starts with the same step; where the bound is too wide, or the gradient disagrees, other steps are tried and the
+one with the narrowest bound is believed, provided that the next smaller step says the same.
 
-A kink is where the slopes from the right and from the left stay apart however small the step; for a smooth function they
-approach each other as fast as the step shrinks.
+A kink is where the slopes from the right and from the left stay apart however small the step; for a smooth function
+they approach each other as fast as the step shrinks.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Slope(NamedTuple):
 
 
 class Line:
-    """The outputs of f along a line through the inputs: ``outputs(step)`` is a vector, weighted to a number by ``weights``.
+    """The outputs of f along a line through the inputs: ``outputs(step)`` is a vector, weighted to a number by
+    ``weights``.
 
     Each output is looked at on its own, so that the round-off of those that do not change does not blur the others.
     """
@@ -77,7 +78,8 @@ class Line:
         )
 
     def measure(self) -> None:
-        """Find the round-off of the function itself: how far each output is from a straight line within a few units in the last place."""
+        """Find the round-off of the function itself: how far each output is from a straight line within a few units in
+        the last place."""
         moves = np.array([2, 3, 5, 7, 8, 11, 13, 16])
         ends = np.array(
             [
@@ -92,7 +94,7 @@ class Line:
         self.noise = np.where(np.isfinite(off), off, 0.0)
 
     def one_sided(self) -> tuple[float, float]:
-        """The least and the greatest slope at this point, from the left and from the right, of each output on its own."""
+        """The least and the greatest slope at this point, from the left and from the right, each output on its own."""
         ends = []
         for s in (-1e-5 * self.size, 1e-5 * self.size):
             ends.append(self.weights * (2 * self.rise(0.0, s) / s - self.rise(0.0, 2 * s) / (2 * s)))
@@ -109,11 +111,13 @@ class Line:
         return bool(((near > 0.7 * wide) & self.counts(near * h / 2)).any())
 
     def counts(self, rise: np.ndarray) -> np.ndarray:
-        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of the others)."""
+        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of
+        the others)."""
         return rise > 64 * self.eps * self.top
 
     def kinked(self) -> bool:
-        """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of steps."""
+        """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of
+        steps."""
         steps = [r * self.size for r in (FIRST, *SMALLER)]
         gaps = np.abs([self.gap(h) for h in steps])
         rises = gaps * np.array(steps)[:, None]

@@ -14,6 +14,7 @@ import numpy as np
 
 from .explain import matrices
 from .explain.names import Names
+from .picture import dot, mermaid, numbered, paint
 from .recording import Call, call_of, clock, gradients, inputs_of, is_result, is_tensor, made_at, recorded_order
 
 SHOWS = ("auto", "shapes", "values", "gradients")
@@ -105,8 +106,6 @@ class Drawing:
     def figure(self) -> Any:
         """The matplotlib Figure."""
         if self._figure is None:
-            from .picture import paint
-
             self._figure = paint(self.root, self.output, self.show)
         return self._figure
 
@@ -131,19 +130,19 @@ class Drawing:
 
     def to_dot(self) -> str:
         """The graph in the language of Graphviz."""
-        number = _numbered(self.nodes)
+        number = numbered(self.nodes)
         lines = [
             "digraph {",
             '  node [shape=box, fontname="sans-serif", style=filled, fillcolor=white];',
-            *_dot(self.root, "  ", number, count()),
+            *dot(self.root, "  ", number, count()),
         ]
         lines += [f"  n{number[i]} -> n{number[node.key]};" for node in self.nodes for i in node.inputs]
         return "\n".join([*lines, "}"]) + "\n"
 
     def to_mermaid(self) -> str:
         """The graph in the language of Mermaid, which Markdown pages show."""
-        number = _numbered(self.nodes)
-        lines = ["flowchart TD", *_mermaid(self.root, "  ", number, count())]
+        number = numbered(self.nodes)
+        lines = ["flowchart TD", *mermaid(self.root, "  ", number, count())]
         lines += [f"  n{number[i]} --> n{number[node.key]}" for node in self.nodes for i in node.inputs]
         lines += ["  classDef leaf fill:#fdf0d5,stroke:#8a5a00", "  classDef op fill:#ffffff,stroke:#0b3c5d"]
         return "\n".join(lines) + "\n"
@@ -152,9 +151,10 @@ class Drawing:
 def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None) -> Drawing:
     """Draw what ``output`` was computed from: each op with its result's name and shape.
 
-    ``output`` is a Tensor, or a function without arguments that computes one; with ``module`` it must be the function, for instance
-    ``draw(lambda: model(ids), module=model)``, and each call of a module gets a frame.  ``show`` is "shapes", "values" or "gradients"
-    (of small arrays; "auto" shows values in small graphs); ``names`` as in ``explain``.  Raises RuntimeError when there is no graph.
+    ``output`` is a Tensor, or a function without arguments that computes one; with ``module`` it must be the
+    function, for instance ``draw(lambda: model(ids), module=model)``, and each call of a module gets a frame.
+    ``show`` is "shapes", "values" or "gradients" (of small arrays; "auto" shows values in small graphs); ``names`` as
+    in ``explain``.  Raises RuntimeError when there is no graph.
     """
     if show not in SHOWS:
         raise ValueError(f"draw: show={show!r}; expected one of {', '.join(map(repr, SHOWS))}")
@@ -282,47 +282,3 @@ def _simplify(frame: Frame) -> None:
         elif inner.nodes or inner.frames:
             kept.append(inner)
     frame.frames = kept
-
-
-# Text --------------------------------------------------------------------------------------------------------------------
-
-
-def label(node: Node) -> list[str]:
-    """The lines of a node below its op: module, name and shape, parameters."""
-    shape = matrices.size(node.value) if node.shape else ""
-    first = "  ".join(part for part in (node.module, node.name, shape) if part) or "scalar"
-    together = ", ".join(node.parameters)
-    return [first, *([together] if 0 < len(together) <= 26 else node.parameters)]
-
-
-def _numbered(nodes: list[Node]) -> dict[int, int]:
-    return {node.key: i for i, node in enumerate(nodes, 1)}
-
-
-def _dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
-    looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
-    lines = []
-    for node in frame.nodes:
-        text = "\\n".join(
-            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node)
-        )
-        lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
-    for inner in frame.frames:
-        lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
-        lines += [*_dot(inner, indent + "  ", number, frames), f"{indent}}}"]
-    return lines
-
-
-def _mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
-    lines = []
-    for node in frame.nodes:
-        text = "<br/>".join(s.replace('"', "#quot;") for s in ([f"<b>{node.op}</b>"] if node.op else []) + label(node))
-        a, b, kind = ("[", "]", "op") if node.kind == "op" else ("([", "])", "leaf")
-        lines.append(f'{indent}n{number[node.key]}{a}"{text}"{b}:::{kind}')
-    for inner in frame.frames:
-        lines += [
-            f'{indent}subgraph g{next(frames)}["{inner.name}"]',
-            *_mermaid(inner, indent + "  ", number, frames),
-            f"{indent}end",
-        ]
-    return lines

@@ -1,7 +1,8 @@
-r"""Is this gradient right?  Compare it with central differences, :math:`\partial f / \partial x \approx (f(x+h) - f(x-h)) / 2h`.
+r"""Is this gradient right?  Compare it with central differences, :math:`\partial f / \partial x \approx (f(x+h) -
+f(x-h)) / 2h`.
 
-The differences come with a bound of their error (differences.py), so that a wrong gradient is told from round-off, and a
-kink, such as relu's at 0, is not called wrong: there the gradient is judged at a point beside it.
+The differences come with a bound of their error (differences.py), so that a wrong gradient is told from round-off,
+and a kink, such as relu's at 0, is not called wrong: there the gradient is judged at a point beside it.
 """
 
 from __future__ import annotations
@@ -73,13 +74,14 @@ class Report(Table):
 def gradcheck(
     f: Callable[..., Any], *inputs: Any, rtol: float = 1e-6, names: list[str] | None = None, seed: int = 0
 ) -> Report:
-    """Compare the gradient of ``f`` with central differences, in float64, for every entry of every floating-point input.
+    """Compare the gradient of ``f`` with central differences, in float64, for every entry of every floating-point
+    input.
 
-    ``f`` takes the inputs as Tensors (or trees of them) and returns Tensors; a non-scalar output is weighted with a random upstream
-    gradient.  Inputs of more than 4096 entries are checked along 32 random directions.  ``rtol`` bounds the error relative to
-    the largest gradient entry.  The random generator is rewound before each call, so dropout draws the same mask.  Raises
-    TypeError for complex inputs or a result that is not differentiable, ValueError when ``f`` gives nan, RuntimeError when it is
-    random or changes its inputs.
+    ``f`` takes the inputs as Tensors (or trees of them) and returns Tensors; a non-scalar output is weighted with a
+    random upstream gradient.  Inputs of more than 4096 entries are checked along 32 random directions.  ``rtol``
+    bounds the error relative to the largest gradient entry.  The random generator is rewound before each call, so
+    dropout draws the same mask. Raises TypeError for complex inputs or a result that is not differentiable,
+    ValueError when ``f`` gives nan, RuntimeError when it is random or changes its inputs.
     """
     f, inputs, names = arranged(f, inputs, names, "gradcheck")
     return _check(f, inputs, rtol, names, seed, "gradcheck")
@@ -88,8 +90,8 @@ def gradcheck(
 def gradgradcheck(
     f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0
 ) -> Report:
-    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``, with respect to the inputs and
-    to the upstream gradient."""
+    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``, with respect
+    to the inputs and to the upstream gradient."""
     f, inputs, names = arranged(f, inputs, names, "gradgradcheck")
     arrays = [as_float64(x, "gradgradcheck") for x in inputs]
     rng = np.random.default_rng(seed + 1)
@@ -138,7 +140,8 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
 
 
 def directions(x: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[tuple[int, ...], Any, float, float]]:
-    """Where to look: each entry (its index, unit vector, size and distance to zero), or random directions of a large input."""
+    """Where to look: each entry (its index, unit vector, size and distance to zero), or random directions of a large
+    input."""
     if x.size > LARGE:
         size = float(np.abs(x[np.isfinite(x)]).max(initial=1.0))
         for k in range(DIRECTIONS):
@@ -191,7 +194,8 @@ def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: fl
 def _beyond_the_kink(
     problem: Problem, k: int, direction: np.ndarray, line: Line, analytic: float, rtol: float
 ) -> Slope | None:
-    """The slope that is nearest when a derivative at a kink is none of those around it; None when it is, or there is a jump."""
+    """The slope that is nearest when a derivative at a kink is none of those around it; None when it is, or there is a
+    jump."""
     low, high = line.one_sided()
     room = max(100 * rtol, 1e-4) * max(abs(low), abs(high))
     steep = max(abs(low), abs(high)) * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and max(

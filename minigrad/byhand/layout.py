@@ -1,7 +1,8 @@
 r"""Where the boxes of a graph go: in layers, so that every edge points down, with few crossings; frames within frames.
 
-A frame is laid out on its own and is one large box to its surroundings, so frames never overlap and no edge runs through a box.
-Source: Sugiyama, Tagawa & Toda (1981): layers by longest path, dummies for long edges, order by barycentres.
+A frame is laid out on its own and is one large box to its surroundings, so frames never overlap and no edge runs
+through a box. Source: Sugiyama, Tagawa & Toda (1981): layers by longest path, dummies for long edges, order by
+barycentres.
 """
 
 from __future__ import annotations
@@ -183,7 +184,8 @@ def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> i
 
 
 def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> list[list[int]]:
-    """Sweep down and up, each layer sorted by the mean place of its neighbours; keep the order with the fewest crossings."""
+    """Sweep down and up, each layer sorted by the mean place of its neighbours; keep the order with the fewest
+    crossings."""
     up, down = defaultdict(list), defaultdict(list)
     for a, b in sorted(links):
         down[a].append(b)
@@ -210,7 +212,8 @@ def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> li
 def _abscissas(
     layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int
 ) -> np.ndarray:
-    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies straightest."""
+    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies
+    straightest."""
     xs = np.zeros(len(widths))
     neighbours = defaultdict(list)
     for (a, b), shift in links.items():

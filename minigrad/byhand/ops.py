@@ -91,7 +91,8 @@ def derivation(name: str, seed: int = 0) -> str:
 
 
 def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
-    """A small example of ``op`` explained, with the letters of its formula; with ``twin``, of its composition from plain operators."""
+    """A small example of ``op`` explained, with the letters of its formula; with ``twin``, of its composition from
+    plain operators."""
     rng = np.random.default_rng(seed)
     small = [e for e in examples(op, rng) if all(x is None or matrices.is_small(x) for x in e.inputs)]
     small = [

@@ -1,8 +1,9 @@
-"""A drawn graph in matplotlib.  An op is a dark strip over its result's box; what was given is a rounded box without one."""
+"""A drawn graph in matplotlib.  An op is a dark strip over its result's box; what was given is a rounded box without
+one."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +56,6 @@ def paint(root: Frame, output: int, show: str) -> Any:
 
 def lines_of(node: Node, show: str, of: str) -> list[tuple[str, str]]:
     """The text of a node: (style, line); ``of`` names the output whose gradients are shown."""
-    from .draw import label
-
     title, *parameters = label(node)
     lines = [("title", title), *(("parameter", p) for p in parameters)]
     if show in ("values", "gradients"):
@@ -212,3 +211,47 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
             **LOOKS[style],
         )
         at += LINE
+
+
+# Text ---------------------------------------------------------------------------------------------------------------
+
+
+def label(node: Node) -> list[str]:
+    """The lines of a node below its op: module, name and shape, parameters."""
+    shape = matrices.size(node.value) if node.shape else ""
+    first = "  ".join(part for part in (node.module, node.name, shape) if part) or "scalar"
+    together = ", ".join(node.parameters)
+    return [first, *([together] if 0 < len(together) <= 26 else node.parameters)]
+
+
+def numbered(nodes: list[Node]) -> dict[int, int]:
+    return {node.key: i for i, node in enumerate(nodes, 1)}
+
+
+def dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
+    looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
+    lines = []
+    for node in frame.nodes:
+        text = "\\n".join(
+            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node)
+        )
+        lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
+    for inner in frame.frames:
+        lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
+        lines += [*dot(inner, indent + "  ", number, frames), f"{indent}}}"]
+    return lines
+
+
+def mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
+    lines = []
+    for node in frame.nodes:
+        text = "<br/>".join(s.replace('"', "#quot;") for s in ([f"<b>{node.op}</b>"] if node.op else []) + label(node))
+        a, b, kind = ("[", "]", "op") if node.kind == "op" else ("([", "])", "leaf")
+        lines.append(f'{indent}n{number[node.key]}{a}"{text}"{b}:::{kind}')
+    for inner in frame.frames:
+        lines += [
+            f'{indent}subgraph g{next(frames)}["{inner.name}"]',
+            *mermaid(inner, indent + "  ", number, frames),
+            f"{indent}end",
+        ]
+    return lines

@@ -1,4 +1,5 @@
-"""A function at a point, in float64: its outputs near the point and its gradient there, always from the same random draws."""
+"""A function at a point, in float64: its outputs near the point and its gradient there, always from the same random
+draws."""
 
 from __future__ import annotations
 
@@ -127,7 +128,8 @@ def draw_upstream(weights: list[np.ndarray], outputs: list[Tensor], rng: np.rand
 
 
 class Problem:
-    """A function at a point: its outputs near it, its gradient there, both from the same draws of the random generator."""
+    """A function at a point: its outputs near it, its gradient there, both from the same draws of the random
+    generator."""
 
     def __init__(self, f: Callable[..., Any], arrays: Any, title: str, rng: np.random.Generator) -> None:
         self.f, self.arrays, self.title, self.rng = f, arrays, title, rng

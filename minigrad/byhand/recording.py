@@ -1,7 +1,8 @@
 r"""What the engine recorded: the only file of this room that knows how a graph is kept.
 
-A tensor that an op made remembers the op, its inputs, their arrays and the op's parameters.  Everything else here works on
-``Call``: one op that ran, which can be run again on other arrays, or be pulled back: :math:`\bar y \mapsto (\bar x_1, \bar x_2, \dots)`.
+A tensor that an op made remembers the op, its inputs, their arrays and the op's parameters.  Everything else here
+works on ``Call``: one op that ran, which can be run again on other arrays, or be pulled back: :math:`\bar y \mapsto
+(\bar x_1, \bar x_2, \dots)`.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ def made_at(t: Any) -> int:
 
 
 def recorded_order(output: Any, name: str) -> list[Any]:
-    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function ``name``."""
+    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function
+    ``name``."""
     if not isinstance(output, Value):
         raise TypeError(
             f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph"
@@ -162,7 +164,7 @@ def conform(r: Any, like: Any) -> np.ndarray:
     return r if r.shape == np.shape(like) else unbroadcast(r, np.shape(like))
 
 
-# The numbers inside library ops -------------------------------------------------------------------------------------------
+# The numbers inside library ops ---------------------------------------------------------------------------------------
 
 
 def sigmoid(x: Any) -> np.ndarray:
@@ -173,20 +175,6 @@ def sigmoid(x: Any) -> np.ndarray:
 def softmax(x: Any) -> np.ndarray:
     """Softmax over the last axis, on arrays."""
     return REGISTRY["softmax"].forward(np.asarray(x))
-
-
-def entries_of(shape: tuple[int, ...], axis: Any) -> int:
-    """How many entries a reduction puts into each result."""
-    return math.prod(shape[i] for i in axes_of(axis, len(shape)))
-
-
-def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
-    """The reduced axes as non-negative numbers."""
-    return (
-        tuple(range(ndim))
-        if axis is None
-        else tuple(i % ndim for i in (axis if isinstance(axis, tuple | list) else (axis,)))
-    )
 
 
 def attention_mask(call: Call) -> np.ndarray | None:
@@ -209,11 +197,12 @@ def twin_of(op: Any) -> Callable[..., Any] | None:
     return op.twin
 
 
-# Library ops in steps that one would write by hand ------------------------------------------------------------------------
+# Library ops in steps that one would write by hand --------------------------------------------------------------------
 
 
 def steps_of(call: Call) -> tuple[list[Any], Any] | None:
-    """A library op in plainer ones: stand-ins for its inputs, and the result computed from them; None for an op that is plain."""
+    """A library op in plainer ones: stand-ins for its inputs, and the result computed from them; None for an op that
+    is plain."""
     expand = EXPANSIONS.get(call.op.name)
     if expand is None:
         return None
@@ -300,6 +289,7 @@ def _cross_entropy(
 
 
 EXPANSIONS: dict[str, Callable[..., Any]] = {
-    "linear": _linear, "linear_gelu": _linear_gelu, "layer_norm": _layer_norm, "rms_norm": _rms_norm, "attention": _attention,
+    "linear": _linear, "linear_gelu": _linear_gelu, "layer_norm": _layer_norm, "rms_norm": _rms_norm,
+    "attention": _attention,
     "_cross_entropy": _cross_entropy,
 }  # fmt: skip

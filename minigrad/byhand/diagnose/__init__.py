@@ -1,4 +1,4 @@
-"""Somebody's own gradient: is it right, and if not, what is wrong with it?  In words, and only what the numbers prove."""
+"""Somebody's own gradient: is it right, and if not, what is wrong?  In words, and only what the numbers prove."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def diagnose(
     names: list[str] | None = None,
     rtol: float | None = None,
 ) -> Diagnosis:
-    """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the numbers prove it.
+    """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the
+    numbers prove it.
 
-    ``inputs`` is one array, a list or tuple (``f(*inputs)``) or a dict (``f(**inputs)``, or ``f(inputs)`` when ``f`` takes one argument
-    with another name).  ``claimed`` has the same form, None for what is not claimed, or is a function that computes it from
-    the inputs.  ``f`` returns a scalar, or else ``upstream`` gives the upstream gradient.  ``rtol`` (1e-6; 1e-4 for claims in
-    float32) bounds the error relative to the largest entry.  A mistake is named only when making it gives the claimed numbers;
-    else it says "not recognised".  Raises TypeError and ValueError for what does not fit together.
+    ``inputs`` is one array, a list or tuple (``f(*inputs)``) or a dict (``f(**inputs)``, or ``f(inputs)`` when ``f``
+    takes one argument with another name).  ``claimed`` has the same form, None for what is not claimed, or is a
+    function that computes it from the inputs.  ``f`` returns a scalar, or else ``upstream`` gives the upstream
+    gradient.  ``rtol`` (1e-6; 1e-4 for claims in float32) bounds the error relative to the largest entry.  A mistake
+    is named only when making it gives the claimed numbers; else it says "not recognised".  Raises TypeError and
+    ValueError for what does not fit together.
     """
     asked = _derivative_of_more(f, inputs, claimed, upstream, names)
     if asked is not None:

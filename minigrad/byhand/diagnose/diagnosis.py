@@ -13,7 +13,8 @@ UNKNOWN = "not recognised"
 
 @dataclass
 class Verdict:
-    """What is said of one claimed gradient; ``mistake`` is None when it is right, and "not recognised" when no pattern fits."""
+    """What is said of one claimed gradient; ``mistake`` is None when it is right, and "not recognised" when no pattern
+    fits."""
 
     name: str
     shape: tuple[int, ...]
@@ -30,7 +31,8 @@ class Verdict:
 
 @dataclass(repr=False)
 class Diagnosis(Report):
-    """What ``diagnose`` found: true when every claimed gradient is right; prints as a table with a sentence for each mistake."""
+    """What ``diagnose`` found: true when every claimed gradient is right; prints as a table with a sentence for each
+    mistake."""
 
     rows: list[Verdict]
     remarks: list[str] = field(default_factory=list)
@@ -66,7 +68,8 @@ class Diagnosis(Report):
         ]
 
     def notes(self) -> list[str]:
-        """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said once."""
+        """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said
+        once."""
         said = []
         for words in dict.fromkeys(row.words for row in self.rows if row.mistake or row.words != "right"):
             rows = [row for row in self.rows if row.words == words]

@@ -1,8 +1,9 @@
 """The grammar of mistakes: every single edit of the backward program that is tried.
 
-An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its derivative left out
-or applied twice, an operand replaced by a neighbour, a sum over broadcast axes forgotten; the same at every step of a loop; and
-those of functions that are recognised although they were written out: a softmax, a sigmoid, a norm.
+An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its
+derivative left out or applied twice, an operand replaced by a neighbour, a sum over broadcast axes forgotten; the
+same at every step of a loop; and those of functions that are recognised although they were written out: a softmax, a
+sigmoid, a norm.
 """
 
 from __future__ import annotations
@@ -103,9 +104,13 @@ class _Again(NamedTuple):
 AGAIN = {  # the derivative where the composition had cancelled it, as in p − t
     "sigmoid": [
         _Again("forgotten derivative", "the sigmoid's derivative y (1 − y) is left out", lambda g, y, x: [g]),
-        _Again("derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already", lambda g, y, x: [g * (y * (1 - y)) ** 2]),
+        _Again(
+            "derivative twice",
+            "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already",
+            lambda g, y, x: [g * (y * (1 - y)) ** 2],
+        ),
     ],
-}  # fmt: skip
+}
 
 
 def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:

@@ -1,7 +1,8 @@
-r"""Where a constant factor comes from: the scale of attention, the n of a mean, the 2 of a square, the length of an axis.
+r"""Where a constant factor comes from: the scale of attention, the n of a mean, the 2 of a square, the length of an
+axis.
 
-A factor c means: claimed = c · right, on one path or on all.  Each origin is a number found in the recorded program, with the
-sentence that it stands for.
+A factor c means: claimed = c · right, on one path or on all.  Each origin is a number found in the recorded program,
+with the sentence that it stands for.
 """
 
 from __future__ import annotations
@@ -190,7 +191,8 @@ def _scalar(s: float, what: str) -> Iterator[Origin]:
 
 
 def _root(program: Program, step: Step, i: int) -> str:
-    """= √5 after 2.23607, and the like; nothing for whole numbers and their inverses, or for a named number: its value."""
+    """= √5 after 2.23607, and the like; nothing for whole numbers and their inverses, or for a named number: its
+    value."""
     s = float(np.reshape(step.arrays[i], -1)[0])
     text = "" if step.inputs[i] == CONSTANT and not isinstance(step.arrays[i], np.ndarray) else f" = {s:.6g}"
     if any(abs(v - round(v)) < 1e-9 for v in (s, 1 / s)):
@@ -249,6 +251,7 @@ def _take(program: Program, step: Step) -> Iterator[Origin]:
 
 
 OF_OP: dict[str, Any] = {
-    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power, "var": _var, "sqrt": _sqrt,
+    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power,
+    "var": _var, "sqrt": _sqrt,
     "erf": _erf, "_take": _take,
 }  # fmt: skip

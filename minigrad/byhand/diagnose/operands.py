@@ -16,7 +16,8 @@ NEIGHBOURS = 14
 
 
 def operands(program: Program, step: Step) -> Iterator[Edit]:
-    """An operand left out of a product of several, with its axes exchanged, or reduced in another way; an upstream gradient summed too early."""
+    """An operand left out of a product of several, with its axes exchanged, or reduced in another way; an upstream
+    gradient summed too early."""
     op = step.call.op.name
     if op not in ("_einsum", "matmul", "multiply"):
         return

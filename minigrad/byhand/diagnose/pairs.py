@@ -1,4 +1,5 @@
-"""Two mistakes at once: two paths scaled, an edit beside a path that is scaled, two edits, one of them below the other."""
+"""Two mistakes at once: two paths scaled, an edit beside a path that is scaled, two edits, one of them below the
+other."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ BUDGET = 260  # edits that are paired
 class Pairs:
     """The part of a search that tries two mistakes together."""
 
-    # Two edits --------------------------------------------------------------------------------------------------------------
+    # Two edits --------------------------------------------------------------------------------------------------------
 
     def with_factor(self: Search, effects: np.ndarray) -> Iterator[Finding]:
         """An edit, and a path scaled."""

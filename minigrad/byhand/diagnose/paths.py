@@ -1,4 +1,5 @@
-"""Paths of a program that carry one contribution each, and what is said of one that is scaled: dropped, negated, off by a factor."""
+"""Paths of a program that carry one contribution each, and what is said of one that is scaled: dropped, negated, off
+by a factor."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from .whole import Finding
 
 @dataclass(eq=False)
 class Path:
-    """The edges, as (step, number of the input), that carry the same contribution ``effect`` (in projection) to a variable."""
+    """The edges, as (step, number of the input), that carry the same contribution ``effect`` (in projection) to a
+    variable."""
 
     edges: list[tuple[Step, int]]
     effect: np.ndarray
@@ -96,8 +98,10 @@ class Stories:
             return list({f.words: f for f in found}.values())
         products = [
             Finding("two factors", f"{times}{a.words}; and {b.words}", "", 2.2)
-            for k, a in enumerate(on_path) for b in on_path[k + 1 :] if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6
-        ]  # fmt: skip
+            for k, a in enumerate(on_path)
+            for b in on_path[k + 1 :]
+            if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6
+        ]
         if products:
             return products[:2]
         if not loose:
@@ -105,8 +109,9 @@ class Stories:
         elsewhere = [step for step in self.program.live if step not in steps]
         found = [
             Finding(o.mistake, f"{times}{o.words}; it belongs to another term, and is applied here too", "", 1.6)
-            for o in origins(self.program, elsewhere, self.leads | {s.out for s in elsewhere}) if same(o.factor, c) and not o.cost
-        ]  # fmt: skip
+            for o in origins(self.program, elsewhere, self.leads | {s.out for s in elsewhere})
+            if same(o.factor, c) and not o.cost
+        ]
         if found and not self.is_whole(path):
             return found[:2]
         rest = [
@@ -114,7 +119,7 @@ class Stories:
         ]
         return (found + rest)[:2]
 
-    # Words ------------------------------------------------------------------------------------------------------------------
+    # Words ------------------------------------------------------------------------------------------------------------
 
     def junction(self, path: Path) -> tuple[Step, int] | None:
         """The edge from a tensor that is used elsewhere, too."""
@@ -146,7 +151,8 @@ class Stories:
         )
 
     def statistic(self, path: Path) -> str:
-        """Whether the path computes a mean, a variance or a norm of something that is also used directly, with which it is combined."""
+        """Whether the path computes a mean, a variance or a norm of something that is also used directly, with which
+        it is combined."""
         node = self._source(path)
         if node is None:
             return ""

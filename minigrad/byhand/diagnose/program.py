@@ -1,8 +1,10 @@
-r"""The backward program behind a gradient, step by step, and what becomes of the gradient when some of its steps are edited.
+r"""The backward program behind a gradient, step by step, and what becomes of the gradient when some of its steps are
+edited.
 
 Walking back is linear: an edit that hands :math:`\delta` more to a tensor changes the gradient of a variable by
 :math:`J^\top \delta`.  Whether it could explain the claimed numbers shows already in a few projections,
-:math:`\langle r, J^\top \delta \rangle = \langle J r, \delta \rangle`, where the tangents :math:`J r` are computed once.
+:math:`\langle r, J^\top \delta \rangle = \langle J r, \delta \rangle`, where the tangents :math:`J r` are computed
+once.
 """
 
 from __future__ import annotations
@@ -167,8 +169,8 @@ class Program:
     ) -> Program | None:
         """The program of another function; None where that does not run.
 
-        The result of a step in ``skip`` is one of its inputs itself, that of a step in ``change`` is changed; the gradient that
-        passes a step in ``mask`` is multiplied.
+        The result of a step in ``skip`` is one of its inputs itself, that of a step in ``change`` is changed; the
+        gradient that passes a step in ``mask`` is multiplied.
         """
         new = object.__new__(Program)
         new.__dict__.update(self.__dict__)
@@ -190,7 +192,7 @@ class Program:
             return None
         return new
 
-    # Words ------------------------------------------------------------------------------------------------------------------
+    # Words ------------------------------------------------------------------------------------------------------------
 
     def called(self, node: int, depth: int = 2) -> str:
         """A node in words: the user's name for it, or the expression that made it."""
@@ -254,8 +256,8 @@ SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": 
 def _wrapped(text: str) -> str:
     simple = (
         text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum()
-        or text.endswith(")")
-        and " " not in text.split("(")[0]
+        or (text.endswith(")")
+        and " " not in text.split("(")[0])
     )
     return text if simple or text.startswith(("the ", "(")) else f"({text})"
 

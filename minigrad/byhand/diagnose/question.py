@@ -1,4 +1,5 @@
-"""What ``diagnose`` is asked: a function at its inputs, in whichever form they were given, and the gradients that are claimed."""
+"""What ``diagnose`` is asked: a function at its inputs, in whichever form they were given, and the gradients that are
+claimed."""
 
 from __future__ import annotations
 

@@ -48,9 +48,12 @@ def recognised(program: Program) -> Iterator[Recognised]:
 
 
 LABELS = {
-    "standardise": "x̂ (the normalised {})", "rms": "x̂ (the normalised {})", "unit": "x̂ (the normalised {})", "softmax": "softmax({})",
+    "standardise": "x̂ (the normalised {})",
+    "rms": "x̂ (the normalised {})",
+    "unit": "x̂ (the normalised {})",
+    "softmax": "softmax({})",
     "sigmoid": "sigmoid({})",
-}  # fmt: skip
+}
 
 
 def _behind(program: Program, node: int) -> list[int]:
@@ -243,9 +246,14 @@ def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Reco
                     continue
                 mean = kind == "standardise"
                 return Recognised(
-                    kind, x, node, v, y, {"axis": axis, "s": s},
+                    kind,
+                    x,
+                    node,
+                    v,
+                    y,
+                    {"axis": axis, "s": s},
                     lambda g, s=s, k=keep, m=mean: (g - (g.mean(**k) if m else 0.0) - y * (g * y).mean(**k)) / s,
-                )  # fmt: skip
+                )
     return None
 
 

@@ -1,7 +1,8 @@
-r"""The search for the edits of the backward program that turn the right gradient into the claimed one, the cheapest first.
+r"""The search for the edits of the backward program that turn the right gradient into the claimed one, the cheapest
+first.
 
-Tried in projection, then verified to the full: one path scaled, one edit, an edit with a path scaled, two paths, two edits,
-another function differentiated, and what is left of several uses.
+Tried in projection, then verified to the full: one path scaled, one edit, an edit with a path scaled, two paths, two
+edits, another function differentiated, and what is left of several uses.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ SECONDS = 5.0  # for pairs of edits
 
 
 class Shared:
-    """What all claims of one question share: the program's edits, what each does to the variables, and the time that is left."""
+    """What all claims of one question share: the program's edits, what each does to the variables, and the time that
+    is left."""
 
     def __init__(self, program: Program) -> None:
         self.program, self.edits = program, edits(program)
@@ -74,7 +76,7 @@ class Search(Pairs):
         """How close the claimed numbers are to what the edits give."""
         return f"from what this mistake gives, yours {off(self.case.claimed, self.program.edited(self.i, sites))}"
 
-    # One edit ---------------------------------------------------------------------------------------------------------------
+    # One edit ---------------------------------------------------------------------------------------------------------
 
     def scaled_paths(self) -> Iterator[Finding]:
         """One path dropped, negated, doubled or off by a factor."""
@@ -85,7 +87,7 @@ class Search(Pairs):
                 continue
             for finding in self.stories.of(path, tidy(c)):
                 if self.case.right.size == 1 and (
-                    finding.cost > 2 and not self.stories.is_whole(path) or finding.cost > 2.2
+                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.2
                 ):
                     continue
                 exact = self._exact(path, c, finding)
@@ -167,7 +169,7 @@ class Search(Pairs):
             if self.fits(e.sites):
                 yield Finding(e.name, e.words, self.evidence(e.sites), e.cost)
 
-    # Other searches ---------------------------------------------------------------------------------------------------------
+    # Other searches ---------------------------------------------------------------------------------------------------
 
     def other_functions(self) -> Iterator[Finding]:
         """The right gradient of another function: a step skipped, a mask late, a constant the wrong way round."""

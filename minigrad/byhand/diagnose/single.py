@@ -16,7 +16,8 @@ from .steps import CONSTANT, Site, Step
 
 
 class Edit(NamedTuple):
-    """A mistake, what it is in words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for alike edits."""
+    """A mistake, what it is in words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for
+    alike edits."""
 
     name: str
     words: str
@@ -26,7 +27,8 @@ class Edit(NamedTuple):
 
 
 def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any], zero: bool = False) -> Site | None:
-    """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves nothing."""
+    """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves
+    nothing."""
 
     def more(g: np.ndarray) -> np.ndarray:
         r = np.asarray(rule(g), float)
@@ -58,22 +60,73 @@ MASKS = ("maximum", "minimum", "relu", "clip", "select", "tril", "triu")
 def general(program: Program, step: Step) -> Iterator[Edit]:
     """The derivative of a step left out, or applied twice."""
     op, name = step.call.op.name, step.name
-    if op in ("add", "subtract", "sum", "reshape", "broadcast_to", "pick", "_take", "negative", "astype", "softmax", "cumsum", "mean", "max", "min", "prod",
-              "logsumexp", "log_softmax", "var", "_concatenate", "_stack", *MASKS):  # fmt: skip
+    if op in (
+        "add",
+        "subtract",
+        "sum",
+        "reshape",
+        "broadcast_to",
+        "pick",
+        "_take",
+        "negative",
+        "astype",
+        "softmax",
+        "cumsum",
+        "mean",
+        "max",
+        "min",
+        "prod",
+        "logsumexp",
+        "log_softmax",
+        "var",
+        "_concatenate",
+        "_stack",
+        *MASKS,
+    ):
         return
     for i in step.wanted():
         a = program.operand(step, i)
         other = program.operand(step, 1 - i) if len(step.inputs) == 2 else ""
         left, twice = {
-            "multiply": (("missing factor", f"the factor {other} is left out of the gradient of {a}"), ("factor twice", f"the factor {other} is applied twice")),
-            "divide": (
-                ("missing factor", f"the division by {other} is left out of the gradient of {a}") if i == 0 else
-                ("forgotten derivative", f"the derivative with respect to the denominator {a} is left out: the gradient passes through unchanged"),
-                ("factor twice", f"the division by {other} is done twice" if i == 0 else "the quotient's derivative is applied twice"),
+            "multiply": (
+                ("missing factor", f"the factor {other} is left out of the gradient of {a}"),
+                ("factor twice", f"the factor {other} is applied twice"),
             ),
-            "matmul": (("missing factor", f"the factor {other} of the product is left out of the gradient of {a}"), ("factor twice", f"the factor {other} is applied twice")),
-        }.get(op, (("forgotten derivative", f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
-                   ("derivative twice", f"the derivative of {name} is applied twice")))  # fmt: skip
+            "divide": (
+                (
+                    ("missing factor", f"the division by {other} is left out of the gradient of {a}")
+                    if i == 0
+                    else (
+                        "forgotten derivative",
+                        (
+                            f"the derivative with respect to the denominator {a} is left out: the gradient passes"
+                            " through unchanged"
+                        ),
+                    )
+                ),
+                (
+                    "factor twice",
+                    (
+                        f"the division by {other} is done twice"
+                        if i == 0
+                        else "the quotient's derivative is applied twice"
+                    ),
+                ),
+            ),
+            "matmul": (
+                ("missing factor", f"the factor {other} of the product is left out of the gradient of {a}"),
+                ("factor twice", f"the factor {other} is applied twice"),
+            ),
+        }.get(
+            op,
+            (
+                (
+                    "forgotten derivative",
+                    f"the derivative of {name} is left out: the gradient passes through to {a} unchanged",
+                ),
+                ("derivative twice", f"the derivative of {name} is applied twice"),
+            ),
+        )
         at = f", in {program.where(step)}"
         if (
             op == "multiply"

@@ -26,7 +26,8 @@ class Place(NamedTuple):
 
 
 class Site(NamedTuple):
-    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of a node."""
+    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of
+    a node."""
 
     step: int
     node: int
@@ -35,7 +36,8 @@ class Site(NamedTuple):
 
 @dataclass(eq=False)
 class Step:
-    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each input gets."""
+    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each
+    input gets."""
 
     index: int
     call: Call
@@ -84,9 +86,11 @@ def pushed(step: Step, along: list[Any]) -> np.ndarray:
             if v is not None:
                 total = total + step.pull(np.broadcast_to(v, step.value.shape))[i]
         return total
-    f = lambda h: step.call.forward(
-        [a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)]
-    )  # noqa: E731
+
+    def f(h: float) -> np.ndarray:
+        moved = [a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)]
+        return step.call.forward(moved)
+
     if op in MULTILINEAR:
         return (f(1.0) - f(-1.0)) / 2
     h = 1e-3 / max(float(np.abs(v).max(initial=1e-300)) for v in along if v is not None)
@@ -94,11 +98,14 @@ def pushed(step: Step, along: list[Any]) -> np.ndarray:
 
 
 ELEMENTWISE = {
-    "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square", "reciprocal", "sin", "cos",
-    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf", "_gelu_tanh", "astype", "tril", "triu",
+    "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square",
+    "reciprocal", "sin", "cos",
+    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf",
+    "_gelu_tanh", "astype", "tril", "triu",
 }  # fmt: skip
 MULTILINEAR = {
-    "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads", "broadcast_to", "_concatenate",
+    "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads",
+    "broadcast_to", "_concatenate",
     "_stack", "flip", "pick", "_take", "put",
 }  # fmt: skip
 

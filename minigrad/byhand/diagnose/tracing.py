@@ -1,4 +1,5 @@
-"""Which line of the user's function made each tensor, and what it is called there: a trace of the one call that is recorded."""
+"""Which line of the user's function made each tensor, and what it is called there: a trace of the one call that is
+recorded."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ LIBRARIES = (str(Path(__file__).parents[2]), str(Path(np.__file__).parent), "<fr
 
 
 class Trace:
-    """What is seen while a function runs: ``place(tick)`` is the line that made a tensor, ``names`` are by the id of tensor or array."""
+    """What is seen while a function runs: ``place(tick)`` is the line that made a tensor, ``names`` are by the id of
+    tensor or array."""
 
     def __init__(self) -> None:
         self.places: list[tuple[int, Place | None]] = []

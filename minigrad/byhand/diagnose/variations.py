@@ -1,4 +1,5 @@
-"""Other functions whose gradient may have been taken by mistake: an operand left out, a mask left out, late or the wrong way round."""
+"""Other functions whose gradient may have been taken by mistake: an operand left out, a mask left out, late or the
+wrong way round."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ MOST = 80  # steps; longer programs are not varied
 
 
 class Variation(NamedTuple):
-    """A program of another function; ``retained`` is the factor of the skipped step when its own derivative was kept."""
+    """A program of another function; ``retained`` is the factor of the skipped step if its own derivative is kept."""
 
     name: str
     words: str
@@ -149,4 +150,4 @@ def _small(step: Step, i: int) -> bool:
     )
 
 
-__all__ = ["Variation", "variations", "Any"]
+__all__ = ["Any", "Variation", "variations"]

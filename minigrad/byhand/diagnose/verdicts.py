@@ -1,4 +1,5 @@
-"""Verdicts at special points: zero in theory, a kink, a rounded answer, a function that leaves the graph, a claim that is a function."""
+"""Verdicts at special points: zero in theory, a kink, a rounded answer, a function that leaves the graph, a claim that
+is a function."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def digits(case: Case) -> int:
 
 
 def reference_is_off(question: Question) -> float:
-    """How far the engine's derivative in a random direction is from differences, relative; 0 when they agree or cannot be told apart."""
+    """How far the engine's derivative in a random direction is from differences, relative; 0 when they agree or cannot
+    be told apart."""
     rng = np.random.default_rng(1)
     worst = 0.0
     for i in range(len(question.which)):
@@ -127,7 +129,8 @@ def by_differences(question: Question, i: int) -> np.ndarray | None:
 
 
 def elsewhere(question: Question, seed: int) -> list[np.ndarray] | None:
-    """The inputs a little beside: what looks like targets, masks, counts, distributions or symmetric matrices stays so."""
+    """The inputs a little beside: what looks like targets, masks, counts, distributions or symmetric matrices stays
+    so."""
     rng = np.random.default_rng(seed)
     moved = []
     for i, x in enumerate(question.arrays):
@@ -157,7 +160,8 @@ def elsewhere(question: Question, seed: int) -> list[np.ndarray] | None:
 
 
 def right_elsewhere(question: Question, claimed: Any, cases: dict[int, float]) -> tuple[int, list[np.ndarray]] | None:
-    """The first variable whose claim, a function, is wrong at other inputs, and these inputs; ``cases`` holds the precisions."""
+    """The first variable whose claim, a function, is wrong at other inputs, and these inputs; ``cases`` holds the
+    precisions."""
     for seed in (1, 2):
         values = elsewhere(question, seed)
         if values is None:

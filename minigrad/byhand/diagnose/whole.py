@@ -18,7 +18,8 @@ from .steps import CONSTANT
 
 
 class Finding(NamedTuple):
-    """A mistake that explains the claimed numbers: its name, the sentence, the numbers that show it, how far-fetched it is."""
+    """A mistake that explains the claimed numbers: its name, the sentence, the numbers that show it, how far-fetched
+    it is."""
 
     mistake: str
     words: str
@@ -43,7 +44,8 @@ def off(found: np.ndarray, expected: np.ndarray) -> str:
 
 
 def by_shape(case: Case) -> Iterator[Finding]:
-    """A gradient of another shape than its input: transposed, not summed, summed too much, or just laid out differently."""
+    """A gradient of another shape than its input: transposed, not summed, summed too much, or just laid out
+    differently."""
     claimed, right = case.claimed, case.right
     yield from _jacobian(case)
     for axes in itertools.permutations(range(claimed.ndim)) if claimed.ndim == right.ndim <= 4 else ():

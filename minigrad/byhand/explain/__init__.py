@@ -1,7 +1,8 @@
 r"""The worked solution: every step of the chain rule behind a gradient, in formulas and in numbers.
 
-Forward, each op in turn: :math:`y = f(x_1, \dots)`.  Then backward, newest first, from :math:`\bar L = 1`: what an op receives,
-:math:`\bar y`, times its derivative is what it hands on, :math:`\bar x_i`; where a tensor was used several times, its parts add.
+Forward, each op in turn: :math:`y = f(x_1, \dots)`.  Then backward, newest first, from :math:`\bar L = 1`: what an op
+receives, :math:`\bar y`, times its derivative is what it hands on, :math:`\bar x_i`; where a tensor was used several
+times, its parts add.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from .page import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meet
 def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = None, digits: int = 4) -> Explanation:
     """Write out the gradient of ``output`` step by step, as one would by hand, with the graph's own numbers.
 
-    ``wrt`` is a tensor or a list of them: only what leads to them is shown (default: every leaf).  ``gradient`` is the upstream
-    gradient, needed unless ``output`` is a scalar.  ``names`` maps names to tensors (``locals()`` will do), or is a Module;
-    otherwise tensors go by their ``name``, and the rest get letters.  The largest entry of an array has ``digits`` significant digits.
-    Nothing is changed: ``backward()`` may follow.  Raises RuntimeError when there is no graph (or no longer), ValueError when
-    ``output`` was not computed from a tensor of ``wrt``.
+    ``wrt`` is a tensor or a list of them: only what leads to them is shown (default: every leaf).  ``gradient`` is
+    the upstream gradient, needed unless ``output`` is a scalar.  ``names`` maps names to tensors (``locals()`` will
+    do), or is a Module; otherwise tensors go by their ``name``, and the rest get letters.  The largest entry of an
+    array has ``digits`` significant digits. Nothing is changed: ``backward()`` may follow.  Raises RuntimeError when
+    there is no graph (or no longer), ValueError when ``output`` was not computed from a tensor of ``wrt``.
     """
     order = recorded_order(output, "explain")
     targets = _targets(order, wrt)
@@ -103,7 +104,8 @@ class _Walk:
     def by_name(
         self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]
     ) -> dict[str, np.ndarray]:
-        """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that has a name."""
+        """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that
+        has a name."""
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
         asked = {id(t) for t in targets}

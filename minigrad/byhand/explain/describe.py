@@ -1,16 +1,17 @@
-r"""How a lecturer would write particular calls, where an op's own formula is too general: a product with a vector, a sum along
-one axis, a power with a known exponent, attention without a mask; and the numbers inside a fused rule.
+r"""How a lecturer would write particular calls, where an op's own formula is too general: a product with a vector, a
+sum along one axis, a power with a known exponent, attention without a mask; and the numbers inside a fused rule.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..recording import Call, axes_of, entries_of, sigmoid
+from ..recording import Call, sigmoid
 from .library import attention, cross_entropy, gelu_slopes, norm, softmax
 from .matrices import constant
 from .names import COLUMN, ROW, Phrase, derivative, in_words, input_symbol, is_transpose, parameter
@@ -37,7 +38,7 @@ def phrase(call: Call) -> Phrase:
     return said
 
 
-# Elementwise -------------------------------------------------------------------------------------------------------------
+# Elementwise ----------------------------------------------------------------------------------------------------------
 
 
 def _power(call: Call, said: Phrase) -> None:
@@ -98,7 +99,7 @@ def _select(call: Call, said: Phrase) -> None:
     ]
 
 
-# Reductions --------------------------------------------------------------------------------------------------------------
+# Reductions -----------------------------------------------------------------------------------------------------------
 
 
 REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each result
@@ -112,11 +113,16 @@ REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each re
 }
 
 
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The reduced axes as non-negative numbers."""
+    return tuple(i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)))
+
+
 def _reduction(call: Call, said: Phrase) -> None:
     x, axis = call.arrays[0], call.param("axis")
     reduced = axes_of(axis, x.ndim)
     letters = "ijklmnpq"[: x.ndim]
-    n = entries_of(x.shape, axis)
+    n = math.prod(x.shape[i] for i in reduced)
     filled = {
         "I": letters,
         "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
@@ -136,7 +142,7 @@ def _reduction(call: Call, said: Phrase) -> None:
     said.notes = [f"{where}, {n} in each {call.op.name}" if x.ndim else "of a single number"]
 
 
-# Products and shapes -----------------------------------------------------------------------------------------------------
+# Products and shapes --------------------------------------------------------------------------------------------------
 
 
 def _matmul(call: Call, said: Phrase) -> None:
@@ -244,13 +250,15 @@ def _recomputed(call: Call, said: Phrase) -> None:
 
 
 PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
-    "power": _power, "square": _square, "cumsum": _cumsum, "maximum": _extremum(1), "minimum": _extremum(-1), "select": _select,
+    "power": _power, "square": _square, "cumsum": _cumsum, "maximum": _extremum(1), "minimum": _extremum(-1),
+    "select": _select,
     "clip": _values(lambda x, y, g: {"m": np.equal(x, y) * 1.0}),
     "relu": _values(lambda x, y, g: {"m": np.greater(x, 0) * 1.0}), "abs": _values(lambda x, y, g: {"m": np.sign(x)}),
     "silu": _values(lambda x, y, g: {"s": sigmoid(x)}), "_gelu_tanh": _values(gelu_slopes),
     **dict.fromkeys(REDUCTIONS, _reduction), "softmax": softmax, "log_softmax": softmax,
     "matmul": _matmul, "swapaxes": _exchange, "transpose": _exchange, "reshape": _reshape, "broadcast_to": _reshape,
-    "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined, "_einsum": _einsum,
+    "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined,
+    "_einsum": _einsum,
     "attention": attention, "_cross_entropy": cross_entropy, "layer_norm": norm, "rms_norm": norm, "linear": _linear,
     "_recomputed": _recomputed,
 }  # fmt: skip

@@ -1,4 +1,5 @@
-r"""How a lecturer would write calls of library ops: softmax, attention, losses and norms, with the numbers inside their rules."""
+r"""How a lecturer would write calls of library ops: softmax, attention, losses and norms, with the numbers inside
+their rules."""
 
 from __future__ import annotations
 
@@ -34,7 +35,7 @@ def softmax(call: Call, said: Phrase) -> None:
     said.values = lambda g: {"p": np.exp(call.out)} if call.op.name == "log_softmax" else {}
 
 
-# Fused -------------------------------------------------------------------------------------------------------------------
+# Fused ----------------------------------------------------------------------------------------------------------------
 
 
 def attention(call: Call, said: Phrase) -> None:
@@ -137,7 +138,8 @@ def norm(call: Call, said: Phrase) -> None:
     def inside(g: np.ndarray) -> dict[str, Any]:
         u = g * weight
         return {
-            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True), "c": (u * normalised).mean(axis=-1, keepdims=True)
+            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True),
+            "c": (u * normalised).mean(axis=-1, keepdims=True)
         }  # fmt: skip
 
     said.values = inside

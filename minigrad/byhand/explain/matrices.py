@@ -32,7 +32,8 @@ class Numbers:
 
 
 def numbers(x: Any, digits: int = 4) -> Numbers:
-    """``x`` with ``digits`` significant digits for its largest entry, and as many decimals for the others; fewer where that is exact."""
+    """``x`` with ``digits`` significant digits for its largest entry, and as many decimals for the others; fewer where
+    that is exact."""
     x = np.asarray(x)
     noise = 1e-9 if x.dtype.kind != "f" else max(1e-9, 2 * float(np.finfo(x.dtype).eps))
     x = x.astype(float)
@@ -102,7 +103,8 @@ def size(x: Any) -> str:
 
 
 def latex(x: Any, digits: int = 4) -> str:
-    """An array as LaTeX: a matrix in brackets (a vector is a row), several side by side for more axes, or its shape and norm."""
+    """An array as LaTeX: a matrix in brackets (a vector is a row), several side by side for more axes, or its shape
+    and norm."""
     x = np.asarray(x)
     shape = r" \times ".join(map(str, x.shape))
     if not is_small(x):
@@ -122,7 +124,7 @@ def latex(x: Any, digits: int = 4) -> str:
     return (front + (rf"\Big[{inside}\Big]" if len(matrices) > 1 else inside)).replace("∞", r"\infty")
 
 
-# Text in two dimensions --------------------------------------------------------------------------------------------------
+# Text in two dimensions -----------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What each tensor of a graph is called: by its own name, by the caller's variable, or by a letter that no other has."""
+"""What each tensor is called: by its own name, by the caller's variable, or by a letter that no other has."""
 
 from __future__ import annotations
 
@@ -166,7 +166,8 @@ ALIASES = {"weight": ("W", r"\gamma"), "bias": ("b", r"\beta", "M"), "logits": (
 @dataclass
 class Phrase:
     """The formula of a call, for each input its derivative (and the index that the gradient carries there), notes, the
-    values of letters that the formulas define, as a function of the upstream gradient, and how a vector stands in a product.
+    values of letters that the formulas define, as a function of the upstream gradient, and how a vector stands in a
+    product.
     """
 
     formula: str

@@ -1,7 +1,8 @@
-r"""Formulas with the reader's own letters: an op says :math:`\bar a = \bar c B^\top`, the reader wants :math:`\bar Q = \bar S K`.
+r"""Formulas with the reader's own letters: an op says :math:`\bar a = \bar c B^\top`, the reader wants :math:`\bar Q =
+\bar S K`.
 
-A formula is LaTeX.  ``substitute`` replaces its symbols by Names, all at once and token by token, ``plain`` writes LaTeX as
-Unicode text for a terminal.
+A formula is LaTeX.  ``substitute`` replaces its symbols by Names, all at once and token by token, ``plain`` writes
+LaTeX as Unicode text for a terminal.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
 OPAQUE = {r"\text", r"\operatorname", r"\mathrm", r"\mathtt"}  # their argument is prose, not symbols
 ACCENTS = {r"\bar": "\u0304", r"\hat": "\u0302"}
 GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
-    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "ϕ", "varphi": "φ", "chi": "χ",
-    "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "ell": "ℓ",
-    "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ", "varrho": "ϱ",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η",
+    "theta": "θ", "kappa": "κ",
+    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "ϕ",
+    "varphi": "φ", "chi": "χ",
+    "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ",
+    "Omega": "Ω", "ell": "ℓ",
+    "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ",
+    "varrho": "ϱ",
 }  # fmt: skip
 COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {
     "ε": r"\epsilon",
@@ -27,9 +32,12 @@ COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {
     "ς": r"\varsigma",
 }
 SIGNS = {
-    "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩", "top": "ᵀ", "infty": "∞",
-    "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂", "approx": "≈", "in": "∈",
-    "quad": "\x00", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "big": "", "Big": "", "left": "", "right": "", "textstyle": "",
+    "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩",
+    "top": "ᵀ", "infty": "∞",
+    "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂",
+    "approx": "≈", "in": "∈",
+    "quad": "\x00", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "big": "", "Big": "", "left": "", "right": "",
+    "textstyle": "",
     "{": "{", "}": "}", "#": "#", "_": "_", "%": "%", "&": "&", "|": "‖",
 }  # fmt: skip
 RAISED = dict(zip("0123456789+-=()nix", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣ", strict=True)) | {"ᵀ": "ᵀ"}
@@ -74,12 +82,12 @@ def joined(parts: list[str]) -> str:
     return out
 
 
-# Names -------------------------------------------------------------------------------------------------------------------
+# Names ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Name:
-    """How a tensor is called in a formula: a letter with perhaps an index, the transpose of one, a word, or a number."""
+    """How a tensor is called in formulas: a letter with perhaps an index, the transpose of one, a word, or a number."""
 
     base: str
     index: str = ""
@@ -130,21 +138,12 @@ def named(name: str) -> Name:
     return Name(COMMANDS.get(match[1], match[1]) if letter else "\\" + match[1], index)
 
 
-def typed(text: str) -> str:
-    """A name in letters that every LaTeX knows: Greek ones by their names, accents dropped, what is left as x."""
-    plain_letters = "".join(GREEK_NAMES.get(c, c) for c in text)
-    bare = "".join(c for c in unicodedata.normalize("NFKD", plain_letters) if not unicodedata.combining(c))
-    return "".join(c if c.isascii() else "x" for c in bare)
-
-
-GREEK_NAMES = {letter: name for name, letter in GREEK.items()}
-
-
-# Substitution ------------------------------------------------------------------------------------------------------------
+# Substitution ---------------------------------------------------------------------------------------------------------
 
 
 def substitute(latex: str, names: Mapping[str, Name]) -> str:
-    r"""``latex`` with each symbol that is a key of ``names`` replaced, also under \bar and \hat; not in indices nor in prose."""
+    r"""``latex`` with each symbol that is a key of ``names`` replaced, also under \bar and \hat; not in indices nor in
+    prose."""
     parts, out, i = tokens(latex), [], 0
     while i < len(parts):
         part = parts[i]
@@ -219,7 +218,7 @@ def symbols(latex: str) -> set[str]:
     return found
 
 
-# Text --------------------------------------------------------------------------------------------------------------------
+# Text -----------------------------------------------------------------------------------------------------------------
 
 
 def plain(latex: str) -> str:

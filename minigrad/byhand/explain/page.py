@@ -41,8 +41,8 @@ class Letter:
 class Flow:
     """What one op hands to one of its inputs: ``symbol = formula = numbers = value``.
 
-    ``raw`` is the gradient before it was summed over ``axes``, those along which the input was broadcast; ``column`` says that
-    a vector stands as a column in these numbers.
+    ``raw`` is the gradient before it was summed over ``axes``, those along which the input was broadcast; ``column``
+    says that a vector stands as a column in these numbers.
     """
 
     name: Name
@@ -81,7 +81,8 @@ class Meeting:
 class Explanation:
     """The worked solution.  ``print`` it, show it in a notebook, or take ``latex()`` or ``markdown()`` for a handout.
 
-    ``given`` lists (name, full name, array) of the inputs; ``forward`` and ``backward`` the steps; ``gradients`` the results by name.
+    ``given`` lists (name, full name, array) of the inputs; ``forward`` and ``backward`` the steps; ``gradients`` the
+    results by name.
     """
 
     output: Name
@@ -221,14 +222,15 @@ def _meeting(m: Meeting) -> list[Item]:
 
 
 OPERATORS = {
-    r"\odot": r" \odot ", r"\cdot": r" \cdot ", "+": " + ", "-": " - ", "/": " / ", "(": "(", ")": ")", r"\langle": r"\langle ",
+    r"\odot": r" \odot ", r"\cdot": r" \cdot ", "+": " + ", "-": " - ", "/": " / ", "(": "(", ")": ")",
+    r"\langle": r"\langle ",
     r"\rangle": r"\rangle ", r"\big": "", r"\,": r"\,",
 }  # fmt: skip
 
 
 def numeric(latex: str, values: dict[str, Any]) -> list[Piece] | None:
-    """A formula with its symbols replaced by their arrays; None when it is not made of small matrices, sums and products,
-    or is a single symbol."""
+    """A formula with its symbols replaced by their arrays; None when it is not made of small matrices, sums and
+    products, or is a single symbol."""
     parts, out, i, arrays = tokens(latex), list[Piece](), 0, 0
     while i < len(parts):
         part = parts[i]

@@ -1,12 +1,14 @@
 """A worked solution on paper: headings, sentences and equations, as terminal text, Markdown, LaTeX or HTML.
 
-A sentence carries its mathematics between dollars; an equation is a chain of sides, each a list of LaTeX strings and arrays.
+A sentence carries its mathematics between dollars; an equation is a chain of sides, each a list of LaTeX strings and
+arrays.
 """
 
 from __future__ import annotations
 
 import html
 import textwrap
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import matrices
-from .notation import COMMANDS, escape, plain, typed
+from .notation import COMMANDS, GREEK, escape, plain
 
 WIDTH = 112  # columns of a terminal line
 Piece = str | np.ndarray
@@ -55,7 +57,8 @@ OPENING, CLOSING = ("(", r"\langle"), (")", r"\rangle")
 
 
 def _rows(sides: Sequence[Side], digits: int, limit: int) -> list[Row]:
-    """The sides of an equation, as many in a row as fit (two at least in the first); a side that is too long is broken before an operator."""
+    """The sides of an equation, as many in a row as fit (two at least in the first); a side that is too long is broken
+    before an operator."""
     rows: list[Row] = [[("", sides[0])]]
     used = margin = _side_block(sides[0], digits).width
     for side in sides[1:]:
@@ -90,7 +93,7 @@ def _broken(side: Side, digits: int, limit: int) -> list[Side]:
     return best
 
 
-# Text --------------------------------------------------------------------------------------------------------------------
+# Text -----------------------------------------------------------------------------------------------------------------
 
 
 def _side_block(side: Side, digits: int) -> matrices.Block:
@@ -135,7 +138,7 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
     return "\n".join(lines).strip("\n")
 
 
-# LaTeX, Markdown and HTML ------------------------------------------------------------------------------------------------
+# LaTeX, Markdown and HTML ---------------------------------------------------------------------------------------------
 
 
 def _side_latex(side: Side, digits: int) -> str:
@@ -264,3 +267,13 @@ def as_html(items: Iterable[Item], digits: int = 4) -> str:
 def side(*pieces: Any) -> Side:
     """A side of an equation."""
     return list(pieces)
+
+
+def typed(text: str) -> str:
+    """A name in letters that every LaTeX knows: Greek ones by their names, accents dropped, what is left as x."""
+    plain_letters = "".join(GREEK_NAMES.get(c, c) for c in text)
+    bare = "".join(c for c in unicodedata.normalize("NFKD", plain_letters) if not unicodedata.combining(c))
+    return "".join(c if c.isascii() else "x" for c in bare)
+
+
+GREEK_NAMES = {letter: name for name, letter in GREEK.items()}

@@ -1,8 +1,8 @@
 r"""The mistakes that people make in the gradient of an op, each as the wrong rule that it amounts to.
 
-A wrong rule is called as ``rule(g, y, *inputs, **params)``, on arrays, and returns what the mistake would give for each input,
-None where it makes no difference.  ``diagnose`` pulls each one back to the inputs and compares; a test holds ``gradcheck`` to
-catching every one.
+A wrong rule is called as ``rule(g, y, *inputs, **params)``, on arrays, and returns what the mistake would give for
+each input, None where it makes no difference.  ``diagnose`` pulls each one back to the inputs and compares; a test
+holds ``gradcheck`` to catching every one.
 """
 
 from __future__ import annotations

@@ -34,14 +34,17 @@ def _register(op: str, rows: list[tuple[str, str, Any]]) -> None:
         mistake(op, name, words, MISTAKES)(lambda g, y, x, axis=-1, _rule=rule: [_rule(g, y, x, axis)])
 
 
-# Softmax ------------------------------------------------------------------------------------------------------------------
+# Softmax --------------------------------------------------------------------------------------------------------------
 
 _register("softmax", [
-    ("forgotten softmax", "softmax's own gradient is left out: the gradient of its result is taken for that of its input",
+    ("forgotten softmax",
+     "softmax's own gradient is left out: the gradient of its result is taken for that of its input",
      lambda g, y, x, a: g),
-    ("softmax diagonal", "only the diagonal of softmax's Jacobian, y_i (1 − y_i), is used; the terms −y_i y_j off the diagonal are missing",
+    ("softmax diagonal",
+     "only the diagonal of softmax's Jacobian, y_i (1 − y_i), is used; the terms −y_i y_j off the diagonal are missing",
      lambda g, y, x, a: g * y * (1 - y)),
-    ("missing term", "the term −y Σ_j ȳ_j y_j of softmax's gradient is missing: its sum, the denominator, is taken as a constant",
+    ("missing term",
+     "the term −y Σ_j ȳ_j y_j of softmax's gradient is missing: its sum, the denominator, is taken as a constant",
      lambda g, y, x, a: g * y),
     ("wrong term", "the sum in softmax's gradient is Σ_j ȳ_j; it should be Σ_j ȳ_j y_j",
      lambda g, y, x, a: y * (g - _sum(g, a))),
@@ -57,7 +60,7 @@ _register("softmax", [
      lambda g, y, x, a: y * (g - _mean(g * y, a))),
 ])  # fmt: skip
 
-# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ---------------------------------------
+# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ----------------------------------
 
 
 def _softmax_of(x: np.ndarray, axis: Any) -> np.ndarray:
@@ -71,7 +74,7 @@ def _twice(g: np.ndarray, p: np.ndarray, axis: Any) -> np.ndarray:
 
 
 def _smoothing(g: np.ndarray, axis: Any) -> tuple[np.ndarray, float] | None:
-    """The weights with their smoothing undone (one entry in each row), and ε; None when the weights are not smoothed."""
+    """The weights with their smoothing undone (one entry in each row), and ε; None when they are not smoothed."""
     total = _sum(g, axis)
     if not total.any():
         return None
@@ -117,7 +120,8 @@ _register("log_softmax", [
     ("missing target", TARGET, lambda g, y, x, a: -np.exp(y) * _sum(g, a)),
     ("sign of a term", "the target is added: the gradient is softmax − target, here it is softmax + target",
      lambda g, y, x, a: -g - np.exp(y) * _sum(g, a)),
-    ("softmax diagonal", "only the diagonal 1 − p_i of log_softmax's Jacobian is used; the −p_j off the diagonal are missing",
+    ("softmax diagonal",
+     "only the diagonal 1 − p_i of log_softmax's Jacobian is used; the −p_j off the diagonal are missing",
      lambda g, y, x, a: g * (1 - np.exp(y))),
     ("missing term", "the factor Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of log_softmax's gradient",
      lambda g, y, x, a: g - np.exp(y)),
@@ -154,7 +158,8 @@ _register("log_softmax", [
 LOGSUMEXP = [
     ("not normalised", "exp(x) stands in place of softmax(x): it is not divided by its sum", lambda x, a: np.exp(x)),
     ("forgotten derivative",
-     "the weights softmax(x) of logsumexp's gradient are left out: every entry gets the upstream gradient", lambda x, a: 1 + 0 * x),
+     "the weights softmax(x) of logsumexp's gradient are left out: every entry gets the upstream gradient",
+     lambda x, a: 1 + 0 * x),
     ("wrong term", "the scores x themselves stand in place of their softmax: x for softmax(x)", lambda x, a: x),
     ("wrong entries", "only the largest entry gets the gradient, as for max; logsumexp gives softmax(x) to all",
      lambda x, a: x == x.max(axis=a, keepdims=True)),
@@ -166,17 +171,22 @@ for _name, _words, _weights in LOGSUMEXP:
         ]
     )
 
-# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) -----------------------------------------------------------
+# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) ----------------------------------------------------
 
 OF_LOG_SIGMOID = "the derivative 1 − σ(x) of log sigmoid"
 LOG_SIGMOID = [
-    ("missing target", f"σ(x) stands where σ(x) − 1 belongs: the label 1 is not subtracted, in {OF_LOG_SIGMOID}", lambda s, x: -s),
+    ("missing target", f"σ(x) stands where σ(x) − 1 belongs: the label 1 is not subtracted, in {OF_LOG_SIGMOID}",
+     lambda s, x: -s),
     ("wrong term", f"σ(x) stands in place of 1 − σ(x), in {OF_LOG_SIGMOID}", lambda s, x: s),
-    ("derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: in (log σ)' = 1 − σ it has cancelled already",
+    ("derivative twice",
+     "the sigmoid's derivative y (1 − y) is multiplied once more: in (log σ)' = 1 − σ it has cancelled already",
      lambda s, x: (1 - s) * s * (1 - s)),
     ("forgotten derivative",
-     "the derivative of the log, 1/σ(x), is left out of that of log sigmoid: only the sigmoid's σ (1 − σ) is there", lambda s, x: s * (1 - s)),
-    ("forgotten derivative", "the sigmoid's derivative is left out of that of log sigmoid: only the log's 1/σ(x) is there", lambda s, x: 1 / s),
+     "the derivative of the log, 1/σ(x), is left out of that of log sigmoid: only the sigmoid's σ (1 − σ) is there",
+     lambda s, x: s * (1 - s)),
+    ("forgotten derivative",
+     "the sigmoid's derivative is left out of that of log sigmoid: only the log's 1/σ(x) is there",
+     lambda s, x: 1 / s),
     ("forgotten derivative", f"{OF_LOG_SIGMOID} is left out", lambda s, x: 1.0),
     ("wrong term", f"x itself stands in place of σ(x), in {OF_LOG_SIGMOID}", lambda s, x: 1 - x),
 ]  # fmt: skip
@@ -184,9 +194,11 @@ OF_SOFTPLUS = "the derivative σ(x) of log(1 + eˣ)"
 SOFTPLUS = [
     ("wrong term", f"1 − σ(x), that is σ(−x), stands in place of {OF_SOFTPLUS}", lambda s, x: 1 - s),
     ("wrong term", f"σ(x) − 1 stands in place of {OF_SOFTPLUS}: the label 0 is taken for 1", lambda s, x: s - 1),
-    ("derivative twice", "the sigmoid's derivative is multiplied once more: the derivative of log(1 + eˣ) is σ(x) itself",
+    ("derivative twice",
+     "the sigmoid's derivative is multiplied once more: the derivative of log(1 + eˣ) is σ(x) itself",
      lambda s, x: s * s * (1 - s)),
-    ("forgotten derivative", "the derivative of the log is left out: eˣ in place of σ(x) = eˣ/(1 + eˣ)", lambda s, x: s / (1 - s)),
+    ("forgotten derivative", "the derivative of the log is left out: eˣ in place of σ(x) = eˣ/(1 + eˣ)",
+     lambda s, x: s / (1 - s)),
     ("forgotten derivative", f"{OF_SOFTPLUS} is left out", lambda s, x: 1.0),
     ("wrong term", f"x itself stands in place of {OF_SOFTPLUS}", lambda s, x: x),
 ]  # fmt: skip
@@ -194,7 +206,7 @@ for _kind, _rows in (("log_sigmoid", LOG_SIGMOID), ("softplus", SOFTPLUS)):
     for _name, _words, _derivative in _rows:
         mistake(_kind, _name, _words, COMPOSED)(lambda g, y, x, _d=_derivative: [g * _d(1 / (1 + np.exp(-x)), x)])
 
-# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum ---------------------------
+# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum -------------------
 
 FORGOTTEN = (
     "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the"
@@ -215,8 +227,10 @@ def _register_norm(kind: str) -> None:
         return g - m * _mean(g, a) - y * total(g * y, a)
 
     rows: list[tuple[str, str, Any]] = [
-        ("missing scale", f"the factor {short}, the division by {s_words}, is missing from the gradient of x", lambda g, y, x, a, s: right(g, y, a)),
-        ("wrong scale", f"divided by the square of {s_words}: its square root is missing", lambda g, y, x, a, s: right(g, y, a) / (s * s)),
+        ("missing scale", f"the factor {short}, the division by {s_words}, is missing from the gradient of x",
+         lambda g, y, x, a, s: right(g, y, a)),
+        ("wrong scale", f"divided by the square of {s_words}: its square root is missing",
+         lambda g, y, x, a, s: right(g, y, a) / (s * s)),
         ("wrong axis", "the sums and means in the gradient run over another axis than the normalisation does",
          lambda g, y, x, a, s: _along_another(lambda b: right(g, y, b) / s, x, a)),
         ("forgotten normalisation", FORGOTTEN, lambda g, y, x, a, s: g),
@@ -226,7 +240,8 @@ def _register_norm(kind: str) -> None:
          lambda g, y, x, a, s: (g - m * _mean(g, a) - y * _sum(g * y, a)) / s),
         ("superfluous mean", f"a mean ⟨ȳ x̂⟩ stands where the sum of the term {term} belongs",
          lambda g, y, x, a, s: (g - m * _mean(g, a) - y * _mean(g * y, a)) / s),
-        ("not normalised", f"x stands where the normalised x̂ belongs: two divisions by {s_words} are missing from the term {term}",
+        ("not normalised",
+         f"x stands where the normalised x̂ belongs: two divisions by {s_words} are missing from the term {term}",
          lambda g, y, x, a, s: (g - m * _mean(g, a) - x * total(g * x, a)) / s),
         ("not normalised", f"one division by {s_words} is missing from the term {term}: x stands for x̂ once",
          lambda g, y, x, a, s: (g - m * _mean(g, a) - x * total(g * y, a)) / s),
@@ -238,16 +253,20 @@ def _register_norm(kind: str) -> None:
             ("missing mean", "sums over the axis stand where the means ⟨·⟩ belong, in both terms",
              lambda g, y, x, a, s: (g - _sum(g, a) - y * _sum(g * y, a)) / s),
             ("missing terms through the mean and the variance",
-             "the mean and the variance are taken as constants: only the direct term ȳ/σ is there", lambda g, y, x, a, s: g / s),
+             "the mean and the variance are taken as constants: only the direct term ȳ/σ is there",
+             lambda g, y, x, a, s: g / s),
             ("missing term through the variance",
-             f"the variance (standard deviation) is taken as a constant: the term {term} is missing", lambda g, y, x, a, s: (g - _mean(g, a)) / s),
+             f"the variance (standard deviation) is taken as a constant: the term {term} is missing",
+             lambda g, y, x, a, s: (g - _mean(g, a)) / s),
             ("missing term through the mean", "the mean is taken as a constant: the term −⟨ȳ⟩/σ is missing",
              lambda g, y, x, a, s: (g - y * _mean(g * y, a)) / s),
         ]  # fmt: skip
     else:
         rows += [
-            ("norm as a constant", f"{s_words} is taken as a constant: the term {term} is missing", lambda g, y, x, a, s: g / s),
-            ("other function", "this is the gradient of layer norm, with a mean ⟨ȳ⟩ subtracted (centred); this norm has no mean",
+            ("norm as a constant", f"{s_words} is taken as a constant: the term {term} is missing",
+             lambda g, y, x, a, s: g / s),
+            ("other function",
+             "this is the gradient of layer norm, with a mean ⟨ȳ⟩ subtracted (centred); this norm has no mean",
              lambda g, y, x, a, s: (g - _mean(g, a) - y * total(g * y, a)) / s),
         ]  # fmt: skip
     for name, words, rule in rows:

@@ -28,13 +28,17 @@ for _op, _word in (("max", "largest"), ("min", "smallest")):
         _op, "wrong entries", f"every entry gets the gradient of {_op}; only the {_word} one should", lambda g, y, x: g
     )
     _reduction(
-        _op, "wrong entries", f"every entry gets an equal share, as for a mean; of {_op} only the {_word} entry should get the gradient",
+        _op,
+        "wrong entries",
+        f"every entry gets an equal share, as for a mean; of {_op} only the {_word} entry should get the gradient",
         lambda g, y, x: g * (y.size / x.size),
-    )  # fmt: skip
+    )
     _reduction(
-        _op, "wrong derivative", f"the value of the {_word} entry is multiplied in; the derivative of {_op} is 1 there",
+        _op,
+        "wrong derivative",
+        f"the value of the {_word} entry is multiplied in; the derivative of {_op} is 1 there",
         lambda g, y, x: g * (x == y) * x,
-    )  # fmt: skip
+    )
 _reduction(
     "prod",
     "forgotten derivative",
@@ -42,9 +46,11 @@ _reduction(
     lambda g, y, x: g,
 )
 _reduction(
-    "prod", "wrong derivative", "the whole product stands in place of the product of the other factors: the division by x is missing",
+    "prod",
+    "wrong derivative",
+    "the whole product stands in place of the product of the other factors: the division by x is missing",
     lambda g, y, x: g * y,
-)  # fmt: skip
+)
 
 
 @mistake("var", "not centred", "2x/n in place of 2(x − μ)/n")
@@ -68,22 +74,25 @@ def _running(name: str, words: str, rule: Callable[[Any, Any], Any]) -> None:
 
 
 _running(
-    "not reversed", "runs in the wrong direction: it is the running sum from the end (reversed), here it runs from the beginning",
+    "not reversed",
+    "runs in the wrong direction: it is the running sum from the end (reversed), here it runs from the beginning",
     lambda g, axis: np.cumsum(g, axis),
-)  # fmt: skip
+)
 _running(
     "forgotten derivative",
     "is that of an entry's own place alone: the later results of cumsum are left out",
     lambda g, axis: g,
 )
 _running(
-    "wrong entries", "is the sum of all in every entry; an entry acts only on its own and the later results of cumsum",
+    "wrong entries",
+    "is the sum of all in every entry; an entry acts only on its own and the later results of cumsum",
     lambda g, axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape),
-)  # fmt: skip
+)
 _running(
-    "shifted", "is shifted by one: the entry's own place is left out (an exclusive sum)",
+    "shifted",
+    "is shifted by one: the entry's own place is left out (an exclusive sum)",
     lambda g, axis: _from_the_end(g, axis) - g,
-)  # fmt: skip
+)
 
 
 @mistake("cumsum", "wrong axis", "the running sum goes along another axis than cumsum's")
