@@ -48,7 +48,8 @@ class Derivation:
 
     def gradient(self, code: str, inputs: dict[str, Any]) -> np.ndarray:
         """What ``code`` computes after the steps."""
-        space: dict[str, Any] = {"np": np, **self.f.__globals__, **inputs}
+        helpers = {"np": np, "sigmoid": sigmoid, "softmax": softmax, "onehot": onehot}
+        space: dict[str, Any] = {**helpers, **self.f.__globals__, **inputs}
         exec(self.steps, space)
         return np.asarray(eval(code, space), dtype=np.float64)
 

@@ -206,6 +206,7 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
                     )
                 inputs.append(id(x))
         call = call_of(t)
+        assert call is not None
         given = bool(t.name) or not parameters
         nodes[id(t)] = Node(
             id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded

@@ -189,7 +189,9 @@ def attention_weights(call: Call) -> np.ndarray:
     """The weights of an attention before dropout."""
     from ..ops.attention import attention_twin
 
-    return np.asarray(attention_twin(*call.arrays, call.param("mask"), call.param("causal"), call.param("scale"))[1])
+    q, k, v, bias = call.arrays
+    _, weights = attention_twin(q, k, v, bias, call.param("mask"), call.param("causal"), call.param("scale"))
+    return np.asarray(weights)
 
 
 def twin_of(op: Any) -> Callable[..., Any] | None:
@@ -257,7 +259,7 @@ def _attention(
     from ..ops.fused import softmax
     from ..ops.linear import matmul
 
-    keep = None if drop is None else dropout_matrix(*(getattr(x, "data", x) for x in (q, k, v)), causal, drop)
+    keep = None if drop is None else dropout_matrix(graph.plain(q), graph.plain(k), graph.plain(v), causal, drop)
     k, v = shared_heads(q, k), shared_heads(q, v)
     scores = matmul(q, k.mT) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     fixed = future(*scores.shape[-2:], scores.dtype) if causal else None

@@ -61,7 +61,7 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
                         ("axes", j, axes),
                         put(a.transpose(axes)),
                     )
-            made = program.made.get(step.inputs[j])
+            made: Any = program.made.get(step.inputs[j])
             for how in (
                 (np.mean, np.sum, np.max, np.min)
                 if made is not None and made.call.op.name in ("max", "min", "mean", "sum")
@@ -109,7 +109,7 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                     (program.values[n], program.called(n), d, path)
                     for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)
                 ]
-                made = program.made.get(step.inputs[j])
+                made: Any = program.made.get(step.inputs[j])
                 if (
                     made is not None
                     and made.call.op.name in ("swapaxes", "transpose")

@@ -35,6 +35,7 @@ class Program:
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
+        self._where: tuple[Place | None, int] = (None, 0)
         self.recognised: set[int] = set()  # results of functions that were written out and are recognised
         self.constants = names  # by the id of the array
         self.keep: list[Any] = []  # ids stay valid while their objects live
@@ -81,7 +82,7 @@ class Program:
             inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
             arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
             self.steps.append(
-                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), *where[:1], within, where[1])
+                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where[0], within, where[1])
             )
 
     def _index(self) -> None:

@@ -181,7 +181,7 @@ class Question:
 
     def gradients_at(self, values: list[np.ndarray]) -> list[np.ndarray]:
         """The gradients of the variables at other inputs."""
-        variables = [Tensor(x, requires_grad=True) if i in self.which else x for i, x in enumerate(values)]
+        variables: list[Any] = [Tensor(x, requires_grad=True) if i in self.which else x for i, x in enumerate(values)]
         with enable_grad(), np.errstate(all="ignore"):
             output = self.call(variables)
             output.backward(self.upstream.astype(output.dtype))

@@ -5,7 +5,7 @@ Each has its own right rule, so that the mistakes of the function can be made at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,9 +25,9 @@ class Recognised(NamedTuple):
     x_value: np.ndarray
     value: np.ndarray
     params: dict[str, Any]
-    right: Callable[[np.ndarray], np.ndarray]
+    right: Any  # (g) -> array
     sign: float = 1.0
-    spread: Callable[[np.ndarray], np.ndarray] = lambda g: g  # an upstream gradient in the shape of ``value``
+    spread: Any = lambda g: g  # an upstream gradient in the shape of ``value``
 
 
 def recognised(program: Program) -> Iterator[Recognised]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .edits import edits
 from .factors import same, tidy
-from .pairs import Pairs
+from .pairs import two_edits, two_paths, with_factor
 from .paths import Path, Stories, paths
 from .program import Program
 from .steps import Site, Step
@@ -45,7 +45,7 @@ class Shared:
         return time.monotonic() - self.started > SECONDS
 
 
-class Search(Pairs):
+class Search:
     """What explains one claimed gradient."""
 
     def __init__(self, case: Case, shared: Shared) -> None:
@@ -236,7 +236,7 @@ class Search(Pairs):
         node: int,
         kept: list[list[tuple[Step, int]]],
         lost: list[list[tuple[Step, int]]],
-        groups: list[object],
+        groups: Sequence[object],
         sites: list[Site],
     ) -> Finding:
         x, n = self.program.called(node), len(groups)
@@ -276,13 +276,13 @@ class Search(Pairs):
             if f.mistake == "overwritten" or not any(s.mistake.startswith("missing") for s in scaled)
         ]
         found = [*scaled, *self.single(effects), *few, *self.other_functions()]
-        pairs = list(self.two_paths())
+        pairs = list(two_paths(self))
         if not found or min(f.cost for f in found) > 2.4:
-            found += [*pairs, *self.with_factor(effects)]
+            found += [*pairs, *with_factor(self, effects)]
         else:
             found += [f for f in pairs if f.mistake == "symmetry assumed"]
         if not found:
-            found += self.two_edits(effects)
+            found += two_edits(self, effects)
         if not found:
             found += self.no_origin()
         return sorted(found, key=lambda f: f.cost)

@@ -5,7 +5,7 @@ Its derivative left out or applied twice, a sum over broadcast axes forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ class Edit(NamedTuple):
     kind: tuple[Any, ...]
 
 
-def site(program: Program, step: Step, i: int, rule: Callable[[np.ndarray], Any], zero: bool = False) -> Site | None:
+def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) -> Site | None:
     """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves
     nothing."""
 

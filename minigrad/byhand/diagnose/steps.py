@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ class Site(NamedTuple):
 
     step: int
     node: int
-    more: Callable[[np.ndarray], np.ndarray]
+    more: Any  # (g) -> array
 
 
 @dataclass(eq=False)

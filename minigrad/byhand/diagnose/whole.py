@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,7 +103,7 @@ def _left_out(case: Case) -> str:
                 or np.ndim(step.arrays[i]) != 2
             ):
                 continue
-            other = case.program.made.get(step.inputs[1 - i])
+            other: Any = case.program.made.get(step.inputs[1 - i])
             for k in other.wanted() if other is not None and other.call.op.name == "matmul" else ():
                 a = other.arrays[k]
                 product = a.T @ step.g if i == 1 else step.g @ a.T

@@ -110,7 +110,7 @@ class _Walk:
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
         asked = {id(t) for t in targets}
         ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
-        found = {}
+        found: dict[str, np.ndarray] = {}
         for t in [*ranked, *(t for t in order if id(t) not in asked)]:
             name = own.get(id(t))
             key = (

@@ -70,7 +70,7 @@ class Names:
     def _parameter(self, x: Any, name: str, order: Sequence[Any]) -> Name:
         r"""``layers.0.ffn.up.weight`` as :math:`W_\text{up}`, with the letter of the first formula that uses it."""
         *path, kind = name.split(".")
-        uses = (input_symbol(call_of(t).op, i) for t in order for i, y in enumerate(inputs_of(t)) if y is x)
+        uses = (input_symbol(_op_of(t), i) for t in order for i, y in enumerate(inputs_of(t)) if y is x)
         letter = next(uses, "")
         if letter not in ("W", r"\gamma", "b", r"\beta"):
             letter = {"weight": "W", "bias": "b"}.get(kind, "")
@@ -120,6 +120,11 @@ class Names:
             for later in transposes[id(t)]:  # the transpose of an unnamed tensor is called after it
                 if id(later) not in self.by_id:
                     self._claim_transpose(later)
+
+
+def _op_of(t: Any) -> Any:
+    call = call_of(t)
+    return call.op if call else None
 
 
 def _op_name(t: Any) -> str:

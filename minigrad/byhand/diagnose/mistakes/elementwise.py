@@ -126,14 +126,15 @@ mistake("relu", "wrong mask", "relu itself is applied to the gradient, after the
 # Ops of two inputs: rule(g, c, a, b) ----------------------------------------------------------------------------------
 
 OF_B = "the derivative of a/b with respect to the denominator b is −a/b², here it is"
-for _words, _rule in [
+OF_TWO: list[tuple[str, Any]] = [
     (f"the square is missing: {OF_B} −a/b (one division by b is left out)", lambda g, c, a, b: [None, -g * c]),
     (f"both divisions are missing: {OF_B} −a", lambda g, c, a, b: [None, -g * a]),
     (f"the numerator is missing: {OF_B} −1/b²", lambda g, c, a, b: [None, -g / (np.asarray(b) * b)]),
     (f"the numerator is missing: {OF_B} −1/b", lambda g, c, a, b: [None, -g / np.asarray(b)]),
     ("multiplied by the denominator b where the gradient is divided by it", lambda g, c, a, b: [g * b, None]),
-]:
-    mistake("divide", "wrong derivative", _words)(_rule)  # type: ignore[arg-type]
+]
+for _words, _rule in OF_TWO:
+    mistake("divide", "wrong derivative", _words)(_rule)
 
 NOT_APPLIED = (
     "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0"
