@@ -11,7 +11,7 @@ import numpy as np
 from .factors import tidy
 from .paths import Path
 from .single import Edit
-from .steps import Site
+from .steps import CONSTANT, Site, Step
 from .whole import Finding, off
 
 if TYPE_CHECKING:
@@ -116,7 +116,10 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
 
 
 def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None:
-    """One of two uses counted twice in place of both."""
+    """One of two uses, in a product with the other, counted twice in place of both."""
+    ends = [s.stories.junction(path) or path.edges[-1] for path in (p, q)]
+    if not _one_in_the_other(s, *ends):
+        return None
     found = s.program.edited(s.i, [*p.sites(c), *q.sites(e)])
     if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
         return None
@@ -129,6 +132,39 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
         " (A + Aᵀ)x"
     )
     return Finding("symmetry assumed", words, f"from what this gives, yours {off(s.case.claimed, found)}", 0.97)
+
+
+def _one_in_the_other(s: Search, a: tuple[Step, int], b: tuple[Step, int]) -> bool:
+    """Whether two uses of a tensor are multiplied with each other, as in xᵀAx: one product reads what the other one made."""
+    for (first, _), (second, i) in ((a, b), (b, a)):
+        others = [n for k, n in enumerate(second.inputs) if k != i and n != CONSTANT]
+        if second.call.op.name in ("matmul", "multiply", "_einsum") and any(
+            s.stories.depends(n, first.out) for n in others
+        ):
+            return True
+    return False
+
+
+def _left_out_together(s: Search) -> Iterator[Finding]:
+    """Two paths that are left out, one of them a part of the other."""
+    for j, p in enumerate(s.paths[:40]):
+        for q in s.paths[j + 1 : 40]:
+            if s.shared.late() or s.stories.is_whole(p) or s.stories.is_whole(q):
+                break
+            if s.fits(sites := [*p.sites(0.0), *q.sites(0.0)]):
+                first, second = s.stories.dropped(p), s.stories.dropped(q)
+                words = f"two mistakes: {first.words}; and {second.words}"
+                yield Finding(first.mistake, words, s.evidence(sites), first.cost + second.cost + 0.4)
+
+
+def _in_loops(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
+    """Two slips, each at every step of a loop."""
+    repeated = [e for e in chosen if len(e.sites) > 1][:40]
+    for j, first in enumerate(repeated):
+        for second in repeated[j + 1 :]:
+            if s.shared.late():
+                return
+            yield from _pair(s, first, second)
 
 
 def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
@@ -145,6 +181,8 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
             yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
     yield from _dependent(s, [s.edits[k] for k in order])
+    yield from _in_loops(s, [s.edits[k] for k in order])
+    yield from _left_out_together(s)
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:

@@ -166,7 +166,7 @@ class Stories:
             not combined
             or step.arrays[i].size >= max(x.size, 2)
             or step.inputs[1 - i] == CONSTANT
-            or not self._depends(step.inputs[1 - i], node)
+            or not self.depends(step.inputs[1 - i], node)
         ):
             return ""
         if step.call.op.name == "subtract":
@@ -186,7 +186,8 @@ class Stories:
         edge = self.junction(path)
         return None if edge is None else edge[0].inputs[edge[1]]
 
-    def _depends(self, node: int, on: int) -> bool:
+    def depends(self, node: int, on: int) -> bool:
+        """Whether a node was computed from another one."""
         stack = [node]
         while stack:
             n = stack.pop()
