@@ -109,7 +109,7 @@ AGAIN = {  # the derivative where the composition had cancelled it, as in p − 
             "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already",
             lambda g, y, x: [g * (y * (1 - y)) ** 2],
         ),
-    ],
+    ]
 }
 
 

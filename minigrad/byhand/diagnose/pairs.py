@@ -108,10 +108,7 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
         return
     name = f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
     yield Finding(
-        name,
-        f"two mistakes: {first[0].words}; and {second[0].words}",
-        evidence,
-        first[0].cost + second[0].cost + 0.4,
+        name, f"two mistakes: {first[0].words}; and {second[0].words}", evidence, first[0].cost + second[0].cost + 0.4
     )
 
 

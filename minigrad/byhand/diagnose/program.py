@@ -255,10 +255,8 @@ SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": 
 
 
 def _wrapped(text: str) -> str:
-    simple = (
-        text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum()
-        or (text.endswith(")")
-        and " " not in text.split("(")[0])
+    simple = text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum() or (
+        text.endswith(")") and " " not in text.split("(")[0]
     )
     return text if simple or text.startswith(("the ", "(")) else f"({text})"
 

@@ -115,7 +115,9 @@ REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each re
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers."""
-    return tuple(i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)))
+    return tuple(
+        i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,))
+    )
 
 
 def _reduction(call: Call, said: Phrase) -> None:
