@@ -113,7 +113,8 @@ def _paint_frame(
         axes.add_patch(
             FancyBboxPatch(
                 (x - box.width / 2, y), box.width, box.height, boxstyle="round,pad=0,rounding_size=0.08",
-                facecolor=FRAMES[min(depth - 1, len(FRAMES) - 1)], edgecolor="#8b97a1", linewidth=0.9, zorder=depth / 10,
+                facecolor=FRAMES[min(depth - 1, len(FRAMES) - 1)], edgecolor="#8b97a1", linewidth=0.9,
+                zorder=depth / 10,
             )
         )  # fmt: skip
         axes.text(
@@ -177,7 +178,8 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
     axes.add_patch(
         FancyBboxPatch(
             (left, y), box.width, box.height, boxstyle=shape, facecolor=GIVEN if node.kind == "leaf" else "white",
-            edgecolor=INK if given or last else OP, linewidth=2.2 if last else 1.1, linestyle="--" if node.kind == "constant" else "-", zorder=6,
+            edgecolor=INK if given or last else OP, linewidth=2.2 if last else 1.1,
+            linestyle="--" if node.kind == "constant" else "-", zorder=6,
         )
     )  # fmt: skip
     at = y + PAD

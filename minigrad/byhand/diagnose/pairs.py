@@ -132,7 +132,7 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
 
 
 def _one_in_the_other(s: Search, a: tuple[Step, int], b: tuple[Step, int]) -> bool:
-    """Whether two uses of a tensor are multiplied with each other, as in xᵀAx: one product reads what the other one made."""
+    """Whether two uses of a tensor are multiplied with each other, as in xᵀAx: one reads what the other made."""
     for (first, _), (second, i) in ((a, b), (b, a)):
         others = [n for k, n in enumerate(second.inputs) if k != i and n != CONSTANT]
         if second.call.op.name in ("matmul", "multiply", "_einsum") and any(

@@ -101,7 +101,8 @@ def cross_entropy(call: Call, said: Phrase) -> None:
     said.notes = [f"row $n$ of $T$ is 1 at target $n$ and 0 elsewhere; targets {wanted}"]
     if smoothing:
         v = x.shape[-1]
-        said.notes = [rf"row $n$ of $T$ is $1 - \varepsilon + \varepsilon/{v}$ at target $n$ and $\varepsilon/{v}$ elsewhere, "
+        said.notes = [rf"row $n$ of $T$ is $1 - \varepsilon + \varepsilon/{v}$ at target $n$ and "
+                      rf"$\varepsilon/{v}$ elsewhere, "
                       rf"$\varepsilon = {scientific(smoothing)}$; targets {wanted}"]  # fmt: skip
     if reduction == "mean":
         said.notes.append(f"$N$ = {max(1, int(counted.sum()))} targets")

@@ -1,4 +1,4 @@
-r"""Formulas with the reader's own letters: an op says :math:`\bar a = \bar c B^\top`, the reader :math:`\bar Q = \bar S K`.
+r"""Formulas with the reader's own letters: an op says :math:`\bar a = \bar c B^\top`, yours :math:`\bar Q = \bar S K`.
 
 A formula is LaTeX.  ``substitute`` replaces its symbols by Names, all at once and token by token, ``plain`` writes
 LaTeX as Unicode text for a terminal.

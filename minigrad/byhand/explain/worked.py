@@ -185,7 +185,8 @@ DOCUMENT = r"""\documentclass[11pt]{article}
 \setcounter{MaxMatrixCols}{64}
 \setlength{\parindent}{0pt}\setlength{\parskip}{4pt}\sloppy\emergencystretch=3em\hbadness=10000
 \newsavebox{\wide}
-\newcommand{\fit}[1]{\sbox{\wide}{$\displaystyle #1$}\ifdim\wd\wide>\linewidth\resizebox{\linewidth}{!}{\usebox{\wide}}\else\usebox{\wide}\fi}
+\newcommand{\fit}[1]{\sbox{\wide}{$\displaystyle #1$}%
+  \ifdim\wd\wide>\linewidth\resizebox{\linewidth}{!}{\usebox{\wide}}\else\usebox{\wide}\fi}
 \begin{document}
 """
 
