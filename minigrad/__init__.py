@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 
-from .byhand.check import gradcheck, gradgradcheck
+from .byhand.gradcheck import gradcheck, gradgradcheck
 from .byhand.draw import draw
 from .byhand.explain import explain
 from .byhand.compare import compare

@@ -12,6 +12,7 @@ r"""An op of one's own, in a script or a notebook: its forward and its gradient,
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -47,6 +48,8 @@ def custom_op(
         wanted = list(op.inputs)
         if not wanted and not op.variadic:
             raise TypeError(f"custom_op {op.name}: no differentiable argument; inputs=[...] names those that have a default value")
+        for name, rule in vjp.items() if isinstance(vjp, Mapping) else [("", vjp)]:
+            _refuse_other_arguments(op, name, rule)
         if isinstance(vjp, Mapping):
             lacking, unknown = [n for n in wanted if n not in vjp], [n for n in vjp if n not in wanted]
             if lacking or unknown:
@@ -63,6 +66,24 @@ def custom_op(
         return op
 
     return declare
+
+
+def _refuse_other_arguments(op: graph.Op[Any], name: str, rule: Any) -> None:
+    """TypeError for a rule that cannot be called with the upstream gradient, the output and the inputs."""
+    if op.variadic or not callable(rule):
+        return
+    try:
+        signature = inspect.signature(rule)
+        signature.bind(*range(2 + len(op.inputs)), **dict.fromkeys(op.params))
+    except ValueError:
+        return  # a function that does not tell
+    except TypeError as error:
+        wanted = ", ".join(["g", "y", *op.inputs, *(f"{p}=..." for p in op.params)])
+        which = f"the rule for {name!r}" if name else "vjp"
+        raise TypeError(
+            f"custom_op {op.name}: {which} is called as vjp({wanted}), with the upstream gradient g, the output y, then the inputs; "
+            f"it takes {signature}. Write lambda {wanted}: ..."
+        ) from error
 
 
 def _guarded(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -62,6 +62,8 @@ def _fresh(x: Any) -> Tensor:
 
 
 def _prepare(args: tuple[Any, ...], argnums: Argnums) -> tuple[list[Any], list[Any], list[Tensor]]:
+    if isinstance(argnums, str) or not (isinstance(argnums, int) or all(isinstance(i, int) for i in argnums)):
+        raise TypeError(f"argnums={argnums!r}: expected the position of an argument, such as 0, or a tuple of positions; names are not understood")
     chosen = (argnums,) if isinstance(argnums, int) else tuple(argnums)
     for i in chosen:
         if not -len(args) <= i < len(args):
@@ -219,6 +221,8 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
 
     The VJP is linear in its upstream gradient ``u``; the derivative of ``uᵀJ·tangents`` with respect to ``u`` is ``J·tangents``.
     """
+    if not isinstance(primals, tuple | list):  # one argument, as for hvp
+        primals, tangents = (primals,), (tangents,)
     primals, tangents = tuple(primals), tuple(tangents)
     if len(leaves(primals)) != len(leaves(tangents)):
         raise ValueError(f"jvp: {len(leaves(primals))} primals but {len(leaves(tangents))} tangents")

@@ -12,7 +12,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, diagnose
-from minigrad.byhand.mistakes import MISTAKES
+from minigrad.byhand.diagnose.mistakes import MISTAKES
 from minigrad.graph import REGISTRY
 from transformer import GPT, MultiHeadAttention
 
@@ -238,16 +238,16 @@ WRONG: list[tuple[str, Problem, Callable[[dict[str, Any]], dict[str, Any]], str]
     ("softmax: negative", SOFTMAX, lambda a: {"x": -a["right"]["x"]}, "sign"),
     ("softmax: the sum over the other axis", SOFTMAX, lambda a: {"x": a["p"] * (a["g"] - (a["g"] * a["p"]).sum(0))}, "wrong axis"),
     ("softmax: for log_softmax", SOFTMAX, lambda a: {"x": a["g"] - a["p"] * a["g"].sum(-1, keepdims=True)}, "other function"),
-    ("composed softmax: the denominator as a constant", COMPOSED_SOFTMAX, lambda a: {"x": a["g"] * a["p"]}, "overwritten"),
+    ("composed softmax: the denominator as a constant", COMPOSED_SOFTMAX, lambda a: {"x": a["g"] * a["p"]}, "missing term"),
     ("log_softmax: without Σ ȳ", LOG_SOFTMAX, lambda a: {"x": C34 - a["p"]}, "missing term"),
-    ("log_softmax: passed through", LOG_SOFTMAX, lambda a: {"x": C34}, "forgotten derivative"),
+    ("log_softmax: passed through", LOG_SOFTMAX, lambda a: {"x": C34}, "forgotten softmax"),
     ("cross-entropy: without the mean", LOSS, lambda a: {"x": a["p"] - a["t"]}, "missing mean"),
     ("cross-entropy: the mean twice", LOSS, lambda a: {"x": (a["p"] - a["t"]) / 25}, "factor"),
     ("cross-entropy: target − softmax", LOSS, lambda a: {"x": (a["t"] - a["p"]) / 5}, "sign"),
     ("cross-entropy: target − softmax, without the mean", LOSS, lambda a: {"x": a["t"] - a["p"]}, "sign and missing mean"),
     ("cross-entropy: divided by the classes too", LOSS, lambda a: {"x": (a["p"] - a["t"]) / 20}, "factor"),
-    ("cross-entropy: softmax alone", LOSS, lambda a: {"x": a["p"] / 5}, "missing term"),
-    ("cross-entropy: target alone", LOSS, lambda a: {"x": -a["t"] / 5}, "missing term"),
+    ("cross-entropy: softmax alone", LOSS, lambda a: {"x": a["p"] / 5}, "missing target"),
+    ("cross-entropy: target alone", LOSS, lambda a: {"x": -a["t"] / 5}, "forgotten softmax"),
     ("cross-entropy: the diagonal alone", LOSS, lambda a: {"x": -a["t"] * (1 - a["p"]) / 5}, "softmax diagonal"),
     ("cross-entropy: plus the target", LOSS, lambda a: {"x": (a["p"] + a["t"]) / 5}, "sign of a term"),
     ("cross-entropy: logits for softmax", LOSS, lambda a: {"x": (LOSS.inputs["x"] - a["t"]) / 5}, "forgotten softmax"),
@@ -271,12 +271,12 @@ WRONG: list[tuple[str, Problem, Callable[[dict[str, Any]], dict[str, Any]], str]
             ("γ and β swapped", lambda a: {"gamma": a["right"]["beta"], "beta": a["right"]["gamma"]}, "wrong input"),
         ]
     ],
-    ("layer norm: without γ", NORM, lambda a: {"x": norm_without_gamma(a)}, "missing weight"),
+    ("layer norm: without γ", NORM, lambda a: {"x": norm_without_gamma(a)}, "missing factor"),
     ("layer norm: without 1/σ", NORM, lambda a: {"x": a["right"]["x"] * a["s"]}, "missing scale"),
     ("layer norm: sums for means", NORM, lambda a: {"x": norm_with_sums(a)}, "missing mean"),
-    ("layer norm: γ from x", NORM, lambda a: {"gamma": (a["g"] * a["x"]).sum(0)}, "not normalised"),
-    ("layer norm: γ from the centred x", NORM, lambda a: {"gamma": (a["g"] * a["centred"]).sum(0)}, "not normalised"),
-    ("layer norm: γ from y", NORM, lambda a: {"gamma": (a["g"] * a["y"]).sum(0)}, "not normalised"),
+    ("layer norm: γ from x", NORM, lambda a: {"gamma": (a["g"] * a["x"]).sum(0)}, "wrong operand"),
+    ("layer norm: γ from the centred x", NORM, lambda a: {"gamma": (a["g"] * a["centred"]).sum(0)}, "wrong operand"),
+    ("layer norm: γ from y", NORM, lambda a: {"gamma": (a["g"] * a["y"]).sum(0)}, "wrong operand"),
     *[
         (f"{kind}: {what}", problem, claim, name)
         for kind, problem in (("attention", ATTENTION), ("composed attention", COMPOSED_ATTENTION))
@@ -297,8 +297,8 @@ WRONG: list[tuple[str, Problem, Callable[[dict[str, Any]], dict[str, Any]], str]
     ("attention: Q where K belongs", ATTENTION, lambda a: {"Q": a["tau"] * a["ds"] @ a["Q"]}, "wrong operand"),
     ("attention: V from the scores", ATTENTION, lambda a: {"V": a["s"].T @ CO}, "wrong operand"),
     ("causal attention: V without the mask", CAUSAL, lambda a: {"V": probabilities(a["s"]).T @ CO}, "mask not applied"),
-    ("projections: X from Q alone", PROJECTED, lambda a: {"X": a["parts"][0]}, "overwritten"),
-    ("projections: X from V alone", PROJECTED, lambda a: {"X": a["parts"][2]}, "overwritten"),
+    ("projections: X from Q alone", PROJECTED, lambda a: {"X": a["parts"][0]}, "missing path"),
+    ("projections: X from V alone", PROJECTED, lambda a: {"X": a["parts"][2]}, "missing path"),
     ("projections: X without K's part", PROJECTED, lambda a: {"X": a["parts"][0] + a["parts"][2]}, "missing path"),
     ("projections: W^Q without the scale", PROJECTED, lambda a: {"Wq": a["X"].T @ (a["ds"] @ a["K"])}, "factor"),
     ("projections: W^V transposed", PROJECTED, lambda a: {"Wv": a["right"]["Wv"].T}, "transposed"),
@@ -347,8 +347,8 @@ WRONG: list[tuple[str, Problem, Callable[[dict[str, Any]], dict[str, Any]], str]
     ("square: without the 2", DROPPED, lambda a: {"x": a["x"] * KEEP * C34}, "factor"),
     ("mask: not applied", TRIANGLE, lambda a: {"s": np.where(ALLOWED, C44, 0.5) * (1 - np.tanh(a["s"]) ** 2)}, "mask not applied"),
     ("mask: noise where it is zero", TRIANGLE, lambda a: {"s": a["right"]["s"] + (1 - ALLOWED) * 0.1}, "masked entries not zeroed"),
-    ("residual: the shortcut overwritten", RESIDUAL, lambda a: {"x": a["h"] @ a["w"].T}, "overwritten"),
-    ("residual: the shortcut alone", RESIDUAL, lambda a: {"x": C34}, "overwritten"),
+    ("residual: the shortcut overwritten", RESIDUAL, lambda a: {"x": a["h"] @ a["w"].T}, "missing term"),
+    ("residual: the shortcut alone", RESIDUAL, lambda a: {"x": C34}, "missing term"),
     ("tanh: passed through", RESIDUAL, lambda a: {"w": a["x"].T @ C34}, "forgotten derivative"),
     ("tanh: of the input", RESIDUAL, lambda a: {"w": a["x"].T @ (C34 * (1 - (a["x"] @ a["w"]) ** 2))}, "wrong argument"),
 ]  # fmt: skip
@@ -620,8 +620,8 @@ def test_a_whole_gpt_whose_tied_embedding_got_the_gradient_of_one_side_only():
 
     claimed = {"token_embedding.weight": mg.grad(looked_up)(values["token_embedding.weight"])}
     found = diagnose(loss, values, claimed)
-    assert found.mistake == "overwritten"
-    assert "token_embedding.weight is used 2 times and its gradients must be added; only the one from embedding is there" in str(found)
+    assert found.mistake == "missing path"
+    assert "token_embedding.weight is used 2 times and its gradients must be added; the one through swapaxes" in str(found)
 
 
 def test_the_same_mistake_in_several_gradients_is_said_once():

@@ -9,7 +9,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, nn, optim
-from minigrad.byhand.examples import examples, run
+from minigrad.byhand.ops import examples, run
 from minigrad.graph import REGISTRY
 from minigrad.programs import Refused
 from minigrad.programs.program import RECORDINGS

@@ -7,7 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, no_grad
-from minigrad.byhand.check import gradcheck
+from minigrad.byhand.gradcheck import gradcheck
 from transformer import (
     GPT,
     AlibiBias,
@@ -306,7 +306,7 @@ def first_order_cases():
 def test_the_gradient_of_every_parameter_agrees_with_finite_differences(n, rng, monkeypatch):
     _, _, module, call, inputs = first_order_cases()[n]
     if module.num_parameters() > 1000:  # 32 random directions in each matrix, for time; ``python -m transformer check`` tries each entry
-        monkeypatch.setattr(mg.byhand.check, "LARGE", 32)
+        monkeypatch.setattr(mg.byhand.gradcheck, "LARGE", 32)
     report = check_module(shaken(module, rng), call, inputs)
     assert report, report
     assert len(report.rows) == len(inputs) + len(module.parameters())

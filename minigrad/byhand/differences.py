@@ -1,18 +1,18 @@
 r"""The derivative by central differences, with a bound of its error, and what to think of a point that has none.
 
-With :math:`D(h) = (f(x+h) - f(x-h)) / 2h` the estimate is Richardson's, :math:`(4 D(h/2) - D(h)) / 3`, whose error is of order
-:math:`h^4`.  How far it lies from :math:`D(h/2)`, plus the round-off of f over h, bounds its error.  Each entry starts
-with the same step; where the bound is too wide, or the gradient disagrees, other steps are tried and the one with the
-narrowest bound is believed, provided that the next smaller step says the same.
+With :math:`D(h) = (f(x+h) - f(x-h)) / 2h` the estimate is Richardson's, :math:`(4 D(h/2) - D(h)) / 3`, whose error is
+of order :math:`h^4`.  How far it lies from :math:`D(h/2)`, plus the round-off of f over h, bounds its error.  Each
+entry starts with the same step; where the bound is too wide, or the gradient disagrees, other steps are tried and the
+one with the narrowest bound is believed, provided that the next smaller step says the same.
 
-A kink is where the slopes from the right and from the left stay apart however small the step; for a smooth function they
-approach each other as fast as the step shrinks.
+A kink is where the slopes from the right and from the left stay apart however small the step; for a smooth function
+they approach each other as fast as the step shrinks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,13 +33,15 @@ class Slope(NamedTuple):
 
 
 class Line:
-    """The outputs of f along a line through the inputs: ``outputs(step)`` is a vector, weighted to a number by ``weights``.
+    """The outputs of f along a line through the inputs: ``outputs(step)`` is a vector, weighted to a number by
+    ``weights``.
 
     Each output is looked at on its own, so that the round-off of those that do not change does not blur the others.
     """
 
     def __init__(self, outputs: Outputs, centre: np.ndarray, weights: np.ndarray, size: float, eps: float) -> None:
         self.outputs, self.centre, self.weights, self.size, self.eps = outputs, centre, weights, size, eps
+        self.noise: np.ndarray | float = 0.0  # of each output, when it was measured
         self.known: dict[float, np.ndarray] = {0.0: centre}
         self.moved, self.straight = np.zeros((2, *centre.shape), bool)
         self.top = float(np.abs(centre[np.isfinite(centre)]).max(initial=0))
@@ -60,12 +62,43 @@ class Line:
         """Richardson's estimate with the steps h and h/2."""
         wide, narrow = self.rise(-h, h), self.rise(-h / 2, h / 2)
         by_wide, by_narrow = float(self.weights @ wide) / (2 * h), float(self.weights @ narrow) / h
-        self.moved |= (wide != 0) | (narrow != 0)  # an output that moved in a larger step may be stuck in round-off now,
+        self.moved |= (wide != 0) | (
+            narrow != 0
+        )  # an output that moved in a larger step may be stuck in round-off now,
         self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))  # unless it was bent
-        height = float(np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved])
+        height = float(
+            np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved]
+        )
         stuck = self.straight.any() and not wide[self.straight].any()
-        noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size)
-        return Slope((4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * self.height / self.size, 1e-6))
+        measured = float(np.abs(self.weights) @ np.broadcast_to(self.noise, self.weights.shape))
+        noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size) + 4 * measured / h
+        whole = max(self.height, measured / self.eps)
+        return Slope(
+            (4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6)
+        )
+
+    def measure(self) -> None:
+        """Find the round-off of the function itself: how far each output is from a straight line within a few units in
+        the last place."""
+        moves = np.array([2, 3, 5, 7, 8, 11, 13, 16])
+        ends = np.array(
+            [
+                [self.outputs(m * self.eps * self.size) for m in moves],
+                [self.outputs(-m * self.eps * self.size) for m in moves],
+            ]
+        )
+        bent = np.abs(ends[0] + ends[1] - 2 * self.centre).max(axis=0)
+        rises = (ends[0] - ends[1]) / 2
+        straight = np.tensordot(moves, rises, 1) / float(moves @ moves)
+        off = np.maximum(bent, np.abs(rises - moves.reshape(-1, *[1] * straight.ndim) * straight).max(axis=0))
+        self.noise = np.where(np.isfinite(off), off, 0.0)
+
+    def one_sided(self) -> tuple[float, float]:
+        """The least and the greatest slope at this point, from the left and from the right, each output on its own."""
+        ends = []
+        for s in (-1e-5 * self.size, 1e-5 * self.size):
+            ends.append(self.weights * (2 * self.rise(0.0, s) / s - self.rise(0.0, 2 * s) / (2 * s)))
+        return float(np.minimum(*ends).sum()), float(np.maximum(*ends).sum())
 
     def gap(self, h: float) -> np.ndarray:
         """By how much the slopes of each output from the right and from the left differ."""
@@ -78,11 +111,13 @@ class Line:
         return bool(((near > 0.7 * wide) & self.counts(near * h / 2)).any())
 
     def counts(self, rise: np.ndarray) -> np.ndarray:
-        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of the others)."""
+        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of
+        the others)."""
         return rise > 64 * self.eps * self.top
 
     def kinked(self) -> bool:
-        """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of steps."""
+        """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of
+        steps."""
         steps = [r * self.size for r in (FIRST, *SMALLER)]
         gaps = np.abs([self.gap(h) for h in steps])
         rises = gaps * np.array(steps)[:, None]
@@ -100,12 +135,20 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
     allowed = rtol * max(scale, first.floor)
     if first.doubt <= allowed and abs(claimed - first.value) <= allowed + 2 * first.doubt and not line.bends():
         return first
+    line.measure()
+    first = line.central(FIRST * line.size)
     inside = [1e-2 * near_zero, 1e-3 * near_zero] if 0 < near_zero < 1e-2 * line.size else []
-    steps = sorted([r * line.size for r in STEPS] + inside, reverse=True)
+    steps = sorted(
+        [2.0 ** round(math.log2(r * line.size)) for r in STEPS] + inside, reverse=True
+    )  # powers of two: x + h is exact
     tried = [line.central(h) for h in steps]
-    for k, (s, smaller) in enumerate(pairwise(tried)):  # what two steps say differently, their bounds must explain
-        apart = abs(s.value - smaller.value) - 2 * smaller.doubt
-        tried[k] = s._replace(doubt=max(s.doubt, apart) if np.isfinite(apart) else s.doubt)
+    for k, s in enumerate(tried):  # what a smaller step says differently, its bound must explain
+        apart = [
+            abs(s.value - smaller.value) - 2 * smaller.doubt
+            for smaller in tried[k + 1 :]
+            if np.isfinite(smaller.value + smaller.doubt)
+        ]
+        tried[k] = s._replace(doubt=max([s.doubt, *apart]))
     k = min(range(len(tried)), key=lambda k: tried[k].doubt if np.isfinite(tried[k].value + tried[k].doubt) else np.inf)
     best = tried[k]
     resolved = steps[k] in inside and best.doubt <= allowed and abs(claimed - best.value) <= allowed + 2 * best.doubt

@@ -12,13 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import graph
-from ..graph import Value
-from ..tensor import Tensor, upstream_gradient
-from . import matrices
-from .explain import recorded_order
-from .naming import Names, recorded
-from .phrases import Call
+from .explain import matrices
+from .explain.names import Names
+from .picture import dot, mermaid, numbered, paint
+from .recording import Call, call_of, clock, gradients, inputs_of, is_result, is_tensor, made_at, recorded_order
 
 SHOWS = ("auto", "shapes", "values", "gradients")
 FEW = 24  # a graph with more nodes shows shapes only, unless asked
@@ -69,12 +66,12 @@ def module_calls(module: Any) -> Iterator[list[Frame]]:
 
     def note(path: str, m: Any, forward: Callable[..., Any]) -> Callable[..., Any]:
         def noted(*args: Any, **kwargs: Any) -> Any:
-            frame = Frame(_last_name(path) or type(m).__name__, type(m).__name__, graph.now(), 0)
+            frame = Frame(_last_name(path) or type(m).__name__, type(m).__name__, clock(), 0)
             calls.append(frame)
             try:
                 return forward(*args, **kwargs)
             finally:
-                frame.stop = graph.now()
+                frame.stop = clock()
 
         return noted
 
@@ -109,8 +106,6 @@ class Drawing:
     def figure(self) -> Any:
         """The matplotlib Figure."""
         if self._figure is None:
-            from .picture import paint
-
             self._figure = paint(self.root, self.output, self.show)
         return self._figure
 
@@ -120,7 +115,9 @@ class Drawing:
 
         kind = Path(path).suffix.lstrip(".").lower()
         if kind not in ("png", "pdf", "svg"):
-            raise ValueError(f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()")
+            raise ValueError(
+                f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()"
+            )
         write_atomically(path, lambda file: self.figure.savefig(file, format=kind, dpi=160))
 
     def _repr_png_(self) -> bytes:
@@ -133,16 +130,20 @@ class Drawing:
 
     def to_dot(self) -> str:
         """The graph in the language of Graphviz."""
-        number = _numbered(self.nodes)
-        lines = ["digraph {", '  node [shape=box, fontname="sans-serif", style=filled, fillcolor=white];', *_dot(self.root, "  ", number, count())]
-        lines += [f"  n{number[i]} -> n{number[node.key]};" for node in self.nodes for i in dict.fromkeys(node.inputs)]
+        number = numbered(self.nodes)
+        lines = [
+            "digraph {",
+            '  node [shape=box, fontname="sans-serif", style=filled, fillcolor=white];',
+            *dot(self.root, "  ", number, count()),
+        ]
+        lines += [f"  n{number[i]} -> n{number[node.key]};" for node in self.nodes for i in node.inputs]
         return "\n".join([*lines, "}"]) + "\n"
 
     def to_mermaid(self) -> str:
         """The graph in the language of Mermaid, which Markdown pages show."""
-        number = _numbered(self.nodes)
-        lines = ["flowchart TD", *_mermaid(self.root, "  ", number, count())]
-        lines += [f"  n{number[i]} --> n{number[node.key]}" for node in self.nodes for i in dict.fromkeys(node.inputs)]
+        number = numbered(self.nodes)
+        lines = ["flowchart TD", *mermaid(self.root, "  ", number, count())]
+        lines += [f"  n{number[i]} --> n{number[node.key]}" for node in self.nodes for i in node.inputs]
         lines += ["  classDef leaf fill:#fdf0d5,stroke:#8a5a00", "  classDef op fill:#ffffff,stroke:#0b3c5d"]
         return "\n".join(lines) + "\n"
 
@@ -150,23 +151,24 @@ class Drawing:
 def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None) -> Drawing:
     """Draw what ``output`` was computed from: each op with its result's name and shape.
 
-    ``output`` is a Tensor, or a function without arguments that computes one; with ``module`` it must be the function, for instance
-    ``draw(lambda: model(ids), module=model)``, and each call of a module gets a frame.  ``show`` is "shapes", "values" or "gradients"
-    (of small arrays; "auto" shows values in small graphs); ``names`` as in ``explain``.  Raises RuntimeError when there is no graph.
+    ``output`` is a Tensor, or a function without arguments that computes one; with ``module`` it must be the
+    function, for instance ``draw(lambda: model(ids), module=model)``, and each call of a module gets a frame.
+    ``show`` is "shapes", "values" or "gradients" (of small arrays; "auto" shows values in small graphs); ``names`` as
+    in ``explain``.  Raises RuntimeError when there is no graph.
     """
     if show not in SHOWS:
         raise ValueError(f"draw: show={show!r}; expected one of {', '.join(map(repr, SHOWS))}")
     calls: list[Frame] = []
     if module is not None:
-        if not callable(output) or isinstance(output, Value):
+        if not callable(output) or is_tensor(output):
             raise TypeError(
-                "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids), module=model), "
-                f"instead of the {type(output).__name__}"
+                "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
+                f" module=model), instead of the {type(output).__name__}"
             )
         with module_calls(module) as calls:
             output = output()
         names = module if names is None else names
-    elif callable(output) and not isinstance(output, Value):
+    elif callable(output) and not is_tensor(output):
         output = output()
     order = recorded_order(output, "draw")
     nodes = _nodes(order, Names(order, names), _parameters(module))
@@ -181,29 +183,34 @@ def _parameters(module: Any) -> dict[int, str]:
     return {} if module is None else {id(p): name for name, p in module.named_parameters()}
 
 
-def _nodes(order: list[Value], names: Names, parameters: dict[int, str]) -> dict[int, Node]:
+def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[int, Node]:
     """A node for every tensor, oldest first; a module's parameters are written into the op that reads them."""
     nodes: dict[int, Node] = {}
     for t in order:
-        if t.history is None:
+        if not is_result(t):
             continue
         inputs, folded = [], []
-        for x in t.history[1]:
+        for x in inputs_of(t):
             if id(x) in parameters:
                 folded.append(f"{parameters[id(x)].split('.')[-1]} {matrices.size(x.data).replace(' ', '')}")
-            elif isinstance(x, Value | np.ndarray):
-                constant = not (isinstance(x, Value) and x.requires_grad)
+            elif is_tensor(x) or isinstance(x, np.ndarray):
+                constant = not (is_tensor(x) and x.requires_grad)
                 if constant and not np.ndim(x.data):
                     continue  # a bare number
-                if constant and parameters and not (isinstance(x, Value) and x.name):
+                if constant and parameters and not (is_tensor(x) and x.name):
                     continue  # a module's own constants: masks, tables of positions
-                array = x.data if isinstance(x, Value) else x
+                array = x.data if is_tensor(x) else x
                 if id(x) not in nodes:
-                    nodes[id(x)] = Node(id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf")
+                    nodes[id(x)] = Node(
+                        id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf"
+                    )
                 inputs.append(id(x))
-        call = recorded(t)
+        call = call_of(t)
+        assert call is not None
         given = bool(t.name) or not parameters
-        nodes[id(t)] = Node(id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded)
+        nodes[id(t)] = Node(
+            id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded
+        )
     if not nodes:
         t = order[-1]
         nodes[id(t)] = Node(id(t), "", names.of(t).text, t.data.shape, t.data, [], "leaf")
@@ -211,7 +218,14 @@ def _nodes(order: list[Value], names: Names, parameters: dict[int, str]) -> dict
 
 
 OPS = {"multiply": "×", "divide": "/", "add": "+", "subtract": "−", "power": "^"}
-WORDS = {"pick": "getitem", "put": "scatter", "gelu_tanh": "gelu", "gelu_erf": "gelu", "recomputed": "checkpoint", "concatenate": "concatenate"}
+WORDS = {
+    "pick": "getitem",
+    "put": "scatter",
+    "gelu_tanh": "gelu",
+    "gelu_erf": "gelu",
+    "recomputed": "checkpoint",
+    "concatenate": "concatenate",
+}
 
 
 def _op(call: Call) -> str:
@@ -228,17 +242,16 @@ def _op(call: Call) -> str:
     return WORDS.get(name, name)
 
 
-def _add_gradients(nodes: dict[int, Node], order: list[Value], output: Tensor) -> None:
-    gradients = graph.pullback([output], [upstream_gradient(output, None).data], wrt=order, retain_graph=True)
-    for t, g in zip(order, gradients, strict=True):
+def _add_gradients(nodes: dict[int, Node], order: list[Any], output: Any) -> None:
+    for t, g in zip(order, gradients(output, order), strict=True):
         if id(t) in nodes:
             nodes[id(t)].gradient = g
 
 
-def _framed(nodes: dict[int, Node], order: list[Value], calls: list[Frame]) -> Frame:
+def _framed(nodes: dict[int, Node], order: list[Any], calls: list[Frame]) -> Frame:
     """The nodes in the frames of the module calls that made them; a frame around a single op becomes its name."""
-    root = Frame("", "", 0, graph.now())
-    made = {id(t): t.tick for t in order if t.history}
+    root = Frame("", "", 0, clock())
+    made = {id(t): made_at(t) for t in order if is_result(t)}
     for call in calls:
         parent = root
         while inner := [f for f in parent.frames if f.start < call.start < f.stop]:
@@ -270,43 +283,3 @@ def _simplify(frame: Frame) -> None:
         elif inner.nodes or inner.frames:
             kept.append(inner)
     frame.frames = kept
-
-
-# Text --------------------------------------------------------------------------------------------------------------------
-
-
-def label(node: Node) -> list[str]:
-    """The lines of a node below its op: module, name and shape, parameters."""
-    shape = matrices.size(node.value) if node.shape else ""
-    first = "  ".join(part for part in (node.module, node.name, shape) if part) or "scalar"
-    together = ", ".join(node.parameters)
-    return [first, *([together] if 0 < len(together) <= 26 else node.parameters)]
-
-
-def _numbered(nodes: list[Node]) -> dict[int, int]:
-    return {node.key: i for i, node in enumerate(nodes, 1)}
-
-
-def _dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
-    looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
-    lines = []
-    for node in frame.nodes:
-        text = "\\n".join(s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node))
-        lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
-    for inner in frame.frames:
-        lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
-        lines += [*_dot(inner, indent + "  ", number, frames), f"{indent}}}"]
-    return lines
-
-
-def _mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
-    lines = []
-    for node in frame.nodes:
-        text = "<br/>".join(s.replace('"', "#quot;") for s in ([f"<b>{node.op}</b>"] if node.op else []) + label(node))
-        a, b, kind = ("[", "]", "op") if node.kind == "op" else ("([", "])", "leaf")
-        lines.append(f'{indent}n{number[node.key]}{a}"{text}"{b}:::{kind}')
-    for inner in frame.frames:
-        lines += [f'{indent}subgraph g{next(frames)}["{inner.name}"]', *_mermaid(inner, indent + "  ", number, frames), f"{indent}end"]
-    return lines
-
-

@@ -1,12 +1,13 @@
 r"""Where the boxes of a graph go: in layers, so that every edge points down, with few crossings; frames within frames.
 
-A frame is laid out on its own and is one large box to its surroundings, so frames never overlap and no edge runs through a box.
-Source: Sugiyama, Tagawa & Toda (1981): layers by longest path, dummies for long edges, order by barycentres.
+A frame is laid out on its own and is one large box to its surroundings, so frames never overlap and no edge runs
+through a box. Source: Sugiyama, Tagawa & Toda (1981): layers by longest path, dummies for long edges, order by
+barycentres.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -102,7 +103,9 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
         chains.append((a, b, v, chain))
         stops = [a, *chain, b]
         for upper, lower in pairwise(stops):
-            links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
+            links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (
+                boxes[b].ins.get(v, 0.0) if lower == b else 0.0
+            )
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for i, r in enumerate(rank):
         layers[r].append(i)
@@ -129,7 +132,10 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
             box.y = 0.0 if box.makes else frame.height
     entries = _entries(boxes, chains, xs, centre)
     frame.routes = []
+    uses, seen = Counter((b, v) for _, b, v, _ in chains), Counter[tuple[int, Key]]()
     for a, b, v, chain in chains:
+        aside = 0.08 * (seen[b, v] - (uses[b, v] - 1) / 2)  # the arrows of x·x stand side by side
+        seen[b, v] += 1
         source, target = boxes[a], boxes[b]
         points: list[Point] = [(source.x + source.outs.get(v, 0.0), source.y + source.height)]
         if _is_port(source):  # down past the frame's title
@@ -141,14 +147,16 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
         end = (target.x + (target.ins[v] if v in target.ins else entries[b, v]), target.y)
         if target.height < heights[rank[b]]:
             points.append((end[0], tops[rank[b]]))
-        frame.routes.append(([*points, end], not target.children and not _is_port(target)))
+        frame.routes.append(([(x + aside, y) for x, y in [*points, end]], not target.children and not _is_port(target)))
 
 
 def _is_port(box: Box) -> bool:
     return isinstance(box.key, tuple)
 
 
-def _entries(boxes: list[Box], chains: list[tuple[int, int, Key, list[int]]], xs: np.ndarray, centre: float) -> dict[tuple[int, Key], float]:
+def _entries(
+    boxes: list[Box], chains: list[tuple[int, int, Key, list[int]]], xs: np.ndarray, centre: float
+) -> dict[tuple[int, Key], float]:
     """Where on the upper edge of its box each edge ends: spread out, in the order from which they come."""
     incoming = defaultdict(list)
     for a, b, v, chain in chains:
@@ -169,12 +177,15 @@ def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> i
         up, low = {i: k for k, i in enumerate(upper)}, {i: k for k, i in enumerate(lower)}
         pairs = sorted((up[a], low[b]) for a, b in links if a in up and b in low)
         ends = [b for _, b in pairs]
-        total += sum(pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends)))
+        total += sum(
+            pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends))
+        )
     return total
 
 
 def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> list[list[int]]:
-    """Sweep down and up, each layer sorted by the mean place of its neighbours; keep the order with the fewest crossings."""
+    """Sweep down and up, each layer sorted by the mean place of its neighbours; keep the order with the fewest
+    crossings."""
     up, down = defaultdict(list), defaultdict(list)
     for a, b in sorted(links):
         down[a].append(b)
@@ -198,8 +209,11 @@ def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> li
     return best
 
 
-def _abscissas(layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int) -> np.ndarray:
-    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies straightest."""
+def _abscissas(
+    layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int
+) -> np.ndarray:
+    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies
+    straightest."""
     xs = np.zeros(len(widths))
     neighbours = defaultdict(list)
     for (a, b), shift in links.items():
@@ -222,7 +236,9 @@ def _abscissas(layers: list[list[int]], links: dict[tuple[int, int], float], wid
         for layer, places in pairs if sweep % 2 == 0 else pairs[::-1]:
             wanted, weights = [], []
             for i in layer:
-                near = [(xs[j] + s, w / max(abs(xs[j] + s - xs[i]), 0.05) if sweep > 20 else w) for j, s, w in neighbours[i]]
+                near = [
+                    (xs[j] + s, w / max(abs(xs[j] + s - xs[i]), 0.05) if sweep > 20 else w) for j, s, w in neighbours[i]
+                ]
                 total = sum(w for _, w in near)
                 wanted.append(sum(x * w for x, w in near) / total if near else xs[i])
                 weights.append(max(total, 0.1))

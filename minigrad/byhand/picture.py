@@ -1,21 +1,25 @@
-"""A drawn graph in matplotlib.  An op is a dark strip over its result's box; what was given is a rounded box without one."""
+"""A drawn graph in matplotlib.  An op is a dark strip over its result's box; what was given is a rounded box without
+one."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import matrices
+from .explain import matrices
 from .layout import Box, arrange
 
 if TYPE_CHECKING:
     from .draw import Frame, Node
 
 SIZE = 9.0  # points
-LINE, LETTER = 1.35 * SIZE / 72, 0.605 * SIZE / 72  # inches: the height of a line, the width of a letter of the monospaced font
+LINE, LETTER = (
+    1.35 * SIZE / 72,
+    0.605 * SIZE / 72,
+)  # inches: the height of a line, the width of a letter of the monospaced font
 INK, OP, GIVEN, EDGE, GRADIENT = "#1b1b1b", "#0b3c5d", "#fdf0d5", "#55606b", "#a33b00"
 FRAMES = ("#f2f5f7", "#e4eaee", "#d6dfe5")
 PAD = 0.09
@@ -33,7 +37,9 @@ def paint(root: Frame, output: int, show: str) -> Any:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("draw: pictures need matplotlib; pip install matplotlib, or use to_dot() or to_mermaid()") from error
+        raise ImportError(
+            "draw: pictures need matplotlib; pip install matplotlib, or use to_dot() or to_mermaid()"
+        ) from error
     nodes = {node.key: node for node in root.everything()}
     of = nodes[output].name
     box = _frame_box(root, nodes, show, of)
@@ -50,14 +56,15 @@ def paint(root: Frame, output: int, show: str) -> Any:
 
 def lines_of(node: Node, show: str, of: str) -> list[tuple[str, str]]:
     """The text of a node: (style, line); ``of`` names the output whose gradients are shown."""
-    from .draw import label
-
     title, *parameters = label(node)
     lines = [("title", title), *(("parameter", p) for p in parameters)]
     if show in ("values", "gradients"):
         lines += [("value", row) for row in _grid(node.value)]
     if show == "gradients" and node.gradient is not None and node.gradient.ndim == node.value.ndim:
-        lines += [("gradient", f"∂{of}/∂{node.name}" if of and node.name else "gradient"), *(("gradient", row) for row in _grid(node.gradient))]
+        lines += [
+            ("gradient", f"∂{of}/∂{node.name}" if of and node.name else "gradient"),
+            *(("gradient", row) for row in _grid(node.gradient)),
+        ]
     return lines
 
 
@@ -73,11 +80,17 @@ def _grid(x: np.ndarray) -> list[str]:
 
 def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
     inside = {n.key for n in frame.everything()}
-    children = [_node_box(node, show, of) for node in frame.nodes] + [_frame_box(f, nodes, show, of) for f in frame.frames]
+    children = [_node_box(node, show, of) for node in frame.nodes] + [
+        _frame_box(f, nodes, show, of) for f in frame.frames
+    ]
     reads: list[Hashable] = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
-    made: list[Hashable] = [n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
+    made: list[Hashable] = [
+        n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)
+    ]
     head = LINE + 0.04 if frame.name else 0.0
-    return Box(id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head)
+    return Box(
+        id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head
+    )
 
 
 def _title(frame: Frame) -> str:
@@ -88,21 +101,32 @@ def _node_box(node: Node, show: str, of: str) -> Box:
     lines = lines_of(node, show, of)
     longest = max(len(node.op) * 1.05, *(matrices.columns(text) for _, text in lines))
     height = (len(lines) + bool(node.op)) * LINE + 2 * PAD + (0.06 if node.op else 0.0)
-    return Box(node.key, longest * LETTER + 3 * PAD, height, list(dict.fromkeys(node.inputs)), [node.key])
+    return Box(node.key, longest * LETTER + 3 * PAD, height, list(node.inputs), [node.key])
 
 
-def _paint_frame(axes: Any, box: Box, frame: Frame, x: float, y: float, depth: int, output: int, show: str, of: str) -> None:
+def _paint_frame(
+    axes: Any, box: Box, frame: Frame, x: float, y: float, depth: int, output: int, show: str, of: str
+) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     if depth:
         axes.add_patch(
             FancyBboxPatch(
                 (x - box.width / 2, y), box.width, box.height, boxstyle="round,pad=0,rounding_size=0.08",
-                facecolor=FRAMES[min(depth - 1, len(FRAMES) - 1)], edgecolor="#8b97a1", linewidth=0.9, zorder=depth / 10,
+                facecolor=FRAMES[min(depth - 1, len(FRAMES) - 1)], edgecolor="#8b97a1", linewidth=0.9,
+                zorder=depth / 10,
             )
         )  # fmt: skip
         axes.text(
-            x - box.width / 2 + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8, parse_math=False,
+            x - box.width / 2 + PAD,
+            y + 0.05,
+            _title(frame),
+            fontsize=SIZE,
+            fontweight="bold",
+            color="#37424c",
+            va="top",
+            zorder=8,
+            parse_math=False,
             bbox={"facecolor": FRAMES[min(depth - 1, len(FRAMES) - 1)], "edgecolor": "none", "pad": 1.0},
         )
     for points, at_node in box.routes:
@@ -132,7 +156,16 @@ def _paint_edge(axes: Any, points: list[tuple[float, float]], arrow: bool) -> No
             codes += [Path.CURVE4] * 3
     style = "-|>,head_length=3.2,head_width=1.7" if arrow else "-"
     axes.add_patch(
-        FancyArrowPatch(path=Path(vertices, codes), arrowstyle=style, color=EDGE, linewidth=1.0, zorder=5, shrinkA=0, shrinkB=0, joinstyle="round")
+        FancyArrowPatch(
+            path=Path(vertices, codes),
+            arrowstyle=style,
+            color=EDGE,
+            linewidth=1.0,
+            zorder=5,
+            shrinkA=0,
+            shrinkB=0,
+            joinstyle="round",
+        )
     )
 
 
@@ -145,17 +178,82 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
     axes.add_patch(
         FancyBboxPatch(
             (left, y), box.width, box.height, boxstyle=shape, facecolor=GIVEN if node.kind == "leaf" else "white",
-            edgecolor=INK if given or last else OP, linewidth=2.2 if last else 1.1, linestyle="--" if node.kind == "constant" else "-", zorder=6,
+            edgecolor=INK if given or last else OP, linewidth=2.2 if last else 1.1,
+            linestyle="--" if node.kind == "constant" else "-", zorder=6,
         )
     )  # fmt: skip
     at = y + PAD
     if node.op:
         strip = LINE + 0.1
         axes.add_patch(Rectangle((left, y), box.width, strip, facecolor=OP, edgecolor=OP, linewidth=1.1, zorder=7))
-        axes.text(x, y + strip / 2, node.op, fontsize=SIZE, color="white", fontweight="bold", ha="center", va="center", zorder=8, parse_math=False)
+        axes.text(
+            x,
+            y + strip / 2,
+            node.op,
+            fontsize=SIZE,
+            color="white",
+            fontweight="bold",
+            ha="center",
+            va="center",
+            zorder=8,
+            parse_math=False,
+        )
         at = y + strip + 0.05
     for style, text in lines_of(node, show, of):
         axes.text(
-            x, at + LINE / 2, text, fontsize=SIZE, family="DejaVu Sans Mono", ha="center", va="center", zorder=8, parse_math=False, **LOOKS[style]
+            x,
+            at + LINE / 2,
+            text,
+            fontsize=SIZE,
+            family="DejaVu Sans Mono",
+            ha="center",
+            va="center",
+            zorder=8,
+            parse_math=False,
+            **LOOKS[style],
         )
         at += LINE
+
+
+# Text ---------------------------------------------------------------------------------------------------------------
+
+
+def label(node: Node) -> list[str]:
+    """The lines of a node below its op: module, name and shape, parameters."""
+    shape = matrices.size(node.value) if node.shape else ""
+    first = "  ".join(part for part in (node.module, node.name, shape) if part) or "scalar"
+    together = ", ".join(node.parameters)
+    return [first, *([together] if 0 < len(together) <= 26 else node.parameters)]
+
+
+def numbered(nodes: list[Node]) -> dict[int, int]:
+    return {node.key: i for i, node in enumerate(nodes, 1)}
+
+
+def dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
+    looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
+    lines = []
+    for node in frame.nodes:
+        text = "\\n".join(
+            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node)
+        )
+        lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
+    for inner in frame.frames:
+        lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
+        lines += [*dot(inner, indent + "  ", number, frames), f"{indent}}}"]
+    return lines
+
+
+def mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]) -> list[str]:
+    lines = []
+    for node in frame.nodes:
+        text = "<br/>".join(s.replace('"', "#quot;") for s in ([f"<b>{node.op}</b>"] if node.op else []) + label(node))
+        a, b, kind = ("[", "]", "op") if node.kind == "op" else ("([", "])", "leaf")
+        lines.append(f'{indent}n{number[node.key]}{a}"{text}"{b}:::{kind}')
+    for inner in frame.frames:
+        lines += [
+            f'{indent}subgraph g{next(frames)}["{inner.name}"]',
+            *mermaid(inner, indent + "  ", number, frames),
+            f"{indent}end",
+        ]
+    return lines

@@ -1,140 +1,220 @@
-r"""A recorded computation, step by step, and what would change in its gradients if one step went wrong.
+r"""What the engine recorded: the only file of this room that knows how a graph is kept.
 
-Walking back is linear in the upstream gradients.  So a mistake at one step, which gives :math:`\bar x + \delta` for an input
-in place of :math:`\bar x`, changes the gradients of the variables by what pulling :math:`\delta` back from there gives.
+A tensor that an op made remembers the op, its inputs, their arrays and the op's parameters.  Everything else here
+works on ``Call``: one op that ran, which can be run again on other arrays, or be pulled back: :math:`\bar y \mapsto
+(\bar x_1, \bar x_2, \dots)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .. import graph
-from ..ops.declare import Op
+from .. import graph, guards
+from ..graph import FREED, REGISTRY, Value
+from ..modes import enable_grad
+from ..ops.attention import attention_weights as weights_of_attention
+from ..ops.declare import Example, Op
+from ..ops.dropout import seeded_mask
 from ..ops.shapes import sum_to
+from ..tensor import Tensor, upstream_gradient
+
+__all__ = ["REGISTRY", "Call", "Example", "Op"]
+NAMES = {"pick": "indexing", "select": "where", "_gelu_tanh": "gelu", "_gelu_erf": "gelu"}
+unbroadcast = sum_to.forward
+KEPT = ("saved", "wanted")  # what a result of a composed op remembers besides its parameters
 
 
-@dataclass
-class Step:
-    """One op that ran: what it read, what it made, and the upstream gradient ``g`` of its result."""
+@dataclass(eq=False)
+class Call:
+    """One op that ran: what it read, what it made."""
 
-    out: Any
-    op: Op[Any]
+    result: Value
+    op: Any
     inputs: tuple[Any, ...]
     arrays: list[Any]
     params: dict[str, Any]
-    g: np.ndarray
-    kept: dict[str, Any] = field(default_factory=dict)  # what its kernel keeps for the backward pass
-    results: list[Any] = field(default_factory=list)  # what its rule gives for each input, before sums over broadcast axes
 
     @property
     def name(self) -> str:
         """The op's name as the user knows it."""
-        return {"_take": "embedding", "pick": "indexing", "select": "where"}.get(self.op.name, self.op.name.lstrip("_"))
+        return NAMES.get(self.op.name, self.op.name.lstrip("_"))
+
+    @property
+    def out(self) -> np.ndarray:
+        """The array that it made."""
+        return self.result.data
+
+    def param(self, name: str) -> Any:
+        """A parameter, or its default."""
+        return self.params.get(name, self.op.defaults.get(name))
 
     def wants(self, i: int) -> bool:
         """Whether input ``i`` is a tensor that wants a gradient."""
-        return isinstance(self.inputs[i], graph.Value) and self.inputs[i].requires_grad
+        return isinstance(self.inputs[i], Value) and self.inputs[i].requires_grad
 
-    def masks(self) -> bool:
-        """Whether it sets entries to zero, or leaves them out."""
-        name, params = self.op.name, self.params
-        if name == "multiply":
-            return any(not self.wants(i) and np.size(a) > 1 and not np.all(a) for i, a in enumerate(self.arrays))
-        if name == "attention":
-            added = (self.arrays[3], params.get("mask"))
-            return bool(params.get("causal")) or any(a is not None and bool(np.isneginf(a).any()) for a in added)
-        if name == "_cross_entropy":
-            return params["ignore_index"] is not None
-        if name == "add":
-            return any(not self.wants(i) and bool(np.isneginf(a).any()) for i, a in enumerate(self.arrays))
-        return name in ("select", "tril", "triu", "relu", "clip", "_take", "pick")
+    def forward(self, arrays: Sequence[Any]) -> np.ndarray:
+        """The op on other arrays."""
+        out = self.op.forward(*arrays, **self.own_params())
+        return np.asarray(out[0] if self.op.definition is not None else out)
 
-    def rule(self) -> list[Any]:
-        """The right gradients of its inputs, None for those that want none."""
+    def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
+        """What the op's rule hands to each input (before sums over broadcast axes), None for those that want none."""
+        params = self.own_params()
+        if self.op.definition is not None:  # what it keeps for the backward pass is made anew from these arrays
+            params["saved"] = self.op.forward(*arrays, **params, save=True)[1]
         if self.op.joint:
-            given = list(self.op.joint(self.g, self.out.data, *self.arrays, **self.params, **self.kept))
+            given = list(self.op.joint(g, out, *arrays, **params))
         else:
             given = [
-                rule(self.g, self.out.data, *self.arrays, **self.params) if rule and self.wants(i) else None
+                rule(g, out, *arrays, **params) if rule and self.wants(i) else None
                 for i, rule in enumerate(self.op.rules)
             ]
-        return [np.asarray(r) if self.wants(i) else None for i, r in enumerate(given)]
+        return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
-
-class Recording:
-    """Everything between the variables and the output, the newest step first."""
-
-    def __init__(self, output: Any, upstream: np.ndarray, variables: Sequence[Any]) -> None:
-        self.variables = list(variables)
-        order, leaves, _ = graph.reachable([output])
-        tensors = [*leaves, *order]
-        found = graph.pullback([output], [upstream], tensors, retain_graph=True)
-        self.gradient_of = {id(t): g for t, g in zip(tensors, found, strict=True)}
-        self.steps: list[Step] = []
-        for t in reversed(tensors):
-            g = self.gradient_of[id(t)]
-            if t.history and g is not None:
-                op, inputs, arrays, params, _ = t.history
-                kept = {k: v for k, v in params.items() if k in ("saved", "wanted")}
-                step = Step(t, op, inputs, arrays, {k: v for k, v in params.items() if k not in kept}, g, kept)
-                step.results = step.rule()
-                self.steps.append(step)
-        self.readers: dict[int, list[tuple[Step, int]]] = {}
-        for step in self.steps:
-            for i, x in enumerate(step.inputs):
-                if step.wants(i):
-                    self.readers.setdefault(id(x), []).append((step, i))
-        self.gradients = [
-            np.zeros(v.shape) if self.gradient_of.get(id(v)) is None else np.asarray(self.gradient_of[id(v)]) for v in self.variables
+    def handed(self, g: np.ndarray) -> list[Any]:
+        """The same, as the engine does it in its own backward pass; RuntimeError when an array was written since."""
+        if guards.last_write > self.result.tick:
+            guards.refuse_written(self.result, self.op, self.arrays)
+        given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params)) if self.op.joint else None
+        rules = self.op.rules
+        handed = [
+            (
+                None
+                if not self.wants(i)
+                else given[i] if given else rules[i](g.copy(), self.out, *self.arrays, **self.params)
+            )
+            for i in range(len(self.inputs))
         ]
+        return [None if r is None else np.asarray(r) for r in handed]
 
-    def share(self, step: Step, i: int, result: Any = None) -> np.ndarray:
-        """What input ``i`` of a step gets from it, in the shape of the input (or what another result would give)."""
-        r = step.results[i] if result is None else np.asarray(result, float)
-        x = step.arrays[i]
-        return sum_to.forward(r, x.shape) if r.shape != x.shape else r
+    def own_params(self) -> dict[str, Any]:
+        return {k: v for k, v in self.params.items() if k not in KEPT}
 
-    def changed(self, changes: Sequence[tuple[Any, np.ndarray]]) -> list[np.ndarray]:
-        """The gradients of the variables when these tensors get so much more."""
-        extra = graph.pullback([t for t, _ in changes], [d for _, d in changes], self.variables, retain_graph=True)
-        return [g if d is None else g + d for g, d in zip(self.gradients, extra, strict=True)]
 
-    def with_results(self, step: Step, results: Sequence[Any]) -> list[np.ndarray]:
-        """The gradients when a step's rule gives other results; None means the right one."""
-        changes = [
-            (step.inputs[i], self.share(step, i, r) - self.share(step, i)) for i, r in enumerate(results) if r is not None and step.wants(i)
-        ]
-        return self.changed(changes) if changes else self.gradients
+def is_tensor(x: Any) -> bool:
+    """Whether ``x`` is a Tensor."""
+    return isinstance(x, Value)
 
-    def without(self, cut: set[tuple[int, int]]) -> list[np.ndarray]:
-        """The gradients when some inputs of some steps, as (id of the step, number of the input), get nothing."""
-        found: dict[int, Any] = {id(self.steps[0].out): self.steps[0].g}
-        for step in self.steps:
-            g = found.get(id(step.out))
-            if g is None:
-                continue
-            results = replace(step, g=g).rule()
-            for i, r in enumerate(results):
-                if r is not None and (id(step), i) not in cut:
-                    share = self.share(step, i, r)
-                    found[id(step.inputs[i])] = found[id(step.inputs[i])] + share if id(step.inputs[i]) in found else share
-        return [found.get(id(v), np.zeros(v.shape)) for v in self.variables]
 
-    def depends_on(self, i: int) -> set[int]:
-        """The ids of the tensors that variable ``i`` acts on, itself among them."""
-        found = {id(self.variables[i])}
-        for step in reversed(self.steps):
-            if any(id(x) in found for x in step.inputs):
-                found.add(id(step.out))
-        return found
+def call_of(t: Any) -> Call | None:
+    """The op that made ``t``, None for what was given."""
+    return Call(t, *t.history[:4]) if t.history else None
 
-    def called(self, t: Any, names: dict[int, str]) -> str:
-        """A tensor in words: its name, or the op that made it."""
-        if id(t) in names:
-            return names[id(t)]
-        made = next((step for step in self.steps if step.out is t), None)
-        return t.name or (f"the result of {made.name}" if made else f"a tensor of shape {t.shape}")
+
+def inputs_of(t: Any) -> tuple[Any, ...]:
+    """What the op that made ``t`` read; nothing for what was given."""
+    return t.history[1] if t.history else ()
+
+
+def is_result(t: Any) -> bool:
+    """Whether an op made ``t``."""
+    return bool(t.history)
+
+
+def made_at(t: Any) -> int:
+    """When ``t`` was made."""
+    return t.tick
+
+
+def recorded_order(output: Any, name: str) -> list[Any]:
+    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function
+    ``name``."""
+    if not isinstance(output, Value):
+        raise TypeError(
+            f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph"
+        )
+    if not output.requires_grad:
+        raise RuntimeError(
+            f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data,"
+            " requires_grad=True)"
+        )
+    stack, seen, order = [output], {id(output)}, []
+    while stack:
+        t = stack.pop()
+        order.append(t)
+        if t.history is FREED:
+            raise RuntimeError(
+                f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with"
+                " backward(retain_graph=True)"
+            )
+        for x in t.history[1] if t.history else ():
+            if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
+                seen.add(id(x))
+                stack.append(x)
+    return sorted(order, key=lambda t: t.tick if t.history else 0)
+
+
+def clock() -> int:
+    """A tick: whatever is recorded later has a greater one."""
+    return graph.now()
+
+
+def gradients(output: Any, tensors: Sequence[Any], upstream: Any = None) -> list[Any]:
+    """The gradient of ``output`` with respect to each of ``tensors``, as arrays; the graph stays."""
+    return graph.pullback([output], [upstream_gradient(output, upstream).data], wrt=tensors, retain_graph=True)
+
+
+def in_shape(r: Any, like: np.ndarray) -> np.ndarray:
+    """What a rule gave, in the shape and the precision of its input."""
+    return conform(r, like).astype(like.dtype, copy=False)
+
+
+def conform(r: Any, like: Any) -> np.ndarray:
+    """What a rule gave, summed to the shape of its input."""
+    r = np.asarray(r)
+    return r if r.shape == np.shape(like) else unbroadcast(r, np.shape(like))
+
+
+# The numbers inside library ops ---------------------------------------------------------------------------------------
+
+
+def sigmoid(x: Any) -> np.ndarray:
+    """The logistic function on arrays."""
+    return REGISTRY["sigmoid"].forward(np.asarray(x))
+
+
+def softmax(x: Any) -> np.ndarray:
+    """Softmax over the last axis, on arrays."""
+    return REGISTRY["softmax"](Tensor(x)).data
+
+
+def attention_mask(call: Call) -> np.ndarray | None:
+    """The dropout mask of the weights of an attention; None without dropout."""
+    q, k = call.arrays[:2]
+    if not call.param("dropout"):
+        return None
+    return seeded_mask((*q.shape[:-1], k.shape[-2]), call.param("dropout"), call.param("seed"), q.dtype)
+
+
+def attention_weights(call: Call) -> np.ndarray:
+    """The weights of an attention before dropout."""
+    q, k, _, bias = call.arrays
+    return weights_of_attention(Tensor(q), Tensor(k), bias, call.param("mask"), call.param("causal"), call.param("scale")).data
+
+
+def twin_of(op: Any) -> Callable[..., Any] | None:
+    """The definition of a library op by others, where there is one."""
+    return op.definition
+
+
+# Library ops in steps that one would write by hand --------------------------------------------------------------------
+
+
+EXPANDED = ("linear", "linear_gelu", "layer_norm", "rms_norm", "attention", "_cross_entropy")
+
+
+def steps_of(call: Call) -> tuple[list[Any], Any] | None:
+    """A library op in the ops of its definition: stand-ins for its inputs, and the result computed from them; None for an op that
+    is plain."""
+    if call.op.name not in EXPANDED:
+        return None
+    stand_ins = [
+        Tensor(a, requires_grad=True) if call.wants(i) else x
+        for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))
+    ]
+    with enable_grad():
+        return stand_ins, call.op.definition(*stand_ins, **call.own_params())

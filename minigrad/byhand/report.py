@@ -15,7 +15,8 @@ COLOURS = {True: "#b3261e", False: "#1b6e3c"}
 class Report:
     """Something that was checked: true when all is right, a table when printed, and the same as HTML in a notebook.
 
-    Subclasses give ``table()``, the head and the rows as text with the verdict last, and perhaps ``notes()``, sentences.
+    Subclasses give ``table()``, the head and the rows as text with the verdict last, and perhaps ``notes()``,
+    sentences.
     """
 
     def table(self) -> list[list[str]]:

@@ -71,11 +71,13 @@ def counted_targets(targets, ignore_index, dtype):
     r"L = -\tfrac1N \sum_{n,j} T_{nj} \log p_{nj}, \quad p = \operatorname{softmax}(x)", inputs=["x"], x=r"\bar L \cdot (p - T) / N"
 )
 def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
-    counts, safe, number = counted_targets(targets, ignore_index, x.dtype)
     log_p = log_softmax(x)  # (..., V)
-    losses = (label_smoothing - 1) * log_p[(*np.indices(counts.shape, sparse=True), safe)]  # (...)
+    counts, safe, number = counted_targets(targets, ignore_index, x.dtype)
+    losses = (label_smoothing - 1) * log_p[(*np.indices(targets.shape, sparse=True), safe)]  # (...)
     if label_smoothing:
         losses = losses - label_smoothing * mean(log_p, axis=-1)
+    if ignore_index is None:
+        return losses if reduction == "none" else mean(losses) if reduction == "mean" else sum_(losses)
     losses = where(counts, losses, 0)
     return losses if reduction == "none" else sum_(losses) / (number if reduction == "mean" else 1)
 

@@ -285,6 +285,6 @@ def returned(function: Any) -> tuple[str, list[str], dict[str, Any]] | None:
 
 def text(recording: Any, program: Any) -> Text:
     """The text of a recording of ``program``."""
-    from ..byhand.notation import plain
+    from ..byhand.explain.notation import plain
 
     return Text(recording, program.function, plain)

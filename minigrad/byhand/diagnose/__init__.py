@@ -1,0 +1,265 @@
+"""Somebody's own gradient: is it right, and if not, what is wrong?  In words, and only what the numbers prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...derivatives import grad
+from ...modes import no_grad
+from ...tensor import Tensor
+from ..report import entries, largest, number, place
+from .diagnosis import UNKNOWN, Diagnosis, Verdict
+from .question import Question, is_function
+from .search import Shared, search
+from .verdicts import at_kink, by_differences, digits, floor, reference_is_off, right_elsewhere, zero_in_theory
+from .whole import Case, Finding, by_entries, by_order, by_shape, by_sign, by_sum
+
+
+def diagnose(
+    f: Callable[..., Any],
+    inputs: Any,
+    claimed: Any,
+    *,
+    upstream: Any = None,
+    names: list[str] | None = None,
+    rtol: float | None = None,
+) -> Diagnosis:
+    """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the
+    numbers prove it.
+
+    ``inputs`` is one array, a list or tuple (``f(*inputs)``) or a dict (``f(**inputs)``, or ``f(inputs)`` when ``f``
+    takes one argument with another name).  ``claimed`` has the same form, None for what is not claimed, or is a
+    function that computes it from the inputs.  ``f`` returns a scalar, or else ``upstream`` gives the upstream
+    gradient.  ``rtol`` (1e-6; 1e-4 for claims in float32) bounds the error relative to the largest entry.  A mistake
+    is named only when making it gives the claimed numbers; else it says "not recognised".  Raises TypeError and
+    ValueError for what does not fit together.
+    """
+    asked = _derivative_of_more(f, inputs, claimed, upstream, names)
+    if asked is not None:
+        return _with_note(
+            diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note
+        )
+    question = Question(f, inputs, upstream, names)
+    answers = question.match(claimed)
+    program = question.program
+    scale = max((largest(program.gradient(i))[0] for i in program.variables), default=0.0)
+    cases, precisions = [], {}
+    for i, answer in answers.items():
+        right = program.gradient(i)
+        precisions[i] = (
+            rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
+        )
+        tolerance = precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300
+        cases.append(
+            Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program)
+        )
+    judged: list[Verdict] = []
+    shared: Shared | None = None
+    cut = bool(cases) and reference_is_off(question)
+    for case in cases:
+        said = "right" if _agrees(case) and not cut else _special(case, question, bool(cut))
+        if said is not None:
+            judged.append(_right(case, said))
+            continue
+        if shared is None:
+            with np.errstate(all="ignore"):
+                shared = Shared(program)
+        judged.append(_judge(case, shared, question))
+    found = Diagnosis(judged)
+    if is_function(claimed) and found:
+        found = _elsewhere(found, question, claimed, precisions, f, upstream, names, rtol)
+    if cut:
+        found.remarks.append(
+            "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
+            " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named"
+            " reliably"
+        )
+    return found
+
+
+def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
+    return lambda a, b: bool((np.abs(np.asarray(a) - b) <= tolerance).all())
+
+
+def _agrees(case: Case) -> bool:
+    return case.claimed.shape == case.right.shape and case.close(case.claimed, case.right)
+
+
+def _special(case: Case, question: Question, cut: bool) -> str | None:
+    """What makes a claim right that differs from the engine's gradient."""
+    if case.claimed.shape != case.right.shape or not np.isfinite(case.claimed).all():
+        return None
+    if cut:
+        numeric = by_differences(question, case.i)
+        agrees = numeric is not None and np.abs(numeric - case.claimed).max(initial=0) <= 1e-5 * largest(numeric)[0]
+        return "right, by differences" if agrees else None
+    if zero_in_theory(case) and np.abs(case.claimed).max(initial=0) <= floor(case.program, case.i):
+        return "right: zero in theory, and the engine's own is round-off"
+    with np.errstate(all="ignore"):
+        if at_kink(case, question):
+            return "right, at a kink: one of several subgradients"
+    return None
+
+
+def _right(case: Case, said: str) -> Verdict:
+    top, where = largest(case.claimed - case.right)
+    shown = f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])}" if case.right.size else ""
+    return Verdict(case.name, case.right.shape, None, said, "", [], top, shown)
+
+
+def _elsewhere(
+    found: Diagnosis,
+    question: Question,
+    claimed: Any,
+    precisions: dict[int, float],
+    f: Any,
+    upstream: Any,
+    names: Any,
+    rtol: float | None,
+) -> Diagnosis:
+    """A claim that is a function, right at the given inputs: is it right at others?"""
+    wrong = right_elsewhere(question, claimed, precisions)
+    if wrong is None:
+        return found
+    _, values = wrong
+    inputs = values if question.keys is None else dict(zip(question.keys, values, strict=True))
+    there = diagnose(
+        f,
+        inputs,
+        {question.variable_names[i]: a for i, a in question.match(claimed, values).items()},
+        upstream=upstream,
+        names=names,
+        rtol=rtol,
+    )
+    for k, row in enumerate(there.rows):
+        if not row:
+            words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
+            found.rows[k] = Verdict(
+                row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst
+            )
+    return found
+
+
+class _Asked(NamedTuple):
+    f: Any
+    inputs: Any
+    claimed: Any
+    upstream: Any
+    note: str
+
+
+def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names: Any) -> _Asked | None:
+    """A Jacobian, or a Hessian, that is claimed as such: asked as the gradient of its product with random numbers."""
+    if (
+        upstream is not None
+        or is_function(claimed)
+        or isinstance(inputs, Mapping | list | tuple)
+        or isinstance(claimed, Mapping | list | tuple)
+    ):
+        return None
+    x, a = np.asarray(getattr(inputs, "data", inputs)), np.asarray(getattr(claimed, "data", claimed))
+    if x.dtype.kind != "f" or not x.ndim or a.ndim <= x.ndim or a.dtype.kind not in "fiub":
+        return None
+    with no_grad(), np.errstate(all="ignore"):
+        try:
+            shape = f(Tensor(x)).shape
+        except Exception:  # whatever is wrong with the function is said where it is asked in earnest
+            return None
+    rng = np.random.default_rng(0)
+    if shape and a.shape == shape + x.shape:
+        u = rng.normal(size=shape)
+        note = "claimed as the Jacobian; judged as the gradient for a random upstream gradient u, Σ_k u_k J_k"
+        return _Asked(f, inputs, np.tensordot(u, a, len(shape)), u, note)
+    if not shape and a.shape == x.shape + x.shape:
+        v = rng.normal(size=x.shape)
+        note = "claimed as the Hessian; judged as the gradient of ∇f · v for a random v, H v"
+        if not _is_jacobian_inside(f, x, a):
+            return _Asked(lambda x: (grad(f)(x) * v).sum(), inputs, np.tensordot(a, v, x.ndim), None, note)
+    return None
+
+
+def _is_jacobian_inside(f: Any, x: np.ndarray, a: np.ndarray) -> bool:
+    """Whether the claim is the Jacobian of an intermediate result rather than the Hessian."""
+    question = Question(f, x, None, None)
+    right = question.program.gradient(0)
+    return any(
+        finding.mistake == "jacobian" for finding in by_shape(Case(0, "x", a, right, _closeness(0.0), question.program))
+    )
+
+
+def _with_note(found: Diagnosis, note: str) -> Diagnosis:
+    found.remarks.append(note)
+    return found
+
+
+def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
+    with np.errstate(all="ignore"):
+        findings = _findings(case, shared)
+    if case.claimed.shape == case.right.shape:
+        top, where = largest(case.claimed - case.right)
+        shown = (
+            f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])},"
+            f" {number(question.difference(case.i, where))}"
+        )
+    else:
+        top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
+    if not findings and (n := digits(case)):
+        words = (
+            f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
+            " right"
+        )
+        return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
+    if not findings:
+        return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
+    first, *others = findings
+    if case.claimed.shape == case.right.shape and first.cost > 2 and (n := digits(case)):
+        words = (
+            f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
+            " right"
+        )
+        return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
+    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 0.45))
+    return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
+
+
+def _findings(case: Case, shared: Shared) -> list[Finding]:
+    """Everything that explains the numbers, the plainest first."""
+    claimed = case.claimed
+    if not np.isfinite(claimed).all():
+        bad = np.argwhere(~np.isfinite(claimed))
+        words = f"not finite at {entries(len(bad), claimed.size)}, the first at {place(bad[0])}"
+        at = tuple(bad[0])
+        right = f"; the right one is {number(case.right[at])}" if claimed.shape == case.right.shape else ""
+        return [Finding("not finite", words, f"{claimed[at]} there{right}")]
+    if claimed.shape != case.right.shape:
+        return list(by_shape(case))
+    found = [*by_sign(case), *by_order(case), *search(case, shared), *by_sum(case)]
+    if not claimed.any():
+        found.append(
+            Finding(
+                "zero",
+                "zero everywhere: nothing was added to it",
+                f"the largest entry of the right one is {number(largest(case.right)[0])}",
+                1.5,
+            )
+        )
+    found += by_entries(case)
+    return sorted(found, key=lambda f: f.cost)
+
+
+def _no_pattern(case: Case) -> str:
+    wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
+    norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
+    along = (
+        f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}"
+        if norms
+        else ""
+    )
+    where = f"it differs at {entries(wrong, case.right.size)}{along}"
+    return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
+
+
+__all__ = ["Diagnosis", "Verdict", "diagnose", "is_function"]

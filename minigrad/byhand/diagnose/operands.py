@@ -1,0 +1,267 @@
+"""Edits of what a rule reads: an operand left out, exchanged, transposed, or replaced by a neighbour."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .program import Program
+from .single import Edit, site
+from .steps import CONSTANT, Step
+
+NEIGHBOURS = 14
+
+
+def operands(program: Program, step: Step) -> Iterator[Edit]:
+    """An operand left out of a product of several, with its axes exchanged, or reduced in another way; an upstream
+    gradient summed too early."""
+    op = step.call.op.name
+    if op not in ("_einsum", "matmul", "multiply"):
+        return
+    at = program.where(step)
+    for i in step.wanted():
+        of = program.operand(step, i)
+
+        def edit(
+            name: str,
+            words: str,
+            cost: float,
+            kind: tuple[Any, ...],
+            arrays: list[Any],
+            before: Any = None,
+            i: int = i,
+            of: str = of,
+        ) -> Iterator[Edit]:
+            rule = lambda g: step.call.pull(g if before is None else before(g), step.value, arrays)[i]  # noqa: E731
+            if s := site(program, step, i, rule):
+                yield Edit(name, f"{words}, in the gradient of {of}, in {at}", cost, (s,), (*kind, op, i))
+
+        for j, a in enumerate(step.arrays):
+            if j == i or not isinstance(a, np.ndarray) or not a.ndim:
+                continue
+            other = program.operand(step, j)
+            put = lambda x, j=j: [x if k == j else b for k, b in enumerate(step.arrays)]  # noqa: E731
+            if op == "_einsum":
+                yield from edit(
+                    "missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape))
+                )
+            for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
+                if (
+                    axes != tuple(range(a.ndim))
+                    and a.transpose(axes).shape == a.shape
+                    and (op == "_einsum" or a.ndim > 2)
+                ):
+                    yield from edit(
+                        "transposed",
+                        f"the axes of {other} are exchanged (transposed)",
+                        1.3,
+                        ("axes", j, axes),
+                        put(a.transpose(axes)),
+                    )
+            made: Any = program.made.get(step.inputs[j])
+            for how in (
+                (np.mean, np.sum, np.max, np.min)
+                if made is not None and made.call.op.name in ("max", "min", "mean", "sum")
+                else ()
+            ):
+                reduced = np.asarray(
+                    how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False))
+                )
+                if how.__name__.removeprefix("a") != made.call.op.name:
+                    words = (
+                        f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its"
+                        f" {made.call.op.name} {other} belongs"
+                    )
+                    yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
+        for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
+            early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
+            words = f"the upstream gradient is summed over axis {axis} (the batch) too early, before the product"
+            yield from edit("sum too early", words, 1.6, ("early", axis), list(step.arrays), early)
+
+
+def turned(program: Program, step: Step) -> Iterator[Edit]:
+    """One of several contributions to a square matrix transposed."""
+    for i in step.wanted():
+        node, a = step.inputs[i], step.arrays[i]
+        if np.ndim(a) != 2 or a.shape[0] != a.shape[1] or len(program.readers[node]) < 2:
+            continue
+        if s := site(program, step, i, lambda g, i=i: step.share(i, g).T):
+            words = f"the part of {program.operand(step, i)}'s gradient through {program.where(step)} is transposed"
+            yield Edit("transposed", words, 1.3, (s,), ("turned", step.call.op.name, i))
+
+
+def neighbours(program: Program, step: Step) -> Iterator[Edit]:
+    """Another tensor of the same shape where an operand, or the place at which a derivative is taken, belongs."""
+    op = step.call.op.name
+    if op in BILINEAR:
+        for i in step.wanted():
+            for j in range(len(step.arrays)):
+                if (
+                    (j == i and not (op == "divide" and i == 1))
+                    or step.arrays[j] is None
+                    or np.ndim(step.arrays[j]) == 0
+                ):
+                    continue
+                candidates = [
+                    (program.values[n], program.called(n), d, path)
+                    for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)
+                ]
+                made: Any = program.made.get(step.inputs[j])
+                if (
+                    made is not None
+                    and made.call.op.name in ("swapaxes", "transpose")
+                    and made.value.ndim == 2
+                    and made.inputs[0] != CONSTANT
+                ):
+                    others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
+                    candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
+                for value, label, distance, path in candidates:
+                    arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
+                    s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
+                    if s:
+                        words = (
+                            f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of"
+                            f" {program.operand(step, i)}"
+                        )
+                        yield Edit(
+                            "wrong operand",
+                            f"{words}, in {program.where(step)}",
+                            1.4 + 0.1 * distance,
+                            (s,),
+                            ("operand", op, i, j, path),
+                        )
+            for j in range(len(step.arrays)):
+                a = step.arrays[j]
+                if (
+                    j != i
+                    and isinstance(a, np.ndarray)
+                    and a.ndim
+                    and op in ("multiply",)
+                    and a.min() >= 0
+                    and a.max() <= 1
+                ):
+                    arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
+                    if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
+                        o = program.operand(step, j)
+                        yield Edit(
+                            "wrong operand",
+                            f"1 − {o} stands where {o} belongs, in {program.where(step)}",
+                            1.6,
+                            (s,),
+                            ("complement", op, i),
+                        )
+    elif (
+        len(step.inputs) == 1
+        and step.value.ndim
+        and step.value.shape == np.shape(step.arrays[0])
+        and op in AT_ARGUMENT | AT_RESULT
+    ):
+        for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
+            n = program.values[node]
+            if distance > 3:
+                continue
+            with np.errstate(all="ignore"):
+                out = step.call.forward([n])
+            s = site(program, step, 0, lambda g, n=n, out=out: step.call.pull(g, out, [n])[0])
+            if s:
+                words = (
+                    f"the derivative of {step.name} is taken at {program.called(node)}, not at"
+                    f" {program.operand(step, 0)}{_story(path)}"
+                )
+                yield Edit(
+                    "wrong argument",
+                    f"{words}, in {program.where(step)}",
+                    1.4 + 0.1 * distance,
+                    (s,),
+                    ("argument", op, path),
+                )
+
+
+BILINEAR = {"multiply", "divide", "matmul", "_einsum"}
+AT_ARGUMENT = {
+    "log",
+    "square",
+    "sqrt",
+    "sin",
+    "cos",
+    "power",
+    "exp",
+    "silu",
+    "_gelu_tanh",
+    "_gelu_erf",
+    "softmax",
+    "log_softmax",
+}
+AT_RESULT = {"tanh", "sigmoid"}
+
+
+def _rerun(step: Step, arrays: list[Any]) -> np.ndarray:
+    return step.value if step.call.op.name != "divide" else np.divide(arrays[0], arrays[1])
+
+
+def _story(path: tuple[Any, ...]) -> str:
+    """What a neighbour is to the operand that it replaces."""
+    ups, downs = [p for p in path if p[0] == "up"], [p for p in path if p[0] == "down"]
+    if len(path) == 1 and ups and ups[0][1] in ACTIVATIONS:
+        return f" (before the activation {ups[0][1].lstrip('_')}, not after it)"
+    if len(path) == 1 and downs and downs[0][1] in ACTIVATIONS:
+        return f" (after the activation {downs[0][1].lstrip('_')}, not before it)"
+    return ""
+
+
+ACTIVATIONS = {
+    "tanh",
+    "sigmoid",
+    "relu",
+    "maximum",
+    "exp",
+    "softmax",
+    "silu",
+    "_gelu_tanh",
+    "_gelu_erf",
+    "log_softmax",
+    "sqrt",
+    "square",
+    "log",
+}
+
+
+def near(
+    program: Program, start: int, shape: tuple[int, ...], step: Step, j: int
+) -> list[tuple[int, int, tuple[Any, ...]]]:
+    """Nodes of a shape around ``start``, operand ``j`` of a step, the nearest first: (node, distance, path)."""
+    seen = {start} if start != CONSTANT else set()
+    edge = (
+        [(start, ())]
+        if start != CONSTANT
+        else [
+            (n, (("down", step.call.op.name, j), ("up", step.call.op.name, i)))
+            for i, n in enumerate(step.inputs)
+            if n != CONSTANT
+        ]
+        + [(step.out, (("down", step.call.op.name, j),))]
+    )
+    found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
+    seen |= {n for n, _ in edge}
+    for distance in range(1, 6):
+        following = []
+        for node, path in edge:
+            made = program.made.get(node)
+            links = (
+                [(x, ("up", made.call.op.name, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else []
+            )
+            links += [(s.out, ("down", s.call.op.name, k)) for s, k in program.readers.get(node, ())]
+            for other, link in links:
+                if other in seen:
+                    continue
+                seen.add(other)
+                following.append((other, (*path, link)))
+                if program.values[other].shape == shape and shape:
+                    found.append((other, distance, (*path, link)))
+        edge = following
+        if len(found) >= NEIGHBOURS:
+            break
+    return found[:NEIGHBOURS]

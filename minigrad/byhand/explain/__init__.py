@@ -1,0 +1,274 @@
+r"""The worked solution: every step of the chain rule behind a gradient, in formulas and in numbers.
+
+Forward, each op in turn: :math:`y = f(x_1, \dots)`.  Then backward, newest first, from :math:`\bar L = 1`: what an op
+receives, :math:`\bar y`, times its derivative is what it hands on, :math:`\bar x_i`; where a tensor was used several
+times, its parts add.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...tensor import Tensor, upstream_gradient
+from ..recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
+from .describe import phrase
+from .names import COLUMN, Names, Phrase, input_symbol, output_symbol
+from .notation import ACCENTS, Name, substitute, symbols, tokens
+from .page import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting, numeric
+
+
+def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = None, digits: int = 4) -> Explanation:
+    """Write out the gradient of ``output`` step by step, as one would by hand, with the graph's own numbers.
+
+    ``wrt`` is a tensor or a list of them: only what leads to them is shown (default: every leaf).  ``gradient`` is
+    the upstream gradient, needed unless ``output`` is a scalar.  ``names`` maps names to tensors (``locals()`` will
+    do), or is a Module; otherwise tensors go by their ``name``, and the rest get letters.  The largest entry of an
+    array has ``digits`` significant digits. Nothing is changed: ``backward()`` may follow.  Raises RuntimeError when
+    there is no graph (or no longer), ValueError when ``output`` was not computed from a tensor of ``wrt``.
+    """
+    order = recorded_order(output, "explain")
+    targets = _targets(order, wrt)
+    needed = {id(t) for t in order} if wrt is None else {id(t) for t in targets}
+    for t in order:
+        if any(id(x) in needed for x in inputs_of(t)):
+            needed.add(id(t))
+    if output.data.size != 1 and gradient is None:
+        raise RuntimeError(
+            f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output,"
+            " gradient=...), or explain a scalar such as its sum"
+        )
+    seed = np.array(upstream_gradient(output, gradient).data)
+    return _Walk(order, needed, Names(order, names), wrt is None).run(targets, seed, digits)
+
+
+def _targets(order: list[Any], wrt: Any) -> list[Any]:
+    if wrt is None:
+        return [t for t in order if not is_result(t)]
+    wanted = list(wrt) if isinstance(wrt, list | tuple) else [wrt]
+    known = {id(t) for t in order}
+    for t in wanted:
+        if not is_tensor(t):
+            raise TypeError(f"explain: wrt takes a Tensor or a list of Tensors, got {type(t).__name__}")
+        if id(t) not in known:
+            reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
+            raise ValueError(
+                f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}"
+            )
+    return wanted
+
+
+class _Walk:
+    """The state of one explanation."""
+
+    def __init__(self, order: list[Any], needed: set[int], names: Names, everything: bool = True) -> None:
+        self.everything = everything
+        self.places: dict[Name, int] = {}
+        self.order, self.needed, self.names = order, needed, names
+        self.numbers = {id(t): i for i, t in enumerate((t for t in order if is_result(t)), 1)}
+        self.uses = Counter(id(x) for t in order if id(t) in needed for x in inputs_of(t) if id(x) in needed)
+        self.parts: dict[int, list[tuple[str, np.ndarray]]] = {}
+
+    def run(self, targets: Sequence[Any], seed: np.ndarray, digits: int) -> Explanation:
+        output = self.order[-1]
+        forward = [self.forward(t) for t in self.order if is_result(t)]
+        self.parts[id(output)] = [(self.names.of(output).bar, seed)]
+        backward: list[Backward | Meeting] = []
+        gradients: dict[int, np.ndarray] = {}
+        for t in reversed(self.order):
+            if id(t) not in self.needed or id(t) not in self.parts:
+                continue
+            parts = self.parts.pop(id(t))
+            total = sum(value for _, value in parts[1:]) + parts[0][1] if len(parts) > 1 else parts[0][1]
+            if len(parts) > 1 and _cancels(total, max(float(np.abs(value).max(initial=0)) for _, value in parts)):
+                total = np.zeros_like(total)
+            gradients[id(t)] = total
+            if len(parts) > 1:
+                backward.append(Meeting(self.names.of(t), parts, total))
+            if any(id(x) in self.needed for x in inputs_of(t)):
+                backward.append(self.backward(t, total))
+        given = self.given()
+        place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
+        results = sorted(
+            ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place))
+        )
+        by_name = self.by_name(
+            targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)]
+        )
+        return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits)
+
+    def by_name(
+        self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]
+    ) -> dict[str, np.ndarray]:
+        """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that
+        has a name."""
+        own = {id(t): self.names.given_name(t) for t in order}
+        twice = {name for name, n in Counter(own.values()).items() if n > 1}
+        asked = {id(t) for t in targets}
+        ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
+        found: dict[str, np.ndarray] = {}
+        for t in [*ranked, *(t for t in order if id(t) not in asked)]:
+            name = own.get(id(t))
+            key = (
+                name
+                if name and name not in twice and "." not in name
+                else self.names.of(t).text if id(t) in asked or name else None
+            )
+            if key is not None and id(t) in gradients:
+                found.setdefault(key, gradients[id(t)])
+        return found
+
+    def given(self) -> list[tuple[Name, str, np.ndarray]]:
+        """The leaves and the constant arrays, in the order of use."""
+        found: dict[int, tuple[Name, str, np.ndarray]] = {}
+        for t in self.order:
+            for x in inputs_of(t):
+                name = self.names.by_id.get(id(x))
+                if name is not None and not (is_tensor(x) and is_result(x)) and id(x) not in found:
+                    found[id(x)] = (
+                        name,
+                        self.names.long.get(id(x), ""),
+                        np.asarray(getattr(x, "data", x) if is_tensor(x) else x),
+                    )
+        return list(found.values())
+
+    def said(self, t: Any) -> tuple[Call, Phrase, dict[str, Name]]:
+        """The call that made ``t``, how to say it, and the names of its formula's symbols."""
+        call = call_of(t)
+        assert call is not None
+        said = phrase(call)
+        names = {input_symbol(call.op, i): self.names.of(x) for i, x in enumerate(call.inputs) if x is not None}
+        names[output_symbol(call.op)] = self.names.of(t)
+        everything = " ".join([said.formula, *(d for _, d in said.derivatives)])
+        for symbol in symbols(everything) - names.keys() - {"e", r"\pi"}:
+            if symbol in self.names:  # a letter of the op's own that the reader uses for something else
+                names[symbol] = Name(symbol + "'")
+        return call, said, names
+
+    def forward(self, t: Any) -> Forward:
+        call, said, names = self.said(t)
+        notes = [substitute_prose(n, names) for n in said.notes]
+        return Forward(
+            self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes
+        )
+
+    def backward(self, t: Any, g: np.ndarray) -> Backward:
+        call, said, names = self.said(t)
+        op, inputs, arrays = call.op, call.inputs, call.arrays
+        values: dict[str, Any] = {input_symbol(op, i): a for i, a in enumerate(arrays) if a is not None}
+        out = output_symbol(op)
+        values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
+        if said.vectors is not None:
+            values = {
+                k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v
+                for k, v in values.items()
+            }
+        step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
+        results = call.handed(g)
+        seen = Counter[int]()
+        definitions: dict[str, str] = {}
+        for i, x in enumerate(inputs):
+            if id(x) not in self.needed:
+                continue
+            raw = results[i]
+            index, derivative = said.derivatives[i]
+            main, *where = derivative.split(DEFINITION)
+            definitions |= {d.partition(" = ")[0]: d.partition(" = ")[2] for d in where}
+            flow = self.flow(t, x, seen, raw, index, main, names, values, step.notes)
+            flow.column = said.vectors == COLUMN and flow.numbers is not None and flow.value.ndim == 1
+            step.flows.append(flow)
+        for d in said.formula.split(DEFINITION)[1:]:
+            left, _, right = d.partition(" = ")
+            used = " ".join(
+                [*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)]
+            )
+            if symbol_key(left) in values and left in used and symbol_key(left) != out:
+                definitions = {left: right} | definitions
+        step.letters = [self.letter(left, right, names, values) for left, right in definitions.items()]
+        return step
+
+    def letter(self, left: str, right: str, names: dict[str, Name], values: dict[str, Any]) -> Letter:
+        value = values.get(symbol_key(left))
+        pieces = numeric(right, values) if value is not None else None
+        return Letter(substitute(left, names), substitute(right, names), value, pieces)
+
+    def flow(
+        self,
+        t: Any,
+        x: Any,
+        seen: Counter[int],
+        raw: np.ndarray,
+        index: str,
+        main: str,
+        names: dict[str, Name],
+        values: dict[str, Any],
+        notes: list[str],
+    ) -> Flow:
+        """The gradient that one input gets, with its part's name when it is one of several."""
+        name = self.names.of(x)
+        value = in_shape(raw, x.data)
+        if self.said(t)[0].op.name in CANCELLING and _cancels(
+            value, float(np.abs(values[rf"\bar{{{output_symbol(self.said(t)[0].op)}}}"]).max(initial=0))
+        ):
+            value = np.zeros_like(value)
+            raw = np.zeros_like(raw)
+            notes.append(f"${name.bar}$ is 0 in theory: what remains on a computer is round-off, and is shown as 0")
+        axes = _summed(raw.shape, x.data.shape)
+        if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
+            axes = axes or tuple(range(t.data.ndim - x.data.ndim))
+            main = re.sub(r"_n\b", "", match[1])
+        elif match:
+            main = re.sub(r"_n\b", "", match[1])
+        elif axes:
+            notes.append(
+                f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over"
+                f" {_axes(axes)}"
+            )
+        if axes:
+            which = ", ".join(map(str, axes))
+            main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
+        symbol = name.bar
+        if self.uses[id(x)] > 1:
+            seen[id(x)] += 1
+            consumer = self.names.of(t).latex
+            times = sum(y is x for y in inputs_of(t))
+            symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
+        self.parts.setdefault(id(x), []).append((symbol, value))
+        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (
+            f"_{{{index}}}" if index else ""
+        )
+        shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
+        pieces = numeric(main, values)
+        return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
+
+
+CANCELLING = {"softmax", "log_softmax", "layer_norm", "rms_norm", "attention", "_cross_entropy", "var"}
+
+
+def _cancels(value: np.ndarray, scale: float) -> bool:
+    """Whether nothing but round-off is left of terms of this size."""
+    return bool(value.size) and value.dtype == np.float64 and 0 < float(np.abs(value).max()) <= 1e-14 * scale
+
+
+def substitute_prose(text: str, names: dict[str, Name]) -> str:
+    """A note with the symbols between its dollars replaced."""
+    return "$".join(substitute(part, names) if i % 2 else part for i, part in enumerate(text.split("$")))
+
+
+def symbol_key(latex: str) -> str:
+    r"""One spelling for a symbol: ``\bar y`` and ``\bar{y}`` alike."""
+    parts = [t for t in tokens(latex) if not t.isspace() and t not in "{}"]
+    return f"{parts[0]}{{{parts[1]}}}" if len(parts) == 2 and parts[0] in ACCENTS else "".join(parts)
+
+
+def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    extra = len(raw) - len(shape)
+    return tuple(i for i, n in enumerate(raw) if i < extra or (shape[i - extra] == 1 and n != 1))
+
+
+def _axes(axes: tuple[int, ...]) -> str:
+    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"

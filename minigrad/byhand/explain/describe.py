@@ -1,0 +1,266 @@
+r"""How a lecturer would write particular calls, where an op's own formula is too general: a product with a vector, a
+sum along one axis, a power with a known exponent, attention without a mask; and the numbers inside a fused rule.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..recording import Call, sigmoid
+from .library import attention, cross_entropy, gelu_slopes, norm, softmax
+from .matrices import constant
+from .names import COLUMN, ROW, Phrase, derivative, in_words, input_symbol, is_transpose, parameter
+from .notation import escape
+
+
+def phrase(call: Call) -> Phrase:
+    """How to say this call."""
+    op = call.op
+    n = len(call.arrays)
+    arguments = ", ".join(input_symbol(op, i) for i in range(n))
+    formula = op.formula or rf"y = \operatorname{{{escape(op.name.strip('_'))}}}({arguments})"
+    said = Phrase(formula, [("", derivative(op, i)) for i in range(n)])
+    special = PHRASES.get(op.name) if op.builtin else None
+    if special is None:
+        said.notes = [parameter(k, v) for k, v in call.params.items() if k != "saved" and v is not None]
+    else:
+        special(call, said)
+    for i, x in enumerate(call.arrays):
+        if x is None:
+            term = re.compile(rf" \+ {re.escape(input_symbol(op, i))}(?![\w_])")
+            said.formula = term.sub("", said.formula)
+            said.derivatives = [(k, term.sub("", d)) for k, d in said.derivatives]
+    return said
+
+
+# Elementwise ----------------------------------------------------------------------------------------------------------
+
+
+def _power(call: Call, said: Phrase) -> None:
+    n = call.arrays[1]
+    if isinstance(n, int | float):
+        less = "" if n == 2 else f"^{{{constant(n - 1)}}}"
+        said.formula = f"c = a^{{{constant(n)}}}"
+        if np.ndim(call.arrays[0]) and n in (2, 3):  # A² would be A A
+            said.formula = "c = " + r" \odot ".join("a" * int(n))
+            less = less if n == 2 else r" \odot a"
+        elif np.ndim(call.arrays[0]):
+            said.notes = ["every entry is raised to the power"]
+        said.derivatives[0] = ("", rf"{constant(n)} \, \bar c" + ("" if n == 1 else rf" \odot a{less}"))
+
+
+def _square(call: Call, said: Phrase) -> None:
+    if np.ndim(call.arrays[0]):
+        said.formula = r"y = x \odot x"
+
+
+def _cumsum(call: Call, said: Phrase) -> None:
+    x, axis = call.arrays[0], call.param("axis")
+    if axis is None and np.ndim(x) > 1:
+        said.notes = ["over the entries in their order, as if flattened"]
+    letters = "ijkl"[: np.ndim(x)] if axis is not None else "i"
+    at = axis % np.ndim(x) if axis is not None else 0
+    along, running = letters[at], "n" if "n" not in letters else "m"
+    inner = letters[:at] + running + letters[at + 1 :]
+    said.formula = rf"y_{{{letters}}} = \sum_{{{running} \le {along}}} x_{{{inner}}}"
+    said.derivatives = [(letters, rf"\sum_{{{running} \ge {along}}} \bar y_{{{inner}}}")]
+
+
+def _share(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return np.greater(above, below) + 0.5 * np.equal(above, below)
+
+
+def _extremum(sign: int) -> Callable[[Call, Phrase], None]:
+    def say(call: Call, said: Phrase) -> None:
+        a, b = (sign * np.asarray(x) for x in call.arrays)
+        said.values = lambda g: {"m": _share(a, b), "k": _share(b, a)}
+
+    return say
+
+
+def _values(compute: Callable[[Any, np.ndarray, np.ndarray], dict[str, Any]]) -> Callable[[Call, Phrase], None]:
+    def say(call: Call, said: Phrase) -> None:
+        said.values = lambda g: compute(call.arrays[0], call.out, g)
+        said.notes = [parameter(k, v) for k, v in call.params.items() if k != "saved" and v is not None]
+
+    return say
+
+
+def _select(call: Call, said: Phrase) -> None:
+    condition = np.asarray(call.param("condition"))
+    said.values = lambda g: {"m": condition.astype(float)}
+    said.notes = [
+        f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"
+    ]
+
+
+# Reductions -----------------------------------------------------------------------------------------------------------
+
+
+REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each result
+    "sum": (r"y_K = \sum_R x_I", r"\bar y_K"),
+    "mean": (r"y_K = \tfrac{1}{n} \sum_R x_I", r"\tfrac{1}{n} \bar y_K"),
+    "max": (r"y_K = \max_R x_I", r"\bar y_K \, [x_I = y_K] / \text{number of ties}"),
+    "min": (r"y_K = \min_R x_I", r"\bar y_K \, [x_I = y_K] / \text{number of ties}"),
+    "var": (r"y_K = \tfrac{1}{m} \sum_R (x_I - \mu_K)^2", r"\tfrac{2}{m} \bar y_K (x_I - \mu_K)"),
+    "logsumexp": (r"y_K = \log \sum_R e^{x_I}", r"\bar y_K \, e^{x_I - y_K}"),
+    "prod": (r"y_K = \prod_R x_I", r"\bar y_K \, \textstyle\prod \text{ of the other factors}"),
+}
+
+
+def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The reduced axes as non-negative numbers."""
+    return tuple(
+        i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,))
+    )
+
+
+def _reduction(call: Call, said: Phrase) -> None:
+    x, axis = call.arrays[0], call.param("axis")
+    reduced = axes_of(axis, x.ndim)
+    letters = "ijklmnpq"[: x.ndim]
+    n = math.prod(x.shape[i] for i in reduced)
+    filled = {
+        "I": letters,
+        "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
+        "R": ", ".join(c for i, c in enumerate(letters) if i in reduced),
+    }
+
+    def fill(template: str) -> str:
+        for key, index in filled.items():
+            template = template.replace(f"_{key}", f"_{{{index}}}" if index else "")
+        m = n - (call.param("ddof") or 0)
+        return template.replace("{n}", f"{{{n}}}").replace("{m}", f"{{{m}}}")
+
+    formula, derivative = REDUCTIONS[call.op.name]
+    said.formula = fill(formula)
+    said.derivatives = [(letters, fill(derivative))]
+    where = "over all entries" if len(reduced) == x.ndim else f"over axis {', '.join(map(str, reduced))}"
+    said.notes = [f"{where}, {n} in each {call.op.name}" if x.ndim else "of a single number"]
+
+
+# Products and shapes --------------------------------------------------------------------------------------------------
+
+
+def _matmul(call: Call, said: Phrase) -> None:
+    """Vectors are columns; a leading index n counts the products of a batch."""
+    a, b = call.arrays
+    columns, rows = np.ndim(b) == 1, np.ndim(a) == 1
+    batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 and (columns or rows) else ""
+    if columns or rows:
+        said.vectors = COLUMN
+        said.notes = ["vectors are columns"]
+    if columns and rows:
+        said.formula, said.derivatives = r"C = A^\top B", [("", r"\bar C B"), ("", r"A \bar C")]
+    elif columns:
+        total = r"\textstyle\sum_n " if batch else ""
+        said.derivatives = [(batch[1:], rf"\bar C{batch} B^\top"), ("", rf"{total}A{batch}^\top \bar C{batch}")]
+    elif rows:
+        total = r"\textstyle\sum_n " if batch else ""
+        said.formula = rf"C{batch} = B{batch}^\top A"
+        said.derivatives = [("", rf"{total}B{batch} \bar C{batch}"), (batch[1:], rf"A \bar C{batch}^\top")]
+    elif np.ndim(b) == 2 and np.ndim(a) > 2:
+        said.derivatives[1] = ("", r"\textstyle\sum_n A_n^\top \bar C_n")
+        said.notes = ["one matrix for the whole batch $n$"]
+
+
+def _linear(call: Call, said: Phrase) -> None:
+    said.vectors = ROW
+
+
+def _exchange(call: Call, said: Phrase) -> None:
+    if is_transpose(call):
+        said.formula, said.derivatives = r"y = x^\top", [("", r"\bar y^\top")]
+        said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
+    else:
+        said.formula, said.derivatives = r"y = x \text{ with its axes in another order}", [
+            ("", r"\bar y \text{ with the axes put back}")
+        ]
+        axes = call.param("axes") or range(call.out.ndim)[::-1]
+        order = f"in the order {tuple(axes)}"
+        if call.op.name == "swapaxes":
+            order = " and ".join(str(call.param(p) % call.out.ndim) for p in ("axis1", "axis2")) + " exchanged"
+        said.notes = [f"axes {order}: from {np.shape(call.arrays[0])} to {call.out.shape}"]
+
+
+def _reshape(call: Call, said: Phrase) -> None:
+    x = np.shape(call.arrays[0])
+    word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
+    said.formula = said.formula.replace(
+        rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}"
+    )
+    said.notes = [f"from {x} to {call.out.shape}"]
+    if call.op.name == "broadcast_to":
+        said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
+
+
+def _pick(call: Call, said: Phrase) -> None:
+    index = escape(in_words(call.param("index")))
+    said.formula = rf"y = x[\mathtt{{{index}}}]"
+    said.derivatives = [("", rf"\text{{zeros, with }} \bar y \text{{ added at }} [\mathtt{{{index}}}]")]
+
+
+def _take(call: Call, said: Phrase) -> None:
+    said.derivatives = [("j", d) for _, d in said.derivatives]
+    said.notes = [f"$s$ = {in_words(call.param('indices'))} counts along axis {call.param('axis')}"]
+
+
+def _put(call: Call, said: Phrase) -> None:
+    said.derivatives = [("i", d) for _, d in said.derivatives]
+    said.notes = [parameter(k, v) for k, v in call.params.items()]
+
+
+def _joined(call: Call, said: Phrase) -> None:
+    n = len(call.arrays)
+    axis = call.param("axis") or 0
+    terms = r" \;\; ".join(f"x_{i + 1}" for i in range(n)) if n <= 6 else r"x_1 \;\; \dots \;\; " + f"x_{n}"
+    said.formula = f"y = [{terms}]"
+    said.derivatives = [("", rf"\bar y \text{{ at the place of }} x_{i + 1}") for i in range(n)]
+    said.notes = [f"joined along {'a new ' if call.op.name == '_stack' else ''}axis {axis}"]
+
+
+def _einsum(call: Call, said: Phrase) -> None:
+    subscripts = call.param("subscripts")
+    terms = [f"x_{i + 1}_{{{t}}}" if t else f"x_{i + 1}" for i, t in enumerate(subscripts.split("->")[0].split(","))]
+    target = subscripts.split("->")[1]
+    summed = [c for c in dict.fromkeys(subscripts.replace(",", "").split("->")[0]) if c not in target]
+    said.formula = (
+        (f"Y_{{{target}}}" if target else "Y")
+        + " = "
+        + (rf"\sum_{{{','.join(summed)}}} " if summed else "")
+        + r" \, ".join(terms)
+    )
+    said.derivatives = []
+    sources = subscripts.split("->")[0].split(",")
+    upstream = rf"\bar Y_{{{target}}}" if target else r"\bar Y"
+    for i, mine in enumerate(sources):
+        others = [t for j, t in enumerate(terms) if j != i]
+        rest = [c for c in dict.fromkeys(target + "".join(s for j, s in enumerate(sources) if j != i)) if c not in mine]
+        said.derivatives.append(
+            (mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others]))
+        )
+    said.notes = [f"einsum {subscripts}"]
+
+
+def _recomputed(call: Call, said: Phrase) -> None:
+    said.notes = ["a checkpoint: what $f$ computed was not kept, and is computed again on the way back"]
+
+
+PHRASES: dict[str, Callable[[Call, Phrase], None]] = {
+    "power": _power, "square": _square, "cumsum": _cumsum, "maximum": _extremum(1), "minimum": _extremum(-1),
+    "select": _select,
+    "clip": _values(lambda x, y, g: {"m": np.equal(x, y) * 1.0}),
+    "relu": _values(lambda x, y, g: {"m": np.greater(x, 0) * 1.0}), "abs": _values(lambda x, y, g: {"m": np.sign(x)}),
+    "silu": _values(lambda x, y, g: {"s": sigmoid(x)}), "_gelu_tanh": _values(gelu_slopes),
+    **dict.fromkeys(REDUCTIONS, _reduction), "softmax": softmax, "log_softmax": softmax,
+    "matmul": _matmul, "swapaxes": _exchange, "transpose": _exchange, "reshape": _reshape, "broadcast_to": _reshape,
+    "pick": _pick, "_take": _take, "put": _put, "_put_along": _put, "_concatenate": _joined, "_stack": _joined,
+    "_einsum": _einsum,
+    "attention": attention, "_cross_entropy": cross_entropy, "layer_norm": norm, "rms_norm": norm, "linear": _linear,
+    "_recomputed": _recomputed,
+}  # fmt: skip

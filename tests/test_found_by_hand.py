@@ -1,0 +1,511 @@
+"""What was found wrong in the tools for gradients by hand, each as a small case that must stay right."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+import minigrad as mg
+from minigrad import Tensor, compare, diagnose, explain, gradcheck, gradgradcheck
+
+SEEDS = range(12)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def said(f, inputs, claimed, **options):
+    """The verdict and the words on the first claimed gradient that is wrong."""
+    found = diagnose(f, inputs, claimed, **options)
+    row = next((r for r in found.rows if not r), found.rows[0])
+    return row.mistake, f"{row.mistake}: {row.words} {' '.join(row.others)}"
+
+
+# Zero in theory, kinks, rounded answers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_zero_in_theory_may_be_claimed_as_zero(seed):
+    z = draw(3, 5, seed=seed)
+    found = diagnose(lambda z: mg.softmax(z).sum(), z, np.zeros((3, 5)))
+    assert found
+    assert not diagnose(lambda z: mg.softmax(z).sum(), z, np.zeros((3, 5))).rows[0].max_abs or "round-off" in str(found)
+    assert diagnose(lambda z: (mg.exp(z) / mg.exp(z).sum(axis=1, keepdims=True)).sum(), z, np.zeros((3, 5)))
+    assert not diagnose(lambda z: mg.softmax(z).sum(), z, np.full((3, 5), 1e-3))
+    one, zero = np.ones(5), np.zeros(5)
+    norm = lambda x: mg.layer_norm(x, one, zero).sum()  # noqa: E731
+    assert gradcheck(norm, z) and diagnose(norm, z, np.zeros((3, 5)))
+    batch = lambda x: ((x - x.mean(axis=0)) / mg.sqrt(x.var(axis=0) + 1e-5)).sum()  # noqa: E731
+    assert gradcheck(batch, z) and diagnose(batch, z, np.zeros((3, 5)))
+
+
+def test_compare_knows_round_off_from_a_difference():
+    assert compare({"dx": np.full(3, 1e-17)}, {"dx": np.zeros(3)})
+    assert compare({"dx": np.zeros(3)}, {"dx": np.full(3, 1e-17)})
+    assert compare({"dx": np.full(3, 1e-15), "dw": np.ones(2)}, {"dx": np.zeros(3), "dw": np.ones(2)})
+    assert not compare({"dx": np.full(3, 1e-9)}, {"dx": np.zeros(3)})
+    assert not compare({"dx": np.full(3, 1e-12)}, {"dx": np.full(3, 2e-12)})
+
+
+def test_a_subgradient_at_a_kink_is_right_and_said_to_be_one_of_several():
+    z = np.array([0.0, 1.0, -1.0])
+    relu = lambda z: mg.maximum(z, 0).sum()  # noqa: E731
+    for claim in (z > 0, z >= 0, [0.5, 1, 0]):
+        found = diagnose(relu, z, np.array(claim, float))
+        assert found, found
+    assert "kink" in str(diagnose(relu, z, (z > 0) * 1.0)) and "subgradient" in str(diagnose(relu, z, (z > 0) * 1.0))
+    assert not diagnose(relu, z, [5.0, 1, 0]) and not diagnose(relu, z, [0.0, 0.5, 0]) and not diagnose(relu, z, [-0.1, 1, 0])
+    m = np.array([2.0, 2.0, 1.0])
+    assert diagnose(lambda x: x.max(), m, [1.0, 0, 0]) and diagnose(lambda x: x.max(), m, [0.0, 1, 0])
+    assert not diagnose(lambda x: x.max(), m, [0.0, 0, 1])
+    scores = np.array([[1.0, 2.0, 0.0]])
+    hinge = lambda s: mg.maximum(s - s[:, :1] + 1.0, 0).sum()  # noqa: E731
+    claim = ((scores - scores[:, :1] + 1 > 0) * 1.0)
+    claim[:, 0] -= claim.sum()
+    assert diagnose(hinge, scores, claim), diagnose(hinge, scores, claim)
+
+
+def test_zero_inputs_with_zero_biases_under_relu():
+    x, w, b, v = np.zeros((2, 3)), draw(3, 4), np.zeros(4), draw(4, seed=1)
+    f = lambda b: (mg.maximum(x @ w + b, 0) @ v).sum()  # noqa: E731
+    assert diagnose(f, b, np.zeros(4)) and diagnose(f, b, 2 * v)
+
+
+def test_a_claim_that_is_a_function_is_tried_at_other_points_too():
+    found = diagnose(lambda x: x * x, 2.0, lambda x: x**2)
+    assert not found and "other inputs" in str(found)
+    assert diagnose(lambda x: x * x, 2.0, lambda x: 2 * x)
+    x, g, u = draw(3, 4), np.ones(4), draw(3, 4, seed=1)
+
+    def without_gamma(x, gamma):
+        n, s = (x - x.mean(1, keepdims=True)), np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        n = n / s
+        return {"x": (u - u.mean(1, keepdims=True) - n * (u * n).mean(1, keepdims=True)) / s}
+
+    found = diagnose(lambda x, gamma: (u * mg.layer_norm(x, gamma, None)).sum(), {"x": x, "gamma": g}, without_gamma)
+    assert not found and "gamma" in str(found)
+    y = np.eye(3)[[0, 2, 1]]  # targets are not moved: they must stay one-hot
+    assert diagnose(lambda z, y: -(y * mg.log_softmax(z)).sum(), {"z": draw(3, 3), "y": y}, lambda z, y: {"z": softmax(z) - y})
+    a = draw(3, 3)
+    assert diagnose(lambda x, a: x @ a @ x, {"x": draw(3), "a": a + a.T}, lambda x, a: {"x": 2 * a @ x})  # symmetric stays symmetric
+
+
+def test_a_rounded_answer_agrees_to_so_many_digits():
+    x = draw(3, 4)
+    mistake, words = said(lambda x: mg.tanh(x).sum(), x, np.round(1 - np.tanh(x) ** 2, 4))
+    assert mistake == "rounded" and "agrees to 4 d" in words and "rtol" in words
+
+
+# Second order, steep functions, kinks in gradcheck ---------------------------------------------------------------------
+
+
+def test_gradgradcheck_differentiates_with_respect_to_the_upstream_gradient():
+    @mg.custom_op(vjp=lambda g, y, x: 2 * x * (g.detach() if isinstance(g, Tensor) else g))
+    def sq(x):
+        return x**2
+
+    assert gradcheck(sq, draw(3))
+    assert not gradgradcheck(sq, draw(3))
+    assert gradgradcheck(lambda x: mg.tanh(x) * x, draw(3))
+
+
+@pytest.mark.parametrize(("f", "x"), [
+    (mg.sin, np.array([1e7])),
+    (mg.sin, np.array([1e8])),
+    (lambda x: mg.sin(1e7 * x), np.array([0.3, -1.2])),
+    (lambda t: mg.exp(-((t - 1e4) ** 2)), np.array([1e4 + 0.3])),
+    (lambda x: x.var(), np.ones(5)),
+    (lambda x: ((x - x.mean()) ** 2).sum(), np.ones(5)),
+])  # fmt: skip
+def test_what_is_steep_or_flat_is_resolved_or_undecided_never_wrong(f, x):
+    assert "WRONG" not in str(gradcheck(f, x))
+
+
+def test_a_chaotic_map_is_undecided():
+    def logistic(x):
+        for _ in range(30):
+            x = 3.9 * x * (1 - x)
+        return x
+
+    assert "WRONG" not in str(gradcheck(logistic, np.array([0.3, 0.61])))
+
+
+def test_gradcheck_still_finds_wrong_gradients_of_steep_functions():
+    @mg.custom_op(vjp=lambda g, y, x: 1.01 * g * np.cos(x))
+    def wrong(x):
+        return np.sin(x)
+
+    assert "WRONG" in str(gradcheck(wrong, np.array([1e5, 1e3, 2.0])))
+
+
+def test_at_a_kink_the_derivative_must_lie_between_the_one_sided_slopes():
+    def relu_with(slope):
+        return mg.custom_op(vjp=lambda g, y, x: g * np.where(x > 0, 1.0, np.where(x == 0, slope, 0.0)))(lambda x: np.maximum(x, 0))
+
+    x = np.array([0.0, 1.0, -2.0])
+    assert gradcheck(relu_with(0.0), x) and gradcheck(relu_with(1.0), x) and gradcheck(relu_with(0.5), x)
+    assert not gradcheck(relu_with(5.0), x) and not gradcheck(relu_with(-2.0), x)
+
+
+def test_a_bilinear_function_has_no_kink_at_mixed_scales():
+    a, b = np.array([1e-6, 1.0, 1e6]), np.array([1e6, 1e-3, 1.0])
+    assert "kink" not in str(gradcheck(lambda a, b: (a * b).sum(), a, b))
+    assert "kink" not in str(gradcheck(lambda a, b: a * b, a, b))
+
+
+# Named mistakes --------------------------------------------------------------------------------------------------------
+
+Y4 = np.array([0, 2, 1, 3, 3, 0])
+
+
+def test_a_missing_regulariser_is_the_regulariser_s_term():
+    x, w = draw(6, 3), draw(3, 4, seed=1)
+    f = lambda W: mg.cross_entropy(x @ W, Y4) + 0.1 * (W * W).sum()  # noqa: E731
+    data = x.T @ (softmax(x @ w) - np.eye(4)[Y4])
+    mistake, words = said(f, w, data / 6)
+    assert mistake == "missing term" and "0.1 * sum(W * W)" in words and "variance" not in words
+    mistake, words = said(f, w, data + 0.2 * w)
+    assert mistake == "missing mean" and "6" in words
+    mistake, words = said(f, w, data / 6 + 0.1 * w)
+    assert "2 of the square" in words
+    mistake, words = said(f, w, (data + 0.2 * w) / 6)
+    assert "0.1 * sum(W * W)" in words and "divided by" in words and "6" in words
+
+
+@pytest.mark.parametrize("which", ["norm", "rms", "cosine"])
+def test_a_norm_that_is_held_constant_is_named_as_the_norm(which):
+    x, v, c = draw(5), draw(5, seed=1), draw(5, seed=2)
+    n, r = np.sqrt(x @ x), np.sqrt((x * x).mean() + 1e-6)
+    f, claim = {
+        "norm": (lambda x: (c * x / mg.sqrt((x * x).sum())).sum(), c / n),
+        "rms": (lambda x: (c * x / mg.sqrt((x * x).mean() + 1e-6)).sum(), c / r),
+        "cosine": (lambda x: (x @ v) / (mg.sqrt((x * x).sum()) * mg.sqrt((v * v).sum())), v / (n * np.sqrt(v @ v))),
+    }[which]
+    _, words = said(f, x, claim)
+    assert "norm" in words and "constant" in words and "variance" not in words, words
+
+
+def test_relu_s_zeros_are_not_blamed_on_the_targets():
+    x, w1, b1, w2, y = draw(6, 3), draw(3, 5, seed=1), draw(5, seed=2), draw(5, 4, seed=3), np.eye(4)[Y4]
+
+    def f(W1, b1, W2):
+        h = mg.maximum(x @ W1 + b1, 0)
+        return -(y * mg.log_softmax(h @ W2)).sum()
+
+    h = np.maximum(x @ w1 + b1, 0)
+    mistake, words = said(f, {"W1": w1, "b1": b1, "W2": w2}, {"b1": ((softmax(h @ w2) - y) @ w2.T).sum(0)})
+    assert mistake == "mask not applied" and "maximum" in words and "multiply" not in words
+
+
+def test_a_factor_that_is_an_input_is_named():
+    x, z = draw(3), draw(5, 3, seed=1)
+    f = lambda x, z, g: mg.exp(-g * ((x - z) ** 2).sum(axis=1)).sum()  # noqa: E731
+    k = np.exp(-0.4 * ((x - z) ** 2).sum(1))
+    mistake, words = said(f, {"x": x, "z": z, "g": np.array(0.4)}, {"x": -2 * k @ (x - z)})
+    assert mistake == "factor" and re.search(r"factor -?g\b", words) and "no origin" not in words
+
+
+def test_a_jacobian_where_the_gradient_is_asked_is_recognised():
+    x = draw(4)
+    mistake, words = said(lambda x: mg.tanh(x).sum(), x, np.diag(1 - np.tanh(x) ** 2))
+    assert mistake == "jacobian" and "it is right" in words
+    assert diagnose(mg.tanh, x, np.diag(1 - np.tanh(x) ** 2))  # asked as such
+    p = softmax(x)
+    assert diagnose(mg.softmax, x, np.diag(p) - np.outer(p, p))
+    assert diagnose(mg.softmax, x, np.diag(p)).mistake == "missing term"
+    a = draw(3, 3)
+    quadratic = lambda x: x @ a @ x  # noqa: E731
+    assert diagnose(quadratic, draw(3), a + a.T)  # the Hessian
+    assert not diagnose(quadratic, draw(3), 2 * a)
+
+
+def test_a_symmetric_term_assumed():
+    x, a, b = draw(4), draw(4, 4, seed=1), draw(4, 4, seed=2)
+    for claim in (2 * a @ x, 2 * a.T @ x):
+        _, words = said(lambda x, A: x @ A @ x, {"x": x, "A": a}, {"x": claim})
+        assert "symmetric" in words, words
+    X = draw(4, 4, seed=3)
+    _, words = said(lambda X: ((X.T @ a @ X) * b.T).sum(), X, 2 * a @ X @ b)
+    assert "symmetric" in words, words
+
+
+def test_a_cumulative_sum_that_is_not_reversed():
+    x, c = draw(6), draw(6, seed=1)
+    assert said(lambda x: (c * mg.cumsum(x)).sum(), x, np.cumsum(c))[0] == "not reversed"
+
+
+def test_neighbours_in_the_place_of_operands():
+    x, w1, w2, c = draw(6, 3), draw(3, 4, seed=1), draw(4, 2, seed=2), draw(6, 2, seed=3)
+
+    def net(W1, W2):
+        z = x @ W1
+        h = mg.tanh(z)
+        return (c * (h @ W2)).sum()
+
+    mistake, words = said(net, {"W1": w1, "W2": w2}, {"W2": (x @ w1).T @ c})
+    assert mistake == "wrong operand" and "z stands where h belongs" in words
+    u, g = draw(4, 5), draw(5, seed=1)
+
+    def norm(x, gamma):
+        xc = x - x.mean(axis=1, keepdims=True)
+        xhat = xc / mg.sqrt((xc**2).mean(axis=1, keepdims=True) + 0.1)
+        return (u * (gamma * xhat)).sum()
+
+    mistake, words = said(norm, {"x": draw(4, 5, seed=2), "gamma": g}, {"gamma": (u * draw(4, 5, seed=2)).sum(0)})
+    assert mistake == "wrong operand" and "x stands where xhat belongs" in words
+    q, k, v, d = (draw(4, 4, seed=s) for s in range(4))
+
+    def attention(v):
+        s = Tensor(q) @ k.T / 2.0
+        return (d * (mg.softmax(s + 0.0 * v) @ v)).sum()
+
+    mistake, words = said(attention, v, (q @ k.T / 2).T @ d)
+    assert mistake == "wrong operand", words
+
+
+def test_the_same_slip_at_each_step_of_an_rnn():
+    x, d = draw(3, 3), draw(4)
+
+    def rnn(Wx, Wh):
+        h = np.zeros(4)
+        for t in range(3):
+            h = mg.tanh(x[t] @ Wx + h @ Wh)
+        return (d * h).sum()
+
+    wx, wh = draw(3, 4, seed=1), draw(4, 4, seed=2)
+    h = [np.zeros(4)]
+    for t in range(3):
+        h.append(np.tanh(x[t] @ wx + h[-1] @ wh))
+    g, gw = d, np.zeros((4, 4))
+    for t in (2, 1, 0):
+        gw += np.outer(h[t], g)
+        g = wh @ g
+    mistake, words = said(rnn, {"Wx": wx, "Wh": wh}, {"Wh": gw})
+    assert mistake == "forgotten derivative" and "each step" in words and "tanh" in words
+    last = np.outer(h[0], wh @ ((wh @ (d * (1 - h[3] ** 2))) * (1 - h[2] ** 2)) * (1 - h[1] ** 2))
+    assert not last.any()  # the first step alone: h is 0 there, so that overwriting leaves nothing
+    mistake, words = said(rnn, {"Wx": wx, "Wh": wh}, {"Wh": last})
+    assert "overwritten" in words, words
+
+
+def test_forgotten_axes_factors_epsilon_and_smoothing():
+    x, c = draw(3, 4), draw(3, seed=1)
+    mistake, words = said(lambda x: (c * mg.exp(x).sum(axis=1)).sum(), x, c.sum() * np.exp(x))
+    assert "axis" in words or "sum" in words, words
+    z = draw(5)
+    p = softmax(z)
+    r = draw(5, seed=1)
+    _, words = said(lambda z: mg.softmax(z) @ r, z, r - p @ r)
+    assert "factor y" in words or "softmax" in words
+    u = draw(3, 4, seed=2)
+
+    def norm(x):
+        xc = x - x.mean(axis=1, keepdims=True)
+        return (u * xc / mg.sqrt((xc * xc).mean(axis=1, keepdims=True) + 1e-3)).sum()
+
+    n0 = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    claim = (u - u.mean(1, keepdims=True) - n0 * (u * n0).mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    mistake, words = said(norm, x, claim)
+    assert "0.001" in words and "left out" in words, words
+    w, y = draw(3, 4, seed=3), np.array([0, 2, 1])
+    t = np.eye(4)[y]
+    claim = (softmax(w) - 0.9 * t - 0.1 / 3 * (1 - t)) / 3
+    mistake, words = said(lambda w: mg.cross_entropy(w, y, label_smoothing=0.1), w, claim)
+    assert mistake == "wrong label smoothing" and "V − 1" in words
+
+
+def test_which_of_two_layers_is_said():
+    x, w1, w2, c = draw(6, 3), draw(3, 4, seed=1), draw(4, 2, seed=2), draw(6, 2, seed=3)
+
+    def net(W1, W2):
+        h = mg.sigmoid(x @ W1)
+        y = mg.sigmoid(h @ W2)
+        return (c * y).sum()
+
+    h = 1 / (1 + np.exp(-x @ w1))
+    y = 1 / (1 + np.exp(-h @ w2))
+    first = x.T @ ((c * y * (1 - y)) @ w2.T)
+    second = x.T @ ((c @ w2.T) * h * (1 - h))
+    inputs = {"W1": w1, "W2": w2}
+    a, b = said(net, inputs, {"W1": first})[1], said(net, inputs, {"W1": second})[1]
+    assert a != b and "x @ W1" in a and "h = mg.sigmoid" in a and "h @ W2" in b and "y = mg.sigmoid" in b
+
+
+# Calls that agree with each other ---------------------------------------------------------------------------------------
+
+
+def test_inputs_in_every_form():
+    X, W = draw(3, 4), draw(4, 2)
+    f = lambda X, W: (X @ W).sum()  # noqa: E731
+    right = (np.ones((3, 2)) @ W.T, X.T @ np.ones((3, 2)))
+    assert gradcheck(f, X, W) and gradcheck(f, (X, W)) and gradcheck(f, [X, W]) and gradcheck(f, {"X": X, "W": W})
+    assert gradgradcheck(f, (X, W))
+    assert diagnose(f, (X, W), right) and diagnose(f, [X, W], right) and diagnose(f, {"X": X, "W": W}, dict(zip("XW", right, strict=True)))
+    assert diagnose(lambda x: (x * x).sum(), [1.0, 2.0, 3.0], [2.0, 4.0, 6.0])
+    with pytest.raises(ValueError, match="1 names for 2 inputs"):
+        diagnose(f, (X, W), right, names=["A"])
+    with pytest.raises(ValueError, match="1 names for 2 inputs"):
+        gradcheck(f, X, W, names=["A"])
+    with pytest.raises(TypeError, match=r"no floating-point input.*2\.0"):
+        diagnose(lambda x: x * x, 2, 4)
+    with pytest.raises(TypeError, match=r"no floating-point input.*2\.0"):
+        gradcheck(lambda x: x * x, 2)
+    with pytest.raises(TypeError, match="takes 2 arguments, but 1"):
+        diagnose(f, X, X)
+    with pytest.raises(TypeError, match="takes 2 arguments, but 1"):
+        gradcheck(f, X)
+
+
+def test_derivatives_take_one_argument_as_it_is_and_say_what_they_expect():
+    x, v = draw(3), draw(3, seed=1)
+    np.testing.assert_allclose(mg.jvp(mg.sin, x, v)[1].data, np.cos(x) * v)
+    np.testing.assert_allclose(mg.hvp(lambda x: (x**3).sum(), x, v).data, 6 * x * v)
+    with pytest.raises(TypeError, match="expected the position of an argument"):
+        mg.grad(lambda W: (W * W).sum(), "W")(x)
+    with pytest.raises(TypeError, match=r"called as vjp\(g, y, x\)"):
+        mg.custom_op(vjp=lambda g, x: g)(lambda x: x)
+
+
+def test_overflow_and_the_edge_of_the_domain_get_a_message():
+    with pytest.raises(ValueError, match="overflow"):
+        diagnose(lambda x: mg.exp(x), 1000.0, 1.0)
+    with pytest.raises(ValueError, match=r"overflow|infinit"):
+        gradcheck(lambda x: mg.exp(x), np.array([1000.0]))
+    with pytest.raises(ValueError, match="division by zero"):
+        diagnose(lambda x: 1 / x, 0.0, 1.0)
+    with pytest.raises(ValueError, match=r"division by zero|infinit"):
+        gradcheck(lambda x: 1 / x, np.array([0.0]))
+
+
+def test_a_function_that_leaves_the_graph_is_said_to():
+    x = draw(4)
+    f = lambda x: (x * x.data).sum()  # noqa: E731
+    found = diagnose(f, x, 2 * x)
+    assert found and "leaves the graph" in str(found)
+    found = diagnose(f, x, x)
+    assert not found and "leaves the graph" in str(found)
+
+
+# explain ----------------------------------------------------------------------------------------------------------------
+
+
+def test_vectors_in_products_are_told_right():
+    x, a = Tensor(draw(3), requires_grad=True, name="x"), Tensor(draw(3, 3), requires_grad=True, name="A")
+    page = str(explain(x @ a @ x))
+    assert "a = Aᵀ x" in page and "xᵀ A" not in page
+
+
+def test_a_square_entry_by_entry_is_no_power_of_a_matrix():
+    a = Tensor(draw(2, 2), requires_grad=True, name="A")
+    for square in (a**2, a * a, np.square(a)):
+        assert "A ⊙ A" in str(explain(square.sum()))
+    v = Tensor(draw(3), requires_grad=True, name="v")
+    assert "v ⊙ v" in str(explain((v**2).sum()))
+    s = Tensor(2.5, requires_grad=True, name="s")
+    assert "s²" in str(explain(s**2))
+
+
+def test_a_running_sum_has_its_indices():
+    x = Tensor(draw(4), requires_grad=True, name="x")
+    page = str(explain((mg.cumsum(x) * np.arange(4.0)).sum()))
+    assert "aᵢ=Σ_(n≤i)xₙ" in page.replace(" ", "") and "x̄ᵢ=Σ_(n≥i)āₙ" in page.replace(" ", ""), page
+    from minigrad.byhand.ops import derivation
+
+    assert "norm" not in derivation("cumsum")
+
+
+def test_zeros_are_zeros():
+    loss = lambda z: mg.softmax(z).sum()  # noqa: E731
+    z = next(x for x in (draw(4, seed=s) for s in range(20)) if mg.grad(loss)(Tensor(x)).data.any())
+    page = str(explain(loss(Tensor(z, requires_grad=True, name="z"))))
+    assert "10^-" not in page and "round-off" in page
+
+
+GREEK = {"θ_0": draw(3), "Σ": draw(3, 3), "α": draw(3), "ω": draw(3)}
+
+
+def greek():
+    t, s, a, o = (Tensor(x, requires_grad=True, name=name) for name, x in GREEK.items())
+    return ((s @ t) * a + o).sum()
+
+
+def wide():
+    x = Tensor(draw(2, 2, 3, 3), requires_grad=True, name="x")
+    return mg.softmax(x * 1234.5678).sum() + (x**3).sum()
+
+
+def normed():
+    x, g, b = (Tensor(draw(*s), requires_grad=True, name=n) for s, n in (((4, 8), "x"), ((8,), "gamma"), ((8,), "beta")))
+    return (mg.layer_norm(x, g, b) * draw(4, 8)).sum()
+
+
+def attended():
+    q, k, v = (Tensor(draw(6, 6, seed=s), requires_grad=True, name=n) for s, n in enumerate("QKV"))
+    return (mg.scaled_dot_product_attention(q, k, v, causal=True) * draw(6, 6)).sum()
+
+
+PAGES = {"greek": greek, "4-D array": wide, "layer norm": normed, "attention": attended}
+
+
+def test_greek_names_are_commands_in_latex():
+    page = explain(greek()).latex(document=True)
+    assert page.isascii() and r"\theta" in page and r"\Sigma" in page and r"\alpha" in page and r"\omega" in page
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_compiles_as_it_stands_and_stays_within_its_margins(name, tmp_path):
+    (tmp_path / "page.tex").write_text(explain(PAGES[name]()).latex(document=True))
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "page.tex"], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    errors = [line for line in done.stdout.splitlines() if line.startswith("!")]
+    assert not errors, errors[:5]
+    over = [float(m) for m in re.findall(r"Overfull \\hbox \(([\d.]+)pt", done.stdout)]
+    assert not over or max(over) < 5, over
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_line_of_the_page_is_too_long(name):
+    page = explain(PAGES[name]()).latex(document=True)
+    assert page.startswith("\\documentclass") and page.rstrip().endswith("\\end{document}")
+    assert page.isascii()
+
+
+def test_gradients_go_by_the_user_s_names_intermediates_too():
+    x, w = Tensor(draw(3, 4), requires_grad=True, name="X"), Tensor(draw(4, 2), requires_grad=True, name="W_1")
+    h = np.tanh(x @ w)
+    h.name = "hidden"
+    e = explain((h * h).sum())
+    assert {"X", "W_1", "hidden"} <= set(e.gradients)
+    gh = 2 * h.data
+    mine = {"hidden": gh, "W_1": x.data.T @ (gh * (1 - h.data**2)), "X": (gh * (1 - h.data**2)) @ w.data.T}
+    assert compare(mine, {k: e.gradients[k] for k in mine})
+    z = x @ w
+    e = explain(np.tanh(z).sum(), names={"z": z, "X": x})
+    assert "z" in e.gradients
+
+
+def test_a_square_x_times_x_is_drawn_with_two_arrows():
+    x = Tensor(draw(3), requires_grad=True, name="x")
+    drawing = mg.draw((x * x).sum())
+    assert drawing.to_dot().count("n1 -> n2") == 2 and drawing.to_mermaid().count("n1 --> n2") == 2
+    (arrows,) = [f.routes for f in [_laid_out(drawing)]]
+    ends = [points[-1] for points, _ in arrows]
+    assert len(ends) == len(set(ends)) == 3
+
+
+def _laid_out(drawing):
+    from minigrad.byhand.layout import arrange
+    from minigrad.byhand.picture import _frame_box
+
+    nodes = {node.key: node for node in drawing.root.everything()}
+    box = _frame_box(drawing.root, nodes, "shapes", "L")
+    arrange(box)
+    return box
