@@ -7,6 +7,7 @@ the last axis.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -182,19 +183,29 @@ def cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
+    class_weights: Any = None,
 ) -> Any:
     """The negative log-likelihood, in nats, of ``targets`` (...) under softmax of ``logits`` (..., V).
 
     Targets equal to ``ignore_index`` count neither in the sum nor in the mean; ``label_smoothing`` spreads that much of
-    each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Raises ValueError for shapes that do
-    not fit, TypeError for targets that are no integers, IndexError for a target out of range.
-    Source: Szegedy et al. (2016), section 7, for label smoothing.
+    each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Float targets (..., V) are soft: a
+    probability for each class.  With ``class_weights`` (V,) every class counts with its weight, and the mean over
+    integer targets is weighted.  Raises ValueError for shapes that do not fit, TypeError for targets that are no integers,
+    IndexError for a target out of range.  Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
     shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
+    weights = None if class_weights is None else _class_weights(class_weights, shape)
+    soft = targets if isinstance(targets, Value) else np.asarray(targets)
+    if shape and soft.shape == shape and soft.dtype.kind == "f":
+        if ignore_index is not None:
+            raise ValueError(
+                f"cross_entropy: ignore_index={ignore_index} with soft targets, which have no index; leave those rows out"
+            )
+        return _reduced(_soft_losses(logits, soft, label_smoothing, weights), reduction, math.prod(shape[:-1]))
     if not shape or np.shape(targets) != shape[:-1]:
         raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}")
     ids = np.array(targets.data if isinstance(targets, Value) else targets)
@@ -205,7 +216,55 @@ def cross_entropy(
             f"To leave padding out, pass ignore_index={low}"
         )
     checked_ids("cross_entropy", counted, shape[-1], "target")
-    return _cross_entropy(logits, ids.astype(np.int64, copy=False), ignore_index, label_smoothing, reduction)
+    ids = ids.astype(np.int64, copy=False)
+    if weights is None:
+        return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
+    losses, total = _weighted_losses(logits, ids, ignore_index, label_smoothing, weights)
+    return _reduced(losses, reduction, total)
+
+
+# Class weights w and soft targets t, in plain ops: L = −Σ_j t_j w_j log p_j
+
+
+def _class_weights(class_weights: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The weights (V,) as floats; ValueError when they do not fit the logits."""
+    weights = np.asarray(class_weights.data if isinstance(class_weights, Value) else class_weights, float)
+    if weights.shape != shape[-1:] or not np.isfinite(weights).all():
+        raise ValueError(
+            f"cross_entropy: class_weights {weights.shape}; expected {shape[-1:]}, a finite number for each class"
+        )
+    return weights
+
+
+def _soft_losses(logits: Any, targets: Any, label_smoothing: float, weights: np.ndarray | None) -> Any:
+    """Of each row: (..., V) → (...)."""
+    log_p = log_softmax(logits)
+    if label_smoothing:
+        targets = targets * (1 - label_smoothing) + label_smoothing / log_p.shape[-1]
+    if not isinstance(targets, Value):
+        targets = targets.astype(log_p.dtype)  # a copy: the caller's array may change before the backward pass
+    return -sum_(targets * (log_p if weights is None else log_p * weights.astype(log_p.dtype)), axis=-1)
+
+
+def _weighted_losses(
+    logits: Any, ids: np.ndarray, ignore_index: int | None, label_smoothing: float, weights: np.ndarray
+) -> tuple[Any, float]:
+    """Of each integer target, (..., V) → (...), zeros where it is ignored; and the sum of their classes' weights."""
+    real = np.ones(ids.shape, bool) if ignore_index is None else ids != ignore_index
+    own = np.where(real, weights[np.where(real, ids, 0)], 0.0)  # (...)
+    losses = _cross_entropy(logits, ids, ignore_index, 0.0, "none")
+    losses = losses * ((1 - label_smoothing) * own).astype(losses.dtype)
+    if label_smoothing:
+        evenly = real[..., None] * weights * (label_smoothing / len(weights))  # (..., V)
+        losses = losses - sum_(log_softmax(logits) * evenly.astype(losses.dtype), axis=-1)
+    return losses, float(own.sum())
+
+
+def _reduced(losses: Any, reduction: str, total: float) -> Any:
+    """Losses as they are, their sum, or the sum divided by ``total``."""
+    if reduction == "none":
+        return losses
+    return sum_(losses) / (total or 1.0) if reduction == "mean" else sum_(losses)
 
 
 # Normalisation -----------------------------------------------------------------------------------------------------------
