@@ -52,6 +52,10 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
         norm = "pre-norm" if first else "post-norm"
         yield "layer", f"EncoderLayer, {norm}", EncoderLayer(8, 2, 12, 0.2, first, "gelu"), lambda m, x: m(x, mask), (x,)
         yield "layer", f"DecoderLayer, {norm}", DecoderLayer(8, 2, 12, 0.2, first, "gelu"), plain, (x, memory)
+    any_mask = rng.random((2, 1, 5, 5)) < 0.6
+    any_mask[..., 0] = True
+    free = lambda m, x, memory: m(x, memory, any_mask, causal=False)  # noqa: E731
+    yield "layer", "DecoderLayer, any target mask", DecoderLayer(8, 2, 12, 0.2, True, "gelu"), free, (x, memory)
     yield "layer", "Decoder", Decoder(2, 8, 2, 12, activation="gelu", norm_first=True), plain, (x, memory)
     loss = lambda m, *args: mg.cross_entropy(m(*args), IDS, label_smoothing=0.1)  # noqa: E731
     yield "model", "GPT", GPT(7, 8, 2, 2, 6, dropout=0.1), lambda m: loss(m, IDS), ()
