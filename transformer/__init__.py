@@ -1,5 +1,6 @@
 """transformer: everything from softmax(QKᵀ/√d_k)V to text generation, on top of minigrad."""
 
+from .answering import Answering, answer
 from .attention import KVCache, MultiHeadAttention, attention_maps, scaled_dot_product_attention
 from .data.byte_level import GPT2Tokenizer
 from .data.tokenizers import BPETokenizer, CharTokenizer
@@ -8,13 +9,14 @@ from .generation import beam_search, generate
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .masks import causal_mask, padding_mask
 from .metrics import perplexity
-from .models.bert import BERT, MaskedLM
+from .models.bert import BERT, MaskedLM, SpanReader, Tagger
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier, ImageClassifier
 from .models.recurrent import AdditiveAttention, RecurrentLM, Seq2SeqRNN
 from .objectives import Classification, LanguageModelling, Translation
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
+from .tagging import Tagging, tag
 from .training import Trainer
 from .translation import Codec, translate
 
@@ -23,6 +25,7 @@ __all__ = [
     "GPT",
     "AdditiveAttention",
     "AlibiBias",
+    "Answering",
     "BPETokenizer",
     "CharTokenizer",
     "Classification",
@@ -46,11 +49,15 @@ __all__ = [
     "RotaryPositions",
     "Seq2SeqRNN",
     "SinusoidalPositions",
+    "SpanReader",
     "SwiGLU",
+    "Tagger",
+    "Tagging",
     "Trainer",
     "Transformer",
     "Translation",
     "WordPieceTokenizer",
+    "answer",
     "attention_maps",
     "beam_search",
     "causal_mask",
@@ -58,5 +65,6 @@ __all__ = [
     "padding_mask",
     "perplexity",
     "scaled_dot_product_attention",
+    "tag",
     "translate",
 ]

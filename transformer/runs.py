@@ -24,13 +24,18 @@ from minigrad.storage import write_atomically
 from .compression.packing import unpack
 from .compression.sharing import share_layers
 from .data.tokenizers import Tokenizer, load_tokenizer
+from .models.bert import SpanReader, Tagger
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier, ImageClassifier
 from .models.recurrent import RecurrentLM, Seq2SeqRNN
 
 FORMAT = "attention-by-hand run 1"
-MODELS: dict[str, Callable[..., Any]] = {m.__name__: m for m in (GPT, RecurrentLM, Transformer, Seq2SeqRNN, Classifier, ImageClassifier)}
+MODELS: dict[str, Callable[..., Any]] = {
+    **{m.__name__: m for m in (GPT, RecurrentLM, Transformer, Seq2SeqRNN, Classifier, ImageClassifier)},
+    "Tagger": Tagger.sized,
+    "SpanReader": SpanReader.sized,
+}
 LOG_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "validation_loss"]
 
 

@@ -6,6 +6,8 @@ the question (the first town) nor the person (any of her facts) is enough, and a
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .base import PairTask
@@ -21,71 +23,85 @@ JOBS = (
     "teacher",
 )  # fmt: skip
 GAMES = ("chess", "the violin", "tennis", "the double bass", "football", "the harp", "golf", "the tin whistle", "the drums", "cards")
-COLOURS, GOODS = ("grey", "white", "old", "small", "very fat"), ("cat", "boat", "horse", "house", "car", "clock", "parrot")
-FACTS = {  # how it is told; how it is asked, and who
-    "home": (("{p} lives in {v}", "the home of {p} is in {v}"), "Where does {p} live ?", "Who lives in {v} ?"),
-    "job": (("{p} works as {v}", "the job of {p} is that of {v}"), "What does {p} work as ?", "Who works as {v} ?"),
-    "game": (("{p} plays {v}", "it is {v} that {p} plays"), "What does {p} play ?", "Who plays {v} ?"),
-    "goods": (("{p} owns {v}", "there is {v} that belongs to {p}"), "What does {p} own ?", "Who owns {v} ?"),
-    "birth": (("{p} was born in {v}", "in {v} , {p} was born"), "When was {p} born ?", "Who was born in {v} ?"),
+GOODS = ("cat", "boat", "horse", "house", "car", "clock", "parrot", "piano", "tent", "bicycle", "garden", "goat")
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
+COLOURS = ("grey", "white", "old", "small", "very fat", "ugly")
+FACTS = {  # how it is told, v in full; how it is asked, with the word h that tells v from others; and how the person is asked for
+    "home": (("{p} lives in {v}", "the home of {p} is in {v}"), "Where does {p} live ?", "Who lives in {h} ?"),
+    "job": (("{p} works as {v}", "the job of {p} is that of {v}"), "What does {p} work as ?", "Who works as {h} ?"),
+    "game": (("{p} plays {v}", "it is {v} that {p} plays"), "What does {p} play ?", "Who plays {h} ?"),
+    "goods": (("{p} owns {v}", "there is {v} that belongs to {p}"), "What does {p} own ?", "Who owns {h} ?"),
+    "birth": (("{p} was born in {v}", "in {v} , {p} was born"), "When was {p} born ?", "Who was born in {h} ?"),
 }
-Fact = tuple[str, str, str]  # person, kind, value
 
 
-def value(rng: np.random.Generator, kind: str) -> str:
-    """What may be said of a person."""
+class Fact(NamedTuple):
+    """What is said of a person: the kind, the thing itself and as it is told."""
+
+    person: str
+    kind: str
+    head: str
+    value: str
+
+
+def thing(rng: np.random.Generator, kind: str) -> tuple[str, str]:
+    """What may be said of a person, as it is asked for and as it is told: a cat, a grey cat."""
     match kind:
         case "home":
-            return one(rng, TOWNS)
+            return (one(rng, TOWNS),) * 2
         case "job":
-            return a(one(rng, JOBS))
+            return (a(one(rng, JOBS)),) * 2
         case "game":
-            return one(rng, GAMES)
+            return (one(rng, GAMES),) * 2
         case "goods":
-            return a(f"{one(rng, COLOURS)} {one(rng, GOODS)}")
-    return str(rng.integers(1950, 2000))
+            head = one(rng, GOODS)
+            return a(head), a(f"{one(rng, COLOURS)} {head}" if rng.integers(2) else head)
+    month = one(rng, MONTHS)
+    return month, f"{month} {rng.integers(1950, 2000)}" if rng.integers(2) else month
 
 
 def facts(rng: np.random.Generator, people: list[str]) -> list[Fact]:
-    """Four to six, no two the same, and no value twice."""
-    wanted, found = int(rng.integers(4, 7)), dict[tuple[str, str], str]()
-    while len(found) < wanted:
+    """One to six; no person has two of a kind, and no two people the same."""
+    found: list[Fact] = []
+    for _ in range(int(rng.integers(1, 1 + min(6, 3 * len(people))))):
         person, kind = one(rng, people), one(rng, tuple(FACTS))
-        said = value(rng, kind)
-        if said not in found.values():
-            found.setdefault((person, kind), said)
-    return [(person, kind, said) for (person, kind), said in found.items()]
+        head, value = thing(rng, kind)
+        if all((f.person, f.kind) != (person, kind) and f.head != head for f in found):
+            found.append(Fact(person, kind, head, value))
+    return found
 
 
 def asked(rng: np.random.Generator, told: list[Fact], people: list[str]) -> tuple[str, Fact | None, bool]:
-    """A question, the fact that answers it, if any, and whether its answer is the person."""
-    inverse = bool(rng.integers(2))
-    if rng.random() < 0.65:
-        fact = told[int(rng.integers(len(told)))]
-        return FACTS[fact[1]][2 if inverse else 1].format(p=fact[0], v=fact[2]), fact, inverse
-    known = {(person, kind) for person, kind, _ in told} | {(kind, said) for _, kind, said in told}
-    kind = told[int(rng.integers(len(told)))][1]  # of a kind that is told of somebody
-    while True:
-        person, said = one(rng, people), value(rng, kind)
-        if (inverse and (kind, said) not in known) or (not inverse and (person, kind) not in known):
-            return FACTS[kind][2 if inverse else 1].format(p=person, v=said), None, inverse
-        people = [*people, one(rng, NAMES)]
+    """A question, the fact that answers it, if any, and whether it asks for the person."""
+    who = bool(rng.integers(2))
+    fact: Fact | None = told[int(rng.integers(len(told)))]
+    assert fact is not None
+    person, kind, head, _ = fact
+    if rng.random() < 0.35:  # of the same kind, but it is not told
+        fact = None
+        heads, persons = {f.head for f in told}, {f.person for f in told if f.kind == kind}
+        while who and head in heads:
+            head, _ = thing(rng, kind)
+        while not who and person in persons:
+            person = one(rng, people if rng.integers(2) else NAMES)
+    return FACTS[kind][2 if who else 1].format(p=person, h=head), fact, who
 
 
 def answers() -> PairTask[Question]:
     """The passage decides the part, whatever is asked of it."""
 
     def make(rng: np.random.Generator) -> Question:
-        people = pick(rng, NAMES, int(rng.integers(2, 5)))
+        people = pick(rng, NAMES, int(rng.integers(1, 5)))
         told = facts(rng, people)
-        query, fact, inverse = asked(rng, told, people)
+        query, fact, who = asked(rng, told, people)
         passage: list[str] = []
         span = None
-        for person, kind, said in told:
-            form = one(rng, FACTS[kind][0]).split()
-            for place in form:
-                found = {"{p}": person, "{v}": said}.get(place, place).split()
-                if (person, kind, said) == fact and place == ("{p}" if inverse else "{v}"):
+        for each in told:
+            for part in one(rng, FACTS[each.kind][0]).split():
+                found = {"{p}": each.person, "{v}": each.value}.get(part, part).split()
+                if each is fact and part == ("{p}" if who else "{v}"):
                     span = (len(passage), len(passage) + len(found) - 1)
                 passage += found
             passage.append(".")
