@@ -141,19 +141,31 @@ def answer(
     batch_size: int = 64,
     spread: Spread = map,
 ) -> list[str]:
-    """The likeliest answer of at most ``longest`` words to each question, "" for none; like lengths are read together."""
+    """The likeliest answer of at most ``longest`` words to each question, "" for none."""
+    found = spans(model, pieces, questions, longest, batch_size, spread)
+    return [question._replace(span=span).target for question, span in zip(questions, found, strict=True)]
+
+
+def spans(
+    model: Any,
+    pieces: Pieces,
+    questions: Sequence[Question],
+    longest: int = 12,
+    batch_size: int = 64,
+    spread: Spread = map,
+) -> list[Span]:
+    """The first and last word of each answer, counted in the passage, or None; texts of like length are read together."""
     rows = [read(pieces, question, model.max_length) for question in questions]
 
-    def best(places: np.ndarray) -> list[str]:
+    def best(places: np.ndarray) -> list[Span]:
         logits = model(*pieces.arrays([rows[i] for i in places])).data  # (B, 2, T)
         found = []
         for i, (start, end) in zip(places, logits, strict=True):
             first, last = ends(rows[i], questions[i])
-            span = best_span(start[first], end[last], start[0] + end[0], longest)
-            found.append(questions[i]._replace(span=span).target)
+            found.append(best_span(start[first], end[last], start[0] + end[0], longest))
         return found
 
-    out = [""] * len(rows)
+    out: list[Span] = [None] * len(rows)
     groups = list(by_length([len(row.ids) for row in rows], batch_size))
     with evaluating(model), no_grad():
         for places, found in zip(groups, spread(best, groups), strict=True):

@@ -35,7 +35,6 @@ from .objectives import LanguageModelling
 from .parallel import local_rank, world
 from .runs import RunFolder, build_model
 from .training import Settings, Trainer
-from .translation import Codec
 
 LANGUAGE_MODEL: dict[str, Any] = {
     "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "learned",
@@ -360,7 +359,7 @@ def generate_command(args: argparse.Namespace) -> int:
         raise UsageError("--out is for the answers to --prompts FILE; a single text goes to standard output")
     if task_runs.is_task(folder.config()):
         if not args.prompt:
-            raise UsageError("--prompt is missing: the text to translate or to classify")
+            raise UsageError("--prompt is missing: the text to translate, to classify, to tag or to find an answer in")
         print(task_runs.answer(folder, args.prompt, args.beams or 1))
         return 0
     model, tokenizer, _ = folder.load_model()
@@ -445,15 +444,17 @@ def evaluate_command(args: argparse.Namespace) -> int:
 
 
 def attention_command(args: argparse.Namespace) -> int:
-    """Draw the maps of a text; of a run on a task, the cross-attention from what it writes to what it reads."""
+    """Draw the maps of a text; of a model that writes, the cross-attention from what it writes to what it reads."""
     folder = RunFolder(args.dir)
     model, tokenizer, config = folder.load_model()
     out = Path(args.out) if args.out else Path(args.dir) / "attention.png"
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: no such folder {out.parent}")
-    if config.get("kind") in ("Transformer", "Seq2SeqRNN"):
+    if config.get("kind") in ("Transformer", "Seq2SeqRNN", "Tagger", "SpanReader"):
+        if args.target is not None and config["kind"] in ("Tagger", "SpanReader"):
+            raise UsageError(f"--target is for models that write; this {config['kind']} reads one text: leave it out")
         source = args.text if args.text is not None else recipes.pair_task(config["task"]).sample("test")[0].source
-        task_runs.draw_attention(model, Codec(tokenizer), source, args.target, out)
+        task_runs.draw_attention(model, tokenizer, source, args.target, out)
         print(out)
         return 0
     if config.get("kind", "GPT") not in ("GPT", "Classifier"):

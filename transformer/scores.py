@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import string
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -185,6 +186,29 @@ def common_subsequence(a: list[str], b: list[str]) -> float:
 
 
 # By the libraries of the field -------------------------------------------------------------------------------------------
+
+
+def seqeval_f1(found: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> float:
+    """F1 of spans (0 to 100) by seqeval; ImportError without the extra."""
+    try:
+        from seqeval.metrics import f1_score
+    except ImportError:
+        raise ImportError('the same by seqeval needs the extra "scores": pip install -e ".[scores]"') from None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tags without spans, for which it says 0, as we do
+        return 100 * float(f1_score([list(tags) for tags in wanted], [list(tags) for tags in found]))
+
+
+def rouge_scores(found: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L (0 to 100) by rouge-score, without stemming; ImportError without the extra."""
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError:
+        raise ImportError('the same by rouge-score needs the extra "scores": pip install -e ".[scores]"') from None
+    names = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
+    scorer = RougeScorer(list(names.values()))
+    each = [scorer.score(b, a) for a, b in zip(found, wanted, strict=True)]
+    return {ours: 100 * float(np.mean([one[theirs].fmeasure for one in each])) for ours, theirs in names.items()}
 
 
 def translation_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:

