@@ -58,6 +58,7 @@ def test_a_row_knows_where_each_word_begins_and_ends():
     assert row.ids.tolist() == [2, *b" ab", *b" c", 3, *b" de", 3]
     assert row.segments.tolist() == [0] * 7 + [1] * 4
     assert row.first.tolist() == [1, 4, 7] and row.last.tolist() == [3, 5, 9]
+    assert Pieces(BYTES).of(".") == [ord(".")]  # punctuation follows its word without a space
     with pytest.raises(ValueError, match="the text has 11 tokens with its marks; this model reads up to 10"):
         Pieces(BYTES).row([["ab", "c"], ["de"]], 10)
 

@@ -48,8 +48,10 @@ class Pieces:
     def of(self, word: str) -> list[int]:
         """The ids of a word within a text; of one that the tokenizer makes nothing of, PAD."""
         if word not in self._known:
-            bare = isinstance(self.tokenizer, WordPieceTokenizer)
-            ids = self.tokenizer.encode(word)[1:-1] if bare else self.tokenizer.encode(f" {word}")
+            if isinstance(self.tokenizer, WordPieceTokenizer):
+                ids = self.tokenizer.encode(word)[1:-1]
+            else:  # as it stands in a text: after a space, but for punctuation
+                ids = self.tokenizer.encode(f" {word}" if word[:1].isalnum() else word)
             self._known[word] = [int(i) for i in ids] or [self.pad]
             if len(self._known) > 50_000:
                 self._known.pop(next(iter(self._known)))

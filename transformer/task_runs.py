@@ -254,7 +254,7 @@ def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tup
         model(*pieces.arrays([row]))
         weights = [calls[0][0] for calls in maps.values()]
     marks = {pieces.begin: "⊢", pieces.end: "⊣"}
-    keys = [marks.get(int(i)) or pieces.tokenizer.token(int(i)).strip() for i in row.ids]
+    keys = [marks.get(int(i)) or pieces.tokenizer.token(int(i)).lstrip("␣") or "␣" for i in row.ids]
     noted = [f"{key}  {notes[i]}" if notes.get(i, "O") != "O" else key for i, key in enumerate(keys)]
     return weights, keys, noted
 
