@@ -1,4 +1,4 @@
-"""The PyTorch twins of `transformer.Classifier` and `transformer.Transformer`, made of PyTorch's own encoder and decoder layers.
+"""The PyTorch twins of our Classifier, Transformer, Tagger and SpanReader, made of PyTorch's own encoder and decoder layers.
 
 They start from our initial weights, see batches of the same kind, and are trained with PyTorch's AdamW.  `AsOurs` puts ours in front of them,
 so that losses, translations and scores come from the same code for both.
@@ -16,14 +16,17 @@ from torch import nn
 from torch.nn import functional as F
 
 import minigrad as mg
+from transformer.answering import SpanBatch
 from transformer.data.corpora import IGNORE_INDEX
-from transformer.objectives import Classification, Objective
-from transformer.positions import sinusoids
+from transformer.objectives import Objective, PairBatch
+from transformer.positions import AlibiBias, sinusoids
 from transformer.training import Settings
 
+torch.backends.mha.set_fastpath_enabled(False)  # in eval mode it gives NaN for additive masks of each head
 
-def encoder_layer(width: int, heads: int, ffn: int, dropout: float, norm_first: bool) -> nn.TransformerEncoderLayer:
-    layer = nn.TransformerEncoderLayer(width, heads, ffn, dropout, batch_first=True, norm_first=norm_first)
+
+def encoder_layer(width: int, heads: int, ffn: int, dropout: float, norm_first: bool, **more: Any) -> nn.TransformerEncoderLayer:
+    layer = nn.TransformerEncoderLayer(width, heads, ffn, dropout, batch_first=True, norm_first=norm_first, **more)
     layer.dropout = nn.Dropout(0.0)  # ours has none between the two maps of the feed-forward
     return layer
 
@@ -105,6 +108,61 @@ class Transformer(nn.Module):
                 load_pair(norm, state, f"{part}.norm.")
 
 
+class BERT(nn.Module):
+    """Three embeddings, a norm, post-norm layers with the exact GELU, and one linear map of each token's vector.
+
+    With `slopes` (H,) the scores fall off with distance (ALiBi).
+    """
+
+    def __init__(self, vocab_size: int, outputs: int, embedding_dim: int, num_heads: int, num_layers: int, max_length: int,
+                 dropout: float, slopes: np.ndarray | None = None) -> None:  # fmt: skip
+        super().__init__()
+        self.tables = nn.ModuleList(nn.Embedding(n, embedding_dim) for n in (vocab_size, max_length, 2))
+        self.norm, self.dropout = nn.LayerNorm(embedding_dim, eps=1e-12), nn.Dropout(dropout)
+        more = {"activation": F.gelu, "layer_norm_eps": 1e-12}
+        self.layers = nn.ModuleList(
+            encoder_layer(embedding_dim, num_heads, 4 * embedding_dim, dropout, False, **more) for _ in range(num_layers)
+        )
+        self.last_dropout, self.head = nn.Dropout(dropout), nn.Linear(embedding_dim, outputs)
+        place = torch.arange(max_length)
+        far = (place[:, None] - place[None, :]).abs()
+        self.register_buffer("bias", None if slopes is None else -torch.tensor(slopes, dtype=torch.float32)[:, None, None] * far)
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+        B, T = ids.shape
+        x = self.tables[0](ids) + self.tables[1](torch.arange(T)) + self.tables[2](segments)
+        x = self.dropout(self.norm(x))
+        H = self.layers[0].self_attn.num_heads
+        bias = torch.zeros(H, T, T) if self.bias is None else self.bias[:, :T, :T]
+        scores = bias.expand(B, -1, -1, -1).masked_fill(~mask[:, None, None], -torch.inf).flatten(0, 1)  # (B·H, T, T)
+        for layer in self.layers:
+            x = layer(x, src_mask=scores)
+        return self.head(self.last_dropout(x))
+
+    def load_ours(self, ours: Any) -> None:
+        state = {name: torch.tensor(value) for name, value in ours.state_dict().items()}
+        for table, name in zip(self.tables, ("token_embedding", "positions", "segment_embedding"), strict=True):
+            table.weight.data = state[f"bert.{name}.weight"]
+        load_pair(self.norm, state, "bert.norm.")
+        for i, layer in enumerate(self.layers):
+            load_layer(layer, state, f"bert.encoder.layers.{i}.")
+        load_linear(self.head, state, "head.")
+
+
+class Tagger(BERT):
+    def __init__(self, labels: list[str], vocab_size: int, **sizes: Any) -> None:
+        super().__init__(vocab_size, len(labels), **sizes)
+
+
+class SpanReader(BERT):
+    def __init__(self, vocab_size: int, num_heads: int, **sizes: Any) -> None:
+        super().__init__(vocab_size, 2, num_heads=num_heads, slopes=AlibiBias(num_heads).slopes, **sizes)
+        self.last_dropout.p = 0.0
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
+        return super().forward(ids, mask, segments).mT
+
+
 def load_layer(layer: Any, state: dict[str, torch.Tensor], prefix: str) -> None:
     """The weights of one of our layers into PyTorch's: (in, out) → (out, in), q, k and v packed."""
     attentions = {"self_attention": layer.self_attn}
@@ -134,6 +192,7 @@ class AsOurs(mg.nn.Module):
 
     def __init__(self, twin: Any, max_length: int, vocab_size: int) -> None:
         self.twin, self.max_length, self.vocab_size = twin, max_length, vocab_size
+        self.labels: tuple[str, ...] = ()
 
     def train(self, mode: bool = True) -> AsOurs:
         self.training = mode
@@ -158,6 +217,16 @@ def bools(mask: Any, ids: Any) -> torch.Tensor:
     return torch.ones(np.shape(ids), dtype=torch.bool) if mask is None else torch.tensor(np.asarray(mask, bool))
 
 
+def taken_apart(batch: Any) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    """What the model reads, what it should say, and where it may point, if it points."""
+    if isinstance(batch, PairBatch):
+        return (batch.sources, batch.mask, batch.inputs), batch.targets, None
+    if isinstance(batch, SpanBatch):
+        return batch.arrays, batch.targets, batch.allowed
+    arrays, targets = batch
+    return arrays, targets, None
+
+
 def train(twin: Any, ours: AsOurs, objective: Objective, s: Settings) -> AsOurs:
     """The same recipe in PyTorch: AdamW with decay on matrices, warm-up and cosine, clipping; the best weights by validation loss."""
     torch.manual_seed(s.seed)
@@ -173,10 +242,10 @@ def train(twin: Any, ours: AsOurs, objective: Objective, s: Settings) -> AsOurs:
         for group in optimizer.param_groups:
             group["lr"] = rate
         ours.train()
-        batch = objective.batch(rng, s.batch_size)
-        arrays, targets = batch if isinstance(objective, Classification) else ((batch.sources, batch.mask, batch.inputs), batch.targets)
-        ids, mask, *read = arrays
+        (ids, mask, *read), targets, allowed = taken_apart(objective.batch(rng, s.batch_size))
         logits = twin(torch.tensor(ids), bools(mask, ids), *map(torch.tensor, read))
+        if allowed is not None:
+            logits = logits.masked_fill(~torch.tensor(allowed), -torch.inf)
         loss = F.cross_entropy(logits.flatten(0, -2), torch.tensor(targets).flatten(), ignore_index=IGNORE_INDEX, label_smoothing=s.label_smoothing)
         optimizer.zero_grad()
         loss.backward()

@@ -15,8 +15,10 @@ os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", MKL_NUM_THREADS
 
 import argparse
 import json
+import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ import numpy as np
 from benchmarks import logistic
 from minigrad import manual_seed
 from minigrad.storage import write_atomically
-from transformer import recipes, task_runs
+from transformer import recipes, scores, task_runs
 from transformer.data import real
 from transformer.positions import Positions
 from transformer.runs import build_model
@@ -62,7 +64,10 @@ def main() -> int:
 
 # Experiments --------------------------------------------------------------------------------------------------------------
 
-UNSEEDED = ("bag of words", "MiniLM, linear head")  # their optimum does not depend on a seed
+UNSEEDED = (  # what they find does not depend on a seed
+    "bag of words", "MiniLM, linear head", "most frequent tag", "order alone", "words in common", "first sentence", "majority",
+    "MiniLM, central sentence",
+)  # fmt: skip
 
 
 def experiments() -> dict[str, dict[str, Callable[[int], Result]]]:
@@ -71,14 +76,39 @@ def experiments() -> dict[str, dict[str, Callable[[int], Result]]]:
     def ours(task: str, model: str | None = None) -> Callable[[int], Result]:
         return lambda seed: train_ours(task, model, seed)
 
+    def twin(task: str) -> dict[str, Callable[[int], Result]]:
+        return {"PyTorch twin": lambda seed: train_twin(task, seed)}
+
     found = {task: {"Transformer": ours(task)} for task in ("copy", "reverse", "sort", "addition", "dates", "numbers")}
     found["reverse"]["no positions"] = lambda seed: train_ours("reverse", None, seed, blind=True)
     found["dates"] |= {"GRU, attention": ours("dates", "rnn-attention"), "GRU": ours("dates", "rnn")}
     found["strings"] = {"Transformer": ours("strings"), "PyTorch twin": lambda seed: train_twin("strings", seed)}
+    found |= {
+        "entities": {"Tagger": ours("entities"), **twin("entities"), "most frequent tag": frequent_tags("entities")},
+        "roles": {
+            "Tagger": ours("roles"), **twin("roles"), "no positions": lambda seed: train_ours("roles", None, seed, blind=True),
+            "order alone": order_alone, "most frequent tag": frequent_tags("roles"),
+        },
+        "answers": {"SpanReader": ours("answers"), **twin("answers"), "words in common": words_in_common},
+        "headlines": {"Transformer": ours("headlines"), **twin("headlines"), "first sentence": first_sentences("headlines")},
+    }  # fmt: skip
+    found |= {
+        "conll": {
+            "Tagger": ours("conll"), "most frequent tag": frequent_tags("conll"),
+            **{f"MiniLM, {how}": minilm_tagger(how) for how in FINE_TUNING},
+        },
+        "boolq": {
+            "Classifier": ours("boolq"), "majority": majority("boolq"), "bag of words": bag_of_words("boolq"),
+            "MiniLM, linear head": sentence_vectors("boolq"),
+        },
+        "xsum": {
+            "Transformer": ours("xsum"), "first sentence": first_sentences("xsum"), "MiniLM, central sentence": central_sentences,
+        },
+    }  # fmt: skip
     found["digits"] = {"ImageClassifier": ours("digits")}
     found["reviews"] = {
         "Classifier": ours("reviews"), "PyTorch twin": lambda seed: train_twin("reviews", seed),
-        "bag of words": bag_of_words, "MiniLM, linear head": sentence_vectors,
+        "bag of words": bag_of_words("reviews"), "MiniLM, linear head": sentence_vectors("reviews"),
     }  # fmt: skip
     return found
 
@@ -95,7 +125,13 @@ def train_ours(task: str, model_name: str | None, seed: int, blind: bool = False
     """By the recipe; judged with the weights of the best validation loss, as a run folder keeps them."""
     tokenizer, objective, model, settings, _ = setting(task, model_name, seed)
     if blind:
-        model.positions = Positions()
+        getattr(model, "bert", model).positions = Positions()
+    seconds = train(model, objective, settings)
+    return scored(task, model, tokenizer, seconds, model.num_parameters())
+
+
+def train(model: Any, objective: Any, settings: Settings) -> float:
+    """Train, and go back to the best weights; gives the processor seconds."""
     settings.sample_tokens = 0
     start = time.process_time()
     best: dict[str, Any] = {}
@@ -104,7 +140,8 @@ def train_ours(task: str, model_name: str | None, seed: int, blind: bool = False
         trainer.train(show=lambda _: best.update(model.state_dict()) if trainer.progress.best_step == trainer.progress.step else None)
     seconds = time.process_time() - start
     model.load_state_dict(best)
-    return scored(task, model.eval(), tokenizer, seconds, model.num_parameters())
+    model.eval()
+    return seconds
 
 
 def train_twin(task: str, seed: int) -> Result:
@@ -119,6 +156,7 @@ def train_twin(task: str, seed: int) -> Result:
     twin = getattr(twins, kind)(**config)
     twin.load_ours(model)
     wrapped = twins.AsOurs(twin, model.max_length, model.vocab_size)
+    wrapped.labels = getattr(model, "labels", ())
     start = time.process_time()
     trained = twins.train(twin, wrapped, objective, settings)
     return scored(task, trained, tokenizer, time.process_time() - start, model.num_parameters())
@@ -126,31 +164,176 @@ def train_twin(task: str, seed: int) -> Result:
 
 def scored(task: str, model: Any, tokenizer: Any, seconds: float, parameters: int) -> Result:
     result = task_runs.judge(task, model, tokenizer)
-    plain = {name: [value.right, value.of, value.low, value.high] if hasattr(value, "right") else value for name, value in result.items()}
-    return {**plain, "seconds": seconds, "parameters": parameters}
+    return {**plain(result), "seconds": seconds, "parameters": parameters}
 
 
-def bag_of_words(seed: int) -> Result:
-    """Logistic regression on which words a review contains."""
-    start, data = time.process_time(), real.reviews()
-    train, validation, test = (data.part(part) for part in ("training", "validation", "test"))
-    words = logistic.Words(train.inputs)
-    parts = [(words(part.inputs), part.labels) for part in (train, validation, test)]
-    return linear_result(parts, (1.0, 3.0, 10.0, 30.0), start)
+def plain(result: Result) -> Result:
+    """For JSON: of a score its value times its number of examples, that number, and the interval; without what a library says again."""
+    found = {name: value for name, value in result.items() if " by " not in name and name != "note"}
+    return {name: [v.rate * v.of, v.of, v.low, v.high] if hasattr(v, "rate") else v for name, v in found.items()}
 
 
-def sentence_vectors(seed: int) -> Result:
-    """Logistic regression on the sentence embeddings of all-MiniLM-L6-v2."""
+# Baselines on sentences -----------------------------------------------------------------------------------------------------
+
+
+def frequent_tags(task: str) -> Callable[[int], Result]:
+    """Each word gets the tag that it has most often in 20,000 sentences of the training part; O where it is not there."""
+
+    def run(seed: int) -> Result:
+        start, data = time.process_time(), recipes.pair_task(task)
+        known: dict[str, Counter[str]] = {}
+        for example in data.listed["training"] if data.pairs else data.sample("training", 20_000):
+            for word, tag in zip(example.words, example.tags, strict=True):
+                known.setdefault(word, Counter())[tag] += 1
+        test = data.sample("test")
+        found = [[known[w].most_common(1)[0][0] if w in known else "O" for w in example.words] for example in test]
+        score = scores.span_f1(found, [example.tags for example in test])
+        return {**plain({"test span F1": score}), "seconds": time.process_time() - start, "parameters": len(known)}
+
+    return run
+
+
+def order_alone(seed: int) -> Result:
+    """Whoever stands last before the verb did it, to whoever comes first after it; where phrases begin and end is known."""
+    start, test = time.process_time(), recipes.pair_task("roles").sample("test")
+    found = []
+    for example in test:
+        tags = ["O"] * len(example.words)
+        known = [(first, last) for _, first, last in scores.spans(example.tags)]
+        before = [span for span in known if span[1] < example.predicate][-1:]
+        after = [span for span in known if span[0] > example.predicate][:1]
+        for kind, chosen in (("AGENT", before), ("PATIENT", after)):
+            for first, last in chosen:
+                tags[first : last + 1] = [f"B-{kind}", *[f"I-{kind}"] * (last - first)]
+        found.append(tags)
+    score = scores.span_f1(found, [example.tags for example in test])
+    return {**plain({"test span F1": score}), "seconds": time.process_time() - start, "parameters": 0}
+
+
+def words_in_common(seed: int) -> Result:
+    """Of the sentence that shares most words with the question, the longest run of words that the question lacks."""
+    start, test = time.process_time(), recipes.pair_task("answers").sample("test")
+    found = []
+    for q in test:
+        asked = {word.lower() for word in q.question}
+        sentences = " ".join(q.passage).split(" .")
+        best = max(sentences, key=lambda sentence: len(asked & set(sentence.lower().split())))
+        runs: list[list[str]] = [[]]
+        for word in best.split():
+            runs = [*runs, []] if word.lower() in asked else [*runs[:-1], [*runs[-1], word]]
+        found.append(" ".join(max(runs, key=len)))
+    wanted = [q.target for q in test]
+    result = {
+        "test exact match": scores.exact_match(found, wanted),
+        "test exact match, no answer": scores.share([not a for a, b in zip(found, wanted, strict=True) if not b]),
+        "test word F1": scores.token_f1(found, wanted),
+    }
+    return {**plain(result), "seconds": time.process_time() - start, "parameters": 0}
+
+
+def first_sentences(task: str) -> Callable[[int], Result]:
+    """The summary is the report's first sentence."""
+
+    def run(seed: int) -> Result:
+        start, test = time.process_time(), recipes.pair_task(task).sample("test")
+        found = [re.split(r"(?<=[.!?]) ", pair.source)[0] for pair in test]
+        return {**summaries(found, [pair.target for pair in test]), "seconds": time.process_time() - start, "parameters": 0}
+
+    return run
+
+
+def summaries(found: list[str], wanted: list[str]) -> Result:
+    """Exact match and ROUGE."""
+    rouge = {f"test {name}": value for name, value in scores.rouge(found, wanted).items()}
+    return plain({"test exact match": scores.exact_match(found, wanted), **rouge})
+
+
+def central_sentences(seed: int) -> Result:
+    """The sentence of the report whose MiniLM vector lies nearest to the mean of all."""
     from transformer.pretrained import load_sentence_encoder
 
-    start, data, encoder = time.process_time(), real.reviews(), load_sentence_encoder()
-    vectors = encoder(data.inputs)
-    place = {text: i for i, text in enumerate(data.inputs)}
-    parts = []
-    for name in ("training", "validation", "test"):
-        part = data.part(name)
-        parts.append((logistic.Dense(vectors[[place[text] for text in part.inputs]]), part.labels))
-    return linear_result(parts, (0.1, 0.3, 1.0, 3.0), start)
+    start, test, encoder = time.process_time(), recipes.pair_task("xsum").sample("test"), load_sentence_encoder()
+    found = []
+    for pair in test:
+        sentences = re.split(r"(?<=[.!?]) ", pair.source)
+        vectors = encoder(sentences)
+        found.append(sentences[int((vectors @ vectors.mean(axis=0)).argmax())])
+    return {**summaries(found, [pair.target for pair in test]), "seconds": time.process_time() - start, "parameters": 0}
+
+
+FINE_TUNING = {  # all-MiniLM-L6-v2 under a Tagger: what learns, and how fast
+    "frozen": {"lr": 3e-3, "steps": 200},
+    "adapters": {"lr": 1e-3, "steps": 120},
+    "whole": {"lr": 1e-4, "steps": 120},
+}
+
+
+def minilm_tagger(how: str) -> Callable[[int], Result]:
+    """A Tagger on MiniLM's body: the head alone learns, or low-rank adapters as well, or everything."""
+
+    def run(seed: int) -> Result:
+        from transformer.compression.adapters import add_adapters
+        from transformer.models.bert import Tagger
+        from transformer.pretrained import load_sentence_encoder
+
+        encoder = load_sentence_encoder()
+        manual_seed(seed)
+        model = Tagger(encoder.model, real.CONLL_LABELS)
+        if how == "adapters":
+            add_adapters(model.bert, rank=8)
+        for p in model.bert.parameters() if how == "frozen" else ():
+            p.requires_grad = False
+        learning = sum(p.size for p in model.parameters() if p.requires_grad)
+        given = {"batch_size": 8, "warmup": 10, "evaluate_every": 40, "weight_decay": 0.01, "min_lr": 1e-5, "seed": seed}
+        seconds = train(model, recipes.objective("conll", encoder.tokenizer), Settings(**{**given, **FINE_TUNING[how]}))
+        return scored("conll", model, encoder.tokenizer, seconds, learning)
+
+    return run
+
+
+# Baselines of classification ----------------------------------------------------------------------------------------------
+
+
+def majority(task: str) -> Callable[[int], Result]:
+    """Always the class that is most frequent in the training part."""
+
+    def run(seed: int) -> Result:
+        data = recipes.classified(task)
+        most = np.bincount(data.part("training").labels).argmax()
+        return {**plain({"test accuracy": share(data.part("test").labels == most)}), "seconds": 0.0, "parameters": 0}
+
+    return run
+
+
+def bag_of_words(task: str) -> Callable[[int], Result]:
+    """Logistic regression on which words a text contains."""
+
+    def run(seed: int) -> Result:
+        start, data = time.process_time(), recipes.classified(task)
+        train, validation, test = (data.part(part) for part in ("training", "validation", "test"))
+        words = logistic.Words(train.inputs)
+        parts = [(words(part.inputs), part.labels) for part in (train, validation, test)]
+        return linear_result(parts, (1.0, 3.0, 10.0, 30.0), start)
+
+    return run
+
+
+def sentence_vectors(task: str) -> Callable[[int], Result]:
+    """Logistic regression on the sentence embeddings of all-MiniLM-L6-v2."""
+
+    def run(seed: int) -> Result:
+        from transformer.pretrained import load_sentence_encoder
+
+        start, data, encoder = time.process_time(), recipes.classified(task), load_sentence_encoder()
+        vectors = encoder(data.inputs)
+        place = {text: i for i, text in enumerate(data.inputs)}
+        parts = []
+        for name in ("training", "validation", "test"):
+            part = data.part(name)
+            parts.append((logistic.Dense(vectors[[place[text] for text in part.inputs]]), part.labels))
+        return linear_result(parts, (0.1, 0.3, 1.0, 3.0), start)
+
+    return run
 
 
 def linear_result(parts: list[Any], penalties: tuple[float, ...], start: float) -> Result:
@@ -191,6 +374,9 @@ def keep(task: str, model: str, seed: int, result: Result) -> None:
     write_atomically(HERE / "tasks.md", lambda f: f.write(table.encode("utf-8")))
 
 
+SHOWN = ("dates", "numbers", "entities", "roles", "answers", "headlines", "conll", "xsum", "strings")
+
+
 def report(known: dict[str, Any]) -> str:
     """The table of all results, in the order of the experiments, with examples below."""
     lines = [
@@ -215,9 +401,10 @@ def report(known: dict[str, Any]) -> str:
                     scores += f"; mean {shown(mean([r[name] for r in results]))}"
                 of = f" of {value[1]:,}" if isinstance(value, list) else ""
                 lines.append(f"| {task} | {model} | {results[0]['parameters']:,} | {name}{of} | {scores} | {interval} | {seconds:.0f} |")
-            if task in ("dates", "numbers", "strings") and model == "Transformer":
-                examples += ["", f"## {task}: what the Transformer writes (first the wrong ones)", ""]
-                examples += ["| source | written | right |", "| --- | --- | --- |"]
+            if task in SHOWN and model in ("Transformer", "Tagger", "SpanReader"):
+                does = {"Transformer": "writes", "Tagger": "finds", "SpanReader": "answers"}[model]
+                examples += ["", f"## {task}: what the {model} {does} (first the wrong ones)", ""]
+                examples += [f"| source | {'written' if does == 'writes' else 'found'} | right |", "| --- | --- | --- |"]
                 examples += [f"| {' | '.join(x.replace('|', chr(92) + '|') for x in row)} |" for row in results[0]["examples"]]
     return "\n".join([*lines, *examples]) + "\n"
 

@@ -68,7 +68,7 @@ def custom_op(
     return declare
 
 
-def _refuse_other_arguments(op: graph.Op[Any], name: str, rule: Any) -> None:
+def _refuse_other_arguments(op: Op[Any], name: str, rule: Any) -> None:
     """TypeError for a rule that cannot be called with the upstream gradient, the output and the inputs."""
     if op.variadic or not callable(rule):
         return

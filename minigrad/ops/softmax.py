@@ -5,6 +5,7 @@ The largest entry is taken off before ``exp``: it changes no value, only the ran
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -115,27 +116,56 @@ def cross_entropy(
     ignore_index: int | None = None,
     label_smoothing: float = 0.0,
     reduction: str = "mean",
-    weight: None = None,
+    class_weights: Any = None,
 ) -> Any:
     """The negative log-likelihood, in nats, of ``targets`` (...) under softmax of ``logits`` (..., V).
 
     Targets equal to ``ignore_index`` count neither in the sum nor in the mean; ``label_smoothing`` spreads that much of
-    each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Raises ValueError for shapes that do
-    not fit, TypeError for targets that are no integers, IndexError for a target out of range.
-    Source: Szegedy et al. (2016), section 7, for label smoothing.
+    each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Float targets (..., V) are soft: a
+    probability for each class.  With ``class_weights`` (V,) every class counts with its weight, and the mean over
+    integer targets is weighted.  Raises ValueError for shapes that do not fit, TypeError for targets that are no integers,
+    IndexError for a target out of range.  Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
     shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
-    if weight is not None:
-        raise TypeError(
-            'cross_entropy: class weights are no option here; write losses = cross_entropy(logits, targets, reduction="none"), '
-            "w = weight[targets], (losses * w).sum() / w.sum()"
-        )
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
-    if not shape or np.shape(targets) != shape[:-1]:
-        soft = "; of soft targets write -(targets * minigrad.log_softmax(logits)).sum(axis=-1).mean()" if np.shape(targets) == shape else ""
-        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {np.shape(targets)}{soft}")
-    ids = checked_targets(targets, shape[-1], ignore_index)
-    return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
+    targets = targets if isinstance(targets, Value) else np.asarray(targets)
+    soft = bool(shape) and targets.shape == shape and targets.dtype.kind == "f"
+    if soft and ignore_index is not None:
+        raise ValueError(f"cross_entropy: ignore_index={ignore_index} with soft targets, which have no index; leave those rows out")
+    if not soft and (not shape or targets.shape != shape[:-1]):
+        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {targets.shape}")
+    ids = None if soft else checked_targets(targets, shape[-1], ignore_index)
+    if class_weights is None and not soft:
+        return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
+    log_p = log_softmax(logits)
+    weights = checked_weights(class_weights, shape[-1], log_p.dtype)  # (V,)
+    if soft:
+        wanted = (targets * (1 - label_smoothing) + label_smoothing / shape[-1]).astype(log_p.dtype)  # (..., V)
+        losses, total = -sum_(wanted * (log_p * weights), axis=-1), math.prod(shape[:-1])
+    else:
+        counts, safe, own, total = own_weights(ids, ignore_index, weights)
+        losses = (label_smoothing - 1) * own * log_p[(*np.indices(shape[:-1], sparse=True), safe)]
+        if label_smoothing:
+            losses = losses - sum_(log_p * (weights * (label_smoothing / shape[-1])), axis=-1)
+        losses = where(counts, losses, 0)
+    return losses if reduction == "none" else sum_(losses) / (total if reduction == "mean" else 1)
+
+
+@recorded
+def checked_weights(class_weights, classes, dtype):
+    """The weights (V,), ones where there are none; ValueError when they do not fit the logits."""
+    weights = np.ones(classes, dtype) if class_weights is None else np.asarray(class_weights, float).astype(dtype)
+    if weights.shape != (classes,) or not np.isfinite(weights).all():
+        raise ValueError(f"cross_entropy: class_weights {weights.shape}; expected ({classes},), a finite number for each class")
+    return weights
+
+
+@recorded
+def own_weights(targets, ignore_index, weights):
+    """Which targets count; the targets with 0 in the place of the others; the weights of their classes; and the sum of those that count."""
+    counts, safe, _ = counted_targets(targets, ignore_index, weights.dtype)
+    own = np.where(counts, weights[safe], 0)
+    return counts, safe, own, np.asarray(own.sum() or 1, weights.dtype)[()]

@@ -12,7 +12,6 @@ from ..graph import Value
 from ..modes import mode
 from ..tensor import Tensor
 
-
 _array: Any = vars(Value)["data"]  # the slot, which a watched Tensor hides
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from asking import F_DIM, B, C, H, S, Shapes, Spec, T, V, booleans, compare, integers, last_aligned, lengths
+from asking import F_DIM, B, C, H, S, Shapes, Spec, T, V, booleans, compare, integers, last_aligned, lengths, normal
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -144,6 +144,29 @@ for kind in ("encoder", "decoder"):
     for norm_first in (False, True):
         layer(kind, norm_first, "relu", masked=True)
         layer(kind, norm_first, "gelu", masked=False)
+
+
+def any_mask(name: str, norm_first: bool, mask: Spec, memory_mask: Spec) -> None:
+    """One nn.TransformerDecoderLayer whose target mask is not the causal one."""
+    sizes: dict[str, Any] = {"d_model": C, "nhead": H, "dim_feedforward": F_DIM, "dropout": 0.0}
+
+    def blocked(mask: Tensor, length: int) -> Tensor:
+        mask = mask if mask.is_floating_point() else ~mask
+        return mask.expand(B, H, T, length).flatten(0, 1)  # (B·H, T, length), True = ignore
+
+    def reference(ours: dict, x: Tensor, memory: Tensor, mask: Tensor, memory_mask: Tensor) -> Tensor:
+        module = nn.TransformerDecoderLayer(**sizes, batch_first=True, norm_first=norm_first)
+        return call_torch(module, ours, x, memory, tgt_mask=blocked(mask, T), memory_mask=blocked(memory_mask, S))
+
+    compare("layers", f"decoder_layer_{name}", "transformer.DecoderLayer", reference,
+            {"x": x, "memory": memory, "mask": mask, "memory_mask": memory_mask}, decoder_layer_shapes(),
+            options={"embedding_dim": C, "num_heads": H, "ffn_dim": F_DIM, "norm_first": norm_first},
+            at_call={"causal": False})  # fmt: skip
+
+
+any_mask("boolean_masks", False, booleans(B, H, T, T), booleans(B, 1, T, S))
+any_mask("one_mask_for_all", True, booleans(T, T), booleans(T, S))
+any_mask("additive_masks", True, normal(B, H, T, T), normal(B, H, T, S))
 
 
 def whole_transformer(norm_first: bool, masked: bool, depth: int = 2) -> None:

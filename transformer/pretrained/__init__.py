@@ -14,7 +14,7 @@ import numpy as np
 
 from ..data.tokenizers import Tokenizer
 from ..files import brief, check_finite
-from ..models.bert import BERT, MaskedLM
+from ..models.bert import BERT, MaskedLM, SpanReader, Tagger
 from ..models.decoder_only import GPT
 from ..outline import outline
 from . import bert, gpt2, llama
@@ -32,7 +32,8 @@ FORMATS: dict[str, Format] = {"gpt2": gpt2.FORMAT, "llama": llama.FORMAT, "bert"
 
 
 def load_pretrained(folder: str | Path, interleaved: bool = False) -> Any:
-    """The model in a checkpoint folder, in eval mode: a GPT (from GPT-2's or Llama's format), a BERT or a MaskedLM.
+    """The model in a checkpoint folder, in eval mode: a GPT (from GPT-2's or Llama's format), or a BERT, alone or under a
+    head: a MaskedLM, a Tagger or a SpanReader.
 
     ``interleaved`` gives a Llama whose rotary positions turn neighbouring coordinates, as in the paper; it computes the same.
     Raises FileNotFoundError; ValueError for another kind of model, a damaged file, or weights that do not fit the config;
@@ -65,7 +66,7 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
 
 
 def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
-    """Write a GPT, BERT or MaskedLM, and its tokenizer, as a checkpoint folder that the transformers library opens.
+    """Write a GPT, BERT, MaskedLM, Tagger or SpanReader, and its tokenizer, as a folder that the transformers library opens.
 
     Raises TypeError for another model, ValueError for a GPT that neither GPT-2's nor Llama's format can express, FileExistsError when
     the folder holds files that contradict it, all before anything is written; ImportError without the extra "pretrained".
@@ -102,10 +103,13 @@ def to_arrays(model: Any) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def format_of(model: Any) -> str:
     """The name of the format that can express the model."""
-    if isinstance(model, BERT | MaskedLM):
+    if isinstance(model, BERT | MaskedLM | Tagger | SpanReader):
         return "bert"
     if not isinstance(model, GPT):
-        raise TypeError(f"save_pretrained: {type(model).__name__} has no format of the transformers library; expected a GPT, BERT or MaskedLM")
+        raise TypeError(
+            f"save_pretrained: {type(model).__name__} has no format of the transformers library; "
+            "expected a GPT, BERT, MaskedLM, Tagger or SpanReader"
+        )
     reasons = []
     for name in ("gpt2", "llama"):
         try:

@@ -1,4 +1,6 @@
-"""BERT's format: the encoder alone, or with the head that fills in masked words.  Its weights lie (out, in).
+"""BERT's format: the encoder alone, or under a head that fills in masked words, tags tokens or points at an answer.
+
+Its weights lie (out, in).
 
 Source: Devlin et al. (2019); the names are those of the transformers library.
 """
@@ -9,13 +11,26 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from ..models.bert import BERT, MaskedLM
+from ..models.bert import BERT, MaskedLM, SpanReader, Tagger, TokenHead
+from ..positions import LearnedPositions, Positions
 from .gpt2 import ACTIVATIONS
 from .names import NUMBER, Format, Row, module, require, setting
 
+Model = BERT | MaskedLM | Tagger | SpanReader
+CLASSES: dict[type, str] = {
+    BERT: "BertModel",
+    MaskedLM: "BertForMaskedLM",
+    Tagger: "BertForTokenClassification",
+    SpanReader: "BertForQuestionAnswering",
+}
+HEADS: dict[type, str] = {Tagger: "classifier", SpanReader: "qa_outputs"}  # what they call the one linear map
 
-def build(config: Mapping[str, Any], names: Iterable[str]) -> BERT | MaskedLM:
-    """The model that a config.json of BERT describes; pooler and head are there when the file has their weights."""
+
+def build(config: Mapping[str, Any], names: Iterable[str]) -> Model:
+    """The model that a config.json of BERT describes; pooler and head are there when the file has their weights.
+
+    Raises ValueError for a head of another kind, such as the one for whole texts, which has the names of the one for tokens.
+    """
     require(config, position_embedding_type=("absolute",), is_decoder=(False,), tie_word_embeddings=(True,), hidden_act=("gelu", *ACTIVATIONS))
     names, activation = set(names), ACTIVATIONS[config.get("hidden_act", "gelu")]
     eps = setting(config, "layer_norm_eps", 1e-12, NUMBER)
@@ -32,16 +47,47 @@ def build(config: Mapping[str, Any], names: Iterable[str]) -> BERT | MaskedLM:
         eps=eps,
         pooler="pooler.dense.weight" in names,
     )
-    return MaskedLM(bert, activation, eps) if "cls.predictions.bias" in names else bert
+    if "cls.predictions.bias" in names:
+        return MaskedLM(bert, activation, eps)
+    if "classifier.weight" in names:
+        if "pooler.dense.weight" in names:
+            raise ValueError(
+                "config.json: the classifier stands on the pooler, so it is one of whole texts, which is not supported here; "
+                "expected BertForTokenClassification"
+            )
+        dropout = setting(config, "classifier_dropout", bert.dropout.p, NUMBER)
+        return Tagger(bert, labels(config), dropout)
+    return SpanReader(bert) if "qa_outputs.weight" in names else bert
+
+
+def labels(config: Mapping[str, Any]) -> list[str]:
+    """The names of the labels, in the order of their numbers; LABEL_0, LABEL_1 … where there are none."""
+    named = config.get("id2label")
+    if named is None:
+        return [f"LABEL_{i}" for i in range(setting(config, "num_labels", 2))]
+    try:
+        return [named[str(i)] for i in range(len(named))]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"config.json: id2label is {named!r:.80}; expected a name for each number from 0 on") from error
 
 
 def config(model: Any) -> dict[str, Any]:
-    """The config.json of a BERT or a MaskedLM."""
-    bert = model.bert if isinstance(model, MaskedLM) else model
+    """The config.json of a BERT, alone or under a head."""
+    bert = model if isinstance(model, BERT) else model.bert
     layer = bert.encoder.layers[0]
+    if type(bert.positions) is not LearnedPositions or type(layer.self_attention.positions) is not Positions:
+        raise ValueError(
+            f"save_pretrained: this {type(model).__name__} has other positions than learned ones, which BERT's format "
+            "cannot express"
+        )
+    own: dict[str, Any] = {}
+    if isinstance(model, Tagger):
+        own = {"id2label": {str(i): name for i, name in enumerate(model.labels)}, "classifier_dropout": model.dropout.p}
+        own["label2id"] = {name: i for i, name in enumerate(model.labels)}
     return {
-        "architectures": ["BertForMaskedLM" if isinstance(model, MaskedLM) else "BertModel"],
+        "architectures": [CLASSES[type(model)]],
         "model_type": "bert",
+        **own,
         "vocab_size": bert.vocab_size,
         "hidden_size": bert.embedding_dim,
         "num_attention_heads": layer.self_attention.num_heads,
@@ -61,7 +107,7 @@ def config(model: Any) -> dict[str, Any]:
 def table(model: Any) -> list[Row]:
     """Their names and ours."""
     linear = partial(module, transposed=True)
-    inside = "bert." if isinstance(model, MaskedLM) else ""  # there and here
+    inside = "" if isinstance(model, BERT) else "bert."  # there and here
     bert = model.bert if inside else model
     rows = [
         Row(f"{inside}embeddings.word_embeddings.weight", (f"{inside}token_embedding.weight",)),
@@ -78,9 +124,11 @@ def table(model: Any) -> list[Row]:
         rows += linear(f"{theirs}.intermediate.dense", f"{ours}.ffn.up")
         rows += linear(f"{theirs}.output.dense", f"{ours}.ffn.down")
         rows += module(f"{theirs}.output.LayerNorm", f"{ours}.norm2")
-    if bert.pooler is not None:
+    if bert.pooler is not None and not isinstance(model, TokenHead):  # which do not use it
         rows += linear(f"{inside}pooler.dense", f"{inside}pooler")
-    if inside:
+    if isinstance(model, TokenHead):
+        rows += linear(HEADS[type(model)], "head")
+    if isinstance(model, MaskedLM):
         rows += linear("cls.predictions.transform.dense", "transform")
         rows += module("cls.predictions.transform.LayerNorm", "norm")
         rows += [Row("cls.predictions.bias", ("bias",))]

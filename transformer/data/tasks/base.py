@@ -11,13 +11,29 @@ import itertools
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 PARTS = ("test", "validation", "training")
 PATIENCE = 1000  # fruitless draws in a row, after which there is probably nothing more to find
 SPLIT_SEED = 2017  # of the fixed samples of each part; no training run draws from it
+
+
+class Item(Protocol):
+    """What a task is made of: something to read and something to say, as texts, and the key by which both belong to a part."""
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+I = TypeVar("I", bound=Item)
 
 
 class Pair(NamedTuple):
@@ -29,7 +45,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PairTask:
+class PairTask(Generic[I]):
     """``make(rng)`` gives any pair; ``every`` n-th key is for the test, another n-th for validation, all others for training.
 
     ``pairs`` lists all there are where they can be listed, and then pairs are drawn from the list.
@@ -37,8 +53,8 @@ class PairTask:
 
     name: str
     says: str
-    make: Callable[[np.random.Generator], Pair] | None = None
-    pairs: tuple[Pair, ...] = ()
+    make: Callable[[np.random.Generator], I] | None = None
+    pairs: tuple[I, ...] = ()
     every: int = 10
     test_size: int = 2000
 
@@ -50,7 +66,7 @@ class PairTask:
         """"test", "validation" or "training"."""
         return PARTS[min(zlib.crc32(f"{self.name} {key}".encode()) % self.every, 2)]
 
-    def draw(self, rng: np.random.Generator, count: int, part: str = "training") -> list[Pair]:
+    def draw(self, rng: np.random.Generator, count: int, part: str = "training") -> list[I]:
         """``count`` pairs of a part, at random."""
         if self.pairs:
             own = self.listed[part]
@@ -58,21 +74,21 @@ class PairTask:
         return list(itertools.islice(self._endless(rng, part), count))
 
     @functools.cached_property
-    def listed(self) -> dict[str, list[Pair]]:
+    def listed(self) -> dict[str, list[I]]:
         """The pairs of each part, where they can be listed."""
-        parts: dict[str, list[Pair]] = {part: [] for part in PARTS}
+        parts: dict[str, list[I]] = {part: [] for part in PARTS}
         for pair in self.pairs:
             parts[self.part(pair.key)].append(pair)
         return parts
 
-    def sample(self, part: str, count: int | None = None) -> list[Pair]:
+    def sample(self, part: str, count: int | None = None) -> list[I]:
         """The same ``count`` (by default ``test_size``) different pairs of a part, every time; all of them where there are no more."""
         count = self.test_size if count is None else count
         rng = np.random.default_rng([SPLIT_SEED, PARTS.index(part)])
         if self.pairs:
             own = self.listed[part]
             return own if len(own) <= count else [own[i] for i in np.sort(rng.permutation(len(own))[:count])]
-        found: dict[str, Pair] = {}
+        found: dict[str, I] = {}
         known = 0  # drawn in a row, and known already
         for pair in self._endless(rng, part):
             known = known + 1 if pair.source in found else 0
@@ -83,10 +99,10 @@ class PairTask:
 
     def text(self, count: int = 4000) -> str:
         """Text with every character that the task uses, to train a tokenizer on."""
-        shown: Iterable[Pair] = self.pairs or self.sample("training", count)
+        shown: Iterable[I] = self.pairs or self.sample("training", count)
         return "\n".join(f"{pair.source}\n{pair.target}" for pair in shown)
 
-    def _endless(self, rng: np.random.Generator, part: str) -> Iterator[Pair]:
+    def _endless(self, rng: np.random.Generator, part: str) -> Iterator[I]:
         if self.make is None:
             raise ValueError(f"task {self.name}: has neither pairs nor a way to make them")
         missed = 0
