@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from .modes import mode
 from .ops.activations import gelu, linear_gelu
 from .ops.dropout import dropout
 from .ops.indexing import embedding
@@ -29,12 +30,12 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad=True, dtype=dtype, name=name)
 
 
-_mode_changes = [0]
+_changes = [0]
 
 
-def mode_changes() -> int:
-    """How often any module was switched to training or evaluation, so that a program need not look at each."""
-    return _mode_changes[0]
+def changes() -> int:
+    """How often an attribute of any module was set, so that a program need not look at each."""
+    return _changes[0]
 
 
 class Module:
@@ -43,23 +44,20 @@ class Module:
     Subclasses write ``forward``; the module is called as a function.
     """
 
-    _training = True
+    training = True  # whether dropout is on
 
-    @property
-    def training(self) -> bool:
-        """Whether dropout is on."""
-        return self._training
-
-    @training.setter
-    def training(self, value: bool) -> None:
-        _mode_changes[0] += 1
-        self.__dict__["_training"] = value
+    def __setattr__(self, name: str, value: Any) -> None:
+        _changes[0] += 1
+        object.__setattr__(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The computation; every subclass has its own."""
         raise TypeError(f"{type(self).__name__} defines no forward method")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        tape = mode.get().tape
+        if tape is not None:
+            tape.modules[id(self)] = self
         return self.forward(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -245,7 +243,7 @@ class ModuleList(Module):
         """Add one at the end."""
         if not isinstance(module, Module):
             raise TypeError(f"{type(self).__name__}: expected Modules, got {type(module).__name__}")
-        self.__dict__[str(self._count)] = module
+        setattr(self, str(self._count), module)
         self._count += 1
         return self
 
@@ -301,8 +299,8 @@ def functional_call(module: Module, parameters: Mapping[str, Tensor], call: Any)
     ]
     try:
         for inner, name, value in places:
-            inner.__dict__[name] = replacement[id(value)]
+            setattr(inner, name, replacement[id(value)])
         return call()
     finally:
         for inner, name, value in places:
-            inner.__dict__[name] = value
+            setattr(inner, name, value)

@@ -16,9 +16,19 @@ from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc, check
 from .ops import arithmetic as a
 from .ops import indexing, reductions, shapes
 from .ops import linear as products
-from .ops.declare import BY_NUMPY, arrays_of, refuse_hidden
+from .ops.declare import BY_NUMPY, arrays_of, recorded, refuse_hidden
 
 UNSET = {"name": None, "grad": None}
+
+
+@recorded
+def _copy(data: Any, dtype: Any) -> np.ndarray:
+    return np.array(data, dtype=dtype)
+
+
+@recorded
+def _cast(x: Any, dtype: Any) -> np.ndarray:
+    return x.astype(dtype)
 
 
 @graph.results_are
@@ -39,11 +49,10 @@ class Tensor(graph.Value):
                     f"Tensor: a copy of the result of {data.history[0].name} that requires grad would be cut off from what it was computed "
                     "from; use the result as it is, or copy its numbers: Tensor(t.data, requires_grad=True)"
                 )
-            data = data.data
         elif type(data) in (list, tuple):
             refuse_hidden(data)
         try:
-            array = np.array(data, dtype=dtype)
+            array = arrays_of(_copy(data, dtype))
         except (ValueError, TypeError) as error:
             raise TypeError(f"Tensor: cannot make an array of {short(data)}: {error}") from error
         if array.dtype.kind not in "biuf":
@@ -56,6 +65,8 @@ class Tensor(graph.Value):
         self.requires_grad = False
         if requires_grad:
             self.requires_grad_()
+        if (tape := mode.get().tape) is not None and isinstance(data, graph.Value):
+            tape.watched(self)
 
     def __getattr__(self, name: str) -> Any:
         if name in UNSET:
@@ -460,7 +471,7 @@ class Tensor(graph.Value):
         """In another precision; integers and booleans have no gradient."""
         if not np.can_cast(self.data.dtype, dtype, casting):  # type: ignore[arg-type]
             raise TypeError(f"astype: cannot cast {self.data.dtype} to {np.dtype(dtype)} with casting={casting!r}")
-        return graph.wrap(self.data.astype(dtype)) if np.dtype(dtype).kind != "f" else a.astype(self, dtype)
+        return a.astype(self, dtype) if np.dtype(dtype).kind == "f" else graph.wrap(arrays_of(_cast(self, dtype)))
 
     def copy(self, order: str = "C") -> Tensor:
         """A copy; the gradient flows through it."""
@@ -468,19 +479,19 @@ class Tensor(graph.Value):
 
     def argmax(self, axis: int | None = None) -> Any:
         """The index of the largest entry, as an array."""
-        return self.data.argmax(axis)
+        return recorded(np.argmax)(self, axis)
 
     def argmin(self, axis: int | None = None) -> Any:
         """The index of the smallest entry, as an array."""
-        return self.data.argmin(axis)
+        return recorded(np.argmin)(self, axis)
 
     def all(self, axis: reductions.Axis = None) -> Any:
         """Whether every entry is nonzero."""
-        return self.data.all(axis)
+        return recorded(np.all)(self, axis)
 
     def any(self, axis: reductions.Axis = None) -> Any:
         """Whether some entry is nonzero."""
-        return self.data.any(axis)
+        return recorded(np.any)(self, axis)
 
 
 def upstream_gradient(output: Tensor, gradient: Any) -> Tensor:

@@ -683,14 +683,6 @@ def test_a_call_form_that_is_not_differentiated_is_refused_by_name(f, message):
         f(leaf(A))
 
 
-def test_cross_entropy_names_the_way_to_soft_targets_and_class_weights():
-    logits = leaf(A)
-    with pytest.raises(ValueError, match=r"of soft targets write -\(targets \* minigrad.log_softmax"):
-        mg.cross_entropy(logits, np.full((3, 4), 0.25))
-    with pytest.raises(TypeError, match=r"class weights .* reduction=\"none\""):
-        mg.cross_entropy(logits, [0, 1, 2], weight=np.ones(4))
-
-
 # Speed ----------------------------------------------------------------------------------------------------------------
 
 

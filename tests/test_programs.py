@@ -456,3 +456,104 @@ def test_a_loss_that_cannot_be_recorded_is_trained_all_the_same_and_it_is_said()
     trainer, rows, _ = trained(Deciding(), True)
     assert trainer.program is None and "reads the numbers" in trainer.unrecorded
     assert rows == trained(Deciding(), False)[1]
+
+
+# What a newcomer does ---------------------------------------------------------------------------------------------------
+
+SAME = {
+    "a Tensor of the argument": (lambda a: Tensor(a) * 2.0, (x0,), (3 * x0,)),
+    "a cast to integers": (lambda a: Tensor(np.arange(50.0))[(a * 10 + 20).astype(int)], (x0,), (x0 / 2,)),
+    "argmax": (lambda a: a * 0 + a.argmax(), (x0,), (-x0,)),
+    "a comparison": (lambda a: mg.where(a > 0.1, a, a * a), (x0,), (-x0,)),
+    "masks together": (lambda a: mg.where((a > 0.1) | ~(a < -0.1), a, 2 * a), (x0,), (-x0,)),
+    "whole division": (lambda a: a // 2 + 1.0, (np.arange(4),), (np.arange(4) * 3,)),
+    "a list and an array": (lambda t, u: t[0] + 10 * u if isinstance(t, list) else t - u, ([x0], x0), (x0, x0)),
+    "the parts of lists": (lambda s, t: sum(2 * x for x in s) + sum(t), ([x0], [x0]), ([x0, x0], [])),
+    "the sign of zero": (lambda x, c: mg.divide(x, c), (np.ones(2), 0.0), (np.ones(2), -0.0)),
+    "a constant where a kernel expects the first input": (
+        lambda m: mg.scaled_dot_product_attention(np.eye(3), np.eye(3), np.eye(3), mask=m), (np.eye(3) > 0,), (np.ones((3, 3), bool),),
+    ),
+    "class weights": (lambda w: mg.cross_entropy(np.eye(3), np.array([0, 2, 1]), class_weights=w), (np.ones(3),), (np.arange(3) + 1.0,)),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:divide by zero")
+@pytest.mark.parametrize("name", SAME)
+def test_a_program_returns_what_its_function_returns(name):
+    function, first, second = SAME[name]
+    program = mg.program(function)
+    for args in (first, first, first, second, first, second):
+        found, wanted = program(*args), function(*args)
+        np.testing.assert_array_equal(found.data, wanted.data if isinstance(wanted, Tensor) else wanted)
+
+
+def test_one_tensor_as_two_arguments_and_as_a_leaf_gets_all_its_gradients():
+    w, x = (Tensor(np.arange(1.0, 4), requires_grad=True) for _ in range(2))
+    for loss, args in ((lambda a, b: (a * b * w).sum(), (x, x)), (lambda a: (a * a * w).sum(), (w,))):
+        program = mg.program(loss, [w])
+        for _ in range(3):
+            w.zero_grad(), x.zero_grad()
+            loss(*args).backward()
+            wanted = [t.grad.data for t in args]
+            w.zero_grad(), x.zero_grad()
+            program(*args)
+            for t, g in zip(args, wanted, strict=True):
+                np.testing.assert_allclose(t.grad.data, g)
+
+
+def test_modules_that_only_the_function_knows_may_switch_to_evaluation():
+    drop, layer = nn.Dropout(0.5), nn.Linear(3, 4)
+    program = mg.program(lambda x: drop(layer(x)))
+    x = x0.astype(np.float32)
+    with mg.no_grad():
+        program(x), program(x)
+        drop.eval()
+        np.testing.assert_array_equal(program(x).data, layer(x).data)
+
+
+def test_parameters_that_are_replaced_frozen_or_thawed_are_seen():
+    layer = nn.Linear(3, 1)
+    loss = lambda x: (layer(x) ** 2).sum()  # noqa: E731
+    program, x = mg.program(loss, layer), x0.astype(np.float32)
+    for change in (
+        lambda: None,
+        lambda: setattr(layer, "weight", nn.Parameter(np.ones((3, 1)))),
+        lambda: layer.weight.requires_grad_(False),
+        lambda: layer.weight.requires_grad_(True),
+    ):
+        change()
+        for _ in range(3):
+            layer.zero_grad()
+            loss(x).backward()
+            wanted = {n: p.grad for n, p in layer.named_parameters()}
+            layer.zero_grad()
+            assert program(x).item() == pytest.approx(loss(x).item(), rel=1e-6)
+            for n, p in layer.named_parameters():
+                assert (p.grad is None) == (wanted[n] is None)
+                if p.grad is not None:
+                    np.testing.assert_allclose(p.grad.data, wanted[n].data, rtol=1e-6)
+
+
+def test_generation_sees_adapters_and_parameters_that_were_put_in():
+    from transformer import generate
+    from transformer.compression import add_adapters
+
+    model = small_gpt().eval()
+    ids = np.array([1, 2])
+    generate(model, ids, 8, temperature=0)
+    add_adapters(model, rank=4)
+    for p in model.parameters():
+        p.data[...] += np.random.default_rng(0).normal(size=p.shape).astype(np.float32)
+    for n in (2, 3, 4, 9):
+        np.testing.assert_array_equal(generate(model, ids, n, temperature=0), generate(model, ids, n, temperature=0, use_cache=False))
+
+
+def test_an_argument_with_a_history_and_arguments_by_name_are_refused():
+    w = Tensor(np.ones(3), requires_grad=True)
+    program = mg.program(lambda h, scale=2.0: (h * w * scale).sum(), [w])
+    with pytest.raises(TypeError, match="an argument is the result of multiply"):
+        program(w * 2)
+    with pytest.raises(TypeError, match="by position"):
+        program(x0, scale=3.0)
+    with pytest.raises(Refused, match="reads the numbers"):
+        mg.program(lambda a: a * float(str(a.sum())[7:-1]))(x0)

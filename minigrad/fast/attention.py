@@ -206,7 +206,7 @@ def one_block_vjp(g: Any, out: Any, p: Any, q: Any, k: Any, v: Any, bias: Any, s
     """The gradients of q, k, v and bias."""
     tau = q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)
     ds = g @ v.mT
-    ds -= kernels.row_dots(g, out)[..., None]
+    ds -= kernels.row_dots(ds, p)[..., None]  # and not ḡ · o, which is the same but cancels badly where one weight is almost 1
     ds *= p
     d_bias = None if bias is None else ds.copy()
     ds *= tau

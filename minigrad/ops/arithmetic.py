@@ -238,6 +238,7 @@ arctanh.vjp("x", r"\bar y / (1 - x^2)", lambda g, y, x: g / (1 - x * x))
 @op(r"y = \sigma(x) = 1 / (1 + e^{-x})")
 def sigmoid(x):
     """The logistic function of every entry, without overflow for large |x|."""
+    x = numerics.real(x)
     y = np.exp(-np.abs(x))
     return np.divide(np.maximum(y, np.greater_equal(x, 0)), 1 + y)
 

@@ -22,7 +22,7 @@ from .reductions import sum as sum_
 @recorded
 def highest(x, axis):
     """The maximum along ``axis`` as a constant, 0 where it is −∞ and no shift is needed."""
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf).astype(x.dtype if x.dtype.kind == "f" else float)
+    top = np.max(x if x.dtype.kind == "f" else x.astype(float), axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isneginf(top), 0, top).astype(top.dtype)
 
 
@@ -77,7 +77,7 @@ def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
     losses = (label_smoothing - 1) * log_p[(*np.indices(targets.shape, sparse=True), safe)]  # (...)
     if label_smoothing:
         losses = losses - label_smoothing * mean(log_p, axis=-1)
-    if ignore_index is None:
+    if ignore_index is None and targets.size:
         return losses if reduction == "none" else mean(losses) if reduction == "mean" else sum_(losses)
     losses = where(counts, losses, 0)
     return losses if reduction == "none" else sum_(losses) / (number if reduction == "mean" else 1)

@@ -19,15 +19,16 @@ from ..derivatives import rebuild
 from ..graph import Value
 from ..modes import enable_grad, mode, no_grad, recording
 from ..modes import plain as plain_mode
-from ..nn import Module, mode_changes
+from ..nn import Module, changes
 from ..ops import declare
 from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
-from .straight import Straight, needed, owners
+from .straight import SIMPLE, Straight, needed, owners
 from .tape import Line, Name, Tape
 from .watched import Refused, array_of, unwatched, watched
 
-_data = operator.attrgetter("data")
+_data, _wants = operator.attrgetter("data"), operator.attrgetter("requires_grad")
+_same = object()
 RECORDINGS = 32  # sets of shapes that a program remembers
 
 
@@ -46,6 +47,10 @@ class Recording:
     tensors: list[Tensor] = field(default_factory=list)  # the leaves
     calls: int = 0
     seen: list[np.ndarray] = field(default_factory=list)  # the leaves' arrays that fitted last
+    wants: list[bool] = field(default_factory=list)  # which leaves wanted a gradient
+    modules: list[Module] = field(default_factory=list)  # those that were called
+    attributes: Any = None  # of these modules
+    checked: int = -1  # when they were compared last, in changes of modules
     pool: list[Any] = field(default_factory=list)  # buffers that no call is using
 
     def results(self) -> list[Name]:
@@ -58,6 +63,11 @@ class Recording:
             if not all(a.shape == n.value.shape and a.dtype == n.value.dtype for a, (_, n) in zip(data, self.leaves)):
                 return False
             self.seen = data
+        if list(map(_wants, self.tensors)) != self.wants:
+            return False
+        if self.checked != changes():
+            self.checked = changes()
+            return attributes_of(self.modules) == self.attributes
         return True
 
 
@@ -75,23 +85,32 @@ class Program:
         self._example: tuple[Any, ...] | None = None  # the arguments of the last recording
         self._modules = [m for x in (function, model, modules) if isinstance(x, Module) for m in x.modules()]
         self._fluid, self._rewind = fluid, rewind or (lambda: None)  # no buffers of a fixed size; undo what effects there are
-        self._flags: tuple[Any, ...] = (-1,)
+        self._flags: tuple[Any, ...] = (-1,)  # when the modules were looked at last, and which of them train
         self._lock = threading.RLock()
 
-    def __call__(self, *args: Any, gradient: Any = None) -> Any:
+    def __call__(self, *args: Any, gradient: Any = None, **others: Any) -> Any:
         """What the function returns; with a model, a scalar whose gradients, times ``gradient``, are added to ``.grad`` of all leaves.
 
-        Raises RuntimeError for what cannot be recorded, with the reason and the place.
+        Raises RuntimeError for what cannot be recorded, with the reason and the place; TypeError for arguments by name.
         """
+        if others or (gradient is not None and not self.differentiates):
+            name = next(iter(others), "gradient")
+            raise TypeError(f"program: got {name!r} by name; a program takes its arguments by position, as in program(x, {name})")
         if mode.get().tape is not None or mode.get().anomaly or declare.intercepted:  # inside of another program, or watched: as usual
             return self._as_usual(args, gradient)
         given = leaves_of(args)
+        for x in given:
+            if isinstance(x, Tensor) and x.history is not None and x.requires_grad:
+                raise TypeError(
+                    f"program: an argument is the result of {x.history[0].name} and requires grad, but a program walks back to its arguments "
+                    "only; compute it inside the function, or pass x.detach()"
+                )
         key = self._key(args, given)
         found = self.recordings.get(key)
         data = list(map(_data, found.tensors)) if found is not None else []
         if found is None or not found.fits(data):
             with self._lock:
-                found = self._remember(key, args)
+                found = self._remember(args, given)
             if found is None:
                 return self._as_usual(args, gradient)
             data = list(map(_data, found.tensors))
@@ -101,7 +120,7 @@ class Program:
         if self.differentiates:
             arrays.append(np.asarray(1 if gradient is None else gradient, found.dtype))
         found.calls += 1
-        if found.calls > 1 and found.calls & (found.calls - 1) == 0:
+        if found.calls & (found.calls - 1) == 0:
             results = self._verified(found, args, given, arrays, data)
         else:
             results = self._run(found, arrays, data)
@@ -118,7 +137,7 @@ class Program:
         return results
 
     def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
-        """The results of a call, compared with those of the function itself; done at calls 2, 4, 8, …, so that it costs nothing in the end."""
+        """The results of a call, compared with those of the function itself; done at calls 1, 2, 4, 8, …, so that it costs nothing in the end."""
         with noting_draws() as draws:
             try:
                 results = self._run(found, arrays, data)
@@ -126,14 +145,15 @@ class Program:
                 raise Refused(f"program: the recording does not fit call {found.calls}: {error}") from error
         self._rewind()
         with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
-            out = self.function(*args)
+            fresh = [graph.wrap(x.data).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in given]
+            out = self.function(*rebuild(args, fresh))
             wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
             if self.differentiates:
-                targets = [given[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
+                targets = [fresh[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
                 pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
                 wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
         for n, (a, b) in enumerate(zip(results, wanted, strict=True)):
-            if not np.allclose(a, b, rtol=1e-3 if b.dtype.itemsize <= 4 else 1e-8, atol=1e-5 * (1 + np.abs(b).max(initial=0)), equal_nan=True):
+            if not close(np.asarray(a), b):
                 self.recordings.clear()
                 for rng, state in draws.values():
                     rng.bit_generator.state = state  # as if it had not been called
@@ -177,25 +197,28 @@ class Program:
                     rng.bit_generator.state = state
 
     def _as_usual(self, args: tuple[Any, ...], gradient: Any) -> Any:
-        out = self.function(*args)
-        if self.differentiates:
+        if not self.differentiates:
+            return self.function(*args)
+        with enable_grad():
+            out = self.function(*args)
             out.backward(None if gradient is None else np.asarray(gradient, out.dtype))
-            out = out.detach()
-        return out
+        return out.detach()
 
     def _key(self, args: tuple[Any, ...], given: list[Any]) -> Any:
         """Equal for calls that one recording serves."""
         shapes = [
-            (x.shape, x.dtype, isinstance(x, Tensor) and x.requires_grad) if isinstance(x, np.ndarray | Tensor) else (type(x), x) for x in given
+            (x.shape, x.dtype, isinstance(x, Tensor) and x.requires_grad) if isinstance(x, np.ndarray | Tensor) else (type(x), repr(x))
+            for x in given
         ]
-        structure = None if len(given) == len(args) else repr(rebuild(args, range(len(given))))
-        if self._flags[0] != mode_changes():
-            self._flags = (mode_changes(), *[m.training for m in self._modules])
+        flat = len(given) == len(args) and all([isinstance(x, np.ndarray | Tensor) for x in args])
+        structure = None if flat else repr(rebuild(args, range(len(given))))
+        if self._flags[0] != changes():
+            self._flags = (changes(), *[m.training for m in self._modules])
         return (*shapes, structure, mode.get().plain, self._flags[1:])
 
-    def _remember(self, key: Any, args: tuple[Any, ...]) -> Recording | None:
+    def _remember(self, args: tuple[Any, ...], given: list[Any]) -> Recording | None:
         """A new recording, unless there are too many."""
-        if key not in self.recordings and len(self.recordings) == RECORDINGS:
+        if len(self.recordings) == RECORDINGS and self._key(args, given) not in self.recordings:
             warnings.warn(
                 f"program: {RECORDINGS} sets of shapes are recorded; other shapes are computed as usual, without a program. "
                 "Pad the arguments to fewer shapes",
@@ -206,8 +229,11 @@ class Program:
             found = self.record(args)
         found.straight = Straight(found.lines, found.arguments, [name for _, name in found.leaves], found.results(), not self._fluid)
         found.tensors = [t for t, _ in found.leaves]
+        found.wants = list(map(_wants, found.tensors))
+        self._modules += [m for m in found.modules if not any(m is known for known in self._modules)]
+        self._flags = (-1,)
         self._rewind()
-        self.recordings[key], self._example = found, args
+        self.recordings[self._key(args, given)], self._example = found, args
         return found
 
     def _refuse_lost_gradients(self, found: Recording, given: list[Any]) -> None:
@@ -234,8 +260,12 @@ class Program:
             first, _ = self._tape(args, [])
         self._rewind()
         refuse_other_draws(first, draws)
+        before = attributes_of(list(first.modules.values()))
         again, found = self._tape(args, [t for t, _ in first.leaves.values()])
         refuse_differences(first, again)
+        found.modules = list(again.modules.values())
+        found.attributes, found.checked = attributes_of(found.modules), changes()
+        refuse_other_attributes(before, found.attributes, found.modules)
         return found
 
     def _tape(self, args: tuple[Any, ...], known: list[Any]) -> tuple[Tape, Recording]:
@@ -308,6 +338,30 @@ class Program:
                 gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
                 seen.update(memory)
         return gradients
+
+
+def close(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two results agree but for rounding, relative to the largest finite number."""
+    finite = np.isfinite(b)
+    rtol = {2: 1e-2, 4: 1e-3}.get(b.dtype.itemsize, 1e-8)
+    scale = np.abs(b[finite]).max(initial=0) if b.dtype.kind == "f" else 0
+    return bool(np.array_equal(a[~finite], b[~finite], equal_nan=True) and np.allclose(a[finite], b[finite], rtol, rtol * scale / 10))
+
+
+def attributes_of(modules: list[Module]) -> list[dict[str, Any]]:
+    """What hangs at each module, by identity; whether it trains is another matter."""
+    return [{k: id(v) if not isinstance(v, SIMPLE) else v for k, v in m.__dict__.items() if k != "training"} for m in modules]
+
+
+def refuse_other_attributes(before: list[Any], after: list[Any], modules: list[Module]) -> None:
+    """Raise Refused when the function sets an attribute of a module: it keeps something from call to call."""
+    for one, two, module in zip(before, after, modules):
+        for name in two:
+            if one.get(name, _same) != two[name]:
+                raise Refused(
+                    f"program: the function sets {type(module).__name__}.{name}, which it keeps from call to call, and a program would not; "
+                    "two runs with the same arguments differ in it. Pass it as an argument, and return it"
+                )
 
 
 def refuse_other_draws(tape: Tape, before: dict[int, tuple[np.random.Generator, Any]]) -> None:
@@ -394,8 +448,9 @@ def program(function: Callable[..., Any], model: Any = None) -> Program:
     ``program(loss, model)`` returns the scalar loss and adds the gradients to ``.grad`` of the parameters and of everything else that
     requires grad, as ``loss(...).backward()`` does; ``program(f)`` computes ``f``, and ``program(value_and_grad(f))`` its gradient.
     The arguments are arrays or Tensors, in trees of dicts, lists and tuples; numbers and strings among them are recorded as they are.
-    The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew.  At the first call the function runs
-    twice, and at calls 2, 4, 8, … once beside the recording, so that what changes from call to call is noticed.  What cannot be recorded is
-    refused, with the reason: control flow on values, numbers drawn elsewhere, writing in place, hidden state.
+    The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew; what hangs at a module, trains or is
+    frozen is looked at.  What cannot be recorded is refused, with the reason: control flow on values, numbers drawn elsewhere, writing in
+    place, state kept from call to call.  Of variables of the function's surroundings that are no Tensors and in no module, a change is
+    noticed at the next of the calls 1, 2, 4, 8, …, at which program and function are compared: pass what changes as an argument.
     """
     return Program(function, model)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import graph
 from ..graph import Value
+from ..modes import recording
 from ..random import generator
 from .watched import refuse, watched
 
@@ -71,6 +72,7 @@ class Tape:
     lines: list[Line] = field(default_factory=list)
     known: dict[int, Name] = field(default_factory=dict)  # by the identity of the array
     leaves: dict[int, tuple[Any, Name]] = field(default_factory=dict)  # Tensors from before, by their identity
+    modules: dict[int, Any] = field(default_factory=dict)  # those that were called, by their identity
     draws: dict[Any, Any] = field(default_factory=dict)  # what functions with effects have returned
     backward: bool = False
     _within: tuple[Any, ...] = ()
@@ -108,10 +110,10 @@ class Tape:
         self._leaves_among(tuple(kwargs.values()))
         arrays, settings = _arrays(args), {k: _arrays(v) for k, v in kwargs.items()}
         draw = (function, self._state((arrays, tuple(settings.values())))) if effects else None
+        with recording(None):  # what it calls in turn is its own matter
+            result = function(*arrays, **settings)
         if draw in self.draws:  # drawn again, as a checkpoint does: the numbers of the first time
-            function(*arrays, **settings)
             return self.draws[draw]
-        result = function(*arrays, **settings)
         if result is None:
             self._add(function, arrays, settings, None, op, "call", effects)
             return None

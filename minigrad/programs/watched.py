@@ -79,13 +79,14 @@ class _Watched:
 
     numpy, item, tolist = _reads(".numpy()"), _reads(".item()"), _reads(".tolist()")
     __float__, __int__, __bool__, __index__ = _reads("__float__"), _reads("__int__"), _reads("__bool__"), _reads("__index__")
+    __repr__, __str__, __format__ = _reads("__repr__"), _reads("__str__"), _reads("__format__")
     __array__, __contains__, __setitem__ = _reads("__array__"), _reads("__contains__"), _reads("__setitem__")
     backward = _reads("backward")
     __eq__, __ne__ = _compares(np.equal, "__eq__"), _compares(np.not_equal, "__ne__")
     __lt__, __le__ = _compares(np.less, "__lt__"), _compares(np.less_equal, "__le__")
     __gt__, __ge__ = _compares(np.greater, "__gt__"), _compares(np.greater_equal, "__ge__")
     __and__, __or__, __xor__ = _records(np.bitwise_and), _records(np.bitwise_or), _records(np.bitwise_xor)
-    __invert__ = _records(np.invert)
+    __invert__, __floordiv__ = _records(np.invert), _records(np.floor_divide)
     __hash__ = object.__hash__
 
 
