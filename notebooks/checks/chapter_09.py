@@ -142,3 +142,63 @@ def check_09_beams(answer):
             raise Wrong(f"A finished sequence was found earlier and then forgotten: put it aside and compare at the end. {numbers}")
         raise Wrong(numbers)
     return "With enough beams, nothing is missed; with two, what greedy missed is found."
+
+
+@check
+def check_09_best_span(answer):
+    rng = np.random.default_rng(6)
+    cases = [(n, longest) for n, longest in [(1, 3), (4, 4), (5, 2), (6, 3), (8, 8)] for _ in range(6)]
+    for better, n, longest in [(b, *case) for b in (-100, -1, 1) for case in cases]:  # spans first, then no answer
+        start, end = rng.normal(size=(2, n)) * 2
+        legal = {(i, j): start[i] + end[j] for i in range(n) for j in range(i, min(n, i + longest))}
+        best = max(legal, key=lambda pair: legal[pair])
+        right = None if better > 0 else best
+        got = ask_for_span(answer, start, end, legal[best] + better, longest)
+        if got != right:
+            at = f" ({n} words, at most {longest}; the right answer is {right}, yours is {got}.)"
+            if got is None:
+                raise Wrong("There is an answer that beats `nothing`: compare its score with it." + at)
+            if right is None:
+                raise Wrong("`nothing` is better than every answer: return None." + at)
+            if got[0] > got[1]:
+                raise Wrong("Start and end are chosen each by itself: the end comes before the start." + at)
+            if got[1] - got[0] >= longest:
+                raise Wrong("That answer has too many words: j − i must be less than `longest`." + at)
+            if longest > 1 and best[1] - best[0] == longest - 1:
+                raise Wrong("Words i to j are j − i + 1 words: an answer of exactly `longest` words is allowed." + at)
+            raise Wrong("There is a better pair: look at all of them." + at)
+    return "Not the best start and the best end, but the best pair."
+
+
+def ask_for_span(answer, start, end, nothing, longest):
+    """The answer's span as a pair of ints, or None, which here is no mistake."""
+    given = start.copy(), end.copy()
+    got = answer(*given, nothing, longest)
+    if not (np.array_equal(given[0], start) and np.array_equal(given[1], end)):
+        raise Wrong("Your function changes its input. Work on a new array: the caller still needs the old one.")
+    if got is None:
+        return None
+    i, j = pair(got)
+    return int(i), int(j)
+
+
+@check
+def check_09_weighted_loss(answer):
+    rng = np.random.default_rng(7)
+    for n, classes in [(6, 3), (9, 5), (4, 2)]:
+        log_p = np.log(softmax(rng.normal(size=(n, classes)) * 2))
+        says, w = np.r_[0, 1, rng.integers(0, classes, n - 2)], rng.uniform(0.2, 3.0, classes)
+        surprise = -log_p[np.arange(n), says]
+        right = (w[says] * surprise).sum() / w[says].sum()
+        hints = {
+            "You divide by the number of words: divide by the sum of their weights.": (w[says] * surprise).mean(),
+            "The weights have no effect: this is the plain mean.": surprise.mean(),
+            "Divide by the weights of the words that are there, not by those of the classes.": (w[says] * surprise).sum() / w.sum(),
+            "This is the sum, not the mean.": (w[says] * surprise).sum(),
+            "The weight of a word is that of its right class, not of the likeliest.": (
+                (w[log_p.argmax(axis=1)] * surprise).sum() / w[log_p.argmax(axis=1)].sum()
+            ),
+            "The sign: surprise is −log p.": -right,
+        }
+        same(ask(answer, log_p, says, w), right, "the loss", hints, at=f"{n} words, {classes} classes")
+    return "Twice the weights, the same loss."

@@ -56,6 +56,20 @@ def _endless(f, k, longest, end):
     return alive[0][0]
 
 
+def _picked(log_p, says):
+    return -log_p[np.arange(len(says)), says]
+
+
+def _span(start, end, longest):
+    pairs = [(i, j) for i in range(len(start)) for j in range(i, min(len(start), i + longest))]
+    return max(pairs, key=lambda pair: start[pair[0]] + end[pair[1]])
+
+
+def _answer(start, end, nothing, longest):
+    i, j = _span(start, end, longest)
+    return (i, j) if start[i] + end[j] > nothing else None
+
+
 WRONG = [
     ("check_09_shift", lambda r, b, e, p: _shift(r, b, e, p, reads=lambda row, b, e: [*row, e]), "nothing is shifted"),
     ("check_09_shift", lambda r, b, e, p: _shift(r, b, e, p, mask=len), "leaves out `end`"),
@@ -73,4 +87,13 @@ WRONG = [
     ("check_09_beams", lambda *a: _beams(*a, forget=True), "forgotten"),
     ("check_09_beams", lambda *a: _beams(*a, mean=True), "mean per token"),
     ("check_09_beams", _endless, "goes on after `end`"),
+    ("check_09_best_span", lambda s, e, nothing, n: (s.argmax(), e.argmax()), "each by itself"),
+    ("check_09_best_span", lambda s, e, nothing, n: _span(s, e, n), "return None"),
+    ("check_09_best_span", lambda s, e, nothing, n: _answer(s, e, nothing, len(s)), "too many words"),
+    ("check_09_best_span", lambda s, e, nothing, n: _answer(s, e, nothing, max(1, n - 1)), "exactly `longest` words"),
+    ("check_09_best_span", lambda s, e, nothing, n: None, "beats `nothing`"),
+    ("check_09_weighted_loss", lambda lp, y, w: (w[y] * _picked(lp, y)).mean(), "number of words"),
+    ("check_09_weighted_loss", lambda lp, y, w: _picked(lp, y).mean(), "plain mean"),
+    ("check_09_weighted_loss", lambda lp, y, w: (w[y] * _picked(lp, y)).sum() / w.sum(), "not by those of the classes"),
+    ("check_09_weighted_loss", lambda lp, y, w: -(w[y] * _picked(lp, y)).sum() / w[y].sum(), "The sign"),
 ]
