@@ -432,3 +432,15 @@ def test_checkpoint_with_integer_and_plain_arguments_and_under_no_grad():
         assert not checkpoint(f, w, ids, 3.0).requires_grad
     with pytest.raises(TypeError, match="checkpoint: the function must return one Tensor"):
         checkpoint(lambda x: (x, x), w)
+
+
+def test_checkpoint_draws_the_same_mask_again_from_a_generator_of_the_users():
+    x = Tensor(np.ones((4, 6)), requires_grad=True)
+    for use in (lambda f, t: f(t), checkpoint):
+        rng = np.random.default_rng(3)
+        x.zero_grad()
+        y = use(lambda t, rng=rng: mg.dropout(t * 2, 0.5, rng=rng), x)
+        y.backward(np.ones(y.shape))
+        np.testing.assert_array_equal(x.grad.data, y.data)  # the entries that were kept, times 2 · 2
+        after = rng.random()
+        assert after == (lambda r: (r.random((4, 6), np.float32), r.random())[1])(np.random.default_rng(3))

@@ -3,7 +3,9 @@
 import asyncio
 import copy
 import gc
+import inspect
 import pickle
+import sys
 import threading
 import tracemalloc
 import weakref
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad import Tensor, detect_anomaly, enable_grad, no_grad
+from minigrad import Tensor, detect_anomaly, enable_grad, graph, no_grad
 
 
 def leaf(data, **kwargs):
@@ -837,3 +839,29 @@ def test_every_public_name_of_the_design_is_there():
     tril triu dropout scaled_dot_product_attention grad value_and_grad vjp jvp jacobian hessian hvp checkpoint gradcheck gradgradcheck save load"""
     assert not [n for n in names.split() if not hasattr(mg, n)]
     assert not [n for n in mg.__all__ if not hasattr(mg, n)]
+
+
+def test_threads_that_add_to_one_leaf_lose_nothing():
+    leaf_ = leaf([1.0, 2.0])
+
+    def add():
+        for _ in range(300):
+            (leaf_ * 2.0).sum().backward()
+
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=add) for _ in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(switch)
+    assert leaf_.grad.tolist() == [4800.0, 4800.0]
+
+
+def test_the_walk_and_the_graph_stay_short():
+    source = inspect.getsource(graph)
+    assert len(source.splitlines()) <= 300
+    assert len(inspect.getsource(graph.walk).splitlines()) <= 45

@@ -300,3 +300,13 @@ def test_what_cannot_be_written_is_named_with_what_became_of_it(path):
     with pytest.raises(OSError, match="no part of it is left behind"):
         storage.write_atomically(path.with_name("new"), fails)
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("names", [("file",), ("allow_pickle",), ("a", "a.npy"), ("__metadata__", "")], ids=str)
+def test_any_name_can_be_saved_and_read_back(names, tmp_path):
+    state = {name: np.arange(3.0) + i for i, name in enumerate(names)}
+    save(state, tmp_path / "state")
+    found = load(tmp_path / "state")
+    assert list(found) == list(state)
+    for name in state:
+        np.testing.assert_array_equal(found[name], state[name])
