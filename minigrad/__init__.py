@@ -1,12 +1,9 @@
 """minigrad: reverse-mode automatic differentiation on NumPy arrays, small enough to read in one sitting."""
 
+from importlib import import_module
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
-from .byhand.gradcheck import gradcheck, gradgradcheck
-from .byhand.draw import draw
-from .byhand.explain import explain
-from .byhand.compare import compare
-from .byhand.diagnose import diagnose
 from .custom import custom_op
 from .derivatives import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .modes import detect_anomaly, enable_grad, no_grad, plain
@@ -43,6 +40,30 @@ amax, amin = max, min
 
 if find_spec("minigrad.fast"):  # the folder may be deleted: the definitions do it all
     from . import fast as fast  # isort: skip
+
+if TYPE_CHECKING:
+    from .byhand.compare import compare
+    from .byhand.diagnose import diagnose
+    from .byhand.draw import draw
+    from .byhand.explain import explain
+    from .byhand.gradcheck import gradcheck, gradgradcheck
+
+BY_HAND = {  # tools that are loaded when they are asked for
+    "gradcheck": "gradcheck",
+    "gradgradcheck": "gradcheck",
+    "draw": "draw",
+    "explain": "explain",
+    "compare": "compare",
+    "diagnose": "diagnose",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in BY_HAND:
+        globals()[name] = tool = getattr(import_module(f".byhand.{BY_HAND[name]}", __name__), name)
+        return tool
+    raise AttributeError(f"module 'minigrad' has no attribute {name!r}")
+
 
 __version__ = "0.1.0"
 __all__ = [
