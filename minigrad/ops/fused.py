@@ -190,8 +190,8 @@ def cross_entropy(
     Targets equal to ``ignore_index`` count neither in the sum nor in the mean; ``label_smoothing`` spreads that much of
     each target evenly over the V classes; ``reduction`` is "mean", "sum" or "none".  Float targets (..., V) are soft: a
     probability for each class.  With ``class_weights`` (V,) every class counts with its weight, and the mean over
-    integer targets is weighted.  Raises ValueError for shapes that do not fit, TypeError for targets that are no integers,
-    IndexError for a target out of range.  Source: Szegedy et al. (2016), section 7, for label smoothing.
+    integer targets is weighted.  Raises ValueError for shapes that do not fit, TypeError for targets that are no
+    integers, IndexError for a target out of range.  Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
     shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
     if reduction not in ("mean", "sum", "none"):
@@ -199,11 +199,11 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
     weights = None if class_weights is None else _class_weights(class_weights, shape)
-    soft = targets if isinstance(targets, Value) else np.asarray(targets)
+    soft: Any = targets if isinstance(targets, Value) else np.asarray(targets)
     if shape and soft.shape == shape and soft.dtype.kind == "f":
         if ignore_index is not None:
             raise ValueError(
-                f"cross_entropy: ignore_index={ignore_index} with soft targets, which have no index; leave those rows out"
+                f"cross_entropy: ignore_index={ignore_index} with soft targets, which have none; leave those rows out"
             )
         return _reduced(_soft_losses(logits, soft, label_smoothing, weights), reduction, math.prod(shape[:-1]))
     if not shape or np.shape(targets) != shape[:-1]:
