@@ -17,7 +17,7 @@ from .attention import attention_maps
 from .data.tasks import sentences
 from .data.tasks.base import PARTS
 from .models.bert import SpanReader, Tagger
-from .objectives import Classification
+from .objectives import Classification, Translation
 from .parallel import world
 from .pieces import Pieces
 from .reading import Spread, evaluating
@@ -77,7 +77,7 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
         return 130
     model, tokenizer, _ = folder.load_model()
     print_result(name, judge(name, model, tokenizer, spread=world().spread), say)
-    if world().rank == 0 and not isinstance(trainer.objective, Classification):
+    if world().rank == 0 and isinstance(trainer.objective, Translation | Tagging | Answering):
         example = trainer.objective.task.sample("test")[0].source
         if getattr(model, "attention", True) is not None:
             draw_attention(model, tokenizer, example, None, folder.path / "attention.png")
@@ -106,12 +106,19 @@ def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1, spread: Spr
         wanted = [pair.target for pair in pairs]
         result[f"{part} exact match"] = exact_match(written, wanted)
         if part == "test":
-            result["examples"] = wrong_first([(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)])
-            if name in ("headlines", "xsum"):
-                result |= {f"test {measure}": value for measure, value in scores.rouge(written, wanted).items()}
-                add(result, lambda: {f"{m} by rouge-score": v for m, v in scores.rouge_scores(written, wanted).items()})
-            if name == "strings":
-                add(result, lambda: translation_scores(written, wanted))
+            shown = [(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)]
+            result |= more_scores(name, written, wanted) | {"examples": wrong_first(shown)}
+    return result
+
+
+def more_scores(name: str, written: list[str], wanted: list[str]) -> dict[str, Any]:
+    """What else there is to say of texts: BLEU and chrF of translations, ROUGE of summaries."""
+    result: dict[str, Any] = {}
+    if name in ("headlines", "xsum"):
+        result |= {f"test {measure}": value for measure, value in scores.rouge(written, wanted).items()}
+        add(result, lambda: {f"{m} by rouge-score": v for m, v in scores.rouge_scores(written, wanted).items()})
+    if name == "strings":
+        add(result, lambda: translation_scores(written, wanted))
     return result
 
 
@@ -120,8 +127,9 @@ def judge_tags(work: Tagging, model: Any, spread: Spread) -> dict[str, Any]:
     test = work.task.sample("test")
     found, wanted = tagging.tag(model, work.pieces, test, spread=spread), [example.tags for example in test]
     result: dict[str, Any] = {"test span F1": scores.span_f1(found, wanted)}
-    shown = [(e.source, tagging.bracketed(e, f), tagging.bracketed(e, e.tags)) for e, f in zip(test, found, strict=True)]
     add(result, lambda: {"span F1 by seqeval": scores.seqeval_f1(found, wanted)})
+    pairs = zip(test, found, strict=True)
+    shown = [(e.source, tagging.bracketed(e, tags), tagging.bracketed(e, e.tags)) for e, tags in pairs]
     return {**result, "examples": wrong_first(shown)}
 
 
@@ -234,8 +242,10 @@ def label(codec: Codec, token: int) -> str:
     return {codec.begin: "⊢", codec.end: "⊣", codec.pad: "·"}.get(int(token)) or codec.tokenizer.token(int(token))
 
 
-def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tuple[list[np.ndarray], list[str], list[str]]:
-    """Where each token of a text looks: for each layer (heads, T, T), the tokens, and the same with what the model says of them.
+def self_attention(
+    model: Tagger | SpanReader, pieces: Pieces, text: str
+) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Where each token of a text looks: for each layer (heads, T, T), the tokens, and what the model says of them.
 
     A tagger says the tag of a word, a reader marks the words of its answer.
     """
@@ -260,7 +270,7 @@ def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tup
 
 
 def draw_attention(model: Any, tokenizer: Any, source: str, target: str | None, path: Path) -> None:
-    """Every layer and head: of a model that writes, from what it writes to what it read; of one that reads, from token to token."""
+    """Every layer and head: from what a model writes to what it read; of one that only reads, from token to token."""
     from . import plots
 
     if isinstance(model, Tagger | SpanReader):
