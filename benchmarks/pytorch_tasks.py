@@ -1,4 +1,4 @@
-"""The PyTorch twins of our Classifier, Transformer, Tagger and SpanReader, made of PyTorch's own encoder and decoder layers.
+"""The PyTorch twins of our Classifier, Transformer, Tagger and SpanReader, made of PyTorch's own layers.
 
 They start from our initial weights, see batches of the same kind, and are trained with PyTorch's AdamW.  `AsOurs` puts ours in front of them,
 so that losses, translations and scores come from the same code for both.
@@ -25,7 +25,9 @@ from transformer.training import Settings
 torch.backends.mha.set_fastpath_enabled(False)  # in eval mode it gives NaN for additive masks of each head
 
 
-def encoder_layer(width: int, heads: int, ffn: int, dropout: float, norm_first: bool, **more: Any) -> nn.TransformerEncoderLayer:
+def encoder_layer(
+    width: int, heads: int, ffn: int, dropout: float, norm_first: bool, **more: Any
+) -> nn.TransformerEncoderLayer:
     layer = nn.TransformerEncoderLayer(width, heads, ffn, dropout, batch_first=True, norm_first=norm_first, **more)
     layer.dropout = nn.Dropout(0.0)  # ours has none between the two maps of the feed-forward
     return layer
@@ -114,19 +116,19 @@ class BERT(nn.Module):
     With `slopes` (H,) the scores fall off with distance (ALiBi).
     """
 
-    def __init__(self, vocab_size: int, outputs: int, embedding_dim: int, num_heads: int, num_layers: int, max_length: int,
-                 dropout: float, slopes: np.ndarray | None = None) -> None:  # fmt: skip
+    def __init__(self, vocab_size: int, outputs: int, embedding_dim: int, num_heads: int, num_layers: int,
+                 max_length: int, dropout: float, slopes: np.ndarray | None = None) -> None:  # fmt: skip
         super().__init__()
         self.tables = nn.ModuleList(nn.Embedding(n, embedding_dim) for n in (vocab_size, max_length, 2))
         self.norm, self.dropout = nn.LayerNorm(embedding_dim, eps=1e-12), nn.Dropout(dropout)
+        sizes = (embedding_dim, num_heads, 4 * embedding_dim, dropout, False)
         more = {"activation": F.gelu, "layer_norm_eps": 1e-12}
-        self.layers = nn.ModuleList(
-            encoder_layer(embedding_dim, num_heads, 4 * embedding_dim, dropout, False, **more) for _ in range(num_layers)
-        )
+        self.layers = nn.ModuleList(encoder_layer(*sizes, **more) for _ in range(num_layers))
         self.last_dropout, self.head = nn.Dropout(dropout), nn.Linear(embedding_dim, outputs)
         place = torch.arange(max_length)
         far = (place[:, None] - place[None, :]).abs()
-        self.register_buffer("bias", None if slopes is None else -torch.tensor(slopes, dtype=torch.float32)[:, None, None] * far)
+        bias = None if slopes is None else -torch.tensor(slopes, dtype=torch.float32)[:, None, None] * far
+        self.register_buffer("bias", bias)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor, segments: torch.Tensor) -> torch.Tensor:
         B, T = ids.shape

@@ -65,8 +65,8 @@ def main() -> int:
 # Experiments --------------------------------------------------------------------------------------------------------------
 
 UNSEEDED = (  # what they find does not depend on a seed
-    "bag of words", "MiniLM, linear head", "most frequent tag", "order alone", "words in common", "first sentence", "majority",
-    "MiniLM, central sentence",
+    "bag of words", "MiniLM, linear head", "most frequent tag", "order alone", "words in common", "first sentence",
+    "majority", "MiniLM, central sentence",
 )  # fmt: skip
 
 
@@ -86,11 +86,14 @@ def experiments() -> dict[str, dict[str, Callable[[int], Result]]]:
     found |= {
         "entities": {"Tagger": ours("entities"), **twin("entities"), "most frequent tag": frequent_tags("entities")},
         "roles": {
-            "Tagger": ours("roles"), **twin("roles"), "no positions": lambda seed: train_ours("roles", None, seed, blind=True),
+            "Tagger": ours("roles"), **twin("roles"),
+            "no positions": lambda seed: train_ours("roles", None, seed, blind=True),
             "order alone": order_alone, "most frequent tag": frequent_tags("roles"),
         },
         "answers": {"SpanReader": ours("answers"), **twin("answers"), "words in common": words_in_common},
-        "headlines": {"Transformer": ours("headlines"), **twin("headlines"), "first sentence": first_sentences("headlines")},
+        "headlines": {
+            "Transformer": ours("headlines"), **twin("headlines"), "first sentence": first_sentences("headlines"),
+        },
     }  # fmt: skip
     found |= {
         "conll": {
@@ -102,7 +105,8 @@ def experiments() -> dict[str, dict[str, Callable[[int], Result]]]:
             "MiniLM, linear head": sentence_vectors("boolq"),
         },
         "xsum": {
-            "Transformer": ours("xsum"), "first sentence": first_sentences("xsum"), "MiniLM, central sentence": central_sentences,
+            "Transformer": ours("xsum"), "first sentence": first_sentences("xsum"),
+            "MiniLM, central sentence": central_sentences,
         },
     }  # fmt: skip
     found["digits"] = {"ImageClassifier": ours("digits")}
@@ -168,16 +172,19 @@ def scored(task: str, model: Any, tokenizer: Any, seconds: float, parameters: in
 
 
 def plain(result: Result) -> Result:
-    """For JSON: of a score its value times its number of examples, that number, and the interval; without what a library says again."""
+    """For JSON: of a score its value times its number of examples, that number, and the interval.
+
+    What a library says again is left out.
+    """
     found = {name: value for name, value in result.items() if " by " not in name and name != "note"}
     return {name: [v.rate * v.of, v.of, v.low, v.high] if hasattr(v, "rate") else v for name, v in found.items()}
 
 
-# Baselines on sentences -----------------------------------------------------------------------------------------------------
+# Baselines on sentences -----------------------------------------------------------------------------------------------
 
 
 def frequent_tags(task: str) -> Callable[[int], Result]:
-    """Each word gets the tag that it has most often in 20,000 sentences of the training part; O where it is not there."""
+    """Each word gets the tag that it has most often in 20,000 training sentences; O where it is not there."""
 
     def run(seed: int) -> Result:
         start, data = time.process_time(), recipes.pair_task(task)
@@ -194,7 +201,7 @@ def frequent_tags(task: str) -> Callable[[int], Result]:
 
 
 def order_alone(seed: int) -> Result:
-    """Whoever stands last before the verb did it, to whoever comes first after it; where phrases begin and end is known."""
+    """Whoever stands last before the verb did it, to whoever comes first after it; the phrases are given."""
     start, test = time.process_time(), recipes.pair_task("roles").sample("test")
     found = []
     for example in test:
@@ -237,7 +244,8 @@ def first_sentences(task: str) -> Callable[[int], Result]:
     def run(seed: int) -> Result:
         start, test = time.process_time(), recipes.pair_task(task).sample("test")
         found = [re.split(r"(?<=[.!?]) ", pair.source)[0] for pair in test]
-        return {**summaries(found, [pair.target for pair in test]), "seconds": time.process_time() - start, "parameters": 0}
+        scored = summaries(found, [pair.target for pair in test])
+        return {**scored, "seconds": time.process_time() - start, "parameters": 0}
 
     return run
 
@@ -284,14 +292,15 @@ def minilm_tagger(how: str) -> Callable[[int], Result]:
         for p in model.bert.parameters() if how == "frozen" else ():
             p.requires_grad = False
         learning = sum(p.size for p in model.parameters() if p.requires_grad)
-        given = {"batch_size": 8, "warmup": 10, "evaluate_every": 40, "weight_decay": 0.01, "min_lr": 1e-5, "seed": seed}
-        seconds = train(model, recipes.objective("conll", encoder.tokenizer), Settings(**{**given, **FINE_TUNING[how]}))
+        given = {"batch_size": 8, "warmup": 10, "evaluate_every": 40, "weight_decay": 0.01, "min_lr": 1e-5}
+        settings = Settings(seed=seed, **{**given, **FINE_TUNING[how]})
+        seconds = train(model, recipes.objective("conll", encoder.tokenizer), settings)
         return scored("conll", model, encoder.tokenizer, seconds, learning)
 
     return run
 
 
-# Baselines of classification ----------------------------------------------------------------------------------------------
+# Baselines of classification ------------------------------------------------------------------------------------------
 
 
 def majority(task: str) -> Callable[[int], Result]:
@@ -404,7 +413,8 @@ def report(known: dict[str, Any]) -> str:
             if task in SHOWN and model in ("Transformer", "Tagger", "SpanReader"):
                 does = {"Transformer": "writes", "Tagger": "finds", "SpanReader": "answers"}[model]
                 examples += ["", f"## {task}: what the {model} {does} (first the wrong ones)", ""]
-                examples += [f"| source | {'written' if does == 'writes' else 'found'} | right |", "| --- | --- | --- |"]
+                said = "written" if does == "writes" else "found"
+                examples += [f"| source | {said} | right |", "| --- | --- | --- |"]
                 examples += [f"| {' | '.join(x.replace('|', chr(92) + '|') for x in row)} |" for row in results[0]["examples"]]
     return "\n".join([*lines, *examples]) + "\n"
 

@@ -1,4 +1,4 @@
-"""A head on a body that others trained: MiniLM learns to tag, frozen, by adapters, or whole; and ours opens in transformers."""
+"""A head on a body that others trained: MiniLM learns to tag in three ways; and ours opens in transformers."""
 
 import numpy as np
 import pytest
@@ -73,9 +73,10 @@ def test_a_trained_tagger_and_a_reader_on_minilm_open_in_the_transformers_librar
     save_pretrained(reader, tmp_path / "reader", encoder.tokenizer)
     reading = library.transformers.AutoModelForQuestionAnswering.from_pretrained(tmp_path / "reader")
     for ours, other, pieces in ((tagger, theirs, Pieces(tokenizer)), (reader, reading, Pieces(encoder.tokenizer))):
-        rows = [pieces.row(parts, 96) for parts in ([["Who", "ran", "?"], ["Jordan", "ran"]], [["Where", "?"], ["Rome"]])]
-        arrays = pieces.arrays(rows)
-        expected = library.ask(other.eval(), dict(zip(("ids", "mask", "segments"), arrays, strict=True))).detach().numpy()
+        questions = [[["Who", "ran", "?"], ["Jordan", "ran"]], [["Where", "?"], ["Rome"]]]
+        arrays = pieces.arrays([pieces.row(parts, 96) for parts in questions])
+        inputs = dict(zip(("ids", "mask", "segments"), arrays, strict=True))
+        expected = library.ask(other.eval(), inputs).detach().numpy()
         with no_grad():
             logits = ours(*arrays).data
         real = arrays.mask.astype(bool)

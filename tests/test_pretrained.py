@@ -299,7 +299,8 @@ def test_a_head_leaves_the_pooler_that_it_does_not_use_behind():
 
 def test_a_classifier_of_whole_texts_is_not_taken_for_a_tagger():
     config, arrays = to_arrays(Tagger(BERT(11, 8, 2, 1, 6), ("no", "yes")))
-    pooler = {"bert.pooler.dense.weight": np.eye(8, dtype=np.float32), "bert.pooler.dense.bias": np.zeros(8, np.float32)}
+    shapes = {"bert.pooler.dense.weight": (8, 8), "bert.pooler.dense.bias": (8,)}
+    pooler = {name: np.ones(shape, np.float32) for name, shape in shapes.items()}
     with pytest.raises(ValueError, match="the classifier stands on the pooler"):
         from_arrays(config, arrays | pooler)
 

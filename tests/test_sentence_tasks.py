@@ -64,7 +64,7 @@ def test_a_mark_names_the_predicate_and_two_marks_are_refused():
         question("Anna lives in Rome.")
 
 
-# Entities ----------------------------------------------------------------------------------------------------------------
+# Entities -------------------------------------------------------------------------------------------------------------
 
 
 def test_every_name_is_a_person_a_place_and_a_firm():
@@ -104,7 +104,7 @@ def test_tags_begin_spans_with_b_and_go_on_with_i():
                 assert tag[0] != "I" or before[2:] == tag[2:]
 
 
-# Roles -------------------------------------------------------------------------------------------------------------------
+# Roles ----------------------------------------------------------------------------------------------------------------
 
 
 def test_roles_follow_from_active_and_passive_alone():
@@ -143,7 +143,7 @@ def test_a_clause_with_two_verbs_has_roles_for_each_of_them():
     assert seen[1] > 50 and seen[2] > 50
 
 
-# Answers -----------------------------------------------------------------------------------------------------------------
+# Answers --------------------------------------------------------------------------------------------------------------
 
 TOLD = {
     "home": [r"(?P<p>\w+) lives in (?P<v>.+)", r"the home of (?P<p>\w+) is in (?P<v>.+)"],
@@ -207,7 +207,7 @@ def test_what_is_not_there_is_told_of_somebody_else_or_in_other_words():
             assert kind in {k for _, k, _ in read(item.passage)}
 
 
-# Headlines ---------------------------------------------------------------------------------------------------------------
+# Headlines ------------------------------------------------------------------------------------------------------------
 
 
 def test_summaries_say_what_happened_to_how_many_and_where():

@@ -50,7 +50,7 @@ def body(seed=0, **options):
     return shaken(BERT(256, 8, 2, 1, 64, 12, **options), np.random.default_rng(seed)).eval()
 
 
-# Words and pieces --------------------------------------------------------------------------------------------------------
+# Words and pieces -----------------------------------------------------------------------------------------------------
 
 
 def test_a_row_knows_where_each_word_begins_and_ends():
@@ -89,7 +89,7 @@ def test_the_predicate_is_segment_one_with_all_its_pieces():
         read(Pieces(BYTES), Tagged((), (), ""), 64)
 
 
-# Tagging -----------------------------------------------------------------------------------------------------------------
+# Tagging --------------------------------------------------------------------------------------------------------------
 
 
 def test_tags_do_not_depend_on_the_company_in_which_a_sentence_is_read():
@@ -147,7 +147,7 @@ def test_spans_are_shown_in_brackets():
     assert bracketed(SENTENCES[2], SENTENCES[2].tags) == "It *was* [PER Al Bo] in [LOC X]"
 
 
-# Answering ---------------------------------------------------------------------------------------------------------------
+# Answering ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_best_span_is_that_of_trying_all_of_them(rng):
@@ -236,13 +236,14 @@ def test_a_new_reader_finds_equal_words_and_near_ones_from_the_start():
         assert layer.self_attention.q_proj.weight is not layer.self_attention.k_proj.weight
 
 
-# Learning ----------------------------------------------------------------------------------------------------------------
+# Learning -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["entities", "answers"])
 def test_training_lowers_the_loss_and_is_the_same_every_time(name):
     tokenizer = recipes.make_tokenizer(name)
-    config = recipes.configuration(name, None, {"steps": 12, "evaluate_every": 12, "batch_size": 8, "warmup": 2}, tokenizer)
+    given = {"steps": 12, "evaluate_every": 12, "batch_size": 8, "warmup": 2}
+    config = recipes.configuration(name, None, given, tokenizer)
     ends = []
     for _ in range(2):
         manual_seed(0)

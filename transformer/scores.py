@@ -1,7 +1,7 @@
 """How good are answers?  Exact match, accuracy, F1 of spans and words, ROUGE, with their uncertainty; BLEU and chrF.
 
-Each measure is a few lines here; the extra "scores" brings the libraries that the field counts with, and the tests hold ours
-equal to theirs.
+Each measure is a few lines here; the extra "scores" brings the libraries that the field counts with, and the tests hold
+ours equal to theirs.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def accuracy(logits: Any, labels: Any) -> Share:
     return share(scores.argmax(axis=1) == wanted)
 
 
-# Spans and words ---------------------------------------------------------------------------------------------------------
+# Spans and words ------------------------------------------------------------------------------------------------------
 
 
 class Estimate(NamedTuple):
@@ -83,8 +83,8 @@ class Estimate(NamedTuple):
 def estimate(counts: Any, score: Callable[[np.ndarray], np.ndarray], resamples: int = 1000) -> Estimate:
     """A score of the sums of ``counts`` (N, k), one row for each example; ``score`` maps sums (..., k) to (...).
 
-    The interval is that of the bootstrap: the same score of examples drawn from these with replacement, always the same way.
-    Source: Efron (1979).  Raises ValueError for no examples.
+    The interval is that of the bootstrap: the same score of examples drawn from these with replacement, always the same
+    way.  Source: Efron (1979).  Raises ValueError for no examples.
     """
     counts = np.asarray(counts, float)
     if not len(counts):
@@ -96,7 +96,7 @@ def estimate(counts: Any, score: Callable[[np.ndarray], np.ndarray], resamples: 
 
 
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """(kind, first, last) of each span in tags such as B-PER I-PER O; an I-X that continues no X begins one, as in CoNLL."""
+    """(kind, first, last) of each span in tags such as B-PER I-PER O; an I-X that continues no X begins one."""
     found: list[tuple[str, int, int]] = []
     before = "O"
     for i, tag in enumerate(tags):
@@ -121,19 +121,24 @@ def span_f1(found: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> 
     Raises ValueError when the numbers of sentences or of tags differ.  Source: Tjong Kim Sang & De Meulder (2003).
     """
     if len(found) != len(wanted) or any(len(a) != len(b) for a, b in zip(found, wanted, strict=False)):
-        raise ValueError(f"span_f1: {len(found)} tagged sentences for {len(wanted)}; expected as many, with as many tags in each")
+        raise ValueError(
+            f"span_f1: {len(found)} tagged sentences for {len(wanted)}; expected as many, with as many tags in each"
+        )
     pairs = [(set(spans(a)), set(spans(b))) for a, b in zip(found, wanted, strict=True)]
     return estimate([(len(a & b), len(a), len(b)) for a, b in pairs], f1)
 
 
 def normalised(answer: str) -> list[str]:
-    """The words that count in an answer: small letters, no punctuation, no articles.  Source: Rajpurkar et al. (2016)."""
+    """The words that count in an answer: no capitals, punctuation or articles.  Source: Rajpurkar et al. (2016)."""
     plain = answer.lower().translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\b(a|an|the)\b", " ", plain).split()
 
 
 def token_f1(found: Sequence[str], wanted: Sequence[str]) -> Estimate:
-    """The mean F1 of the words of answers, "" for none.  Source: Rajpurkar et al. (2016), section 6.1; (2018) for no answer."""
+    """The mean F1 of the words of answers, "" for none.
+
+    Source: Rajpurkar et al. (2016), section 6.1; (2018) for no answer.
+    """
     if len(found) != len(wanted):
         raise ValueError(f"token_f1: {len(found)} answers for {len(wanted)} references; expected as many")
     each = []
@@ -148,7 +153,7 @@ def mean_of(each: Sequence[Sequence[float]]) -> Estimate:
     return estimate([(*row, 1) for row in each], lambda sums: sums[..., 0] / sums[..., 1])
 
 
-# Summaries ---------------------------------------------------------------------------------------------------------------
+# Summaries ------------------------------------------------------------------------------------------------------------
 
 
 def rouge_words(text: str) -> list[str]:
@@ -157,7 +162,7 @@ def rouge_words(text: str) -> list[str]:
 
 
 def rouge(found: Sequence[str], wanted: Sequence[str]) -> dict[str, Estimate]:
-    """The mean F1 of common words (ROUGE-1), of common pairs (ROUGE-2), and of the longest common subsequence (ROUGE-L).
+    """The mean F1 of common words (ROUGE-1), of common pairs (ROUGE-2), of the longest common subsequence (ROUGE-L).
 
     Source: Lin (2004), sections 2 and 3, without stemming.  Raises ValueError when the numbers of texts differ.
     """
@@ -165,8 +170,10 @@ def rouge(found: Sequence[str], wanted: Sequence[str]) -> dict[str, Estimate]:
         raise ValueError(f"rouge: {len(found)} texts for {len(wanted)} references; expected as many")
     pairs = [(rouge_words(a), rouge_words(b)) for a, b in zip(found, wanted, strict=True)]
     measures: dict[str, Callable[[list[str], list[str]], float]] = {
-        "ROUGE-1": lambda a, b: common_ngrams(a, b, 1), "ROUGE-2": lambda a, b: common_ngrams(a, b, 2), "ROUGE-L": common_subsequence,
-    }  # fmt: skip
+        "ROUGE-1": lambda a, b: common_ngrams(a, b, 1),
+        "ROUGE-2": lambda a, b: common_ngrams(a, b, 2),
+        "ROUGE-L": common_subsequence,
+    }
     return {name: mean_of([[score(a, b)] for a, b in pairs]) for name, score in measures.items()}
 
 
@@ -185,7 +192,7 @@ def common_subsequence(a: list[str], b: list[str]) -> float:
     return float(f1(np.array([row[-1], len(a), len(b)])))
 
 
-# By the libraries of the field -------------------------------------------------------------------------------------------
+# By the libraries of the field ----------------------------------------------------------------------------------------
 
 
 def seqeval_f1(found: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> float:

@@ -2,8 +2,9 @@ r"""A label for every word: named entities, semantic roles.
 
 .. math:: p(y \mid x) = \prod_t p(y_t \mid x)
 
-Labels are independent given the text, unlike the words of a translation.  Tags are B-X for the first word of a span of kind X, I-X for
-its other words, O outside.  A word may be marked as the one that the tags are about (a predicate): it is segment 1.
+Labels are independent given the text, unlike the words of a translation.  Tags are B-X for the first word of a span of
+kind X, I-X for its other words, O outside.  A word may be marked as the one that the tags are about (a predicate): it
+is segment 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .data.tasks.sentences import Tagged
 from .data.tokenizers import Tokenizer
 from .pieces import Arrays, Pieces, Row
 from .reading import Spread, evaluating
-from .scores import span_f1
+from .scores import span_f1, spans
 from .translation import by_length, padded
 
 
@@ -96,7 +97,7 @@ class Tagging:
 
 
 def read(pieces: Pieces, example: Tagged, max_length: int) -> Row:
-    """The sentence as one part, its predicate as segment 1.  Raises ValueError for an empty one, or one that is too long."""
+    """The sentence as one part, its predicate as segment 1.  Raises ValueError for one that is empty or too long."""
     if not example.words:
         raise ValueError("there is no word to tag; give a sentence")
     row = pieces.row([example.words], max_length)
@@ -126,8 +127,6 @@ def tag(
 
 def bracketed(example: Tagged, tags: Sequence[str]) -> str:
     """The sentence with its spans in brackets: [PER Jordan] flew to [LOC New Jordan]."""
-    from .scores import spans
-
     parts = [f"*{w}*" if i == example.predicate else w for i, w in enumerate(example.words)]
     for kind, first, last in spans(tags):
         parts[first] = f"[{kind} {parts[first]}"

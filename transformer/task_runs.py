@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import signal
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from .data.tasks import sentences
 from .data.tasks.base import PARTS
 from .data.tokenizers import Tokenizer
 from .models.bert import SpanReader, Tagger
-from .objectives import Classification
+from .objectives import Classification, Translation
 from .options import check_rates
 from .parallel import world
 from .pieces import Pieces
@@ -79,9 +78,8 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
         return 128 + (trainer.signal or signal.SIGINT)
     model, tokenizer, _ = folder.load_model()
     print_result(name, judge(name, model, tokenizer, spread=world().spread), say)
-    if world().rank == 0 and not isinstance(trainer.objective, Classification):
-        objective: Any = trainer.objective
-        example = objective.task.sample("test")[0].source
+    if world().rank == 0 and isinstance(trainer.objective, Translation | Tagging | Answering):
+        example = trainer.objective.task.sample("test")[0].source
         if getattr(model, "attention", True) is not None:
             draw_attention(model, tokenizer, example, None, folder.path / "attention.png")
         say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(example, ensure_ascii=False)}")
@@ -89,11 +87,6 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
 
 
 # Judging ------------------------------------------------------------------------------------------------------------------
-
-
-def rouge_by_its_library(written: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
-    """ROUGE as the package rouge-score has it."""
-    return {f"{m} by rouge-score": v for m, v in scores.rouge_scores(written, wanted).items()}
 
 
 def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
@@ -114,12 +107,19 @@ def judge(name: str, model: Any, tokenizer: Any, num_beams: int = 1, spread: Spr
         wanted = [pair.target for pair in pairs]
         result[f"{part} exact match"] = exact_match(written, wanted)
         if part == "test":
-            result["examples"] = wrong_first([(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)])
-            if name in ("headlines", "xsum"):
-                result |= {f"test {measure}": value for measure, value in scores.rouge(written, wanted).items()}
-                add(result, functools.partial(rouge_by_its_library, written, wanted))
-            if name == "strings":
-                add(result, functools.partial(translation_scores, written, wanted))
+            shown = [(p.source, text, p.target) for p, text in zip(pairs, written, strict=True)]
+            result |= more_scores(name, written, wanted) | {"examples": wrong_first(shown)}
+    return result
+
+
+def more_scores(name: str, written: list[str], wanted: list[str]) -> dict[str, Any]:
+    """What else there is to say of texts: BLEU and chrF of translations, ROUGE of summaries."""
+    result: dict[str, Any] = {}
+    if name in ("headlines", "xsum"):
+        result |= {f"test {measure}": value for measure, value in scores.rouge(written, wanted).items()}
+        add(result, lambda: {f"{m} by rouge-score": v for m, v in scores.rouge_scores(written, wanted).items()})
+    if name == "strings":
+        add(result, lambda: translation_scores(written, wanted))
     return result
 
 
@@ -128,8 +128,9 @@ def judge_tags(work: Tagging, model: Any, spread: Spread) -> dict[str, Any]:
     test = work.task.sample("test")
     found, wanted = tagging.tag(model, work.pieces, test, spread=spread), [example.tags for example in test]
     result: dict[str, Any] = {"test span F1": scores.span_f1(found, wanted)}
-    shown = [(e.source, tagging.bracketed(e, f), tagging.bracketed(e, e.tags)) for e, f in zip(test, found, strict=True)]
     add(result, lambda: {"span F1 by seqeval": scores.seqeval_f1(found, wanted)})
+    pairs = zip(test, found, strict=True)
+    shown = [(e.source, tagging.bracketed(e, tags), tagging.bracketed(e, e.tags)) for e, tags in pairs]
     return {**result, "examples": wrong_first(shown)}
 
 
@@ -244,8 +245,10 @@ def label(codec: Codec, token: int) -> str:
     return {codec.begin: "⊢", codec.end: "⊣", codec.pad: "·"}.get(int(token)) or codec.tokenizer.token(int(token))
 
 
-def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tuple[list[np.ndarray], list[str], list[str]]:
-    """Where each token of a text looks: for each layer (heads, T, T), the tokens, and the same with what the model says of them.
+def self_attention(
+    model: Tagger | SpanReader, pieces: Pieces, text: str
+) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Where each token of a text looks: for each layer (heads, T, T), the tokens, and what the model says of them.
 
     A tagger says the tag of a word, a reader marks the words of its answer.
     """
@@ -270,7 +273,7 @@ def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tup
 
 
 def draw_attention(model: Any, tokenizer: Any, source: str, target: str | None, path: Path) -> None:
-    """Every layer and head: of a model that writes, from what it writes to what it read; of one that reads, from token to token."""
+    """Every layer and head: from what a model writes to what it read; of one that only reads, from token to token."""
     from . import plots
 
     if isinstance(model, Tagger | SpanReader):

@@ -193,7 +193,9 @@ def check_09_weighted_loss(answer):
         hints = {
             "You divide by the number of words: divide by the sum of their weights.": (w[says] * surprise).mean(),
             "The weights have no effect: this is the plain mean.": surprise.mean(),
-            "Divide by the weights of the words that are there, not by those of the classes.": (w[says] * surprise).sum() / w.sum(),
+            "Divide by the weights of the words that are there, not by those of the classes.": (
+                (w[says] * surprise).sum() / w.sum()
+            ),
             "This is the sum, not the mean.": (w[says] * surprise).sum(),
             "The weight of a word is that of its right class, not of the likeliest.": (
                 (w[log_p.argmax(axis=1)] * surprise).sum() / w[log_p.argmax(axis=1)].sum()

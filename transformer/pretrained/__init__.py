@@ -32,8 +32,8 @@ FORMATS: dict[str, Format] = {"gpt2": gpt2.FORMAT, "llama": llama.FORMAT, "bert"
 
 
 def load_pretrained(folder: str | Path, interleaved: bool = False) -> Any:
-    """The model in a checkpoint folder, in eval mode: a GPT (from GPT-2's or Llama's format), or a BERT, alone or under a
-    head: a MaskedLM, a Tagger or a SpanReader.
+    """The model in a checkpoint folder, in eval mode: a GPT (from GPT-2's or Llama's format), or a BERT, alone or under
+    a head: a MaskedLM, a Tagger or a SpanReader.
 
     ``interleaved`` gives a Llama whose rotary positions turn neighbouring coordinates, as in the paper; it computes the same.
     Raises FileNotFoundError; ValueError for another kind of model, a damaged file, or weights that do not fit the config;
@@ -66,7 +66,7 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
 
 
 def save_pretrained(model: Any, folder: str | Path, tokenizer: Tokenizer | None = None) -> None:
-    """Write a GPT, BERT, MaskedLM, Tagger or SpanReader, and its tokenizer, as a folder that the transformers library opens.
+    """Write a GPT, BERT, MaskedLM, Tagger or SpanReader, and its tokenizer, as the transformers library has them.
 
     Raises TypeError for another model, ValueError for a GPT that neither GPT-2's nor Llama's format can express, FileExistsError when
     the folder holds files that contradict it, all before anything is written; ImportError without the extra "pretrained".

@@ -29,7 +29,7 @@ HEADS: dict[type, str] = {Tagger: "classifier", SpanReader: "qa_outputs"}  # wha
 def build(config: Mapping[str, Any], names: Iterable[str]) -> Model:
     """The model that a config.json of BERT describes; pooler and head are there when the file has their weights.
 
-    Raises ValueError for a head of another kind, such as the one for whole texts, which has the names of the one for tokens.
+    Raises ValueError for a head of whole texts, which has the same name as the one of tokens.
     """
     require(config, position_embedding_type=("absolute",), is_decoder=(False,), tie_word_embeddings=(True,), hidden_act=("gelu", *ACTIVATIONS))
     names, activation = set(names), ACTIVATIONS[config.get("hidden_act", "gelu")]
@@ -52,7 +52,7 @@ def build(config: Mapping[str, Any], names: Iterable[str]) -> Model:
     if "classifier.weight" in names:
         if "pooler.dense.weight" in names:
             raise ValueError(
-                "config.json: the classifier stands on the pooler, so it is one of whole texts, which is not supported here; "
+                "config.json: the classifier stands on the pooler, so it is one of whole texts, not read here; "
                 "expected BertForTokenClassification"
             )
         dropout = setting(config, "classifier_dropout", bert.dropout.p, NUMBER)
@@ -68,7 +68,7 @@ def labels(config: Mapping[str, Any]) -> list[str]:
     try:
         return [named[str(i)] for i in range(len(named))]
     except (KeyError, TypeError) as error:
-        raise ValueError(f"config.json: id2label is {named!r:.80}; expected a name for each number from 0 on") from error
+        raise ValueError(f"config.json: id2label is {named!r:.80}; expected a name for each number from 0") from error
 
 
 def config(model: Any) -> dict[str, Any]:

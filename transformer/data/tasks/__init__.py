@@ -16,8 +16,8 @@ from .sentences import Question, Tagged
 from .sequences import addition, copying, reversal, sorting
 
 __all__ = [
-    "MADE", "Pair", "PairTask", "Question", "Tagged", "addition", "answers", "copying", "dates", "entities", "headlines",
-    "in_words", "number_words", "reversal", "roles", "sorting",
+    "MADE", "Pair", "PairTask", "Question", "Tagged", "addition", "answers", "copying", "dates", "entities",
+    "headlines", "in_words", "number_words", "reversal", "roles", "sorting",
 ]  # fmt: skip
 
 MADE: dict[str, Callable[[], PairTask[Any]]] = {

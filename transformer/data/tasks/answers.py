@@ -1,7 +1,8 @@
 """A passage of facts and a question about it: the answer is some words of the passage, or is not there.
 
-Each passage tells of several people, who share the kinds of facts: more than one of them lives somewhere.  So neither the kind of
-the question (the first town) nor the person (any of her facts) is enough, and a third of the questions ask what is not told.
+A passage tells of up to four people, who share the kinds of facts: more than one of them lives somewhere.  So neither
+the kind of the question (the first town) nor the person (any of her facts) is enough, and a third of the questions ask
+what is not told.
 """
 
 from __future__ import annotations
@@ -11,29 +12,43 @@ from typing import NamedTuple
 import numpy as np
 
 from .base import PairTask
+from .dates import MONTHS
 from .sentences import Question, a, begun, one, pick
 
 NAMES = (
-    "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack", "Kate", "Leo", "Maria", "Nora", "Oscar",
-    "Paula", "Quentin", "Rosa", "Simon", "Tina", "Ursula", "Victor", "Wanda", "Yusuf",
+    "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack", "Kate", "Leo", "Maria", "Nora",
+    "Oscar", "Paula", "Quentin", "Rosa", "Simon", "Tina", "Ursula", "Victor", "Wanda", "Yusuf",
 )  # fmt: skip
-TOWNS = ("Rome", "Oslo", "Cairo", "Lima", "New York", "Paris", "Cape Town", "Delhi", "Boston", "San Marino", "Kyoto", "Quito")
+TOWNS = (
+    "Rome", "Oslo", "Cairo", "Lima", "New York", "Paris", "Cape Town", "Delhi", "Boston", "San Marino", "Kyoto",
+    "Quito",
+)  # fmt: skip
 JOBS = (
-    "baker", "ship builder", "judge", "taxi driver", "painter", "nurse", "piano tuner", "pilot", "farmer", "tax lawyer", "cook",
-    "teacher",
+    "baker", "ship builder", "judge", "taxi driver", "painter", "nurse", "piano tuner", "pilot", "farmer", "tax lawyer",
+    "cook", "teacher",
 )  # fmt: skip
-GAMES = ("chess", "the violin", "tennis", "the double bass", "football", "the harp", "golf", "the tin whistle", "the drums", "cards")
+GAMES = (
+    "chess", "the violin", "tennis", "the double bass", "football", "the harp", "golf", "the tin whistle", "the drums",
+    "cards",
+)  # fmt: skip
 GOODS = ("cat", "boat", "horse", "house", "car", "clock", "parrot", "piano", "tent", "bicycle", "garden", "goat")
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
 COLOURS = ("grey", "white", "old", "small", "very fat", "ugly")
-FACTS = {  # how it is told, v in full; how it is asked, with the word h that tells v from others; and how the person is asked for
-    "home": (("{p} lives in {v}", "the home of {p} is in {v}"), "Where does {p} live ?", "Who lives in {h} ?"),
-    "job": (("{p} works as {v}", "the job of {p} is that of {v}"), "What does {p} work as ?", "Who works as {h} ?"),
-    "game": (("{p} plays {v}", "it is {v} that {p} plays"), "What does {p} play ?", "Who plays {h} ?"),
-    "goods": (("{p} owns {v}", "there is {v} that belongs to {p}"), "What does {p} own ?", "Who owns {h} ?"),
-    "birth": (("{p} was born in {v}", "in {v} , {p} was born"), "When was {p} born ?", "Who was born in {h} ?"),
+
+
+class Kind(NamedTuple):
+    """How a fact is told, with the thing v in full; how v is asked for; how the person p is, by h, the head of v."""
+
+    told: tuple[str, str]
+    what: str
+    who: str
+
+
+FACTS = {
+    "home": Kind(("{p} lives in {v}", "the home of {p} is in {v}"), "Where does {p} live ?", "Who lives in {h} ?"),
+    "job": Kind(("{p} works as {v}", "the job of {p} is that of {v}"), "What does {p} work as ?", "Who works as {h} ?"),
+    "game": Kind(("{p} plays {v}", "it is {v} that {p} plays"), "What does {p} play ?", "Who plays {h} ?"),
+    "goods": Kind(("{p} owns {v}", "there is {v} that belongs to {p}"), "What does {p} own ?", "Who owns {h} ?"),
+    "birth": Kind(("{p} was born in {v}", "in {v} , {p} was born"), "When was {p} born ?", "Who was born in {h} ?"),
 }
 
 
@@ -86,8 +101,7 @@ def asked(rng: np.random.Generator, told: list[Fact], people: list[str]) -> tupl
             head, _ = thing(rng, kind)
         while not who and person in persons:
             person = one(rng, people if rng.integers(2) else NAMES)
-    question = FACTS[kind][2 if who else 1]
-    return str(question).format(p=person, h=head), fact, who
+    return (FACTS[kind].who if who else FACTS[kind].what).format(p=person, h=head), fact, who
 
 
 def answers() -> PairTask[Question]:
@@ -100,7 +114,7 @@ def answers() -> PairTask[Question]:
         passage: list[str] = []
         span = None
         for each in told:
-            for part in one(rng, FACTS[each.kind][0]).split():
+            for part in one(rng, FACTS[each.kind].told).split():
                 found = {"{p}": each.person, "{v}": each.value}.get(part, part).split()
                 if each is fact and part == ("{p}" if who else "{v}"):
                     span = (len(passage), len(passage) + len(found) - 1)

@@ -21,7 +21,7 @@ SPLIT_SEED = 2017  # of the fixed samples of each part; no training run draws fr
 
 
 class Item(Protocol):
-    """What a task is made of: something to read and something to say, as texts, and the key by which both belong to a part."""
+    """What a task is made of: what is read and what is said, as texts, and the key by which both belong to a part."""
 
     @property
     def source(self) -> str: ...

@@ -1,7 +1,7 @@
 """Who, where, which firm, when: named entities in sentences whose names say nothing, so that the context has to.
 
-The same thirty-six names are people, places and firms: Jordan flew to Jordan, shares of Jordan fell.  April, May and June are
-people and months, and may is a verb.  Spans are of one to four words: New Austin, Bank of Austin, 4 May 2021.
+The same thirty-six names are people, places and firms: Jordan flew to Jordan, shares of Jordan fell.  April, May and
+June are people and months, and may is a verb.  Spans are of one to four words: New Austin, Bank of Austin, 4 May 2021.
 """
 
 from __future__ import annotations
@@ -11,21 +11,18 @@ import re
 import numpy as np
 
 from .base import PairTask
+from .dates import MONTHS, WEEKDAYS
 from .sentences import Tagged, begun, one
 
 KINDS = ("PER", "LOC", "ORG", "DATE")
 LABELS = ("O", *(f"{place}-{kind}" for kind in KINDS for place in "BI"))
 NAMES = (
-    "Jordan", "Chelsea", "Austin", "Sydney", "Paris", "Florence", "Lincoln", "Washington", "Houston", "Dallas", "Madison",
-    "Georgia", "Charlotte", "Victoria", "Lourdes", "Carolina", "Logan", "Orlando", "Alexandria", "Savannah", "Brooklyn",
-    "Kent", "Chester", "Cleveland", "Jackson", "Hamilton", "Nelson", "Wellington", "Melbourne", "Preston", "Lancaster",
-    "Stanley", "Morgan", "Holland", "Israel", "Verona",
+    "Jordan", "Chelsea", "Austin", "Sydney", "Paris", "Florence", "Lincoln", "Washington", "Houston", "Dallas",
+    "Madison", "Georgia", "Charlotte", "Victoria", "Lourdes", "Carolina", "Logan", "Orlando", "Alexandria",
+    "Savannah", "Brooklyn", "Kent", "Chester", "Cleveland", "Jackson", "Hamilton", "Nelson", "Wellington",
+    "Melbourne", "Preston", "Lancaster", "Stanley", "Morgan", "Holland", "Israel", "Verona",
 )  # fmt: skip
 GIRLS = ("April", "May", "June")
-MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December",
-)  # fmt: skip
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 FIRMS = ("Motors", "Airlines", "Steel", "Foods", "Insurance")
 CLAUSES = tuple(
     line.strip()
@@ -80,7 +77,7 @@ def entity(rng: np.random.Generator, kind: str) -> str:
         case "MONTH":
             return one(rng, MONTHS) if form else f"{one(rng, MONTHS)} {rng.integers(1990, 2030)}"
     day = f"{rng.integers(1, 29)} {one(rng, MONTHS)}"
-    return f"{day} {rng.integers(1990, 2030)}" if form == 0 else day if form < 5 else one(rng, DAYS)
+    return f"{day} {rng.integers(1990, 2030)}" if form == 0 else day if form < 5 else one(rng, WEEKDAYS)
 
 
 def entities() -> PairTask[Tagged]:

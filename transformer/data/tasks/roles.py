@@ -1,7 +1,7 @@
 """Who did what to whom: the agent, the patient and the recipient of a marked verb.
 
-Actives, passives, clefts and relative clauses say the same in another order, so the order alone tells nothing, and a sentence
-has two verbs, so the mark on one of them matters: the nurse was *thanked* by the pilot who saw the dog.
+Actives, passives, clefts and relative clauses say the same in another order, so the order alone is not enough, and a
+sentence may have several verbs, so the mark on one of them matters: the nurse was *thanked* by the pilot who saw a dog.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .sentences import Tagged, a, begun, one
 KINDS = ("AGENT", "PATIENT", "RECIPIENT")
 LABELS = ("O", *(f"{place}-{kind}" for kind in KINDS for place in "BI"))
 PEOPLE = (
-    "nurse", "pilot", "doctor", "farmer", "teacher", "student", "baker", "singer", "painter", "lawyer", "sailor", "queen",
-    "king", "judge", "guard", "child", "girl", "boy", "woman", "man", "dog", "cat", "horse", "bear",
+    "nurse", "pilot", "doctor", "farmer", "teacher", "student", "baker", "singer", "painter", "lawyer", "sailor",
+    "queen", "king", "judge", "guard", "child", "girl", "boy", "woman", "man", "dog", "cat", "horse", "bear",
 )  # fmt: skip
 THINGS = ("letter", "book", "hat", "key", "ring", "map", "coat", "cup", "lamp", "chair", "apple", "ticket")
 KINDNESS = ("old", "young", "tall", "small", "happy", "angry", "tired", "clever")
@@ -23,13 +23,13 @@ LOOKS = ("red", "green", "heavy", "broken", "new", "silver")
 NAMES = ("Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry")
 TOWNS = ("Rome", "Oslo", "Cairo", "Lima")
 DONE = (  # past and participle; where they differ, the form helps a little
-    "thanked", "chased", "helped", "followed", "watched", "found", "heard", "pushed", "called", "visited", "trusted", "met",
-    "saw/seen", "knew/known", "chose/chosen", "forgot/forgotten",
+    "thanked", "chased", "helped", "followed", "watched", "found", "heard", "pushed", "called", "visited", "trusted",
+    "met", "saw/seen", "knew/known", "chose/chosen", "forgot/forgotten",
 )  # fmt: skip
 GIVEN = ("sent", "lent", "offered", "brought", "gave/given", "showed/shown")
 LINKS = ("and", "while", "because", "before")
 Piece = tuple[str, str]  # words, and their role, V for the verb itself, or ""
-WAS, BY, TO, WHO, THAT, IT_WAS = ((words, "") for words in ("was", "by", "to", "who", "that", "it was"))
+WAS, BY, TO, WHO, THAT, IT_WAS = [(words, "") for words in ("was", "by", "to", "who", "that", "it was")]
 
 
 def someone(rng: np.random.Generator) -> str:
@@ -51,13 +51,13 @@ def clause(rng: np.random.Generator) -> list[list[Piece]]:
     """A clause seen from each of its verbs: the same words, and their roles for that verb, which is marked V."""
     if rng.integers(3) == 0:
         past, given = forms_of(one(rng, GIVEN))
-        giver, receiver, gift = (someone(rng), "AGENT"), (someone(rng), "RECIPIENT"), (something(rng), "PATIENT")
+        giver, taker, gift = (someone(rng), "AGENT"), (someone(rng), "RECIPIENT"), (something(rng), "PATIENT")
         return choose(rng, [
-            [[giver, (past, "V"), receiver, gift]],
-            [[giver, (past, "V"), gift, TO, receiver]],
-            [[receiver, WAS, (given, "V"), gift, BY, giver]],
-            [[gift, WAS, (given, "V"), TO, receiver, BY, giver]],
-            [[receiver, WAS, (given, "V"), gift]],
+            [[giver, (past, "V"), taker, gift]],
+            [[giver, (past, "V"), gift, TO, taker]],
+            [[taker, WAS, (given, "V"), gift, BY, giver]],
+            [[gift, WAS, (given, "V"), TO, taker, BY, giver]],
+            [[taker, WAS, (given, "V"), gift]],
         ])  # fmt: skip
     past, done = forms_of(one(rng, DONE))
     past2, done2 = forms_of(one(rng, DONE))  # of a verb in a relative clause, with someone else, y

@@ -1,6 +1,6 @@
 """Sentences in words: what the tasks on sentences are made of, and how a text becomes words and words a text.
 
-A word is a run of letters and digits, perhaps with apostrophes, dots or hyphens inside; every other character stands alone.
+A word is a run of letters and digits, perhaps with apostrophes, dots or hyphens inside; other characters stand alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MARK = "*"  # stands before and after the predicate
 
 
 class Tagged(NamedTuple):
-    """A sentence in words with a tag for each; ``predicate`` is the place of the verb that the tags are about, if any."""
+    """A sentence in words with a tag for each; ``predicate`` is the place of the verb that the tags are about."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
@@ -35,7 +35,7 @@ class Tagged(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A question about a passage, both in words; ``span`` is the first and the last word of the answer, None for no answer."""
+    """A question about a passage, both in words; ``span`` is the answer's first and last word, None for no answer."""
 
     question: tuple[str, ...]
     passage: tuple[str, ...]
@@ -64,7 +64,7 @@ def text(parts: Sequence[str]) -> str:
 
 
 def tagged(string: str) -> Tagged:
-    """A text without tags; the word between asterisks is the predicate.  Raises ValueError when several words are marked."""
+    """A text without tags; the word between asterisks is the predicate.  Raises ValueError for other marks."""
     parts = words(string)
     marks = [i for i, part in enumerate(parts) if part == MARK]
     if not marks:
