@@ -16,6 +16,7 @@ from transformer.data.tasks import MADE, PairTask, Question, Tagged
 from transformer.data.tasks.sentences import question
 from transformer.data.tokenizers import BPETokenizer
 from transformer.data.wordpiece import SPECIAL, WordPieceTokenizer
+from transformer.objectives import parts
 from transformer.pieces import Pieces
 from transformer.positions import Positions
 from transformer.runs import build_model
@@ -123,6 +124,22 @@ def test_class_weights_make_a_rare_label_count_more():
     expected = -(w * log_p[real, targets[real]]).sum() / w.sum()
     assert work.loss(model, batch).item() == pytest.approx(expected, rel=1e-9)
     assert work.counts(batch) == w.sum() == 7
+
+
+@pytest.mark.parametrize("weights", [None, np.array([0.5, 1.0, 2.0, 0.1, 3.0])])
+def test_a_batch_read_in_parts_gives_the_gradient_of_the_whole(weights):
+    model = shaken(Tagger(body(), LABELS), np.random.default_rng(1)).eval()
+    work = tagging(class_weights=weights)
+    batch = work.collate(SENTENCES)
+    work.loss(model, batch).backward()
+    whole = {name: p.grad.data.copy() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    for part, share in parts(work, batch, 3):
+        loss = work.loss(model, part)
+        loss.backward(np.asarray(share, loss.dtype))
+    for name, p in model.named_parameters():
+        if name in whole:
+            np.testing.assert_allclose(p.grad.data, whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
 def test_a_strange_tag_is_named_with_the_labels():

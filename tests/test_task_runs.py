@@ -168,6 +168,9 @@ def test_a_task_on_sentences_is_trained_judged_used_and_drawn(name, tmp_path, ca
     assert main(["generate", out, "--prompt", wrong]) == 2
     error = capsys.readouterr().err
     assert ("mark one word" in error or "expected a question" in error) and error.count("\n") == 1
+    if name == "roles":
+        assert main(["generate", out, "--prompt", "The dog was seen."]) == 2
+        assert "of which verb?" in capsys.readouterr().err
     assert main(["train", "--resume", "--out", out]) == 0
 
 

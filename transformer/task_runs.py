@@ -204,6 +204,8 @@ def answers(folder: RunFolder, texts: Sequence[str], num_beams: int = 1, limit: 
         return [f"{recipes.CLASSES[config['task']][int(row.argmax())]} ({row.max():.0%})" for row in p]
     if config["kind"] == "Tagger":
         examples = [sentences.tagged(text) for text in texts]
+        if config["task"] == "roles" and (plain := [e.source for e in examples if e.predicate is None]):
+            raise ValueError(f"{plain[0]!r}: of which verb? Put it between asterisks: the dog *chased* the cat")
         found = tagging.tag(model, Pieces(tokenizer), examples, spread=spread)
         return [tagging.bracketed(example, tags) for example, tags in zip(examples, found, strict=True)]
     if config["kind"] == "SpanReader":
