@@ -151,7 +151,8 @@ def pullback(
     ``upstream`` holds one array, or one Tensor if ``create_graph``, for each output; it is never changed.
     Tensors from before the tick ``since`` count as leaves.
     """
-    tensors = create_graph or mode.get().tape is not None  # what the rules are handed
+    tape = mode.get().tape
+    tensors = create_graph or tape is not None  # what the rules are handed
     order, leaves, gradients = reachable(outputs, since)
     if wrt is not None:
         gradients = _on_the_way(order, leaves, wrt)
@@ -160,7 +161,9 @@ def pullback(
     for t, g in zip(outputs, upstream):
         if id(t) in gradients:
             gradients[id(t)] = g if gradients[id(t)] is None else gradients[id(t)] + g
-    kept: dict[int, Any] = dict.fromkeys(map(id, wrt or ()))
+    kept: Slots = dict.fromkeys(map(id, wrt or ()))
+    if tape is not None:
+        kept = tape.marking(kept, order)
     retained: list[tuple[Value, Any]] = []
     with no_grad() if tensors and not create_graph else enable_grad() if create_graph else _as_it_is:
         walk(order, gradients, kept, retained, shared, tensors, not (retain_graph or create_graph))

@@ -133,7 +133,7 @@ def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0
             weights.append(p)
         keep = heads.keep(b)
         np.matmul(p if keep is None else p * keep, heads.v[b.n, b.g, :, : b.s], out=out[b.n, b.g, :, b.t])
-    return out.reshape(heads.shape), (weights, ell)
+    return out.reshape(heads.shape), (tuple(weights), ell)
 
 
 def attention_vjp(g, out, saved, q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0.0, seed=None):

@@ -60,7 +60,7 @@ class Recording:
     def fits(self, data: list[np.ndarray]) -> bool:
         """Whether the leaves still have the shapes and dtypes of the recording."""
         if len(self.seen) != len(data) or not all(map(operator.is_, data, self.seen)):
-            if not all(a.shape == n.value.shape and a.dtype == n.value.dtype for a, (_, n) in zip(data, self.leaves)):
+            if not all(a.shape == n.what.shape and a.dtype == n.what.dtype for a, (_, n) in zip(data, self.leaves)):
                 return False
             self.seen = data
         if list(map(_wants, self.tensors)) != self.wants:
@@ -228,7 +228,13 @@ class Program:
         with self._undisturbed():
             found = self.record(args)
         found.straight = Straight(found.lines, found.arguments, [name for _, name in found.leaves], found.results(), not self._fluid)
+        found.lines = []  # they have served; texts are made from new ones
+        found.straight.forget()
         found.tensors = [t for t, _ in found.leaves]
+        for _, name in found.leaves:
+            name.value = None
+        for name in found.arguments:
+            name.value = None
         found.wants = list(map(_wants, found.tensors))
         self._modules += [m for m in found.modules if not any(m is known for known in self._modules)]
         self._flags = (-1,)
@@ -321,22 +327,20 @@ class Program:
         one = np.ones(out.shape, out.dtype)
         arguments.append(tape.give("argument", one))
         arguments[-1].label = "gradient"
-        order, leaves, _ = graph.reachable([out])
-        tensors = [*leaves, *order]
-        found = graph.pullback([out], [watched(graph.wrap(one))], tensors)
+        _, leaves, _ = graph.reachable([out])
+        found = graph.pullback([out], [watched(graph.wrap(one))], leaves)
         gradients: list[Any] = []
         seen: set[int] = set()
-        for t, g in zip(tensors, found, strict=True):
+        for t, g in zip(leaves, found, strict=True):
             if g is None:
                 continue
             tape.leaf(g)
-            name, source = tape.known[id(g.data)], tape.known.get(id(t.data))
+            name = tape.known[id(g.data)]
             if name.kind == "made" and name.of is None:
-                name.of = source
-            if t.history is None:
-                memory = list(owners(g.data) or ())
-                gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
-                seen.update(memory)
+                name.of = tape.known.get(id(t.data))
+            memory = list(owners(g.data) or ())
+            gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
+            seen.update(memory)
         return gradients
 
 
@@ -395,7 +399,7 @@ def refuse_differences(first: Tape, again: Tape) -> None:
 
 def first_array(line: Line) -> Any:
     """An array of the line, for messages."""
-    return next((x for x in line.args if isinstance(x, np.ndarray)), next((n.value for n in line.makes()), None))
+    return next((x for x in line.args if isinstance(x, np.ndarray)), next((n.what for n in line.makes()), None))
 
 
 def alike(a: Any, b: Any, pairs: dict[Any, Any]) -> bool:

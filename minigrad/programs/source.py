@@ -105,7 +105,7 @@ class Text:
                 self.labels[line.out] = shown.format(*map(self.render, line.args))
                 continue
             expression = self.expression(line)
-            shapes = ", ".join(str(n.value.shape) for n in line.makes() if isinstance(n.value, np.ndarray))
+            shapes = ", ".join(str(n.what.shape) for n in line.makes() if n.what is not None)
             left = f"{self._outs(line.out)} = {expression}"
             found.append(f"{left:{COLUMN}}  # {shapes}" if shapes else left)
         return found
@@ -134,7 +134,7 @@ class Text:
             settings = ", ".join(f"{k}={self.render(v)}" for k, v in p.items() if v is not None and v is not False)
             return f"{args[0]}.{op.name}({settings})"
         if op.name == "sum_to":
-            return self._sum_to(args[0], line.args[0].value.shape, p["shape"])
+            return self._sum_to(args[0], line.args[0].what.shape, p["shape"])
         if op.ufunc is not None and not p:
             return f"np.{op.ufunc.__name__}({', '.join(map(self.render, line.args))})"
         return self._written_out(line) or self._call(line.function, line.args, p)

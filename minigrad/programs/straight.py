@@ -51,6 +51,10 @@ class Straight:
         exec(compile(self.text, "<program>", "exec"), self.globals)  # the text is made from the lines above, of known functions
         self.run: Callable[..., tuple[Any, ...]] = self.globals["run"]
 
+    def forget(self) -> None:
+        """Keep the function only."""
+        self.lines, self.local = [], {}
+
     def _declare(self, what: str, names: list[Name]) -> str:
         for i, name in enumerate(names):
             self.local[name] = f"{what[0]}{i}"
@@ -99,11 +103,11 @@ class Straight:
             return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
         if not line.args or not isinstance(line.args[0], Name):
             return None
-        if line.role == "forward" and name == "sum_to" and (x := line.args[0].value).ndim == 2 and x.shape[1:] == p["shape"]:
-            return f"{self._bound(ones(len(x), x.dtype))} @ {args[0]}"
+        if line.role == "forward" and name == "sum_to" and (x := line.args[0].what).ndim == 2 and x.shape[1:] == p["shape"]:
+            return f"{self._bound(ones(x.shape[0], x.dtype))} @ {args[0]}"
         if line.role != "kernel" or p["save"]:
             return None
-        x, out = line.args[0].value, line.out[0].value
+        x, out = line.args[0].what, line.out[0].what
         if name in ("split_heads", "join_heads") and x.shape[-2] == 1:  # of one token: nothing changes places
             return f"({args[0]}.reshape({out.shape}), None)"
         if name == "linear" and x.size == x.shape[-1]:  # of one row
@@ -159,7 +163,7 @@ class Memory:
             return i
 
         for name in last:
-            ids = owners(name.value)
+            ids = iter((name.what.owner,)) if name.what is not None else owners(name.value)
             known = None if ids is None else [root(i) for i in ids]
             self.group[name] = None if known is None else known[0] if known else -id(name)
             for i in known or ():
@@ -180,9 +184,9 @@ class Memory:
         """Where the line writes: a name, the name of a buffer, or None for new memory."""
         out = line.out
         place: Any = None
-        if ufunc_of(line) is not None and self._owns(out) and out.value.size > 1:
-            shape = (out.value.shape, out.value.dtype)
-            dying = [n for n in line.reads() if self._dies(n, number) and self._owns(n) and (n.value.shape, n.value.dtype) == shape]
+        if ufunc_of(line) is not None and self._owns(out) and out.what.size > 1:
+            shape = (out.what.shape, out.what.dtype)
+            dying = [n for n in line.reads() if self._dies(n, number) and self._owns(n) and (n.what.shape, n.what.dtype) == shape]
             if dying and self._alone(line, dying[0]):
                 g, h = self.group[dying[0]], self.group[out]
                 if g in self.held:
@@ -206,10 +210,9 @@ class Memory:
         return (
             isinstance(name, Name)
             and name.kind == "made"
-            and isinstance(name.value, np.ndarray)
-            and name.value.base is None
-            and name.value.flags.c_contiguous
-            and name.value.ndim > 0
+            and name.what is not None
+            and name.what.whole
+            and name.what.ndim > 0
             and self.group[name] not in self.fixed
         )
 

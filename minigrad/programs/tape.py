@@ -6,10 +6,13 @@ earlier line.  Whatever else a call reads is a constant.
 
 from __future__ import annotations
 
+import itertools
+import math
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +22,43 @@ from ..modes import recording
 from ..random import generator
 from .watched import refuse, watched
 
+_numbers = itertools.count(1)
+
+
+class What(NamedTuple):
+    """What is remembered of an array that may be gone."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    whole: bool  # all of a block of memory, and in order
+    owner: int  # the number of that block
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return math.prod(self.shape)
+
 
 class Name:
-    """An array (or whatever a kernel keeps) that a line makes, or that is given."""
+    """An array (or whatever a kernel keeps) that a line makes, or that is given.  An array that was made may die: a recording holds none."""
 
-    __slots__ = ("kind", "label", "line", "of", "value")
+    __slots__ = ("kind", "label", "of", "ref", "value", "what")
 
-    def __init__(self, kind: str, value: Any, line: int = -1) -> None:
-        self.kind, self.value, self.line = kind, value, line  # "argument", "leaf", "made" or "kept" for the backward pass
+    def __init__(self, kind: str, value: Any, what: What | None = None, ref: Any = None) -> None:
+        self.kind, self.ref = kind, ref  # "argument", "leaf" or "made"
+        self.what: Any = what  # a What, or None for what is no array
+        self.value: Any = None if ref is not None else value
         self.label: str | None = None
         self.of: Name | None = None  # what it is the gradient of
+
+    def stands_for(self, x: Any) -> bool:
+        """Whether it is the name of this very object."""
+        return (self.ref() if self.ref is not None else self.value) is x
 
 
 @dataclass
@@ -73,14 +103,26 @@ class Tape:
     known: dict[int, Name] = field(default_factory=dict)  # by the identity of the array
     leaves: dict[int, tuple[Any, Name]] = field(default_factory=dict)  # Tensors from before, by their identity
     modules: dict[int, Any] = field(default_factory=dict)  # those that were called, by their identity
+    blocks: dict[int, int] = field(default_factory=dict)  # the numbers of blocks of memory, by the identity of the array that owns them
     draws: dict[Any, Any] = field(default_factory=dict)  # what functions with effects have returned
     backward: bool = False
     _within: tuple[Any, ...] = ()
 
     def give(self, kind: str, value: Any) -> Name:
         """A name for something that is there before any line."""
-        name = self.known[id(value)] = Name(kind, value)
+        name = self.known[id(value)] = Name(kind, value, self.what(value))
         return name
+
+    def what(self, array: np.ndarray) -> What:
+        """What to remember of an array."""
+        owner = array
+        while isinstance(owner.base, np.ndarray):
+            owner = owner.base
+        key = id(owner)
+        if key not in self.blocks:
+            self.blocks[key] = next(_numbers)
+            weakref.finalize(owner, self.blocks.pop, key, None).atexit = False
+        return What(array.shape, array.dtype, array.base is None and array.flags.c_contiguous, self.blocks[key])
 
     def leaf(self, t: Any) -> None:
         """Know the data of a Tensor that was there before: it is read anew at each call."""
@@ -136,6 +178,11 @@ class Tape:
         """Raise Refused."""
         refuse(what)
 
+    def marking(self, kept: dict[int, Any], order: list[Any]) -> dict[int, Any]:
+        """``kept`` for a walk that also notes of which result each gradient is."""
+        names = {id(t): self.known.get(id(t.data)) for t in order}
+        return Marks(self, kept, {key: name for key, name in names.items() if name is not None})
+
     @staticmethod
     def watched(t: Any) -> Any:
         """A result whose numbers nobody reads unnoticed."""
@@ -170,15 +217,21 @@ class Tape:
             return tuple(self._made(x, number) for x in out)
         if out is None or isinstance(out, bool | int | float):
             return None
-        name = self.known.get(id(out))
-        if name is None or name.value is not out:
-            name = self.known[id(out)] = Name("made", out, number)
+        key = id(out)
+        name = self.known.get(key)
+        if name is None or not name.stands_for(out):
+            if isinstance(out, np.ndarray):
+                known = self.known
+                name = Name("made", out, self.what(out), weakref.ref(out, lambda _: known.pop(key, None)))
+            else:
+                name = Name("made", out)
+            self.known[key] = name
         return name
 
     def named(self, tree: Any) -> Any:
         """The same with names in the place of known arrays."""
         name = self.known.get(id(tree))
-        if name is not None and name.value is tree:
+        if name is not None and name.stands_for(tree):
             return name
         if isinstance(tree, tuple | list):
             branches = [self.named(x) for x in tree]
@@ -195,3 +248,21 @@ def _arrays(tree: Any) -> Any:
         branches = [_arrays(x) for x in tree]
         return tree if all(a is b for a, b in zip(tree, branches)) else type(tree)(branches)  # known by its identity
     return tree
+
+
+class Marks(dict[int, Any]):
+    """What a walk keeps; it is asked for every result, and notes the name of its gradient, but holds only what it was asked for."""
+
+    def __init__(self, tape: Tape, kept: dict[int, Any], names: dict[int, Name]) -> None:
+        super().__init__(kept)
+        self.tape, self.names, self.wanted = tape, names, set(kept)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.names or key in self.wanted
+
+    def __setitem__(self, key: int, g: Any) -> None:
+        name = self.tape.known.get(id(g.data)) if isinstance(g, Value) else None
+        if name is not None and name.kind == "made" and name.of is None and key in self.names:
+            name.of = self.names[key]
+        if key in self.wanted:
+            super().__setitem__(key, g)
