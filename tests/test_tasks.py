@@ -5,11 +5,13 @@ import datetime
 import numpy as np
 import pytest
 
-from transformer import CharTokenizer
-from transformer.data.tasks import MADE, Pair, PairTask, addition, dates, in_words, reversal, sorting
+from transformer import BPETokenizer, CharTokenizer
+from transformer.data.tasks import MADE, Pair, PairTask, addition, dates, in_words, reversal, sentences, sorting
 from transformer.data.tasks.dates import CASES, FIRST, FORMS
+from transformer.pieces import Pieces
 from transformer.recipes import make_tokenizer
 
+SENTENCES = ("entities", "roles", "answers", "headlines")
 ENGLISH = {
     0: "zero", 7: "seven", 13: "thirteen", 20: "twenty", 21: "twenty-one", 40: "forty", 99: "ninety-nine", 100: "one hundred",
     115: "one hundred fifteen", 380: "three hundred eighty", 1000: "one thousand", 1001: "one thousand one", 21_019: "twenty-one thousand nineteen",
@@ -127,10 +129,19 @@ def test_a_date_is_unseen_in_all_its_forms():
 @pytest.mark.parametrize("name", MADE)
 def test_the_tokenizer_of_a_task_can_write_all_its_pairs(name):
     tokenizer, task = make_tokenizer(name), MADE[name]()
-    assert isinstance(tokenizer, CharTokenizer)
+    assert isinstance(tokenizer, BPETokenizer if name in SENTENCES else CharTokenizer)
     for part in ("training", "test"):
         for pair in task.draw(np.random.default_rng(9), 1000, part):
-            tokenizer.encode(pair.source + pair.target)
+            assert tokenizer.decode(tokenizer.encode(pair.source + pair.target)) == pair.source + pair.target
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_a_word_within_a_sentence_is_one_piece_unless_it_is_a_year(name):
+    pieces, task = Pieces(make_tokenizer(name)), MADE[name]()
+    for item in task.draw(np.random.default_rng(9), 500, "test"):
+        first, *others = sentences.words(item.source)
+        assert len(pieces.of(first)) <= 2  # learned without the space before it
+        assert all(len(pieces.of(word)) == 1 for word in others if not word.isdigit() and word not in ("The", "It"))
 
 
 def test_a_task_needs_room_for_its_parts_and_something_to_draw_from():
