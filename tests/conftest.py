@@ -2,12 +2,16 @@
 
 import importlib
 import importlib.util
+import signal
 import sys
 from pathlib import Path
 
 import pytest
 
 REFERENCE = Path(__file__).parent / "reference"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its background jobs so, and the runs of the tests would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def need(*packages):

@@ -41,6 +41,6 @@ WRONG = [
     ("check_05_masked_attention", lambda Q, K, V, a: _softmax(np.where(a, _scores(Q, K), -1e9)) @ V, "mean of all values"),
     ("check_05_attention_backward", lambda *a: _backward(*a, tau_k=False), "k"),
     ("check_05_attention_backward", lambda *a: _backward(*a, whole_softmax=False), "softmax's own gradient"),
-    ("check_05_attention_backward", lambda *a: _backward(*a, v_from="scores"), "scores"),
+    ("check_05_attention_backward", lambda *a: _backward(*a, v_from="scores"), "before the activation softmax"),
     ("check_05_attention_backward", lambda *a: _backward(*a)[0], "three arrays"),
 ]
