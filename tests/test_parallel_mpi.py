@@ -211,21 +211,20 @@ from transformer.parallel import world
 from transformer.runs import RunFolder
 from transformer.training import Settings
 
-class Failing(LanguageModelling):
-    def loss(self, model, batch, label_smoothing=0.0):
-        if world().rank in {ranks} and trainer.progress.step == 5:
+class Failing(Trainer):
+    def step(self):
+        if world().rank in {ranks} and self.progress.step == 5:
             raise OSError("the disk of this machine is full")
         if world().rank == {drifting}:
-            model.token_embedding.weight.data[0] += 1e-6
-        return super().loss(model, batch, label_smoothing)
+            self.model.token_embedding.weight.data[0] += 1e-6
+        return super().step()
 
 def job():
-    global trainer
     folder = RunFolder({folder!r})
     world().first(lambda: folder.create({{"model": {{}}}}, None))
     ids = np.arange(400) % 7
     settings = Settings(steps=9, evaluate_every=2, batch_size=4)
-    trainer = Trainer(GPT(7, 8, 2, 1, 8), Failing(ids[:300], ids[300:], 8), settings, folder, workers=world())
+    trainer = Failing(GPT(7, 8, 2, 1, 8), LanguageModelling(ids[:300], ids[300:], 8), settings, folder, workers=world())
     trainer.train()
     return 0
 
