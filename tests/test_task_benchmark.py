@@ -60,6 +60,18 @@ def test_questions_without_an_answer_are_recognised():
     assert min(rates("answers", "SpanReader", "test exact match, no answer")) >= 0.97
 
 
+REAL = {
+    "conll": ["Tagger", "most frequent tag", "MiniLM, frozen", "MiniLM, adapters", "MiniLM, whole"],
+    "boolq": ["Classifier", "majority", "bag of words", "MiniLM, linear head"],
+    "xsum": ["Transformer", "first sentence", "MiniLM, central sentence"],
+}
+
+
+@pytest.mark.parametrize("task", [task for task in REAL if task in RESULTS])
+def test_real_data_stands_beside_its_baselines(task):
+    assert len(RESULTS[task][REAL[task][0]]) == 3 and set(REAL[task]) <= RESULTS[task].keys()
+
+
 def test_every_interval_holds_its_score():
     for models in RESULTS.values():
         for runs in models.values():
