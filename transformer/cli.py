@@ -27,6 +27,7 @@ from . import options, prompts, quality, recipes, streams, task_runs
 from .attention import attention_maps
 from .bias.command import add_command as add_bias_command
 from .compression.command import add_commands as add_compression_commands
+from .course import add_command as add_course_command
 from .data import corpora
 from .data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from .files import brief
@@ -178,6 +179,7 @@ def parser() -> Parser:
 
     add_bias_command(commands, positive)
     add_compression_commands(commands, positive)
+    add_course_command(commands, positive)
     for one in (top, *commands.choices.values()):
         one.add_argument("--threads", type=positive, metavar="N", help="of matrix products (default 1: small ones gain nothing from more)")
     return top

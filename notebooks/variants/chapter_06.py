@@ -1,0 +1,33 @@
+"""Q, K, V and many heads, with other numbers."""
+
+from .variant import Variant
+
+VARIANTS = [
+    Variant(
+        "06_split_heads",
+        {"s": (0, 1, 2)},
+        r"""Another library cuts otherwise: from $(T, C)$ to $(H, T, C/H)$, so that head $h$ gets **every $H$-th** column of every word, in order, the first one being column $(h + «s») \bmod H$.""",
+        '''def my_split_heads(x, H):
+    """(T, C) → (H, T, C / H): head h has the columns (h + «s») mod H, that plus H, that plus 2H, …"""
+    ### BEGIN SOLUTION
+    return np.stack([x[:, (h + «s») % H :: H] for h in range(H)])
+    ### END SOLUTION
+''',
+        lambda rng: [(rng.normal(size=(t, h * d)), h) for t, h, d in ((3, 4, 2), (2, 3, 3), (5, 5, 1))],
+    ),
+    Variant(
+        "06_attention_parameters",
+        {"where": ("W_Q", "W_K and W_V", "W_O", "W_Q and W_O")},
+        r"""How many trained numbers has an attention layer of width $C$ with $H$ heads, in which there are biases **in «where» only**? Groups of heads share keys and values (*grouped-query attention*): there are only $H_{kv}$ heads of keys
+and of values, each of width $D = C/H$.""",
+        '''def attention_parameters(C, H, H_kv):
+    """The number of weights in W_Q, W_K, W_V and W_O, and of biases with «where» only."""
+    ### BEGIN SOLUTION
+    kv = H_kv * (C // H)
+    biases = {"W_Q": C, "W_K and W_V": 2 * kv, "W_O": C, "W_Q and W_O": 2 * C}
+    return 2 * C * C + 2 * C * kv + biases["«where»"]
+    ### END SOLUTION
+''',
+        lambda rng: [(12, 4, 4), (12, 4, 2), (64, 8, 1)],
+    ),
+]  # fmt: skip
