@@ -12,25 +12,30 @@ from typing import Any
 import nbformat
 
 LEFT_OUT = ("Exercises", "References")  # sections that are no part of a lecture
-FULL = 11.0  # lines of text that fit on a slide, beside its heading
+FULL = 14.0  # lines of text that fit on a slide, below its heading
+FIGURE = 11.5  # lines that a figure takes
 BLOCK = re.compile(r"\n\s*\n")
 DISPLAY = re.compile(r"\$\$.*?\$\$", re.S)
 
 
 def slides(notebook: Any) -> Any:
     """The published edition of a chapter as cells with slide types."""
-    made: list[Any] = []
-    heading, shown = "", True
+    deck, shown = Deck(), True
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             for title, body in sections(cell.source):
                 if title is not None:
-                    heading, shown = title, not title.startswith(LEFT_OUT)
-                if shown:
-                    made += prose(heading, body, begins=title is not None, first=not made)
+                    shown = not title.startswith(LEFT_OUT)
+                    if shown:
+                        deck.begin(title, body)
+                if shown and deck.sections > 1:
+                    for block in told(body, lead=title is not None):
+                        deck.add(nbformat.v4.new_markdown_cell(block), lines_of(block))
+                    deck.note(body)
         elif shown and "exercise" not in cell.metadata.get("tags", []):
-            made += code(heading, cell)
-    return nbformat.v4.new_notebook(cells=made, metadata=notebook.metadata)
+            for part, lines in code(cell):
+                deck.add(part, lines)
+    return nbformat.v4.new_notebook(cells=deck.cells, metadata=notebook.metadata)
 
 
 def sections(source: str) -> Iterator[tuple[str | None, str]]:
@@ -41,50 +46,48 @@ def sections(source: str) -> Iterator[tuple[str | None, str]]:
     yield from zip(parts[1::2], parts[2::2])
 
 
-def slide(kind: str, *lines: str) -> Any:
-    return nbformat.v4.new_markdown_cell("\n\n".join(filter(None, lines)), metadata={"slideshow": {"slide_type": kind}})
+class Deck:
+    """Cells with slide types, filled slide by slide."""
 
+    def __init__(self) -> None:
+        self.cells: list[Any] = []
+        self.heading, self.room, self.sections = "", 0.0, 0
 
-def prose(heading: str, body: str, begins: bool, first: bool) -> list[Any]:
-    """What a text puts on slides, each no fuller than a slide; the text itself goes into the notes of the first."""
-    chosen = list(told(body, lead=begins and not first))
-    pages: list[list[str]] = [[]]
-    room = FULL
-    for block in chosen:
-        cost = lines_of(block)
-        if pages[-1] and cost > room:
-            pages.append([])
-            room = FULL
-        pages[-1].append(block)
-        room -= cost
-    notes = slide("notes", body.strip()) if body.strip() else None
-    if first:
-        goals = re.search(r"(?ms)^\*\*After this chapter you can\*\*\s*\n(.*?)(?=\n\n(?!-)|\Z)", body)
-        return [slide("slide", f"# {heading}"), *([notes] if notes else []), *([slide("subslide", "## After this chapter you can", goals[1].strip())] if goals else [])]
-    made = []
-    for page in pages:
-        if page or begins:
-            made.append(slide("slide" if begins and not made else "subslide", f"## {heading}", *page))
-            if notes and len(made) == 1:
-                made.append(notes)
-    if not made and notes:
-        made.append(notes)
-    return made
+    def begin(self, heading: str, body: str) -> None:
+        """A new column of slides; the first is the title, with what the chapter is for."""
+        self.heading, self.sections = heading, self.sections + 1
+        if self.sections > 1:
+            return self._slide("slide", f"## {heading}")
+        paragraphs = [p.strip() for p in BLOCK.split(body) if p.strip() and not p.strip().startswith(("*", "-"))]
+        self._slide("slide", f"# {heading}\n\n{first_sentence(paragraphs[0]) if paragraphs else ''}")
+        self.note(body)
+        if goals := re.search(r"(?ms)^\*\*After this chapter you can\*\*\s*\n(.*?)(?=\n\n(?!-)|\Z)", body):
+            self._slide("subslide", f"## After this chapter you can\n\n{goals[1].strip()}")
+
+    def add(self, cell: Any, lines: float) -> None:
+        """Put a cell on this slide, or on a new one below it when it does not fit."""
+        if lines > self.room and self.room < FULL:
+            self._slide("subslide", f"## {self.heading}")
+        self.room -= lines
+        cell.metadata["slideshow"] = {"slide_type": "-"}
+        self.cells.append(cell)
+
+    def note(self, text: str) -> None:
+        """Into the speaker's notes of this slide."""
+        if text.strip():
+            self.cells.append(nbformat.v4.new_markdown_cell(text.strip(), metadata={"slideshow": {"slide_type": "notes"}}))
+
+    def _slide(self, kind: str, text: str) -> None:
+        self.cells.append(nbformat.v4.new_markdown_cell(text, metadata={"slideshow": {"slide_type": kind}}))
+        self.room = FULL
 
 
 def told(body: str, lead: bool) -> Iterator[str]:
     """The blocks of a text for a slide: formulas with the sentence before them, tables, lists, questions; and the first sentence of a section."""
     before = ""
     for i, block in enumerate(filter(None, map(str.strip, BLOCK.split(DISPLAY.sub(lambda m: f"\n\n{m[0]}\n\n", body))))):
-        if block.startswith("$$"):
-            if before:
-                yield last_sentence(before)
-            yield block
-            before = ""
-        elif block.startswith("|") or re.match(r"[-*] |\d+\. ", block):
-            if before:
-                yield last_sentence(before)
-            yield block
+        if block.startswith(("$$", "|")) or re.match(r"[-*] |\d+\. ", block):
+            yield f"{last_sentence(before)}\n\n{block}" if before else block  # the two stay on one slide
             before = ""
         elif "**Question:**" in block:
             yield "**Question:** " + re.sub(r"\s*\(.*\)\s*$", "", block.partition("**Question:**")[2].strip(), flags=re.S)
@@ -110,7 +113,9 @@ def first_sentence(text: str) -> str:
 
 
 def last_sentence(text: str) -> str:
-    return whole(sentences(text)[-1])
+    """The sentence that leads to what follows; a mere "So" takes the one before along."""
+    *others, last = sentences(text)
+    return whole(f"{others[-1]} {last}" if others and len(last.split()) < 4 else last)
 
 
 def whole(sentence: str) -> str:
@@ -120,23 +125,25 @@ def whole(sentence: str) -> str:
 
 def lines_of(block: str) -> float:
     """How much of a slide a block takes, in lines."""
+    head, _, rest = block.partition("\n\n")
+    if rest:
+        return lines_of(head) + lines_of(rest)
     if block.startswith("$$"):
-        return 2.2 + 1.3 * (block.count(r"\\") + block.count("frac") / 4 + block.count("underbrace") / 2)
+        return 2.4 + 1.3 * (block.count(r"\\") + block.count("frac") / 4 + block.count("underbrace") / 2)
     if block.startswith("|"):
         return 1.2 * max(1, len(block.splitlines()) - 1)
-    return sum(1.2 * (1 + len(line) // 95) for line in block.splitlines())
+    return sum(1.25 * (1 + len(line) // 72) for line in block.splitlines())
 
 
-def code(heading: str, cell: Any) -> list[Any]:
-    """The figures and tables of a cell; and its code when that is short and defines something."""
-    made = []
-    outputs = [o for o in cell.get("outputs", []) if {"image/png", "text/html"} & set(o.get("data", {}))]
+def code(cell: Any) -> Iterator[tuple[Any, float]]:
+    """The figures and tables of a cell; and its code when that is short and defines something.  Each with its lines."""
     definitions = re.findall(r"(?ms)^def .*?(?=^\S(?<!\))|\Z)", cell.source)
     text = "\n\n".join(one.strip() for one in definitions)
-    if definitions and len(text.splitlines()) <= 16 and max(map(len, text.splitlines())) <= 120:
-        made.append(slide("subslide", f"## {heading}"))
-        made.append(nbformat.v4.new_code_cell(text, metadata={"slideshow": {"slide_type": "-"}}))
-    for output in outputs:
-        made.append(slide("subslide", f"## {heading}"))
-        made.append(nbformat.v4.new_code_cell("", outputs=[output], metadata={"slideshow": {"slide_type": "-"}}))
-    return made
+    if definitions and len(text.splitlines()) <= 18 and max(map(len, text.splitlines())) <= 120:
+        yield nbformat.v4.new_code_cell(text), 1 + 0.72 * len(text.splitlines())
+    for output in cell.get("outputs", []):
+        data = output.get("data", {})
+        if "image/png" in data:
+            yield nbformat.v4.new_code_cell("", outputs=[output]), FIGURE
+        elif "text/html" in data:
+            yield nbformat.v4.new_code_cell("", outputs=[output]), 1 + 1.05 * str(data["text/html"]).count("<tr")
