@@ -16,7 +16,7 @@ from typing import Any
 
 from .chapters import Chapter, Exercise
 from .room import Library, Room
-from .submissions import Submission, answer, others, read
+from .submissions import Cell, Submission, answer, others, read
 
 PATIENCE = 60  # seconds that the judge itself may take, besides the answer's
 
@@ -97,14 +97,18 @@ class Judge:
 
 def grade(
     submission: Submission, chapters: list[Chapter], library: Library, limits: Limits, variants: dict[str, dict[str, Any]] | None = None,
-    held: Callable[[list[str]], None] = lambda names: None,
-) -> Iterator[Result]:
-    """The results of a student, exercise by exercise.  ``variants`` has the student's own numbers; ``held`` is told what confined the answers."""
+    held: Callable[[list[str]], None] = lambda names: None, handed_in: dict[str, list[Cell]] | None = None,
+) -> Iterator[Result]:  # fmt: skip
+    """The results of a student, exercise by exercise.
+
+    ``variants`` has the student's own numbers, ``handed_in`` the cells of chapters that are not to be read from files; ``held`` is told what
+    confined the answers.
+    """
     with library.room() as room:
         judge = Judge(room, limits)
         try:
             for chapter in chapters:
-                cells, why = _cells(submission, chapter)
+                cells, why = (handed_in[chapter.stem], "") if handed_in else _cells(submission, chapter)
                 for exercise in chapter.exercises:
                     code, remark = answer(cells, exercise) if cells is not None else (None, why)
                     if code is None:
@@ -128,7 +132,7 @@ def grade(
             judge.close()
 
 
-def _cells(submission: Submission, chapter: Chapter) -> tuple[list[Any] | None, str]:
+def _cells(submission: Submission, chapter: Chapter) -> tuple[list[Cell] | None, str]:
     path = submission.notebooks.get(chapter.stem)
     if path is None:
         return None, "; ".join(submission.remarks) or "no notebook of this chapter"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -56,6 +57,8 @@ def solved_chapter(book: Path, chapter: Chapter, asked: list[written.Question]) 
             cell.outputs = outputs
     last = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## References")), len(notebook.cells))
     notebook.cells[last:last] = written.solved(asked)
+    for cell in notebook.cells:
+        cell.source = re.sub(r"\]\((\d\d\w*)\.ipynb", r"](\1.html", cell.source) if cell.cell_type == "markdown" else cell.source
     return notebook
 
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,8 +76,8 @@ def finished(notebook: Any, path: Path, words: list[Any], numbers: Numbers, stub
                 task.source = task.source[: heading.end()] + "\n\n" + one.fill(one.task, mine)
         else:
             given = "".join(f", {key}={value!r}" for key, value in mine.items())
-            function = cell.source.rpartition("(")[0] and cell.source.split("(", 2)[2].split(")")[0]
-            cell.source = f'print(checks.variant("{name}", {function}{given}).require())'
+            function = re.findall(r"check_\w+\((\w+)\)", cell.source)[0]
+            cell.source = f'import checks\n\nprint(checks.variant("{name}", {function}{given}).require())'
     last = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## References")), len(notebook.cells))
     notebook.cells[last:last] = words
     for i, cell in enumerate(notebook.cells):

@@ -82,6 +82,8 @@ def encode(value: Any, refer: Refer) -> Any:
 
 
 def _array(x: np.ndarray) -> list[Any]:
+    if x.nbytes > LIMIT:
+        raise Unreadable(f"an array of {x.nbytes / 2**20:.0f} MB; at most {LIMIT // 2**20} MB can be handed over")
     x = x.astype(x.dtype.newbyteorder("<"), order="C", copy=False)
     return [x.dtype.str, list(x.shape), base64.b64encode(np.ascontiguousarray(x).tobytes()).decode("ascii")]
 

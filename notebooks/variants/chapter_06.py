@@ -17,14 +17,14 @@ VARIANTS = [
     ),
     Variant(
         "06_attention_parameters",
-        {"where": ("W_Q", "W_K and W_V", "W_O", "W_Q and W_O")},
+        {"where": ("W_Q", "W_K and W_V", "W_Q and W_K", "W_Q and W_O")},
         r"""How many trained numbers has an attention layer of width $C$ with $H$ heads, in which there are biases **in «where» only**? Groups of heads share keys and values (*grouped-query attention*): there are only $H_{kv}$ heads of keys
 and of values, each of width $D = C/H$.""",
         '''def attention_parameters(C, H, H_kv):
     """The number of weights in W_Q, W_K, W_V and W_O, and of biases with «where» only."""
     ### BEGIN SOLUTION
     kv = H_kv * (C // H)
-    biases = {"W_Q": C, "W_K and W_V": 2 * kv, "W_O": C, "W_Q and W_O": 2 * C}
+    biases = {"W_Q": C, "W_K and W_V": 2 * kv, "W_Q and W_K": C + kv, "W_Q and W_O": 2 * C}
     return 2 * C * C + 2 * C * kv + biases["«where»"]
     ### END SOLUTION
 ''',
