@@ -5,6 +5,7 @@ import importlib
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -23,8 +24,9 @@ sys.path[:0] = [str(BOOK), str(Path(__file__).parent)]
 editions = importlib.import_module("editions")
 variants = importlib.import_module("variants")
 checks = importlib.import_module("checks")
-from course import chapters, grading, pages, release, report, room, slides, submissions, tables, written  # noqa: E402
+from course_attacks import ENDS, FAKES, FORK_BOMB, REFUSED, REWRITE, SLOW, THREAD_BOMB  # noqa: E402
 
+from course import chapters, grading, pages, release, report, room, slides, submissions, tables, written  # noqa: E402
 from transformer import course as command_line  # noqa: E402
 from transformer.cli import main  # noqa: E402
 
@@ -53,7 +55,9 @@ def judged(library):
         process = grading.Judge(place, grading.Limits())
 
         def one(code, exercise=SOFTMAX, seconds=20.0, others=(), megabytes=2000):
-            return process.verdict(grading.job_of(THREE, exercise, code, list(others), grading.Limits(seconds, megabytes)))
+            return process.verdict(
+                grading.job_of(THREE, exercise, code, list(others), grading.Limits(seconds, megabytes))
+            )
 
         yield one
         process.close()
@@ -94,7 +98,9 @@ def test_an_answer_may_use_what_the_chapter_defines_and_what_the_student_defined
     helper = "x = experiment()\ndef total(a):\n    return add(a)\nadd = lambda a: a.sum(axis=-1, keepdims=True)\n!pip install nothing"
     assert not judged(helped)["right"] and "total" in judged(helped)["words"]
     assert judged(helped, others=[helper.replace("!pip install nothing", "")])["right"]
-    assert judged(SOFTMAX.solution + "\n\nprint(my_softmax_backward(np.ones((2, 2)), unknown))", others=[helper])["right"]
+    assert judged(SOFTMAX.solution + "\n\nprint(my_softmax_backward(np.ones((2, 2)), unknown))", others=[helper])[
+        "right"
+    ]
 
 
 def test_an_answer_that_knows_only_the_inputs_of_the_check_is_found_out(judged):
@@ -105,31 +111,12 @@ def test_an_answer_that_knows_only_the_inputs_of_the_check_is_found_out(judged):
         x, p_bar = rng.normal(size=shape), rng.normal(size=shape)
         p = np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)
         learned.append((p * (p_bar - (p_bar * p).sum(axis=-1, keepdims=True))).tolist())
-    found = judged(f"LEARNED = {learned}\ndef my_softmax_backward(p_bar, p):\n    return np.array(LEARNED[p.shape == (4, 4)])")
+    found = judged(
+        f"LEARNED = {learned}\ndef my_softmax_backward(p_bar, p):\n    return np.array(LEARNED[p.shape == (4, 4)])"
+    )
     assert not found["right"] and "not on others" in found["words"]
 
 
-FAKES = {
-    "prints that it is right": "print('✓ Right.')\ndef my_softmax_backward(p_bar, p):\n    print('✓ Right.')\n    return 0 * p",
-    "replaces the checks": "import sys, checks\nchecks.check_03_softmax_backward = lambda f: True\nsys.modules['checks'] = None\n"
-    "def my_softmax_backward(p_bar, p):\n    return 0 * p",
-    "makes checks a number": "checks = 3\ndef my_softmax_backward(p_bar, p):\n    return 0 * p",
-    "replaces the verdict": "class Verdict:\n    right = True\n    __bool__ = lambda self: True\nimport builtins\nbuiltins.AssertionError = Verdict\n"
-    "def my_softmax_backward(p_bar, p):\n    return Verdict()",
-    "patches NumPy": "np.allclose = lambda *a, **k: True\nnp.array_equal = np.isclose = np.allclose\n"
-    "import minigrad\nminigrad.diagnose = lambda *a, **k: True\ndef my_softmax_backward(p_bar, p):\n    return 0 * p",
-    "returns what equals everything": "class Same(np.ndarray):\n    __eq__ = __ne__ = lambda a, b: True\n    __sub__ = __rsub__ = lambda a, b: np.zeros(a.shape)\n"
-    "def my_softmax_backward(p_bar, p):\n    return (0 * p).view(Same)",
-    "writes a verdict into every pipe": "import os\ndef my_softmax_backward(p_bar, p):\n    for fd in range(3, 40):\n        try:\n"
-    "            os.write(fd, b'{\"right\": true, \"words\": \"\", \"seconds\": 0, \"held\": []}\\n' * 100)\n        except OSError:\n            pass\n    return 0 * p",
-    "answers before it is asked": "import os, json, struct\nm = json.dumps({'right': True, 'return': True}).encode()\nfor fd in range(3, 10):\n    try:\n"
-    "        os.write(fd, struct.pack('>Q', len(m)) + m)\n    except OSError:\n        pass\ndef my_softmax_backward(p_bar, p):\n    return 0 * p",
-    "sends what would be run when read": "import pickle\nclass Bomb:\n    def __reduce__(self):\n        return exec, ('1/0',)\n"
-    "def my_softmax_backward(p_bar, p):\n    return Bomb()",
-    "leaves by an exit handler": "import atexit, os\natexit.register(lambda: os._exit(0))\ndef my_softmax_backward(p_bar, p):\n    raise SystemExit(0)",
-    "walks up the stack": "import sys, gc\ndef my_softmax_backward(p_bar, p):\n    for thing in gc.get_objects():\n        if hasattr(thing, 'right'):\n"
-    "            thing.right = True\n    f = sys._getframe()\n    while f:\n        f.f_locals.update(right=True)\n        f = f.f_back\n    return 0 * p",
-}
 
 
 @pytest.mark.parametrize("code", FAKES.values(), ids=list(FAKES))
@@ -138,54 +125,19 @@ def test_a_fake_pass_gets_nothing(judged, code):
     assert not found["right"], found["words"]
 
 
-SLOW = ("an endless loop in C", "a slow memory bomb", "an answer of many megabytes", "a flood of output", "a deep expression", "a memory bomb", "a deep list")
-ENDS = {
-    "sys.exit": ("import sys\nsys.exit(0)", "ended its process"),
-    "os._exit in the answer": ("import os\ndef my_softmax_backward(p_bar, p):\n    os._exit(0)", "exit status 0"),
-    "an endless loop": ("def my_softmax_backward(p_bar, p):\n    while True:\n        pass", "longer than"),
-    "an endless loop in C": ("def my_softmax_backward(p_bar, p):\n    return sum(iter(int, 1))", "longer than"),
-    "SIGKILL": ("import os, signal\ndef my_softmax_backward(p_bar, p):\n    os.kill(os.getpid(), signal.SIGKILL)\n    return p", ""),
-    "a crash": ("import ctypes\ndef my_softmax_backward(p_bar, p):\n    return ctypes.string_at(0)", "signal SIGSEGV"),
-    "a memory bomb": ("def my_softmax_backward(p_bar, p):\n    return np.ones(10**11)", "Error"),
-    "a slow memory bomb": ("def my_softmax_backward(p_bar, p):\n    kept = []\n    while True:\n        kept.append(bytearray(10**7))", "MemoryError"),
-    "an answer of many megabytes": ("def my_softmax_backward(p_bar, p):\n    return np.ones(10**7)", "MB"),
-    "a deep list": ("def my_softmax_backward(p_bar, p):\n    a = []\n    for _ in range(10**5):\n        a = [a]\n    return a", ""),
-    "a long range": ("def my_softmax_backward(p_bar, p):\n    return range(10**12)", "range"),
-    "a flood of output": ("def my_softmax_backward(p_bar, p):\n    for _ in range(3000):\n        print('x' * 10**5)\n    return 0 * p", ""),
-    "nothing that Python can read": ("def my_softmax_backward(p_bar, p:\n", "SyntaxError"),
-    "a deep expression": ("(" * 5000 + ")" * 5000, ""),
-    "zero bytes": ("def my_softmax_backward(p_bar, p):\n    return 0\x00", ""),
-}  # fmt: skip
 
 
 @only_linux
-@pytest.mark.parametrize(("code", "words"), [pytest.param(*end, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, end in ENDS.items()])
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [pytest.param(*end, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, end in ENDS.items()],
+)
 def test_an_answer_that_ends_its_process_or_fills_the_machine_gets_nothing_but_a_reason(judged, code, words):
     found = judged(code, seconds=3.0, megabytes=1000)
     assert not found["right"] and words in found["words"], found["words"]
     assert found["seconds"] < 12
 
 
-REFUSED = {
-    "a fork": "import os\n{do} = lambda: os.fork()",
-    "a program": "import subprocess\n{do} = lambda: subprocess.run(['true'])",
-    "a process of multiprocessing": "import multiprocessing\n{do} = lambda: multiprocessing.Process(target=print).start()",
-    "a connection": "import socket\n{do} = lambda: socket.create_connection(('127.0.0.1', 9), 1)",
-    "a socket below Python's module": "import _socket\n{do} = lambda: _socket.socket()",
-    "a signal to its parent": "import os\n{do} = lambda: os.kill(os.getppid(), 9)",
-    "a signal to everybody": "import os\n{do} = lambda: os.kill(-1, 9)",
-    "a look into its parent": "import os\n{do} = lambda: open(f'/proc/{{os.getppid()}}/mem', 'rb')",
-    "the solutions": "{do} = lambda: open({solutions!r}).read()",
-    "the checks": "{do} = lambda: open({checks!r}).read()",
-    "the checks of its room": "import os\n{do} = lambda: os.listdir('../checks')",
-    "a file of the library": "import minigrad\n{do} = lambda: open(minigrad.__file__, 'w')",
-    "a file of Python": "import json\n{do} = lambda: open(json.__file__, 'a')",
-    "a file of its own": "{do} = lambda: open('mine.txt', 'w').write('x')",
-    "a file for everybody": "import tempfile\n{do} = lambda: tempfile.mkstemp(dir='/tmp')",
-    "the removal of a file": "import os, minigrad\n{do} = lambda: os.unlink(minigrad.__file__)",
-    "another mode of a file": "import os, minigrad\n{do} = lambda: os.chmod(minigrad.__file__, 0)",
-    "more memory": "import resource\n{do} = lambda: resource.setrlimit(resource.RLIMIT_AS, (-1, -1))",
-}  # fmt: skip
 
 
 @only_linux
@@ -193,7 +145,9 @@ def test_what_is_no_part_of_an_answer_is_refused(judged):
     """One answer tries all of it, and complains about what it could do."""
     paths = {"solutions": str(BOOK / "chapters" / f"{THREE.stem}.py"), "checks": str(BOOK / "checks" / "chapter_03.py")}
     setups = "\n".join(setup.format(do=f"attempts[{name!r}]", **paths) for name, setup in REFUSED.items())
-    code = f"attempts = {{}}\n{setups}\n" + """
+    code = (
+        f"attempts = {{}}\n{setups}\n"
+        + """
 def my_softmax_backward(p_bar, p):
     done = []
     for name, attempt in attempts.items():
@@ -205,22 +159,21 @@ def my_softmax_backward(p_bar, p):
     assert not done and len(attempts) == 18, done
     return p * (p_bar - (p_bar * p).sum(axis=-1, keepdims=True))
 """
+    )
     found = judged(code)
     assert found["right"], found["words"]
 
 
 @only_linux
 def test_a_fork_bomb_starts_nothing(judged):
-    bomb = "import os\ndef my_softmax_backward(p_bar, p):\n    while True:\n        try:\n            os.fork()\n        except OSError:\n            raise"
-    found = judged(bomb)
+    found = judged(FORK_BOMB)
     assert not found["right"] and "PermissionError" in found["words"]
 
 
 @only_linux
 @pytest.mark.slow
 def test_a_bomb_of_threads_is_bounded_and_threads_are_allowed(judged):
-    bomb = "import threading, time\ndef my_softmax_backward(p_bar, p):\n    while True:\n        threading.Thread(target=time.sleep, args=(9,), daemon=True).start()"
-    assert not judged(bomb, seconds=5.0, megabytes=1000)["right"]
+    assert not judged(THREAD_BOMB, seconds=5.0, megabytes=1000)["right"]
 
 
 # The wire ----------------------------------------------------------------------------------------------------------------
@@ -231,7 +184,10 @@ class Loop:
 
     def __init__(self, function):
         (mine_in, theirs_out), (theirs_in, mine_out) = os.pipe(), os.pipe()
-        self.files = [os.fdopen(fd, mode) for fd, mode in ((mine_in, "rb"), (theirs_out, "wb"), (theirs_in, "rb"), (mine_out, "wb"))]
+        self.files = [
+            os.fdopen(fd, mode)
+            for fd, mode in ((mine_in, "rb"), (theirs_out, "wb"), (theirs_in, "rb"), (mine_out, "wb"))
+        ]
         line = answerer.Line((self.files[2], self.files[1]))
 
         def work():
@@ -246,7 +202,9 @@ class Loop:
         self.thread = threading.Thread(target=work, daemon=True)
         self.thread.start()
         self.remote = judge.Answerer.__new__(judge.Answerer)
-        pipes = type("Pipes", (), {"stdin": self.files[3], "stdout": self.files[0], "kill": lambda self: None, "pid": -1})()
+        pipes = type(
+            "Pipes", (), {"stdin": self.files[3], "stdout": self.files[0], "kill": lambda self: None, "pid": -1}
+        )()
         self.remote.__dict__.update(process=pipes, ended="", refusal=None, things=[], numbers={}, late=False)
         self.remote._kill = lambda: None
 
@@ -285,7 +243,8 @@ def test_values_go_over_the_wire_and_come_back_as_they_were():
 
     thing = object()
     values = [
-        None, True, 3, 2**80, -1.5, float("inf"), "ä\n", 1j, (1, [2, (3,)]), {"a": {1, 2}}, range(3), np.float32(0.1), np.bool_(True), np.arange(6).reshape(2, 3).T,
+        None, True, 3, 2**80, -1.5, float("inf"), "ä\n", 1j, (1, [2, (3,)]), {"a": {1, 2}}, range(3), np.float32(0.1), np.bool_(True),
+        np.arange(6).reshape(2, 3).T,
         np.array(["a", "bc"]), np.zeros((0, 3)), np.array(2.5), thing, mg.Tensor(np.ones(2)),
     ]  # fmt: skip
     for value in values:
@@ -299,7 +258,18 @@ def test_values_go_over_the_wire_and_come_back_as_they_were():
             assert back == value and (value is not thing or back is thing)
 
 
-@pytest.mark.parametrize("data", [{"array": ["<f8", [10**12], ""]}, {"array": ["|O", [1], "AAAA"]}, {"x": 1}, {"a": 1, "b": 2}, {"range": [0, 10**12, 1]}, {"int": "?"}, {"set": [[1]]}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"array": ["<f8", [10**12], ""]},
+        {"array": ["|O", [1], "AAAA"]},
+        {"x": 1},
+        {"a": 1, "b": 2},
+        {"range": [0, 10**12, 1]},
+        {"int": "?"},
+        {"set": [[1]]},
+    ],
+)
 def test_what_is_no_value_is_refused(data):
     with pytest.raises(wire.Unreadable):
         wire.decode(data, lambda number: None)
@@ -335,18 +305,22 @@ def graded(tmp_path_factory):
         return notebook
 
     def without_checks(notebook):
-        notebook.cells = [c for c in notebook.cells if not c.metadata.get("nbgrader", {}).get("grade_id", "").startswith("check_")]
+        notebook.cells = [
+            c for c in notebook.cells if not c.metadata.get("nbgrader", {}).get("grade_id", "").startswith("check_")
+        ]
         return notebook
 
     def without_an_answer(notebook):
-        notebook.cells = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") != f"answer_{RMS.name}"]
+        notebook.cells = [
+            c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") != f"answer_{RMS.name}"
+        ]
         return notebook
 
     def broken_imports(notebook):
         notebook.cells[1].source = "import nothing_of_the_kind\nchecks = 3"
         return notebook
 
-    spoil = f"import os\nfor d, _, fs in os.walk({str(ROOT)!r}):\n    for f in fs:\n        if f in ('verdict.py', 'nn.py'):\n            open(os.path.join(d, f), 'w')\n"
+    spoil = REWRITE.format(root=str(ROOT))
     hand_in("a_honest", RIGHT)
     hand_in("b_half", wrong)
     hand_in("c_rewrites", {**wrong, SOFTMAX.name: spoil + SOFTMAX.solution, SMOOTHED.name: "import os\nos._exit(0)"})
@@ -390,7 +364,8 @@ def test_each_student_gets_the_points_of_what_was_solved_and_nobody_elses(graded
     all_of_it, half = [1, 2, 2, 3], [1, 0, 2, 3]
     expected = {
         "a_honest": all_of_it, "b_half": half, "c_rewrites": [1, 0, 0, 3], "d_after": half, "e_no_marks": all_of_it, "f_no_checks": all_of_it,
-        "g_no_answer": [1, 2, 2, 0], "h_imports": all_of_it, "i_zero\\u200bwidth": all_of_it, "j_not_json": [0] * 4, "k_empty": [0] * 4, "l_other": [0] * 4,
+        "g_no_answer": [1, 2, 2, 0], "h_imports": all_of_it, "i_zero\\u200bwidth": all_of_it, "j_not_json": [0] * 4,
+        "k_empty": [0] * 4, "l_other": [0] * 4,
         "'=cmd": [0] * 4,
     }  # fmt: skip
     if LINUX:
@@ -404,8 +379,14 @@ def test_remarks_say_why(graded):
     _, folder, rows = graded
     remark = {(row["student"], row["exercise"]): row["remark"] for row in rows}
     assert "not JSON" in remark["j_not_json", SOFTMAX.name] and "no notebook" in remark["k_empty", SOFTMAX.name]
-    assert "essay.ipynb" in remark["l_other", SOFTMAX.name] and "no cell defines rms_norm_backward" in remark["g_no_answer", RMS.name]
-    assert "found by the name" in remark["e_no_marks", SOFTMAX.name] and "exit status 0" in remark["c_rewrites", SMOOTHED.name]
+    assert (
+        "essay.ipynb" in remark["l_other", SOFTMAX.name]
+        and "no cell defines rms_norm_backward" in remark["g_no_answer", RMS.name]
+    )
+    assert (
+        "found by the name" in remark["e_no_marks", SOFTMAX.name]
+        and "exit status 0" in remark["c_rewrites", SMOOTHED.name]
+    )
     pages = {path.stem for path in (folder / "grades" / "feedback").glob("*.html")}
     assert len(pages) == len({row["student"] for row in rows})
     page = (folder / "grades" / "feedback" / "b_half.html").read_text(encoding="utf-8")
@@ -416,11 +397,17 @@ def test_remarks_say_why(graded):
 
 
 def test_names_that_files_and_tables_cannot_hold_are_spelled_out():
-    assert submissions.shown("Zoe\u0308") == "Zoë" and submissions.shown("a\u200bb") == "a\\u200bb" and submissions.shown("x\ny") == "x\\u000ay"
+    assert (
+        submissions.shown("Zoe\u0308") == "Zoë"
+        and submissions.shown("a\u200bb") == "a\\u200bb"
+        and submissions.shown("x\ny") == "x\\u000ay"
+    )
     assert submissions.shown("Jos\udce9") == "José"
     taken = set()
     names = [report.file_name(name, taken) for name in ("a/b", "a_b", "A_B", "../..", "", "CON.", "=x")]
-    assert len({name.casefold() for name in names}) == len(names) and not any(set(name) & set('/\\:*?"<>|') or name.startswith(".") for name in names)
+    assert len({name.casefold() for name in names}) == len(names) and not any(
+        set(name) & set('/\\:*?"<>|') or name.startswith(".") for name in names
+    )
 
 
 def test_two_folders_whose_names_look_alike_are_two_students(tmp_path):
@@ -431,10 +418,16 @@ def test_two_folders_whose_names_look_alike_are_two_students(tmp_path):
 
 
 def test_students_of_the_roster_without_a_folder_and_both_layouts_are_found(tmp_path):
-    for place in (tmp_path / "ann" / f"{THREE.stem}.ipynb", tmp_path / "bob" / THREE.stem / f"{THREE.stem}.ipynb", tmp_path / "cy" / "03_mine (1).ipynb"):
+    for place in (
+        tmp_path / "ann" / f"{THREE.stem}.ipynb",
+        tmp_path / "bob" / THREE.stem / f"{THREE.stem}.ipynb",
+        tmp_path / "cy" / "03_mine (1).ipynb",
+    ):
         notebook_of(RIGHT, place)
     found = {one.student: one for one in submissions.submissions(tmp_path, [THREE.stem], ["ann", "dan"])}
-    assert list(found) == ["ann", "bob", "cy", "dan"] and all(THREE.stem in found[name].notebooks for name in ("ann", "bob", "cy"))
+    assert list(found) == ["ann", "bob", "cy", "dan"] and all(
+        THREE.stem in found[name].notebooks for name in ("ann", "bob", "cy")
+    )
     assert found["dan"].remarks == ["nothing was handed in"]
     with pytest.raises(ValueError, match="no such folder"):
         submissions.submissions(tmp_path / "nowhere", [])
@@ -448,14 +441,27 @@ def test_what_is_no_notebook_is_refused(tmp_path, content):
 
 
 def test_odd_cells_are_read_as_what_they_hold(tmp_path):
-    cells = [3, {"source": 5}, {"cell_type": "code", "source": ["a\n", 3, "b"], "metadata": []}, {"cell_type": "code", "source": "c", "metadata": {"nbgrader": None}}]
+    cells = [
+        3,
+        {"source": 5},
+        {"cell_type": "code", "source": ["a\n", 3, "b"], "metadata": []},
+        {"cell_type": "code", "source": "c", "metadata": {"nbgrader": None}},
+    ]
     (tmp_path / "x.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
     assert [cell.source for cell in submissions.read(tmp_path / "x.ipynb")] == ["", "a\nb", "c"]
 
 
 def test_a_stub_beside_an_answer_is_not_taken_for_it():
-    stub = submissions.Cell("code", editions.stubbed("def my_softmax_backward(p_bar, p):\n    ### BEGIN SOLUTION\n    pass\n    ### END SOLUTION"), "answer_" + SOFTMAX.name)
-    mine = submissions.Cell("code", "def my_softmax_backward(p_bar, p):\n    return p\n\n\nchecks.check_03_softmax_backward(my_softmax_backward)", "")
+    stub = submissions.Cell(
+        "code",
+        editions.stubbed("def my_softmax_backward(p_bar, p):\n    ### BEGIN SOLUTION\n    pass\n    ### END SOLUTION"),
+        "answer_" + SOFTMAX.name,
+    )
+    mine = submissions.Cell(
+        "code",
+        "def my_softmax_backward(p_bar, p):\n    return p\n\n\nchecks.check_03_softmax_backward(my_softmax_backward)",
+        "",
+    )
     code, remark = submissions.answer([stub, mine], SOFTMAX)
     assert code == "def my_softmax_backward(p_bar, p):\n    return p" and "by the name" in remark
     assert submissions.answer([stub], SOFTMAX) == (stub.source, "")
@@ -470,7 +476,11 @@ def test_a_change_of_the_room_is_seen_and_undone(library):
         place.furnish()
         assert place.changed() == []
         names = {path.name for path in place.answers.rglob("*")}
-        assert "checks" not in names and "chapters" not in names and not any(name.startswith(("chapter_", "03_")) for name in names)
+        assert (
+            "checks" not in names
+            and "chapters" not in names
+            and not any(name.startswith(("chapter_", "03_")) for name in names)
+        )
 
 
 # Handing out -------------------------------------------------------------------------------------------------------------
@@ -480,7 +490,9 @@ def test_every_exercise_has_a_function_a_title_and_points():
     for chapter in CHAPTERS:
         assert chapter.title.startswith(chapter.number) and chapter.exercises
         for exercise in chapter.exercises:
-            assert exercise.title and exercise.points in (1, 2, 3) and f"def {exercise.function}(" in exercise.solution, exercise.name
+            assert (
+                exercise.title and exercise.points in (1, 2, 3) and f"def {exercise.function}(" in exercise.solution
+            ), exercise.name
 
 
 def test_two_exercises_of_each_of_the_first_chapters_have_variants_of_the_same_function():
@@ -495,7 +507,10 @@ def test_two_exercises_of_each_of_the_first_chapters_have_variants_of_the_same_f
 def test_a_variant_accepts_its_solution_and_names_a_neighbours(name):
     one = variants.variants()[name]
     drawn = [variants.draw(name, 3, student) for student in "abcdefgh"]
-    assert drawn == [variants.draw(name, 3, student) for student in "abcdefgh"] and len({str(numbers) for numbers in drawn}) > 1
+    assert (
+        drawn == [variants.draw(name, 3, student) for student in "abcdefgh"]
+        and len({str(numbers) for numbers in drawn}) > 1
+    )
     for numbers in drawn[:3]:
         check = variants.check(name, numbers)
         assert check(one.solution(numbers))
@@ -514,7 +529,8 @@ def test_a_variant_accepts_its_solution_and_names_a_neighbours(name):
         ("01_logistic_backward", (0, 1), lambda n, w, b, x, t: n["scale"] * np.log(1 + np.exp(-t * (w * x + b) / n["T"]))),
         ("02_divide_rules", (1, 2), lambda n, g, a, b: (g * a ** n["p"] / b ** n["q"]).sum()),
         ("02_mean_rule", (1,), lambda n, g, x, axis: (g * n["c"] * (x ** n["p"]).mean(axis)).sum()),
-        ("03_rms_norm_backward", (1, 2), lambda n, y_bar, x, gamma, eps: (y_bar * (n["k"] * gamma * x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) + x)).sum()),
+        ("03_rms_norm_backward", (1, 2),
+         lambda n, y_bar, x, gamma, eps: (y_bar * (n["k"] * gamma * x / np.sqrt((x * x).mean(-1, keepdims=True) + eps) + x)).sum()),
         ("08_ffn_backward", (1, 2, 3, 4, 5),
          lambda n, y_bar, x, W1, b1, W2, b2: (y_bar * (np.where((u := x @ W1 + b1) > 0, u, n["a"] * u) @ W2 + b2)).sum()),
     ],
@@ -547,12 +563,33 @@ def test_a_variant_with_other_numbers_than_it_has_is_refused():
 def test_students_get_their_own_numbers_and_are_graded_by_them(tmp_path, library, capsys):
     roster = tmp_path / "roster.csv"
     roster.write_bytes("student;name\r\nanna;Anna\r\nbea;Bea\r\ncarl;Carl\r\n".encode("utf-8-sig"))
-    assert main(["course", "release", str(tmp_path / "c"), "--chapters", "03", "--only", "students", "--seed-per-student", str(roster), "--seed", "4"]) == 0
+    assert (
+        main(
+            [
+                "course",
+                "release",
+                str(tmp_path / "c"),
+                "--chapters",
+                "03",
+                "--only",
+                "students",
+                "--seed-per-student",
+                str(roster),
+                "--seed",
+                "4",
+            ]
+        )
+        == 0
+    )
     manifest = json.loads((tmp_path / "c" / "course.json").read_text(encoding="utf-8"))
     assert list(manifest["students"]) == ["anna", "bea", "carl"]
     for student, numbers in manifest["variants"].items():
         text = (tmp_path / "c" / "students" / student / f"{THREE.stem}.ipynb").read_text(encoding="utf-8")
-        assert "SOLUTION" not in text and f"T={numbers[SOFTMAX.name]['T']!r}" in text and f"softmax}}(x/{numbers[SOFTMAX.name]['T']})" in text
+        assert (
+            "SOLUTION" not in text
+            and f"T={numbers[SOFTMAX.name]['T']!r}" in text
+            and f"softmax}}(x/{numbers[SOFTMAX.name]['T']})" in text
+        )
         nbformat.validate(nbformat.reads(text, as_version=4))
     mine = manifest["variants"]["anna"]
     assert len({str(numbers) for numbers in manifest["variants"].values()}) > 1
@@ -568,17 +605,33 @@ def test_students_get_their_own_numbers_and_are_graded_by_them(tmp_path, library
 def test_a_second_release_keeps_what_was_handed_out(tmp_path):
     roster, folder = tmp_path / "r.csv", str(tmp_path / "c")
     roster.write_text("anna\nbea\n", encoding="utf-8")
-    arguments = ["course", "release", folder, "--chapters", "03", "--only", "students", "--seed-per-student", str(roster)]
+    arguments = [
+        "course",
+        "release",
+        folder,
+        "--chapters",
+        "03",
+        "--only",
+        "students",
+        "--seed-per-student",
+        str(roster),
+    ]
     assert main(arguments) == 0
     before = json.loads((tmp_path / "c" / "course.json").read_text(encoding="utf-8"))["variants"]
     roster.write_text("carl\n", encoding="utf-8")
-    assert main(arguments[:3] + ["--chapters", "02", *arguments[5:]]) == 0
+    assert main([*arguments[:3], "--chapters", "02", *arguments[5:]]) == 0
     after = json.loads((tmp_path / "c" / "course.json").read_text(encoding="utf-8"))
-    assert after["variants"]["anna"] == before["anna"] and list(after["students"]) == ["anna", "bea", "carl"] and len(after["chapters"]) == 2
+    assert (
+        after["variants"]["anna"] == before["anna"]
+        and list(after["students"]) == ["anna", "bea", "carl"]
+        and len(after["chapters"]) == 2
+    )
     assert main([*arguments, "--seed", "9"]) == 2
 
 
-@pytest.mark.parametrize(("text", "words"), [("", "no students"), ("a\na\n", "twice"), ("../up\n", "folder"), ("student\n", "no students")])
+@pytest.mark.parametrize(
+    ("text", "words"), [("", "no students"), ("a\na\n", "twice"), ("../up\n", "folder"), ("student\n", "no students")]
+)
 def test_a_roster_that_names_no_folders_is_refused(tmp_path, text, words):
     (tmp_path / "r.csv").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=words):
@@ -587,8 +640,14 @@ def test_a_roster_that_names_no_folders_is_refused(tmp_path, text, words):
 
 def test_the_command_says_what_it_lacks(tmp_path, capsys, monkeypatch):
     assert main(["course", "grade", str(tmp_path)]) == 2 and "course release" in capsys.readouterr().err
-    assert main(["course", "release", str(tmp_path / "c"), "--chapters", "99"]) == 2 and "no chapter begins with 99" in capsys.readouterr().err
-    assert main(["course", "release", str(tmp_path / "c"), "--book", str(tmp_path)]) == 2 and "comes with a clone" not in capsys.readouterr().out
+    assert (
+        main(["course", "release", str(tmp_path / "c"), "--chapters", "99"]) == 2
+        and "no chapter begins with 99" in capsys.readouterr().err
+    )
+    assert (
+        main(["course", "release", str(tmp_path / "c"), "--book", str(tmp_path)]) == 2
+        and "comes with a clone" not in capsys.readouterr().out
+    )
     monkeypatch.setattr(command_line, "__file__", str(tmp_path / "site-packages" / "transformer" / "course.py"))
     monkeypatch.chdir(tmp_path)
     assert main(["course", "release", str(tmp_path / "c")]) == 2 and "clone" in capsys.readouterr().err
@@ -605,7 +664,15 @@ def test_questions_are_read_from_their_page_and_their_rubrics_add_up():
 
 
 def test_points_that_a_reader_gave_are_kept_unless_the_answer_changes(tmp_path):
-    row = {"student": "ann", "chapter": "x", "question": "q", "of": "4", "points": "", "remark": "", "answer": "- because\nso"}
+    row = {
+        "student": "ann",
+        "chapter": "x",
+        "question": "q",
+        "of": "4",
+        "points": "",
+        "remark": "",
+        "answer": "- because\nso",
+    }
     marked = {**row, "points": "2,5", "remark": "good"}
     (tmp_path / "w.csv").write_bytes(tables.table(written.COLUMNS, [marked]))
     old = written.marked(tmp_path / "w.csv")
@@ -619,12 +686,24 @@ def test_points_that_a_reader_gave_are_kept_unless_the_answer_changes(tmp_path):
 
 def test_written_answers_are_found_and_reach_the_table_and_the_page(tmp_path):
     question = written.questions(BOOK)["03"][0]
-    cells = [submissions.Cell("markdown", c.source, c.metadata.get("nbgrader", {}).get("grade_id", "")) for c in written.cells([question])]
+    cells = [
+        submissions.Cell("markdown", c.source, c.metadata.get("nbgrader", {}).get("grade_id", ""))
+        for c in written.cells([question])
+    ]
     assert written.of(cells, question) == ""
     mine = [cells[0], submissions.Cell("markdown", "<b>Ones</b> and x̂.", "")]
     assert written.of(mine, question) == "<b>Ones</b> and x̂."
     result = grading.Result("ann", THREE.stem, SOFTMAX.name, "Softmax", 1, 1, 0.5, "", "✓ Right.")
-    mark = {"student": "ann", "chapter": THREE.stem, "question": question.name, "title": question.title, "of": "4", "points": "3.5", "remark": "fine", "answer": "<b>Ones</b>"}
+    mark = {
+        "student": "ann",
+        "chapter": THREE.stem,
+        "question": question.name,
+        "title": question.title,
+        "of": "4",
+        "points": "3.5",
+        "remark": "fine",
+        "answer": "<b>Ones</b>",
+    }
     page, text = report.feedback("ann", [result], [mark], [THREE])
     assert b"&lt;b&gt;Ones" in page and b"<b>Ones" not in page and b"3.5 of 4" in text
     (line,) = list(csv.DictReader(io.StringIO(report.totals([result], [mark], [THREE]).decode("utf-8-sig"))))
@@ -638,6 +717,44 @@ def test_no_cell_of_a_table_is_a_formula_and_other_separators_are_read(tmp_path)
     assert tables.records(tmp_path / "t.csv") == [{"student": "José", "points": "3"}]
 
 
+# The syllabus ------------------------------------------------------------------------------------------------------------
+
+
+def minutes(number):
+    """Reading and exercises, as the chapter's first lines have them."""
+    (path,) = (BOOK / "chapters").glob(f"{number}_*.py")
+    found = re.search(r"\*About (\d+) minutes to read, (\d+) more", path.read_text(encoding="utf-8"))
+    return int(found[1]), int(found[2])
+
+
+def test_the_hours_of_the_syllabus_are_those_of_its_chapters():
+    page = (ROOT / "docs" / "syllabus.md").read_text(encoding="utf-8")
+    weeks = re.findall(r"(?m)^\| \d+ \| ([\d, ]+) \| (\d+):(\d+) \| (\d+):(\d+) \| .* \| (.*) \|$", page)
+    assert len(weeks) == 14
+    stars = {(one.number, i + 1) for one in CHAPTERS for i in range(len(one.exercises))}
+    for chapters_of, *clock, hand_in in weeks:
+        each = [minutes(number) for number in chapters_of.split(", ")]
+        hours, mins, more, rest = map(int, clock)
+        assert (60 * hours + mins, 60 * more + rest) == tuple(map(sum, zip(*each, strict=True))), chapters_of
+        for number, listed in re.findall(r"(\d\d): ([\d, to]+|all)", hand_in):
+            assert number in chapters_of and all((number, int(i)) in stars for i in re.findall(r"\d", listed)), hand_in
+    rows = re.findall(r"(?m)^\| (\d\d) [^|]+\| (\d+) \+ (\d+) \|.* (\d) \|$", page)
+    assert {row[0] for row in rows} == {one.number for one in CHAPTERS}
+    for number, read, more, one in rows:
+        assert minutes(number) == (int(read), int(more)) and (number, int(one)) in stars
+    total = [sum(parts) for parts in zip(*(minutes(one.number) for one in CHAPTERS), strict=True)]
+    assert re.search(rf"{total[0] // 60} h {total[0] % 60} min to read and {total[1] // 60} h {total[1] % 60} min", page)
+
+
+def test_the_pages_for_lecturers_lead_somewhere():
+    for name in ("syllabus", "teaching", "written_answers"):
+        page = (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)(?:#[\w-]+)?\)", page):
+            assert target.startswith("https://") or (ROOT / "docs" / target).exists(), target
+    taught = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    assert {14: "fourteen", 17: "seventeen", 19: "nineteen"}[len(variants.variants())] in taught and "seventeen" in taught
+
+
 # Slides and pages --------------------------------------------------------------------------------------------------------
 
 
@@ -647,7 +764,12 @@ def test_slides_have_the_chapters_headings_formulas_and_figures_and_no_exercise(
     made = slides.slides(notebook).cells
     kinds = [cell.metadata["slideshow"]["slide_type"] for cell in made]
     text = "\n".join(cell.source for cell, kind in zip(made, kinds) if kind != "notes")
-    assert kinds[0] == "slide" and chapter.title in made[0].source and kinds.count("slide") >= 5 and 10 <= len(kinds) - kinds.count("notes")
+    assert (
+        kinds[0] == "slide"
+        and chapter.title in made[0].source
+        and kinds.count("slide") >= 5
+        and len(kinds) - kinds.count("notes") >= 10
+    )
     assert "Exercise 1" not in text and "## References" not in text and text.count("$$") % 2 == 0
 
     def figures(cells):
@@ -659,10 +781,16 @@ def test_slides_have_the_chapters_headings_formulas_and_figures_and_no_exercise(
 
 def test_a_sentence_does_not_end_inside_a_formula():
     assert slides.first_sentence("Let $x = a. B$ be one. Two.") == "Let $x = a. B$ be one."
-    assert slides.last_sentence("The share cancels! So") == "The share cancels! So" and slides.last_sentence("One is here. Two come after it:") == "Two come after it:"
+    assert (
+        slides.last_sentence("The share cancels! So") == "The share cancels! So"
+        and slides.last_sentence("One is here. Two come after it:") == "Two come after it:"
+    )
 
 
-@pytest.mark.skipif(importlib.util.find_spec("nbconvert") is None or importlib.util.find_spec("sphinx_revealjs") is None, reason="extra course")
+@pytest.mark.skipif(
+    importlib.util.find_spec("nbconvert") is None or importlib.util.find_spec("sphinx_revealjs") is None,
+    reason="extra course",
+)
 def test_pages_need_no_network():
     for page in (pages.deck(BOOK, THREE), pages.solutions_page(BOOK, THREE, written.questions(BOOK)["03"])):
         text = page.decode("utf-8")
@@ -683,7 +811,10 @@ def test_without_a_browser_there_is_a_reason_and_no_pdf(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None or importlib.util.find_spec("sphinx_revealjs") is None, reason="extra course, and Chromium")
+@pytest.mark.skipif(
+    shutil.which("chromium") is None or importlib.util.find_spec("sphinx_revealjs") is None,
+    reason="extra course, and Chromium",
+)
 def test_solutions_are_printed(tmp_path):
     page = tmp_path / "a.html"
     page.write_bytes(pages.solutions_page(BOOK, THREE, []))

@@ -1,6 +1,6 @@
 """The process that runs one answer: it is told the code and the inputs, and says values.  It knows no check and no verdict.
 
-    python -I answerer.py        frames on standard input and output (wire.py); the first one is the job
+python -I answerer.py        frames on standard input and output (wire.py); the first one is the job
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
 
 import numpy as np  # noqa: E402
-
-import minigrad  # noqa: E402, F401
 import sandbox  # noqa: E402
 import wire  # noqa: E402
 from definitions import NAME, prepare  # noqa: E402
+
+import minigrad  # noqa: E402, F401
 
 
 class Anything(types.ModuleType):
@@ -60,7 +60,9 @@ class Line:
         def refer(thing: Any) -> int:
             if type(thing) is Remote:
                 return int(thing.__dict__["_number"])
-            raise TypeError(f"a check cannot read an object of type {type(thing).__name__}; return numbers, texts, arrays or lists of them")
+            raise TypeError(
+                f"a check cannot read an object of type {type(thing).__name__}; return numbers, texts, arrays or lists of them"
+            )
 
         return wire.encode(value, refer)
 
@@ -84,7 +86,9 @@ def told(error: BaseException, source: str) -> list[str]:
     if isinstance(error, SyntaxError):
         return [type(error).__name__, f"{error.msg} (line {error.lineno})", (error.text or "").strip()[:200]]
     lines = source.splitlines()
-    at = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == NAME and frame.lineno]
+    at = [
+        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == NAME and frame.lineno
+    ]
     line = lines[at[0] - 1].strip() if at and 0 < at[0] <= len(lines) else ""
     return [type(error).__name__, str(error)[:2000], line[:200]]
 

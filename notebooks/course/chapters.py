@@ -49,7 +49,9 @@ def chapter(path: Path) -> Chapter:
             call = editions.CALL.search(cell.source)
             argument = call and ARGUMENT.search(call[0])
             if not call or not argument:
-                raise ValueError(f"{path.name}: the check of an exercise does not name one function: {cell.source[-80:]!r}")
+                raise ValueError(
+                    f"{path.name}: the check of an exercise does not name one function: {cell.source[-80:]!r}"
+                )
             solution = editions.CALL.sub("", editions.solved(cell.source))
             exercises.append(Exercise(call[1], title, points, argument[1], solution))
         else:

@@ -11,7 +11,8 @@ from typing import Any
 
 from . import report, sandbox, written
 from .chapters import Chapter, chapters
-from .grading import Limits, Result, grade as grade_one
+from .grading import Limits, Result
+from .grading import grade as grade_one
 from .release import Release, roster_of
 from .room import Library
 from .submissions import Submission, read, submissions
@@ -48,7 +49,9 @@ def release(args: argparse.Namespace, book: Path) -> int:
         raise ValueError(f"--seed {args.seed}; expected 0 or more")
     roster = roster_of(Path(args.seed_per_student)) if args.seed_per_student else {}
     before = manifest_of(folder) if (folder / "course.json").exists() else None
-    Release(book, folder, every, roster, args.seed, before, say).run(args.only or ["students", "solutions", "slides"], pdf=not args.no_pdf)
+    Release(book, folder, every, roster, args.seed, before, say).run(
+        args.only or ["students", "solutions", "slides"], pdf=not args.no_pdf
+    )
     return 0
 
 
@@ -59,16 +62,22 @@ def grade(args: argparse.Namespace, book: Path) -> int:
     if args.seconds <= 0:
         raise ValueError(f"--seconds {args.seconds:g}; expected more than 0")
     asked, out = written.questions(book), Path(args.out or folder / "grades")
-    handed_in = submissions(Path(args.submitted or folder / "submitted"), manifest["chapters"], list(manifest["students"]))
+    handed_in = submissions(
+        Path(args.submitted or folder / "submitted"), manifest["chapters"], list(manifest["students"])
+    )
     if args.students:
         known = {one.student for one in handed_in}
         if unknown := [name for name in args.students if name not in known]:
-            raise ValueError(f"--students {' '.join(unknown)}: not there; there are {', '.join(sorted(known)) or 'none'}")
+            raise ValueError(
+                f"--students {' '.join(unknown)}: not there; there are {', '.join(sorted(known)) or 'none'}"
+            )
         handed_in = [one for one in handed_in if one.student in args.students]
     every = graded_chapters(book, manifest, args.chapters, handed_in)
     marks = written.merged(written_answers(handed_in, every, asked), written.marked(out / "written.csv"))
     library, limits = Library(book), Limits(args.seconds, args.megabytes)
-    say(f"{len(handed_in)} students, {sum(len(one.exercises) for one in every)} exercises of chapters {', '.join(one.number for one in every)}")
+    say(
+        f"{len(handed_in)} students, {sum(len(one.exercises) for one in every)} exercises of chapters {', '.join(one.number for one in every)}"
+    )
     results: list[Result] = []
     said: set[str] = set()
 
@@ -76,7 +85,9 @@ def grade(args: argparse.Namespace, book: Path) -> int:
         missing = [name for name in sandbox.FULL if name not in held]
         if held and missing and not said:
             said.add("")
-            say(f"note: this system does not confine {' and '.join(missing)} of an answer; docs/teaching.md says what that leaves open")
+            say(
+                f"note: this system does not confine {' and '.join(missing)} of an answer; docs/teaching.md says what that leaves open"
+            )
 
     changed: list[str] = []
     for one in handed_in:
@@ -88,23 +99,35 @@ def grade(args: argparse.Namespace, book: Path) -> int:
         say(f"{one.student}: {points} of {of} points, {time.perf_counter() - started:.0f} s{remarks}")
         if now := [name for name in library.changed() if name not in changed]:
             changed += now
-            say(f"warning: while {one.student} was graded, files of this clone changed: {', '.join(now[:5])}; the others are graded with what was there before")
+            say(
+                f"warning: while {one.student} was graded, files of this clone changed: {', '.join(now[:5])};"
+                " the others are graded with what was there before"
+            )
     report.write(out, results, marks, every)
     report.save(out / "written.csv", report.table(written.COLUMNS, marks))
-    say(f"{out}: results.csv, points.csv, feedback/" + (f", written.csv with {sum(not m['points'] for m in marks if m['answer'])} answers to mark" if marks else ""))
+    say(
+        f"{out}: results.csv, points.csv, feedback/"
+        + (f", written.csv with {sum(not m['points'] for m in marks if m['answer'])} answers to mark" if marks else "")
+    )
     return 1 if changed else 0
 
 
-def graded_chapters(book: Path, manifest: dict[str, Any], wanted: list[str] | None, handed_in: list[Submission]) -> list[Chapter]:
+def graded_chapters(
+    book: Path, manifest: dict[str, Any], wanted: list[str] | None, handed_in: list[Submission]
+) -> list[Chapter]:
     """Those that are asked for; else those of the course of which somebody has handed in a notebook."""
     there = {stem for one in handed_in for stem in one.notebooks}
-    found = [one for one in chapters(book, wanted) if one.stem in manifest["chapters"] and (wanted or one.stem in there)]
+    found = [
+        one for one in chapters(book, wanted) if one.stem in manifest["chapters"] and (wanted or one.stem in there)
+    ]
     if not found:
         raise ValueError(f"no notebook of a chapter of this course ({', '.join(manifest['chapters'])}) was handed in")
     return found
 
 
-def written_answers(handed_in: list[Submission], every: list[Chapter], asked: dict[str, list[written.Question]]) -> list[dict[str, str]]:
+def written_answers(
+    handed_in: list[Submission], every: list[Chapter], asked: dict[str, list[written.Question]]
+) -> list[dict[str, str]]:
     """A line of written.csv for each student and question."""
     lines = []
     for one in handed_in:
@@ -115,6 +138,11 @@ def written_answers(handed_in: list[Submission], every: list[Chapter], asked: di
                 cells = []
             for question in asked.get(chapter.number, []):
                 text = written.of(cells, question)
-                about = {"student": one.student, "chapter": chapter.stem, "question": question.name, "title": question.title}
+                about = {
+                    "student": one.student,
+                    "chapter": chapter.stem,
+                    "question": question.name,
+                    "title": question.title,
+                }
                 lines.append({**about, "of": str(question.points), "points": "", "remark": "", "answer": text})
     return lines

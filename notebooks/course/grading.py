@@ -11,7 +11,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from .chapters import Chapter, Exercise
@@ -61,13 +60,18 @@ class Judge:
             process.stdin.flush()  # type: ignore[union-attr]
             line = process.stdout.readline()  # type: ignore[union-attr]
             if line.endswith("\n"):
-                return json.loads(line)  # type: ignore[no-any-return]
+                return json.loads(line)
         except OSError:
             pass
         finally:
             late.cancel()
         self.close()
-        return {"right": False, "words": "Your answer's value could not be judged in time.", "seconds": self.limits.seconds, "held": []}
+        return {
+            "right": False,
+            "words": "Your answer's value could not be judged in time.",
+            "seconds": self.limits.seconds,
+            "held": [],
+        }
 
     def _start(self) -> subprocess.Popen[str]:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
@@ -112,13 +116,28 @@ def grade(
                 for exercise in chapter.exercises:
                     code, remark = answer(cells, exercise) if cells is not None else (None, why)
                     if code is None:
-                        yield Result(submission.student, chapter.stem, exercise.name, exercise.title, 0, exercise.points, 0.0, remark, "")
+                        yield Result(
+                            submission.student,
+                            chapter.stem,
+                            exercise.name,
+                            exercise.title,
+                            0,
+                            exercise.points,
+                            0.0,
+                            remark,
+                            "",
+                        )
                         continue
-                    job = job_of(chapter, exercise, code, others(cells or [], code), limits, (variants or {}).get(exercise.name))
+                    job = job_of(
+                        chapter, exercise, code, others(cells or [], code), limits, (variants or {}).get(exercise.name)
+                    )
                     found = judge.verdict(job)
                     held(found["held"])
                     if touched := room.changed():
-                        found |= {"right": False, "words": f"Your code changed files of the library: {', '.join(touched[:5])}."}
+                        found |= {
+                            "right": False,
+                            "words": f"Your code changed files of the library: {', '.join(touched[:5])}.",
+                        }
                         remark = "changed files of the library"
                         judge.close()
                         room.furnish()
@@ -143,7 +162,12 @@ def _cells(submission: Submission, chapter: Chapter) -> tuple[list[Cell] | None,
 
 
 def job_of(
-    chapter: Chapter, exercise: Exercise, code: str, elsewhere: list[str], limits: Limits, variant: dict[str, Any] | None = None
+    chapter: Chapter,
+    exercise: Exercise,
+    code: str,
+    elsewhere: list[str],
+    limits: Limits,
+    variant: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the judge is told of an exercise."""
     return {

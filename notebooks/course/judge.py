@@ -26,10 +26,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).
 
 import numpy as np  # noqa: E402
 import wire  # noqa: E402
+from definitions import of_chapter, run  # noqa: E402
 
 import checks  # noqa: E402
 from checks.verdict import Wrong  # noqa: E402
-from definitions import of_chapter, run  # noqa: E402
 
 
 class Gone(Exception):
@@ -43,8 +43,16 @@ class Answerer:
         self.job, self.ended, self.late = job, "", False
         self.things: list[Any] = []
         self.numbers: dict[int, int] = {}
-        environment = {key: os.environ[key] for key in ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1", "MPLBACKEND": "Agg", "PATH": os.defpath}
+        environment = {
+            key: os.environ[key] for key in ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ
+        }
+        environment |= {
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONUTF8": "1",
+            "MPLBACKEND": "Agg",
+            "PATH": os.defpath,
+        }
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-B", str(folder / "answerer.py")], cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, start_new_session=True,
@@ -65,7 +73,9 @@ class Answerer:
 
     def __enter__(self) -> Answerer:
         self.timer.start()
-        first = self._exchange({key: self.job[key] for key in ("chapter", "answer", "others", "function", "seconds", "megabytes")})
+        first = self._exchange(
+            {key: self.job[key] for key in ("chapter", "answer", "others", "function", "seconds", "megabytes")}
+        )
         self.held = [str(name) for name in first["held"]]  # said before the first line of the answer was run
         self.refusal = self._exchange(None).get("error")
         return self
@@ -82,8 +92,8 @@ class Answerer:
         """Say something, unless it is the other's turn anyway, and hear the next message."""
         try:
             if message is not None:
-                wire.send(self.process.stdin, message)  # type: ignore[arg-type]
-            return wire.receive(self.process.stdout)  # type: ignore[arg-type]
+                wire.send(self.process.stdin, message)
+            return wire.receive(self.process.stdout)
         except (EOFError, OSError):
             self.ended = self._obituary()
         except (wire.Unreadable, MemoryError) as error:
@@ -168,12 +178,14 @@ class Answerer:
     def _error(told: Any) -> Exception:
         """The error that the answer met, as far as Python's own kinds go, with the line of the answer."""
         name, words, line = (str(part)[:2000] for part in (*told, "", "", "")[:3])
-        kind = getattr(builtins, name, None)
-        if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(kind, OSError | UnicodeError | SyntaxError | ImportError):
+        kind: Any = getattr(builtins, name, None)
+        if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(
+            kind, OSError | UnicodeError | SyntaxError | ImportError
+        ):
             kind = type(name, (Exception,), {})
-        error = kind.__new__(kind)
+        error: Exception = kind.__new__(kind)  # not every kind can be called with one text
         error.args = (words + (f", at the line `{line}`" if line else ""),)
-        return error  # type: ignore[no-any-return]
+        return error
 
 
 def _copy_back(given: Any, after: Any) -> None:
@@ -198,9 +210,11 @@ def other_inputs(salt: int) -> Iterator[list[Any]]:
 
     def salted(seed: Any = None) -> Any:
         changed.append(seed)
-        return original(seed if seed is None or isinstance(seed, np.random.Generator) else [salt, *np.atleast_1d(seed).tolist()])
+        return original(
+            seed if seed is None or isinstance(seed, np.random.Generator) else [salt, *np.atleast_1d(seed).tolist()]
+        )
 
-    np.random.default_rng = salted  # type: ignore[assignment]
+    np.random.default_rng = salted
     try:
         yield changed
     finally:
@@ -213,7 +227,7 @@ def check_of(job: dict[str, Any]) -> Callable[..., Any]:
         import variants
 
         return variants.check(job["exercise"], job["variant"])
-    return getattr(checks, f"check_{job['exercise']}")  # type: ignore[no-any-return]
+    return getattr(checks, f"check_{job['exercise']}")
 
 
 def solution_of(job: dict[str, Any]) -> Any:
@@ -237,7 +251,10 @@ def verdict(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
                 with other_inputs(hidden):
                     found = check(remote)
                 if remote.ended or not found.right:
-                    right, words = False, f"✗ Right on the inputs of the check, not on others. {remote.ended or found.words}"
+                    right, words = (
+                        False,
+                        f"✗ Right on the inputs of the check, not on others. {remote.ended or found.words}",
+                    )
     except Gone as gone:
         words = str(gone)
     return {"right": right, "words": words[:4000], "seconds": round(time.perf_counter() - started, 2), "held": held}
@@ -258,7 +275,9 @@ def main() -> None:
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_AS, (4 * 2**30, resource.RLIM_INFINITY))  # an answer's value must not fill the machine
+        resource.setrlimit(
+            resource.RLIMIT_AS, (4 * 2**30, resource.RLIM_INFINITY)
+        )  # an answer's value must not fill the machine
     answers, sink = Path(sys.argv[1]).resolve(), sys.stdout
     sys.stdout = sys.stderr  # what a check prints is no verdict
     for line in sys.stdin:

@@ -39,9 +39,14 @@ class Judged(NbGraderPreprocessor):
         source = BOOK / "chapters" / f"{stem}.py"
         if not source.exists():
             raise ValueError(f"{stem}: no such chapter in {source.parent}")
-        cells = [Cell(cell.cell_type, cell.source, cell.metadata.get("nbgrader", {}).get("grade_id", "")) for cell in nb.cells]
+        cells = [
+            Cell(cell.cell_type, cell.source, cell.metadata.get("nbgrader", {}).get("grade_id", ""))
+            for cell in nb.cells
+        ]
         student = Submission(str(resources["nbgrader"]["student"]))
-        results = grade(student, [chapter(source)], library(), Limits(self.seconds, self.megabytes), handed_in={stem: cells})
+        results = grade(
+            student, [chapter(source)], library(), Limits(self.seconds, self.megabytes), handed_in={stem: cells}
+        )
         verdicts = {f"check_{one.exercise}": one for one in results}
         for cell in nb.cells:
             one = verdicts.get(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
@@ -51,5 +56,7 @@ class Judged(NbGraderPreprocessor):
             if one.points:
                 cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=words + "\n")]
             else:
-                cell.outputs = [nbformat.v4.new_output("error", ename="AssertionError", evalue=words, traceback=words.splitlines())]
+                cell.outputs = [
+                    nbformat.v4.new_output("error", ename="AssertionError", evalue=words, traceback=words.splitlines())
+                ]
         return nb, resources

@@ -14,15 +14,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import editions
 import nbformat
+
+import editions
 
 from . import written
 from .chapters import Chapter
 from .slides import slides
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "microsoft-edge")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "microsoft-edge",
+)
 APPLICATIONS = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Chromium.app/Contents/MacOS/Chromium",
     r"C:\Program Files\Google\Chrome\Application\chrome.exe", r"C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe",
@@ -36,7 +45,9 @@ def carried(package: str, *parts: str) -> str:
         path = Path(place).joinpath(*parts)
         if path.exists():
             return path.read_text(encoding="utf-8")
-    raise ImportError(f"pages without a network need the extra course: pip install -e '.[course]' (no {package} with {'/'.join(parts)} here)")
+    raise ImportError(
+        f"pages without a network need the extra course: pip install -e '.[course]' (no {package} with {'/'.join(parts)} here)"
+    )
 
 
 def mathjax() -> str:
@@ -55,10 +66,14 @@ def solved_chapter(book: Path, chapter: Chapter, asked: list[written.Question]) 
     for cell, outputs in zip(notebook.cells, stored_outputs(book, chapter)):
         if cell.cell_type == "code" and "exercise" not in editions.tags(cell):
             cell.outputs = outputs
-    last = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## References")), len(notebook.cells))
+    last = next(
+        (i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## References")), len(notebook.cells)
+    )
     notebook.cells[last:last] = written.solved(asked)
     for cell in notebook.cells:
-        cell.source = re.sub(r"\]\((\d\d\w*)\.ipynb", r"](\1.html", cell.source) if cell.cell_type == "markdown" else cell.source
+        cell.source = (
+            re.sub(r"\]\((\d\d\w*)\.ipynb", r"](\1.html", cell.source) if cell.cell_type == "markdown" else cell.source
+        )
     return notebook
 
 
@@ -70,9 +85,16 @@ def exported(kind: str, notebook: Any, title: str, **resources: Any) -> bytes:
     except ImportError as error:
         raise ImportError(f"pages need the extra course: pip install -e '.[course]' (no {error.name} here)") from error
     exporter = (SlidesExporter if kind == "deck" else HTMLExporter)(
-        config=Config(), template_name=kind, extra_template_basedirs=[str(TEMPLATES)], embed_images=False, exclude_input_prompt=True, exclude_output_prompt=True
+        config=Config(),
+        template_name=kind,
+        extra_template_basedirs=[str(TEMPLATES)],
+        embed_images=False,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
     )
-    text, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}, "course": {"mathjax": mathjax(), "title": title, **resources}})
+    text, _ = exporter.from_notebook_node(
+        notebook, {"metadata": {"name": title}, "course": {"mathjax": mathjax(), "title": title, **resources}}
+    )
     return text.encode("utf-8")
 
 
@@ -86,7 +108,9 @@ def deck(book: Path, chapter: Chapter) -> bytes:
     notebook = nbformat.read(book / f"{chapter.stem}.ipynb", as_version=4)
     reveal = ("_static", "revealjs", "dist")
     theme = carried("sphinx_revealjs", *reveal, "theme", "white.css")
-    theme = "\n".join(line for line in theme.splitlines() if not line.startswith("@import"))  # fonts of the reader's own
+    theme = "\n".join(
+        line for line in theme.splitlines() if not line.startswith("@import")
+    )  # fonts of the reader's own
     return exported(
         "deck", slides(notebook), chapter.title,
         reveal=carried("sphinx_revealjs", *reveal, "reveal.js").replace("</script", "<\\/script"),
@@ -98,7 +122,11 @@ def deck(book: Path, chapter: Chapter) -> bytes:
 def browser() -> str | None:
     """A Chromium, or a browser made from it; the environment's CHROMIUM goes first."""
     named = os.environ.get("CHROMIUM")
-    return named or next(filter(None, map(shutil.which, BROWSERS)), None) or next((path for path in APPLICATIONS if Path(path).exists()), None)
+    return (
+        named
+        or next(filter(None, map(shutil.which, BROWSERS)), None)
+        or next((path for path in APPLICATIONS if Path(path).exists()), None)
+    )
 
 
 def print_pdf(page: Path, out: Path, seconds: float = 180) -> str:
@@ -106,12 +134,26 @@ def print_pdf(page: Path, out: Path, seconds: float = 180) -> str:
     program = browser()
     if program is None:
         return "no Chromium, Chrome or Edge was found to print with; install one, set CHROMIUM to its path, or print the HTML pages from any browser"
-    rights = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []  # Chromium's own does not start for root
+    rights = (
+        ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    )  # Chromium's own does not start for root
     with tempfile.TemporaryDirectory() as profile:
         made = Path(profile) / "page.pdf"
-        options = ["--headless", *rights, "--disable-gpu", "--no-pdf-header-footer", "--virtual-time-budget=60000", f"--user-data-dir={profile}/browser"]
+        options = [
+            "--headless",
+            *rights,
+            "--disable-gpu",
+            "--no-pdf-header-footer",
+            "--virtual-time-budget=60000",
+            f"--user-data-dir={profile}/browser",
+        ]
         try:
-            subprocess.run([program, *options, f"--print-to-pdf={made}", page.resolve().as_uri()], timeout=seconds, capture_output=True, check=False)
+            subprocess.run(
+                [program, *options, f"--print-to-pdf={made}", page.resolve().as_uri()],
+                timeout=seconds,
+                capture_output=True,
+                check=False,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{program}: {type(error).__name__}"
         if not made.exists():

@@ -1,9 +1,9 @@
 """What a lecturer hands out, and what stays: the students' edition, with variants or without, the solutions as pages, and slides.
 
-    DIR/course.json              what was handed out: chapters, seed, each student's numbers
-    DIR/students/                the notebooks to hand out; with a roster, DIR/students/STUDENT/
-    DIR/solutions/  DIR/slides/  pages for the lecturer and the lecture
-    DIR/submitted/               where what comes back belongs
+DIR/course.json              what was handed out: chapters, seed, each student's numbers
+DIR/students/                the notebooks to hand out; with a roster, DIR/students/STUDENT/
+DIR/solutions/  DIR/slides/  pages for the lecturer and the lecture
+DIR/submitted/               where what comes back belongs
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import editions
 import nbformat
-import variants
 
+import editions
+import variants
 from minigrad.storage import write_atomically
 
 from . import written
@@ -43,7 +43,9 @@ def roster_of(path: Path) -> dict[str, str]:
     for row in lines:
         student = shown(row[0])
         if not student or "/" in student or "\\" in student or student.startswith("."):
-            raise ValueError(f"{path}: {row[0]!r} cannot name a student's folder; expected letters and digits in the first column")
+            raise ValueError(
+                f"{path}: {row[0]!r} cannot name a student's folder; expected letters and digits in the first column"
+            )
         if student in found:
             raise ValueError(f"{path}: student {student} is there twice")
         found[student] = row[1].strip() if len(row) > 1 else ""
@@ -78,7 +80,9 @@ def finished(notebook: Any, path: Path, words: list[Any], numbers: Numbers, stub
             given = "".join(f", {key}={value!r}" for key, value in mine.items())
             function = re.findall(r"check_\w+\((\w+)\)", cell.source)[0]
             cell.source = f'import checks\n\nprint(checks.variant("{name}", {function}{given}).require())'
-    last = next((i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## References")), len(notebook.cells))
+    last = next(
+        (i for i, cell in enumerate(notebook.cells) if cell.source.startswith("## References")), len(notebook.cells)
+    )
     notebook.cells[last:last] = words
     for i, cell in enumerate(notebook.cells):
         cell.id = f"c{editions.number(path)}-{i:02}"
@@ -102,9 +106,13 @@ class Release:
         self.asked = written.questions(book)
         drawn = (before or {}).get("variants", {})
         if before and drawn and roster and before["seed"] != seed:
-            raise ValueError(f"{folder}: handed out with --seed {before['seed']}, now {seed}; the students' numbers would change. Take the same, or another folder")
+            raise ValueError(
+                f"{folder}: handed out with --seed {before['seed']}, now {seed}; the students' numbers would change. Take the same, or another folder"
+            )
         names = [one.name for chapter in every for one in chapter.exercises if one.name in variants.variants()]
-        self.numbers = {student: {n: variants.draw(n, seed, student) for n in names} | drawn.get(student, {}) for student in roster}
+        self.numbers = {
+            student: {n: variants.draw(n, seed, student) for n in names} | drawn.get(student, {}) for student in roster
+        }
         stems = [one.stem for one in every]
         self.manifest = {
             "format": 1,
@@ -126,7 +134,9 @@ class Release:
             self._timed("slides", self._slides)
         text = json.dumps(self.manifest, indent=1, ensure_ascii=False) + "\n"
         write_atomically(self.folder / "course.json", lambda file: file.write(text.encode("utf-8")))
-        self.say(f"{self.folder / 'submitted'}: put what comes back here, STUDENT/NN_name.ipynb; then: course grade {self.folder}")
+        self.say(
+            f"{self.folder / 'submitted'}: put what comes back here, STUDENT/NN_name.ipynb; then: course grade {self.folder}"
+        )
 
     def _timed(self, part: str, write: Callable[[], str]) -> None:
         started = time.perf_counter()
@@ -143,14 +153,27 @@ class Release:
         for student, numbers in (self.numbers or {"": {}}).items():
             own = place / file_name(student, taken) if student else place
             for chapter in self.chapters:
-                store(students_edition(self._source(chapter), self.asked.get(chapter.number, []), numbers), own / f"{chapter.stem}.ipynb")
+                store(
+                    students_edition(self._source(chapter), self.asked.get(chapter.number, []), numbers),
+                    own / f"{chapter.stem}.ipynb",
+                )
         if self.numbers:
             lines = [
-                {"student": s, "name": self.manifest["students"][s], "exercise": e, **{"numbers": ", ".join(f"{k} = {v}" for k, v in n.items())}}
+                {
+                    "student": s,
+                    "name": self.manifest["students"][s],
+                    "exercise": e,
+                    **{"numbers": ", ".join(f"{k} = {v}" for k, v in n.items())},
+                }
                 for s, mine in self.numbers.items()
                 for e, n in mine.items()
             ]
-            save(self.folder / "variants.csv", table(("student", "name", "exercise", "numbers"), [{k: plain(v) for k, v in one.items()} for one in lines]))
+            save(
+                self.folder / "variants.csv",
+                table(
+                    ("student", "name", "exercise", "numbers"), [{k: plain(v) for k, v in one.items()} for one in lines]
+                ),
+            )
         people = f", for each of {len(self.numbers)} students" if self.numbers else ""
         self.say(f"{place}: {len(self.chapters)} chapters{people}")
 

@@ -51,32 +51,58 @@ def totals(results: Sequence[Result], marks: Sequence[dict[str, str]], chapters:
         mine, said = [r for r in results if r.student == student], [m for m in marks if m["student"] == student]
         line: dict[str, Any] = {"student": student}
         for one in chapters:
-            line[one.stem] = sum(r.points for r in mine if r.chapter == one.stem) + sum(number(m["points"]) for m in said if m["chapter"] == one.stem)
-        line["total"], line["of"] = sum(line[one.stem] for one in chapters), sum(r.of for r in mine) + sum(int(m["of"]) for m in said)
+            line[one.stem] = sum(r.points for r in mine if r.chapter == one.stem) + sum(
+                number(m["points"]) for m in said if m["chapter"] == one.stem
+            )
+        line["total"], line["of"] = (
+            sum(line[one.stem] for one in chapters),
+            sum(r.of for r in mine) + sum(int(m["of"]) for m in said),
+        )
         line["not yet marked"] = sum(not m["points"] for m in said if m["answer"])
         lines.append({key: f"{value:g}" if isinstance(value, float) else value for key, value in line.items()})
     return table(columns, lines)
 
 
-def feedback(student: str, results: Sequence[Result], marks: Sequence[dict[str, str]], chapters: Sequence[Chapter]) -> tuple[bytes, bytes]:
+def feedback(
+    student: str, results: Sequence[Result], marks: Sequence[dict[str, str]], chapters: Sequence[Chapter]
+) -> tuple[bytes, bytes]:
     """The page of a student as HTML and as Markdown; whatever the student wrote is text in both."""
     page, text = [f"<h1>{html.escape(student)}</h1>"], [f"# {_escaped(student)}", ""]
     for chapter in chapters:
-        mine, said = [r for r in results if r.chapter == chapter.stem], [m for m in marks if m["chapter"] == chapter.stem]
+        mine, said = (
+            [r for r in results if r.chapter == chapter.stem],
+            [m for m in marks if m["chapter"] == chapter.stem],
+        )
         got, of = sum(r.points for r in mine), sum(r.of for r in mine)
         page.append(f'<h2>{html.escape(chapter.title)} <span class="points">{got} of {of} points</span></h2>')
         text += [f"## {chapter.title}: {got} of {of} points", ""]
         for r in mine:
-            words = "\n".join(filter(None, [r.words, "" if r.remark and r.remark in " ".join(r.words.split()) else r.remark])) or "Not handed in."
+            words = (
+                "\n".join(
+                    filter(None, [r.words, "" if r.remark and r.remark in " ".join(r.words.split()) else r.remark])
+                )
+                or "Not handed in."
+            )
             kind = "right" if r.points else "wrong"
-            page.append(f'<h3>{html.escape(r.title)} <span class="points">{r.points} of {r.of}</span></h3><pre class="{kind}">{html.escape(words)}</pre>')
+            page.append(
+                f'<h3>{html.escape(r.title)} <span class="points">{r.points} of {r.of}</span></h3><pre class="{kind}">{html.escape(words)}</pre>'
+            )
             text += [f"### {r.title}: {r.points} of {r.of}", "", *(f"    {line}" for line in words.splitlines()), ""]
         for m in said:
             points = f"{m['points']} of {m['of']}" if m["points"] else f"of {m['of']}, not yet marked"
             answer, remark = m["answer"] or "Not handed in.", m["remark"]
-            page.append(f'<h3>{html.escape(m["title"])} <span class="points">{points}</span></h3><blockquote>{html.escape(answer)}</blockquote>')
+            page.append(
+                f'<h3>{html.escape(m["title"])} <span class="points">{points}</span></h3><blockquote>{html.escape(answer)}</blockquote>'
+            )
             page.append(f"<p>{html.escape(remark)}</p>" if remark else "")
-            text += [f"### {m['title']}: {points}", "", *(f"    {line}" for line in answer.splitlines()), "", _escaped(remark), ""]
+            text += [
+                f"### {m['title']}: {points}",
+                "",
+                *(f"    {line}" for line in answer.splitlines()),
+                "",
+                _escaped(remark),
+                "",
+            ]
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     whole = f"{head}<title>{html.escape(student)}</title><style>{STYLE}</style>" + "\n".join(page)
     return whole.encode("utf-8", "replace"), ("\n".join(text).rstrip() + "\n").encode("utf-8", "replace")
@@ -86,7 +112,9 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", " ".join(text.split()))
 
 
-def write(folder: Path, results: Sequence[Result], marks: Sequence[dict[str, str]], chapters: Sequence[Chapter]) -> None:
+def write(
+    folder: Path, results: Sequence[Result], marks: Sequence[dict[str, str]], chapters: Sequence[Chapter]
+) -> None:
     """results.csv, points.csv and feedback/STUDENT.html and .md."""
     save(folder / "results.csv", table(RESULTS, [vars(r) for r in results]))
     save(folder / "points.csv", totals(results, marks, chapters))

@@ -1,7 +1,7 @@
 """A room for one submission: fresh copies of what its judge and its answers read, from bytes that were read before any submission.
 
-    room/checks/     the library, the checks and the judge
-    room/answers/    the library and the answerer: no check, no chapter, no solution
+room/checks/     the library, the checks and the judge
+room/answers/    the library and the answerer: no check, no chapter, no solution
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ Files = dict[str, bytes]
 
 def files_below(folder: Path, pattern: str = "*.py") -> Files:
     """The files of a folder by their relative paths."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob(pattern)) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob(pattern))
+        if path.is_file()
+    }
 
 
 class Library:
@@ -30,9 +34,15 @@ class Library:
 
     def __init__(self, book: Path) -> None:
         self.book, self.root = book, book.parent
-        shared = {f"{name}/{path}": content for name in PACKAGES for path, content in files_below(self.root / name).items()}
+        shared = {
+            f"{name}/{path}": content for name in PACKAGES for path, content in files_below(self.root / name).items()
+        }
         kit = files_below(book / "course")
-        judged = {f"{name}/{path}": content for name in ("checks", "variants") for path, content in files_below(book / name).items()}
+        judged = {
+            f"{name}/{path}": content
+            for name in ("checks", "variants")
+            for path, content in files_below(book / name).items()
+        }
         self.rooms = {
             "checks": _compiled({**shared, **judged, **{f"course/{name}": kit[name] for name in JUDGE}}),
             "answers": _compiled({**shared, **{name: kit[name] for name in ANSWERER}}),
@@ -40,7 +50,9 @@ class Library:
         self.watched = self._on_disk()
 
     def _on_disk(self) -> Files:
-        own = {f"{name}/{path}": content for name in PACKAGES for path, content in files_below(self.root / name).items()}
+        own = {
+            f"{name}/{path}": content for name in PACKAGES for path, content in files_below(self.root / name).items()
+        }
         return own | {f"notebooks/{path}": content for path, content in files_below(self.book).items()}
 
     def changed(self) -> list[str]:
@@ -76,7 +88,11 @@ class Room:
 
     def changed(self) -> list[str]:
         """The files that are not as they were furnished, those that were added too."""
-        return [path for name, files in self.files.items() for path in differences(files, files_below(self.checks.parent / name, "*"))]
+        return [
+            path
+            for name, files in self.files.items()
+            for path in differences(files, files_below(self.checks.parent / name, "*"))
+        ]
 
 
 def differences(before: Files, after: Files) -> list[str]:

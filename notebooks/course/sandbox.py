@@ -46,7 +46,7 @@ def _refuse_sockets() -> None:
         raise PermissionError("there is no network while an answer is graded")
 
     socket.socket.__init__ = refused  # type: ignore[method-assign]
-    socket.create_connection = socket.getaddrinfo = refused  # type: ignore[assignment]
+    socket.create_connection = socket.getaddrinfo = refused
 
 
 def _limit_resources(seconds: float, megabytes: int) -> bool:
@@ -106,7 +106,7 @@ def _landlock(libc: Any, readable: Sequence[Path]) -> bool:
 
 _EPERM, _EACCES, _ENOSYS = 1, 13, 38
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-_CALLS = {  # (x86-64, AArch64; None where it does not exist), error
+_CALLS: dict[int, list[tuple[int | None, int | None]]] = {  # (x86-64, AArch64; None where it does not exist), error
     _EACCES: [(41, 198), (53, 199)],  # socket, socketpair
     _ENOSYS: [(435, 435)],  # clone3, whose flags a filter cannot see: the C library then takes clone
     _EPERM: [
@@ -142,10 +142,18 @@ def _seccomp(libc: Any) -> bool:
     program = [load(4), (0x15, 1, 0, _ARCHITECTURES[machine]), give(kill), load(0)]
     if machine == "x86_64":
         program += [(0x35, 0, 1, 0x40000000), give(kill)]  # the x32 table of the same calls
-    for code, calls in _CALLS.items():
-        for number in filter(None, (pair[column] for pair in calls)):
-            program += [unless_equal(number, 1), give(error | code)]
-    program += [unless_equal(_CLONE[column], 4), load(16), (0x45, 1, 0, _CLONE_THREAD), give(error | _EPERM), give(allow), give(allow)]
+    for reason, calls in _CALLS.items():
+        for call in calls:
+            if (number := call[column]) is not None:
+                program += [unless_equal(number, 1), give(error | reason)]
+    program += [
+        unless_equal(_CLONE[column], 4),
+        load(16),
+        (0x45, 1, 0, _CLONE_THREAD),
+        give(error | _EPERM),
+        give(allow),
+        give(allow),
+    ]
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in program))
     header = ctypes.create_string_buffer(struct.pack("@HxxxxxxP", len(program), ctypes.addressof(code)))
     return bool(libc.prctl(22, 2, header, 0, 0) == 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER

@@ -75,7 +75,9 @@ class Deck:
     def note(self, text: str) -> None:
         """Into the speaker's notes of this slide."""
         if text.strip():
-            self.cells.append(nbformat.v4.new_markdown_cell(text.strip(), metadata={"slideshow": {"slide_type": "notes"}}))
+            self.cells.append(
+                nbformat.v4.new_markdown_cell(text.strip(), metadata={"slideshow": {"slide_type": "notes"}})
+            )
 
     def _slide(self, kind: str, text: str) -> None:
         self.cells.append(nbformat.v4.new_markdown_cell(text, metadata={"slideshow": {"slide_type": kind}}))
@@ -85,12 +87,16 @@ class Deck:
 def told(body: str, lead: bool) -> Iterator[str]:
     """The blocks of a text for a slide: formulas with the sentence before them, tables, lists, questions; and the first sentence of a section."""
     before = ""
-    for i, block in enumerate(filter(None, map(str.strip, BLOCK.split(DISPLAY.sub(lambda m: f"\n\n{m[0]}\n\n", body))))):
+    for i, block in enumerate(
+        filter(None, map(str.strip, BLOCK.split(DISPLAY.sub(lambda m: f"\n\n{m[0]}\n\n", body))))
+    ):
         if block.startswith(("$$", "|")) or re.match(r"[-*] |\d+\. ", block):
             yield f"{last_sentence(before)}\n\n{block}" if before else block  # the two stay on one slide
             before = ""
         elif "**Question:**" in block:
-            yield "**Question:** " + re.sub(r"\s*\(.*\)\s*$", "", block.partition("**Question:**")[2].strip(), flags=re.S)
+            yield "**Question:** " + re.sub(
+                r"\s*\(.*\)\s*$", "", block.partition("**Question:**")[2].strip(), flags=re.S
+            )
             before = ""
         elif i == 0 and lead:
             yield first_sentence(block)

@@ -1,6 +1,6 @@
 """What was handed in, read as text: nothing of it is run or imported here.
 
-    submitted/STUDENT/NN_name.ipynb     or, as nbgrader has it, submitted/STUDENT/NN_name/NN_name.ipynb
+submitted/STUDENT/NN_name.ipynb     or, as nbgrader has it, submitted/STUDENT/NN_name/NN_name.ipynb
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ def shown(name: str) -> str:
     except UnicodeEncodeError:  # bytes that are not UTF-8, as Python has them in names of files
         name = os.fsencode(name).decode("latin-1")
     name = unicodedata.normalize("NFC", name).strip()
-    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cf", "Cc", "Cn", "Cs", "Co", "Zl", "Zp") else c for c in name)
+    return "".join(
+        f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cf", "Cc", "Cn", "Cs", "Co", "Zl", "Zp") else c for c in name
+    )
 
 
 def submissions(folder: Path, stems: list[str], roster: list[str] | None = None) -> list[Submission]:
@@ -71,7 +73,9 @@ def _submission(name: str, place: Path, stems: list[str]) -> Submission:
     for path in sorted([*place.glob("*.ipynb"), *place.glob("*/*.ipynb")]):
         if ".ipynb_checkpoints" in path.parts:
             continue
-        fitting = [s for s in stems if path.stem == s] or [s for s in stems if path.stem.startswith((s, s.split("_")[0] + "_"))]
+        fitting = [s for s in stems if path.stem == s] or [
+            s for s in stems if path.stem.startswith((s, s.split("_")[0] + "_"))
+        ]
         if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
             one.remarks.append(f"{shown(path.name)}: a link or no file; left out")
         elif not fitting:
@@ -88,7 +92,9 @@ def _submission(name: str, place: Path, stems: list[str]) -> Submission:
 def read(path: Path) -> list[Cell]:
     """The cells of a notebook.  Raises ValueError that says why it is none."""
     if path.stat().st_size > LARGEST:
-        raise ValueError(f"the notebook has {path.stat().st_size / 2**20:.0f} MB; at most {LARGEST // 2**20}: clear its outputs")
+        raise ValueError(
+            f"the notebook has {path.stat().st_size / 2**20:.0f} MB; at most {LARGEST // 2**20}: clear its outputs"
+        )
     try:
         notebook = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -118,7 +124,9 @@ def answer(cells: list[Cell], exercise: Exercise) -> tuple[str | None, str]:
     if not filled:
         return None, f"no cell defines {exercise.function}"
     chosen = filled[-1]
-    return CALL.sub("", chosen.source), "" if chosen in marked else f"found by the name of its function, {exercise.function}"
+    return CALL.sub(
+        "", chosen.source
+    ), "" if chosen in marked else f"found by the name of its function, {exercise.function}"
 
 
 def others(cells: list[Cell], chosen: str) -> list[str]:

@@ -20,7 +20,11 @@ def table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
 
 def plain(value: Any) -> Any:
     """A text that a spreadsheet does not compute: ``=…`` and its like get a quotation mark in front."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@") and not re.fullmatch(r"[+-]?[\d.]+", value):
+    if (
+        isinstance(value, str)
+        and value.lstrip()[:1] in ("=", "+", "-", "@")
+        and not re.fullmatch(r"[+-]?[\d.]+", value)
+    ):
         return "'" + value
     return value
 
@@ -34,7 +38,11 @@ def rows(path: Path) -> list[list[str]]:
         text = content.decode("cp1252", "replace")
     first = text.split("\n", 1)[0]
     separator = max(",;\t", key=first.count)
-    return [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) if any(cell.strip() for cell in row)]
+    return [
+        row
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        if any(cell.strip() for cell in row)
+    ]
 
 
 def records(path: Path) -> list[dict[str, str]]:

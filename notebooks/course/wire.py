@@ -93,7 +93,11 @@ def decode(data: Any, resolve: Refer) -> Any:
     try:
         return _decoded(data, resolve)
     except (TypeError, ValueError, KeyError, IndexError, RecursionError, OverflowError) as error:
-        raise error if isinstance(error, Unreadable) else Unreadable(f"a value that cannot be read: {type(error).__name__}") from None
+        raise (
+            error
+            if isinstance(error, Unreadable)
+            else Unreadable(f"a value that cannot be read: {type(error).__name__}")
+        ) from None
 
 
 def _decoded(data: Any, resolve: Refer) -> Any:

@@ -50,7 +50,9 @@ def check(exercise: str, numbers: Numbers) -> Callable[[Any], Any]:
         raise ValueError(f"variant: exercise {exercise!r} has none; those that have: {', '.join(variants())}")
     one = variants()[exercise]
     if set(numbers) != set(one.numbers) or any(value not in one.numbers[name] for name, value in numbers.items()):
-        raise ValueError(f"variant: {exercise} with {numbers}; expected {', '.join(f'{n} of {c}' for n, c in one.numbers.items())}")
+        raise ValueError(
+            f"variant: {exercise} with {numbers}; expected {', '.join(f'{n} of {c}' for n, c in one.numbers.items())}"
+        )
     solution, neighbours = one.solution(numbers), [(other, one.solution(other)) for other in others(one, numbers)]
 
     def parts(value: Any) -> list[Any]:
@@ -68,9 +70,15 @@ def check(exercise: str, numbers: Numbers) -> Callable[[Any], Any]:
                 hints = {}
                 for other, theirs in neighbours:
                     words = ", ".join(f"{name} = {value}" for name, value in other.items())
-                    hints[f"This is the answer for {words}; your task has other numbers."] = parts(ask(theirs, *given))[i]
+                    hints[f"This is the answer for {words}; your task has other numbers."] = parts(ask(theirs, *given))[
+                        i
+                    ]
                 what = "the result" if len(right) == 1 else f"result {i + 1} of {len(right)}"
                 same(mine, expected, what, hints, 1e-8)
-        return "It is the answer to your own numbers: " + ", ".join(f"{name} = {value}" for name, value in numbers.items()) + "."
+        return (
+            "It is the answer to your own numbers: "
+            + ", ".join(f"{name} = {value}" for name, value in numbers.items())
+            + "."
+        )
 
     return compared  # type: ignore[no-any-return]
