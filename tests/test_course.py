@@ -684,6 +684,18 @@ def test_points_that_a_reader_gave_are_kept_unless_the_answer_changes(tmp_path):
     assert written.marked(tmp_path / "none.csv") == {}
 
 
+def test_what_is_not_graded_now_keeps_its_lines(tmp_path):
+    old = [grading.Result(s, c, "x", "X", 1, 1, 0.1, "", "✓") for s in ("ann", "bob") for c in ("03_a", "05_b")]
+    report.write(tmp_path, old, [], [])
+    new = [grading.Result("ann", "03_a", "x", "X", 0, 1, 0.1, "", "✗")]
+    found = report.together(new, report.earlier(tmp_path))
+    assert [(r.student, r.chapter, r.points) for r in found] == [("ann", "03_a", 0), ("ann", "05_b", 1), ("bob", "03_a", 1), ("bob", "05_b", 1)]
+    assert report.earlier(tmp_path / "nowhere") == []
+    row = {"student": "bob", "chapter": "x", "question": "q", "of": "4", "points": "2", "remark": "", "answer": "so"}
+    lines = written.kept([{**row, "student": "ann", "title": "t"}], {("bob", "q"): row, ("ann", "q"): row}, {})
+    assert [(one["student"], one["points"]) for one in lines] == [("ann", "2"), ("bob", "2")]
+
+
 def test_written_answers_are_found_and_reach_the_table_and_the_page(tmp_path):
     question = written.questions(BOOK)["03"][0]
     cells = [

@@ -73,7 +73,8 @@ def grade(args: argparse.Namespace, book: Path) -> int:
             )
         handed_in = [one for one in handed_in if one.student in args.students]
     every = graded_chapters(book, manifest, args.chapters, handed_in)
-    marks = written.merged(written_answers(handed_in, every, asked), written.marked(out / "written.csv"))
+    before = written.marked(out / "written.csv")
+    marks = written.kept(written.merged(written_answers(handed_in, every, asked), before), before, asked)
     library, limits = Library(book), Limits(args.seconds, args.megabytes)
     say(
         f"{len(handed_in)} students, {sum(len(one.exercises) for one in every)} exercises of chapters {', '.join(one.number for one in every)}"
@@ -103,7 +104,9 @@ def grade(args: argparse.Namespace, book: Path) -> int:
                 f"warning: while {one.student} was graded, files of this clone changed: {', '.join(now[:5])};"
                 " the others are graded with what was there before"
             )
-    report.write(out, results, marks, every)
+    results = report.together(results, report.earlier(out))
+    shown = [one for one in chapters(book) if one.stem in {r.chapter for r in results}]
+    report.write(out, results, marks, shown)
     report.save(out / "written.csv", report.table(written.COLUMNS, marks))
     say(
         f"{out}: results.csv, points.csv, feedback/"

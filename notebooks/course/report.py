@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,20 @@ def file_name(student: str, taken: set[str]) -> str:
 def save(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, lambda file: file.write(content))
+
+
+def earlier(folder: Path) -> list[Result]:
+    """What was graded into this folder before; nothing where there is none, or what is there is of another version."""
+    try:
+        return [Result(**one) for one in json.loads((folder / "results.json").read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def together(new: Sequence[Result], old: Sequence[Result]) -> list[Result]:
+    """The new results, and the old ones of whatever was not graded now, by student and chapter."""
+    now = {(r.student, r.chapter) for r in new}
+    return sorted([*new, *(r for r in old if (r.student, r.chapter) not in now)], key=lambda r: (r.student, r.chapter))
 
 
 def number(text: str) -> float:
@@ -115,7 +130,8 @@ def _escaped(text: str) -> str:
 def write(
     folder: Path, results: Sequence[Result], marks: Sequence[dict[str, str]], chapters: Sequence[Chapter]
 ) -> None:
-    """results.csv, points.csv and feedback/STUDENT.html and .md."""
+    """results.csv, results.json (the same with all words), points.csv and feedback/STUDENT.html and .md."""
+    save(folder / "results.json", json.dumps([vars(r) for r in results], indent=0).encode("ascii"))
     save(folder / "results.csv", table(RESULTS, [vars(r) for r in results]))
     save(folder / "points.csv", totals(results, marks, chapters))
     taken: set[str] = set()

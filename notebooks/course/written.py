@@ -136,3 +136,13 @@ def merged(new: list[dict[str, str]], old: dict[tuple[str, str], dict[str, str]]
                 points, remark = "", f"handed in anew; the answer before had {points}"
         rows.append({**row, "points": points, "remark": remark})
     return rows
+
+
+def kept(
+    new: list[dict[str, str]], old: dict[tuple[str, str], dict[str, str]], asked: dict[str, list[Question]]
+) -> list[dict[str, str]]:
+    """The new lines, and the old ones of students and questions that were not read now, by student and question."""
+    titles = {one.name: one.title for each in asked.values() for one in each}
+    now = {(plain(row["student"]), row["question"]) for row in new}
+    rest = [{**row, "title": titles.get(row["question"], row["question"])} for key, row in old.items() if key not in now]
+    return sorted([*new, *rest], key=lambda row: (row["student"], row["question"]))
