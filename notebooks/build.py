@@ -156,8 +156,12 @@ def draw_cover(path: Path) -> str:
 
 def add_to_course(path: Path, folder: Path) -> str:
     """Write a chapter as ``source/NAME/NAME.ipynb`` of the course, with solutions, and nbgrader_config.py unless there is one."""
+    from course import written
+    from course.release import finished
+
     place = folder / "source" / path.stem / f"{path.stem}.ipynb"
-    write(editions.teachers(path), place)
+    asked = written.questions(BOOK).get(editions.number(path), [])
+    write(finished(editions.teachers(path), path, written.cells(asked), {}, stubbed=False), place)
     config = folder / "nbgrader_config.py"
     if not config.exists():
         try:

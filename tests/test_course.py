@@ -467,6 +467,18 @@ def test_a_stub_beside_an_answer_is_not_taken_for_it():
     assert submissions.answer([stub], SOFTMAX) == (stub.source, "")
 
 
+def test_a_judge_that_does_not_find_the_solution_right_grades_nobody(library):
+    broken = chapters.Exercise(SOFTMAX.name, "", 1, SOFTMAX.function, "def my_softmax_backward(p_bar, p):\n    return p")
+    with pytest.raises(RuntimeError, match="03_softmax_backward is not found right"):
+        grading.try_out(library, [chapters.Chapter(THREE.stem, "", THREE.code, (broken,))], grading.Limits())
+    with library.room() as place:
+        (place.checks / "course" / "judge.py").write_text("raise SystemExit('no NumPy')", encoding="utf-8")
+        process = grading.Judge(place, grading.Limits())
+        found = process.verdict(grading.job_of(THREE, SOFTMAX, SOFTMAX.solution, [], grading.Limits()))
+        process.close()
+        assert not found["right"] and "no NumPy" in process.log.read_text(encoding="utf-8")
+
+
 def test_a_change_of_the_room_is_seen_and_undone(library):
     with library.room() as place:
         (place.answers / "minigrad" / "nn.py").write_text("", encoding="utf-8")

@@ -257,7 +257,8 @@ def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path)
     assert path.parent.name == path.stem
     notebook = nbformat.read(path, as_version=4)
     keys = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
-    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(path.stem)))
+    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(path.stem))) + sum(key.startswith("written_03_") for key in keys)
+    assert keys[-1].startswith("written_03_") and notebook.cells[-1].source.startswith("## References")
     text = "\n".join(cell.source for cell in notebook.cells)
     assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
 

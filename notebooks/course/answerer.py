@@ -1,6 +1,6 @@
 """The process that runs one answer: it is told the code and the inputs, and says values.  It knows no check and no verdict.
 
-python -I answerer.py        frames on standard input and output (wire.py); the first one is the job
+python -I answerer.py PACKAGES        frames on standard input and output (wire.py); the first one is the job
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE)]
+sys.path += [place for place in sys.argv[1:2] if place not in sys.path]
 
 import numpy as np  # noqa: E402
 import sandbox  # noqa: E402

@@ -11,7 +11,7 @@ from typing import Any
 
 from . import report, sandbox, written
 from .chapters import Chapter, chapters
-from .grading import Limits, Result
+from .grading import Limits, Result, try_out
 from .grading import grade as grade_one
 from .release import Release, roster_of
 from .room import Library
@@ -79,6 +79,10 @@ def grade(args: argparse.Namespace, book: Path) -> int:
     say(
         f"{len(handed_in)} students, {sum(len(one.exercises) for one in every)} exercises of chapters {', '.join(one.number for one in every)}"
     )
+    try:
+        try_out(library, every, limits)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
     results: list[Result] = []
     said: set[str] = set()
 

@@ -11,7 +11,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .chapters import Chapter, Exercise
 from .room import Library, Room
@@ -49,6 +52,7 @@ class Judge:
     def __init__(self, room: Room, limits: Limits) -> None:
         self.room, self.limits = room, limits
         self.process: subprocess.Popen[str] | None = None
+        self.log = room.checks.parent / "judge.txt"
 
     def verdict(self, job: dict[str, Any]) -> dict[str, Any]:
         """What the judge says of one exercise; that it is wrong, when it says nothing in time."""
@@ -76,10 +80,18 @@ class Judge:
     def _start(self) -> subprocess.Popen[str]:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUTF8": "1"}
         command = [sys.executable, "-I", "-B", str(self.room.checks / "course" / "judge.py"), str(self.room.answers)]
-        return subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
-            start_new_session=True,
-        )  # fmt: skip
+        command.append(str(Path(np.__file__).parent.parent))
+        with self.log.open("wb") as log:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,
+            )
 
     def _kill(self) -> None:
         if self.process:
@@ -97,6 +109,25 @@ class Judge:
                 with contextlib.suppress(OSError):
                     pipe.close()  # type: ignore[union-attr]
         self.process = None
+
+
+def try_out(library: Library, chapters: list[Chapter], limits: Limits) -> None:
+    """Judge the lecturer's own solution of a chapter's first exercise, so that a judge that cannot work here costs no student points.
+
+    Raises RuntimeError with what it said.
+    """
+    with library.room() as room:
+        judge = Judge(room, limits)
+        try:
+            for chapter in chapters:
+                first = chapter.exercises[0]
+                found = judge.verdict(job_of(chapter, first, first.solution, [], limits))
+                if not found["right"]:
+                    said = judge.log.read_text(encoding="utf-8", errors="replace").strip()[-500:]
+                    words = f"the solution of {first.name} is not found right here, so nothing is graded"
+                    raise RuntimeError(f"{words}: {found['words']} {said}")
+        finally:
+            judge.close()
 
 
 def grade(

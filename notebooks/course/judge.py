@@ -1,9 +1,9 @@
 """The process that judges: it runs the lecturer's checks, one exercise after the other, against answers that run elsewhere.
 
-    python -I judge.py FOLDER        lines of JSON on standard input (a job each) and output (its verdict)
+    python -I judge.py FOLDER PACKAGES        lines of JSON on standard input (a job each) and output (its verdict)
 
-FOLDER holds what answerers may read.  Before a check sees an answer twice, it has seen the solution twice: with the check's own
-random inputs, and with others, so that an answer that has learned the first by heart is found out.
+FOLDER holds what answerers may read, PACKAGES is where NumPy is installed.  Before a check sees an answer twice, it has seen the
+solution twice: with the check's own random inputs, and with others, so that an answer that has learned the first by heart is found out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parent)]
+PACKAGES = sys.argv[2:3]
+sys.path += [place for place in PACKAGES if place not in sys.path]  # with -I Python leaves out a user's own
 
 import numpy as np  # noqa: E402
 import wire  # noqa: E402
@@ -54,9 +56,14 @@ class Answerer:
             "PATH": os.defpath,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-I", "-B", str(folder / "answerer.py")], cwd=folder, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-I", "-B", str(folder / "answerer.py"), *PACKAGES],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         self.timer = threading.Timer(job["seconds"], self._too_late)
         self.timer.daemon = True
         self.held: list[str] = []

@@ -15,6 +15,7 @@ from .chapters import Chapter
 from .grading import Result
 from .tables import table
 
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}  # by Windows
 RESULTS = ("student", "chapter", "exercise", "points", "of", "seconds", "remark")
 
 STYLE = """body { font: 17px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff }
@@ -27,6 +28,8 @@ pre.right { border-color: #2a7a3f } pre.wrong { border-color: #b3541e } blockquo
 def file_name(student: str, taken: set[str]) -> str:
     """A name for the student's files that every system can have, and nobody else has."""
     base = re.sub(r"[^\w.@+-]", "_", student).strip("._")[:80] or "student"
+    if base.split(".")[0].upper() in RESERVED:
+        base = f"student_{base}"
     name, count = base, 1
     while name.casefold() in taken:
         count += 1
