@@ -184,29 +184,22 @@ class Loop:
 
     def __init__(self, function):
         (mine_in, theirs_out), (theirs_in, mine_out) = os.pipe(), os.pipe()
-        self.files = [
-            os.fdopen(fd, mode)
-            for fd, mode in ((mine_in, "rb"), (theirs_out, "wb"), (theirs_in, "rb"), (mine_out, "wb"))
-        ]
-        line = answerer.Line((self.files[2], self.files[1]))
+        pipes = ((mine_in, "rb"), (theirs_out, "wb"), (theirs_in, "rb"), (mine_out, "wb"))
+        self.files = [os.fdopen(fd, mode) for fd, mode in pipes]
+        _, sink, source, _ = self.files
 
-        def work():
-            while True:
-                try:
-                    wire.send(line.sink, answerer.answer(function, line, wire.receive(line.source), ""))
-                except EOFError:
-                    return
-                except wire.Unreadable as error:
-                    wire.send(line.sink, {"error": answerer.told(error, ""), "warnings": []})
+        def exchange(message):
+            wire.send(sink, message)
+            return wire.receive(source)
 
-        self.thread = threading.Thread(target=work, daemon=True)
+        there = answerer.Objects(exchange, judge.ours())
+        self.thread = threading.Thread(target=answerer.serve, args=(function, there, source, sink, ""), daemon=True)
         self.thread.start()
         self.remote = judge.Answerer.__new__(judge.Answerer)
-        pipes = type(
-            "Pipes", (), {"stdin": self.files[3], "stdout": self.files[0], "kill": lambda self: None, "pid": -1}
-        )()
-        self.remote.__dict__.update(process=pipes, ended="", refusal=None, things=[], numbers={}, late=False)
-        self.remote._kill = lambda: None
+        process = type("Process", (), {"stdin": self.files[3], "stdout": self.files[0]})()
+        here = judge.Shared(self.remote._exchange, judge.ours())
+        here.answerer = self.remote
+        self.remote.__dict__.update(process=process, ended="", refusal=None, objects=here, late=False, kill=lambda: None)
 
     def close(self):
         self.files[3].close()
@@ -248,7 +241,7 @@ def test_values_go_over_the_wire_and_come_back_as_they_were():
         np.array(["a", "bc"]), np.zeros((0, 3)), np.array(2.5), thing, mg.Tensor(np.ones(2)),
     ]  # fmt: skip
     for value in values:
-        back = wire.decode(json.loads(json.dumps(wire.encode(value, lambda thing: 7))), lambda number: thing)
+        back = wire.decode(json.loads(json.dumps(wire.encode(value, lambda thing: {"mine": 7}))), lambda kind, number: thing)
         assert type(back) is type(value)
         if isinstance(value, np.ndarray):
             assert back.dtype == value.dtype and np.array_equal(back, value) and back.flags.writeable
@@ -261,8 +254,8 @@ def test_values_go_over_the_wire_and_come_back_as_they_were():
 @pytest.mark.parametrize(
     "data",
     [
-        {"array": ["<f8", [10**12], ""]},
-        {"array": ["|O", [1], "AAAA"]},
+        {"array": ["<f8", [10**12], "", False]},
+        {"array": ["|O", [1], "AAAA", False]},
         {"x": 1},
         {"a": 1, "b": 2},
         {"range": [0, 10**12, 1]},
@@ -272,7 +265,7 @@ def test_values_go_over_the_wire_and_come_back_as_they_were():
 )
 def test_what_is_no_value_is_refused(data):
     with pytest.raises(wire.Unreadable):
-        wire.decode(data, lambda number: None)
+        wire.decode(data, lambda kind, number: None)
 
 
 @pytest.mark.parametrize("content", [b"\xff" * 9, b"\0" * 7 + b"\x02" + b"xx", b"\0" * 7 + b"\x01" + b"3"])

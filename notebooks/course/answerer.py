@@ -5,12 +5,14 @@ python -I answerer.py PACKAGES        frames on standard input and output (wire.
 
 from __future__ import annotations
 
-import builtins
 import os
 import sys
 import traceback
+import tracemalloc
 import types
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +24,9 @@ import numpy as np  # noqa: E402
 import sandbox  # noqa: E402
 import wire  # noqa: E402
 from definitions import NAME, prepare  # noqa: E402
+from objects import Objects  # noqa: E402
+
+LIBRARIES = {"minigrad", "transformer", "autograd", "jax"}
 
 import minigrad  # noqa: E402, F401
 
@@ -33,50 +38,6 @@ class Anything(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         return lambda *args, **kwargs: None
-
-
-class Remote:
-    """An object that stays with the judge: calling it, or reading an attribute, asks there."""
-
-    def __init__(self, line: Line, number: int) -> None:
-        self.__dict__.update(_line=line, _number=number)
-
-    def __call__(self, *args: Any) -> Any:
-        return self._line.ask({"callback": self._number, "args": self._line.encode(args)})
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self._line.ask({"attribute": name, "of": self._number})
-
-
-class Line:
-    """The pipes to the judge, and the objects that are known on both sides."""
-
-    def __init__(self, pipes: tuple[BinaryIO, BinaryIO]) -> None:
-        self.source, self.sink = pipes
-        self.remotes: dict[int, Remote] = {}
-
-    def encode(self, value: Any) -> Any:
-        def refer(thing: Any) -> int:
-            if type(thing) is Remote:
-                return int(thing.__dict__["_number"])
-            raise TypeError(
-                f"a check cannot read an object of type {type(thing).__name__}; return numbers, texts, arrays or lists of them"
-            )
-
-        return wire.encode(value, refer)
-
-    def decode(self, data: Any) -> Any:
-        return wire.decode(data, lambda number: self.remotes.setdefault(number, Remote(self, number)))
-
-    def ask(self, question: dict[str, Any]) -> Any:
-        wire.send(self.sink, question)
-        reply = wire.receive(self.source)
-        if "raise" in reply:
-            kind = getattr(builtins, reply["raise"][0], None)
-            raise (kind if isinstance(kind, type) and issubclass(kind, Exception) else RuntimeError)(reply["raise"][1])
-        return self.decode(reply["value"])
 
 
 # Answering ---------------------------------------------------------------------------------------------------------------
@@ -94,19 +55,67 @@ def told(error: BaseException, source: str) -> list[str]:
     return [type(error).__name__, str(error)[:2000], line[:200]]
 
 
-def answer(function: Any, line: Line, request: dict[str, Any], source: str) -> dict[str, Any]:
-    """Call the student's function once: its value and its warnings, or its error; and the inputs, if it has changed them."""
-    args = line.decode(request["call"])
+class Wrong(Exception):
+    """What a check would say of an answer that uses the library."""
+
+
+@contextmanager
+def by_hand(wanted: bool) -> Iterator[None]:
+    """Inside, if that is wanted, a call of the library's functions raises Wrong, as it does where checks run beside the answer."""
+
+    def watch(frame: Any, event: str, argument: Any) -> None:
+        name = frame.f_code.co_name
+        if event != "call" or name.startswith("__") or name == "<module>":
+            return
+        if library := LIBRARIES.intersection(frame.f_code.co_filename.replace("\\", "/").split("/")):
+            sys.setprofile(None)
+            raise Wrong(
+                f"Your function lets the library do the work: it calls `{name}` of {min(library)}. "
+                "Write it with NumPy alone; the check compares it with the library afterwards."
+            )
+
+    sys.setprofile(watch if wanted else None)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def answer(function: Any, objects: Objects, request: dict[str, Any], source: str) -> dict[str, Any]:
+    """Call the student's function once: its value and its warnings, or its error; the inputs, if it has changed them; its memory."""
+    args = objects.decode(request["call"])
     reply: dict[str, Any] = {}
     with warnings.catch_warnings(record=True) as heard, np.errstate(**request["errstate"]):
         warnings.simplefilter("always")
+        if request["measured"]:
+            tracemalloc.start()
         try:
-            reply["return"] = line.encode(function(*args))
+            with by_hand(request["by hand"]):
+                value = function(*args)
+            reply["return"] = objects.encode(value, keep=False)
         except Exception as error:
             reply["error"] = told(error, source)
+        if request["measured"]:
+            reply["peak"] = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
     reply["warnings"] = [[w.category.__name__, str(w.message)[:500]] for w in heard[:20]]
-    after = line.encode(args)
+    after = objects.encode(args)
     return reply | ({"after": after} if after != request["call"] else {})
+
+
+def provide(job: dict[str, Any]) -> dict[str, Any]:
+    """What stands for ``checks`` and ``book``: nothing to check, nothing to draw; of ``checks`` what later exercises build on, by name."""
+    for name in ("checks", "book"):
+        sys.modules[name] = Anything(name)
+    if not job["earlier"]:
+        return {}
+    module = types.ModuleType("earlier")
+    module.__file__ = str(HERE / "earlier.py")
+    exec(compile(job["earlier"], module.__file__, "exec"), module.__dict__)
+    named = dict(module.OURS)
+    offered = {name: function for name, function in named.items() if name != job["exercise"]}
+    sys.modules["checks"].__dict__.update(graph=module.graph, earlier=offered.__getitem__)
+    return named
 
 
 def main() -> None:
@@ -114,12 +123,16 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):  # what the answer prints goes nowhere, and what it reads is empty
         os.dup2(nothing, stream)
-    line = Line((source, sink))
+
+    def exchange(message: dict[str, Any]) -> dict[str, Any]:
+        wire.send(sink, message)
+        return wire.receive(source)
+
     job = wire.receive(source)
-    for name in ("checks", "book"):
-        sys.modules[name] = Anything(name)
+    objects = Objects(exchange, provide(job))
     import transformer  # noqa: F401  (while its files can be read)
 
+    sys.setrecursionlimit = lambda limit: None  # "without recursion" is part of some tasks
     wire.send(sink, {"held": sandbox.confine([HERE, *sandbox.python_paths()], job["seconds"], job["megabytes"])})
     try:
         function = prepare(job, {"__name__": "__main__"})
@@ -127,14 +140,18 @@ def main() -> None:
         wire.send(sink, {"error": told(error, job["answer"])})
         return
     wire.send(sink, {})
+    serve(function, objects, source, sink, job["answer"])
+
+
+def serve(function: Any, objects: Objects, source: BinaryIO, sink: BinaryIO, code: str) -> None:
+    """Answer the judge until it hangs up."""
     while True:
         try:
             request = wire.receive(source)
         except EOFError:
             return
         try:
-            reply = answer(function, line, request, job["answer"])
-            wire.send(sink, reply)
+            wire.send(sink, answer(function, objects, request, code))
         except (wire.Unreadable, MemoryError, RecursionError) as error:
             wire.send(sink, {"error": told(error, ""), "warnings": []})
 

@@ -84,6 +84,7 @@ class Judge:
         with self.log.open("wb") as log:
             return subprocess.Popen(
                 command,
+                cwd=self.room.checks,
                 env=environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import inspect
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +31,7 @@ sys.path += [place for place in PACKAGES if place not in sys.path]  # with -I Py
 import numpy as np  # noqa: E402
 import wire  # noqa: E402
 from definitions import of_chapter, run  # noqa: E402
+from objects import Objects  # noqa: E402
 
 import checks  # noqa: E402
 from checks.verdict import Wrong  # noqa: E402
@@ -38,13 +41,38 @@ class Gone(Exception):
     """The answerer has ended, or has said what it must not."""
 
 
+TOLD = ("exercise", "chapter", "answer", "others", "function", "seconds", "megabytes")  # to the answerer, of a job
+EARLIER = Path(checks.__file__).parent / "earlier.py"  # answers that later exercises build on
+
+
+def ours() -> dict[str, Any]:
+    """The library's answers to earlier exercises, by the names that both processes know."""
+    return dict(checks.earlier.__globals__["OURS"]) if EARLIER.exists() else {}
+
+
+class Shared(Objects):
+    """The judge's objects; a check that stops the answer in the middle of a call stops it."""
+
+    answerer: Answerer
+
+    def _refer(self, thing: Any, keep: bool) -> dict[str, Any]:
+        if getattr(thing, "whose", None) and callable(thing):  # what ``checks.earlier`` gives wraps one of ours
+            thing = inspect.getclosurevars(thing).nonlocals.get("function", thing)
+        return super()._refer(thing, keep)
+
+    def failed(self, error: Exception) -> None:
+        if isinstance(error, Wrong | Gone):
+            self.answerer.kill()
+            raise error
+
+
 class Answerer:
     """One answer in its own process group; calling it asks there.  Use it in a ``with``, which ends the whole group."""
 
     def __init__(self, folder: Path, job: dict[str, Any]) -> None:
         self.job, self.ended, self.late = job, "", False
-        self.things: list[Any] = []
-        self.numbers: dict[int, int] = {}
+        self.objects = Shared(self._exchange, ours())
+        self.objects.answerer = self
         environment = {
             key: os.environ[key] for key in ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") if key in os.environ
         }
@@ -70,9 +98,9 @@ class Answerer:
 
     def _too_late(self) -> None:
         self.late = True
-        self._kill()
+        self.kill()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
         with contextlib.suppress(OSError):
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -80,16 +108,15 @@ class Answerer:
 
     def __enter__(self) -> Answerer:
         self.timer.start()
-        first = self._exchange(
-            {key: self.job[key] for key in ("chapter", "answer", "others", "function", "seconds", "megabytes")}
-        )
+        told = {key: self.job[key] for key in TOLD}
+        first = self._exchange(told | {"earlier": EARLIER.read_text(encoding="utf-8") if EARLIER.exists() else ""})
         self.held = [str(name) for name in first["held"]]  # said before the first line of the answer was run
         self.refusal = self._exchange(None).get("error")
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.timer.cancel()
-        self._kill()
+        self.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
@@ -125,66 +152,30 @@ class Answerer:
             raise Gone(self.ended)
         if self.refusal:
             raise self._error(self.refusal)
-        given = self._encode(args)
-        reply = self._exchange({"call": given, "errstate": np.geterr()})
-        while "callback" in reply or "attribute" in reply:
-            reply = self._exchange(self._served(reply))
+        about = {"errstate": np.geterr(), "by hand": sys.getprofile() is not None, "measured": tracemalloc.is_tracing()}
+        reply = self.objects.converse({"call": self.objects.encode(args), **about})
+        if "peak" in reply:  # what the answer took there is taken here, where the check counts
+            np.empty(min(int(reply["peak"]), 2**30), np.uint8)
         try:
             if "after" in reply:
-                _copy_back(args, self._decode(reply["after"]))
+                _copy_back(args, self.objects.decode(reply["after"]))
             for name, words in reply.get("warnings", []):
                 kind = getattr(builtins, str(name), None)
                 if isinstance(kind, type) and issubclass(kind, Warning):
                     warnings.warn_explicit(str(words), kind, "<answer>", 1)
             if "error" in reply:
                 raise self._error(reply["error"])
-            return self._decode(reply["return"])
+            return self.objects.decode(reply["return"])
         except (wire.Unreadable, KeyError, AttributeError) as error:
             self.ended = f"The answer's process said what is no answer: {error}."
             raise Gone(self.ended) from None
-
-    def _served(self, question: dict[str, Any]) -> dict[str, Any]:
-        """What the answer asks of an object that stayed here.  What a check raises to stop it stops it."""
-        try:
-            if "callback" in question:
-                thing = self._resolve(question["callback"])
-                args = self._decode(question["args"])
-                if not callable(thing) or not isinstance(args, tuple):
-                    raise TypeError(f"a {type(thing).__name__} cannot be called")
-                value = thing(*args)
-            else:
-                thing, name = self._resolve(question["of"]), str(question["attribute"])
-                if callable(thing) or name.startswith("_"):
-                    raise AttributeError(f"no attribute {name!r} can be read while an answer is graded")
-                value = getattr(thing, name)
-            return {"value": self._encode(value)}
-        except Wrong:
-            self._kill()  # the check stops here, in the middle of a call
-            raise
-        except Exception as error:
-            return {"raise": [type(error).__name__, str(error)[:2000]]}
-
-    def _encode(self, value: Any) -> Any:
-        def refer(thing: Any) -> int:
-            if id(thing) not in self.numbers:
-                self.numbers[id(thing)] = len(self.things)
-                self.things.append(thing)  # kept, so that its id stays its own
-            return self.numbers[id(thing)]
-
-        return wire.encode(value, refer)
-
-    def _resolve(self, number: Any) -> Any:
-        if not isinstance(number, int) or not 0 <= number < len(self.things):
-            raise wire.Unreadable(f"reference {number!r}")
-        return self.things[number]
-
-    def _decode(self, data: Any) -> Any:
-        return wire.decode(data, self._resolve)
 
     @staticmethod
     def _error(told: Any) -> Exception:
         """The error that the answer met, as far as Python's own kinds go, with the line of the answer."""
         name, words, line = (str(part)[:2000] for part in (*told, "", "", "")[:3])
+        if name == "Wrong":  # the answer used the library where that was watched
+            return Wrong(words)
         kind: Any = getattr(builtins, name, None)
         if not (isinstance(kind, type) and issubclass(kind, Exception)) or issubclass(
             kind, OSError | UnicodeError | SyntaxError | ImportError
@@ -199,9 +190,9 @@ def _copy_back(given: tuple[Any, ...], after: Any) -> None:
     """Do to the arrays what the answer says that it has done to its own, so that a check can complain; checks hand out copies."""
     if isinstance(after, tuple) and len(after) == len(given):
         for mine, theirs in zip(given, after, strict=True):
-            if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
-                if (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype):
-                    mine[...] = theirs
+            arrays = isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray)
+            if arrays and (mine.shape, mine.dtype) == (theirs.shape, theirs.dtype):
+                mine[...] = theirs
 
 
 # Verdicts ----------------------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGES = ("minigrad", "transformer")
-JUDGE = ("judge.py", "wire.py", "definitions.py")
-ANSWERER = ("answerer.py", "wire.py", "definitions.py", "sandbox.py")
+JUDGE = ("judge.py", "objects.py", "wire.py", "definitions.py")
+ANSWERER = ("answerer.py", "objects.py", "wire.py", "definitions.py", "sandbox.py")
 Files = dict[str, bytes]
 
 

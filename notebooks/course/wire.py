@@ -19,7 +19,8 @@ import minigrad as mg
 
 LIMIT = 16 * 2**20  # bytes of a frame: an answer's largest value
 KINDS = "biufcUS"  # of arrays: numbers and texts, not Python objects
-Refer = Callable[[Any], Any]
+Refer = Callable[[Any], dict[str, Any]]
+Resolve = Callable[[str, Any], Any]
 
 
 class Unreadable(ValueError):
@@ -56,7 +57,7 @@ def receive(pipe: BinaryIO) -> dict[str, Any]:
 
 
 def encode(value: Any, refer: Refer) -> Any:
-    """The value as JSON has it; ``refer(value)`` gives the number of what has to stay here, or raises TypeError."""
+    """The value as JSON has it; ``refer(value)`` says what stands for an object that has to stay here, or raises TypeError."""
     if value is None or type(value) in (bool, str, float):
         return value
     if type(value) is int:
@@ -78,18 +79,28 @@ def encode(value: Any, refer: Refer) -> Any:
         return {"dict": [[encode(key, refer), encode(item, refer)] for key, item in value.items()]}
     if type(value) is range:
         return {"range": [value.start, value.stop, value.step]}
-    return {"reference": refer(value)}
+    if hasattr(type(value), "__array__"):  # another library's array
+        return encode(np.asarray(value), refer)
+    return refer(value)
 
 
 def _array(x: np.ndarray) -> list[Any]:
     if x.nbytes > LIMIT:
         raise Unreadable(f"an array of {x.nbytes / 2**20:.0f} MB; at most {LIMIT // 2**20} MB can be handed over")
-    x = x.astype(x.dtype.newbyteorder("<"), order="C", copy=False)
-    return [x.dtype.str, list(x.shape), base64.b64encode(np.ascontiguousarray(x).tobytes()).decode("ascii")]
+    x = x.astype(x.dtype.newbyteorder("<"), copy=False)
+    data = base64.b64encode(np.ascontiguousarray(x).tobytes()).decode("ascii")
+    return [x.dtype.str, list(x.shape), data, bool(x.ndim and x.size and x.strides[-1] != x.itemsize)]
 
 
-def decode(data: Any, resolve: Refer) -> Any:
-    """The value that ``encode`` was given; ``resolve(number)`` gives what a reference stands for.  Raises Unreadable."""
+def _apart(x: np.ndarray) -> np.ndarray:
+    """The same with its entries apart in memory, as a check may hand it out."""
+    wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    wide[..., ::2] = x
+    return wide[..., ::2]
+
+
+def decode(data: Any, resolve: Resolve) -> Any:
+    """The value that ``encode`` was given; ``resolve(kind, key)`` gives what a reference stands for.  Raises Unreadable."""
     try:
         return _decoded(data, resolve)
     except (TypeError, ValueError, KeyError, IndexError, RecursionError, OverflowError) as error:
@@ -100,7 +111,7 @@ def decode(data: Any, resolve: Refer) -> Any:
         ) from None
 
 
-def _decoded(data: Any, resolve: Refer) -> Any:
+def _decoded(data: Any, resolve: Resolve) -> Any:
     if data is None or isinstance(data, bool | int | float | str):
         return data
     if isinstance(data, list):
@@ -113,7 +124,7 @@ def _decoded(data: Any, resolve: Refer) -> Any:
     if kind == "tensor":
         return mg.Tensor(_decoded(content, resolve))
     if kind in ("array", "scalar"):
-        name, shape, text = content
+        name, shape, text, apart = content
         dtype = np.dtype(str(name))
         if dtype.kind not in KINDS or dtype.hasobject:
             raise Unreadable(f"an array of dtype {name}")
@@ -121,7 +132,7 @@ def _decoded(data: Any, resolve: Refer) -> Any:
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise Unreadable(f"an array of shape {shape} with {len(content)} bytes")
         x = np.frombuffer(content, dtype=dtype).reshape(shape).copy() if content else np.zeros(shape, dtype)
-        return x if kind == "array" else x.reshape(())[()]
+        return (_apart(x) if apart else x) if kind == "array" else x.reshape(())[()]
     if kind in ("tuple", "set", "frozenset"):
         return {"tuple": tuple, "set": set, "frozenset": frozenset}[kind](_decoded(item, resolve) for item in content)
     if kind == "dict":
@@ -131,6 +142,6 @@ def _decoded(data: Any, resolve: Refer) -> Any:
         if len(found) > LIMIT // 8:  # short to write, long to make an array of
             raise Unreadable(f"a range of {len(found)} numbers")
         return found
-    if kind == "reference":
-        return resolve(content)
+    if kind in ("mine", "yours", "named"):
+        return resolve(kind, content)
     raise Unreadable(f"a value of kind {kind!r}")
