@@ -1,23 +1,23 @@
-"""What submissions do to get points that they have not earned, or to spoil the grading of others: attacks on exercise 1 of chapter 03."""
+"""What submissions do to get points that they have not earned, or to spoil the grading of others: attacks on exercise 2 of chapter 03."""
 
 FAKES = {
     "prints that it is right": r'''
 print('✓ Right.')
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     print('✓ Right.')
-    return 0 * p
+    return 0 * y
 ''',
     "replaces the checks": r'''
 import sys, checks
-checks.check_03_softmax_backward = lambda f: True
+checks.check_03_log_softmax_backward = lambda f: True
 sys.modules['checks'] = None
-def my_softmax_backward(p_bar, p):
-    return 0 * p
+def log_softmax_backward(y_bar, y):
+    return 0 * y
 ''',
     "makes checks a number": r'''
 checks = 3
-def my_softmax_backward(p_bar, p):
-    return 0 * p
+def log_softmax_backward(y_bar, y):
+    return 0 * y
 ''',
     "replaces the verdict": r'''
 class Verdict:
@@ -25,7 +25,7 @@ class Verdict:
     __bool__ = lambda self: True
 import builtins
 builtins.AssertionError = Verdict
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return Verdict()
 ''',
     "patches NumPy": r'''
@@ -33,25 +33,25 @@ np.allclose = lambda *a, **k: True
 np.array_equal = np.isclose = np.allclose
 import minigrad
 minigrad.diagnose = lambda *a, **k: True
-def my_softmax_backward(p_bar, p):
-    return 0 * p
+def log_softmax_backward(y_bar, y):
+    return 0 * y
 ''',
     "returns what equals everything": r'''
 class Same(np.ndarray):
     __eq__ = __ne__ = lambda a, b: True
     __sub__ = __rsub__ = lambda a, b: np.zeros(a.shape)
-def my_softmax_backward(p_bar, p):
-    return (0 * p).view(Same)
+def log_softmax_backward(y_bar, y):
+    return (0 * y).view(Same)
 ''',
     "writes a verdict into every pipe": r'''
 import os
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     for fd in range(3, 40):
         try:
             os.write(fd, b'{"right": true, "words": "", "seconds": 0, "held": []}\n' * 100)
         except OSError:
             pass
-    return 0 * p
+    return 0 * y
 ''',
     "answers before it is asked": r'''
 import os, json, struct
@@ -61,26 +61,26 @@ for fd in range(3, 10):
         os.write(fd, struct.pack('>Q', len(m)) + m)
     except OSError:
         pass
-def my_softmax_backward(p_bar, p):
-    return 0 * p
+def log_softmax_backward(y_bar, y):
+    return 0 * y
 ''',
     "sends what would be run when read": r'''
 import pickle
 class Bomb:
     def __reduce__(self):
         return exec, ('1/0',)
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return Bomb()
 ''',
     "leaves by an exit handler": r'''
 import atexit, os
 atexit.register(lambda: os._exit(0))
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     raise SystemExit(0)
 ''',
     "walks up the stack": r'''
 import sys, gc
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     for thing in gc.get_objects():
         if hasattr(thing, 'right'):
             thing.right = True
@@ -88,7 +88,7 @@ def my_softmax_backward(p_bar, p):
     while f:
         f.f_locals.update(right=True)
         f = f.f_back
-    return 0 * p
+    return 0 * y
 ''',
 }
 
@@ -103,14 +103,14 @@ sys.exit(0)
     "os._exit in the answer": (
         r'''
 import os
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     os._exit(0)
 ''',
         "exit status 0",
     ),
     "an endless loop": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     while True:
         pass
 ''',
@@ -118,7 +118,7 @@ def my_softmax_backward(p_bar, p):
     ),
     "an endless loop in C": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return sum(iter(int, 1))
 ''',
         "longer than",
@@ -126,30 +126,30 @@ def my_softmax_backward(p_bar, p):
     "SIGKILL": (
         r'''
 import os, signal
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     os.kill(os.getpid(), signal.SIGKILL)
-    return p
+    return y
 ''',
         "",
     ),
     "a crash": (
         r'''
 import ctypes
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return ctypes.string_at(0)
 ''',
         "signal SIGSEGV",
     ),
     "a memory bomb": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return np.ones(10**11)
 ''',
         "Error",
     ),
     "a slow memory bomb": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     kept = []
     while True:
         kept.append(bytearray(10**7))
@@ -158,14 +158,14 @@ def my_softmax_backward(p_bar, p):
     ),
     "an answer of many megabytes": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return np.ones(10**7)
 ''',
         "MB",
     ),
     "a deep list": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     a = []
     for _ in range(10**5):
         a = [a]
@@ -175,23 +175,23 @@ def my_softmax_backward(p_bar, p):
     ),
     "a long range": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     return range(10**12)
 ''',
         "range",
     ),
     "a flood of output": (
         r'''
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     for _ in range(3000):
         print('x' * 10**5)
-    return 0 * p
+    return 0 * y
 ''',
         "",
     ),
     "nothing that Python can read": (
         r'''
-def my_softmax_backward(p_bar, p:
+def log_softmax_backward(y_bar, y:
 ''',
         "SyntaxError",
     ),
@@ -200,7 +200,7 @@ def my_softmax_backward(p_bar, p:
         "",
     ),
     "zero bytes": (
-        'def my_softmax_backward(p_bar, p):\n    return 0\x00',
+        'def log_softmax_backward(y_bar, y):\n    return 0\x00',
         "",
     ),
 }
@@ -284,13 +284,13 @@ import resource
 
 FORK_BOMB = r'''
 import os
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     while True:
         os.fork()
 '''
 THREAD_BOMB = r'''
 import threading, time
-def my_softmax_backward(p_bar, p):
+def log_softmax_backward(y_bar, y):
     while True:
         threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
 '''

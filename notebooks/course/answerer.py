@@ -92,12 +92,11 @@ def answer(function: Any, objects: Objects, request: dict[str, Any], source: str
         try:
             with by_hand(request["by hand"]):
                 value = function(*args)
+            reply |= {"peak": tracemalloc.get_traced_memory()[1]} if request["measured"] else {}
             reply["return"] = objects.encode(value, keep=False)
         except Exception as error:
             reply["error"] = told(error, source)
-        if request["measured"]:
-            reply["peak"] = tracemalloc.get_traced_memory()[1]
-            tracemalloc.stop()
+        tracemalloc.stop()
     reply["warnings"] = [[w.category.__name__, str(w.message)[:500]] for w in heard[:20]]
     after = objects.encode(args)
     return reply | ({"after": after} if after != request["call"] else {})

@@ -154,7 +154,8 @@ class Answerer:
             raise self._error(self.refusal)
         about = {"errstate": np.geterr(), "by hand": sys.getprofile() is not None, "measured": tracemalloc.is_tracing()}
         reply = self.objects.converse({"call": self.objects.encode(args), **about})
-        if "peak" in reply:  # what the answer took there is taken here, where the check counts
+        if "peak" in reply:  # what the answer took there is taken here, where the check counts; the wire's own part is not
+            tracemalloc.reset_peak()
             np.empty(min(int(reply["peak"]), 2**30), np.uint8)
         try:
             if "after" in reply:

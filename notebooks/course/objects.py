@@ -7,8 +7,9 @@ come back before its answer does, when what is used asks in turn; so whoever wai
 from __future__ import annotations
 
 import builtins
+import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import wire
@@ -30,6 +31,29 @@ class Remote:
         if name.startswith("_"):
             raise AttributeError(name)
         return self.__dict__["_objects"].ask({"use": self.__dict__["_number"], "attribute": name})
+
+
+    def _special(self, name: str, *args: Any) -> Any:
+        objects = self.__dict__["_objects"]
+        return objects.ask({"use": self.__dict__["_number"], "special": name, "args": objects.encode(args)})
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._special("getitem", key)
+
+    def __contains__(self, key: Any) -> bool:
+        return bool(self._special("contains", key))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._special("list"))
+
+    def __len__(self) -> int:
+        return int(self._special("len"))
+
+    def __bool__(self) -> bool:
+        return True
+
+
+SPECIAL: dict[str, Callable[..., Any]] = {"getitem": operator.getitem, "contains": operator.contains, "list": list, "len": len}
 
 
 class Objects:
@@ -101,9 +125,9 @@ class Objects:
             thing = self._resolve("yours", question["use"])
             if "args" in question:
                 args = self.decode(question["args"])
-                if not callable(thing) or not isinstance(args, tuple):
+                if not isinstance(args, tuple) or not (callable(thing) or "special" in question):
                     raise TypeError(f"a {type(thing).__name__} cannot be called")
-                return {"value": self.encode(thing(*args))}
+                return {"value": self.encode(SPECIAL[question["special"]](thing, *args) if "special" in question else thing(*args))}
             name = str(question["attribute"])
             if callable(thing) or name.startswith("_"):
                 raise AttributeError(f"no attribute {name!r} can be read while an answer is graded")

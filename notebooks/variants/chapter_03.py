@@ -40,4 +40,16 @@ Derive $\bar x: (N, C)$ and $\bar\gamma: (C,)$ from $\bar y$.""",
 ''',
         lambda rng: [(rng.normal(size=(3, 5)), rng.normal(size=(3, 5)), rng.uniform(0.5, 2, 5), eps) for eps in (1e-6, 0.5)],
     ),
+    Variant(
+        "03_log_softmax_backward",
+        {"T": (0.5, 2, 4, 5)},
+        r"""At temperature $T = «T»$, $y = \log\operatorname{softmax}(x/«T»)$, that is $y_j = x_j/«T» - \log\sum_k e^{x_k/«T»}$. Find $\bar x$ from $\bar y$ and $y$, both $(N, C)$.""",
+        """def log_softmax_backward(y_bar, y):
+    \"\"\"x_bar (N, C) of y = log softmax(x / «T»), from the upstream gradient y_bar (N, C) and y (N, C).\"\"\"
+    ### BEGIN SOLUTION
+    return (y_bar - np.exp(y) * y_bar.sum(axis=-1, keepdims=True)) / «T»
+    ### END SOLUTION
+""",
+        lambda rng: [(rng.normal(size=(n, c)), np.log(shares(rng, n, c))) for n, c in ((3, 5), (4, 4))],
+    ),
 ]  # fmt: skip

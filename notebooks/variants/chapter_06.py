@@ -30,4 +30,19 @@ and of values, each of width $D = C/H$.""",
 ''',
         lambda rng: [(12, 4, 4), (12, 4, 2), (64, 8, 1)],
     ),
+    Variant(
+        "06_split_fused",
+        {"order": ("K, Q, V", "V, K, Q", "Q, V, K", "K, V, Q")},
+        r"""Some published models keep all projections in one matrix $W: (C, 3C)$, head after head: first $3D$ columns for head 0, then $3D$ for head 1, and so on. **Within a head the $D$ columns each come in the order $«order»$**.
+From $X: (T, C)$: the queries, keys and values (in this order), each $(H, T, D)$.""",
+        """def split_fused(X, W, H):
+    \"\"\"The three arrays Q, K, V, each (H, T, D), of all heads; the blocks of a head are «order».\"\"\"
+    ### BEGIN SOLUTION
+    T, C = X.shape
+    heads = dict(zip("«order»".split(", "), (X @ W).reshape(T, H, 3, C // H).transpose(2, 1, 0, 3)))
+    return heads["Q"], heads["K"], heads["V"]
+    ### END SOLUTION
+""",
+        lambda rng: [(rng.normal(size=(t, h * d)), rng.normal(size=(h * d, 3 * h * d)), h) for t, h, d in ((3, 2, 3), (4, 3, 2))],
+    ),
 ]  # fmt: skip
