@@ -28,12 +28,14 @@ import numpy as np
 from benchmarks import logistic
 from minigrad import manual_seed
 from minigrad.storage import write_atomically
-from transformer import recipes, scores, task_runs
+from transformer.cli import tasks as task_runs
 from transformer.data import real
+from transformer.evaluation import metrics as scores
+from transformer.evaluation.metrics import share
 from transformer.positions import Positions
-from transformer.runs import build_model
-from transformer.scores import share
-from transformer.training import Settings, Trainer
+from transformer.training import recipes
+from transformer.training.checkpoints import build_model
+from transformer.training.loop import Settings, Trainer
 
 HERE = Path(__file__).parent
 Result = dict[str, Any]  # scores by name, "seconds", "parameters", "examples"

@@ -14,7 +14,7 @@ from minigrad.graph import REGISTRY
 from transformer import cli, perplexity
 from transformer.cli import main
 from transformer.data import corpora
-from transformer.runs import RunFolder
+from transformer.training.checkpoints import RunFolder
 
 TEXT = "".join(f"The {n} cats sat on mat {n * n}, and the dog number {n + 3} saw them.\n" for n in range(60))
 SHAPE = ["--layers", "1", "--heads", "2", "--width", "16", "--context", "16"]

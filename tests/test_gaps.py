@@ -10,9 +10,9 @@ import minigrad as mg
 from tests.test_parallel import IDS, together
 from transformer import GPT, Trainer, beam_search
 from transformer.data.tasks import MADE
-from transformer.objectives import Classification, Labelled, LanguageModelling, Translation
-from transformer.recipes import make_tokenizer
-from transformer.training import Settings
+from transformer.training.loop import Settings
+from transformer.training.objectives import Classification, Labelled, LanguageModelling, Translation
+from transformer.training.recipes import make_tokenizer
 
 
 def test_a_list_of_bools_is_an_index_as_in_numpy():

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-import transformer.recipes as recipes
+import transformer.training.recipes as recipes
 from tests.test_runs import ROOT, hashes
-from transformer import cli, options, threads
-from transformer.cli import main
-from transformer.runs import RunFolder
-from transformer.training import Settings
+from transformer import cli, threads
+from transformer.cli import main, options
+from transformer.training.checkpoints import RunFolder
+from transformer.training.loop import Settings
 
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
 BRIEF = ["--steps", "4", "--evaluate-every", "2", "--batch", "4", "--evaluation-tokens", "50", "--sample-tokens", "4"]

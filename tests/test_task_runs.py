@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from minigrad import load, manual_seed
-from transformer import recipes, task_runs
 from transformer.cli import main
+from transformer.cli import tasks as task_runs
 from transformer.data import real
-from transformer.objectives import Classification, Labelled, Translation
-from transformer.pieces import Pieces
-from transformer.runs import RunFolder, build_model
-from transformer.scores import accuracy, exact_match, share, translation_scores
-from transformer.training import Settings, Trainer
+from transformer.data.pieces import Pieces
+from transformer.evaluation.metrics import accuracy, exact_match, share, translation_scores
+from transformer.training import recipes
+from transformer.training.checkpoints import RunFolder, build_model
+from transformer.training.loop import Settings, Trainer
+from transformer.training.objectives import Classification, Labelled, Translation
 
 FEW = ["--steps", "6", "--evaluate-every", "3", "--batch", "8", "--warmup", "2", "--dropout", "0.1"]
 

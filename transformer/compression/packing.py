@@ -18,11 +18,11 @@ import numpy as np
 from minigrad import nn
 
 from ..positions import LearnedPositions
-from .halves import FORMATS, from_bfloat16, to_bfloat16
+from .mixed_precision import FORMATS, from_bfloat16, to_bfloat16
 from .quantization import BLOCKS, Quantized, block_of, quantize
 
 if TYPE_CHECKING:
-    from ..runs import RunFolder
+    from ..training.checkpoints import RunFolder
 
 KINDS = ("float16", "bfloat16", "int8")
 FORMAT, HALVES, VALUES, SCALES = "@format", "@halves", "@values", "@scales"
