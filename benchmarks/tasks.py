@@ -28,7 +28,6 @@ import numpy as np
 from benchmarks import logistic
 from minigrad import manual_seed
 from minigrad.storage import write_atomically
-from transformer.cli import tasks as task_runs
 from transformer.data import real
 from transformer.evaluation import metrics as scores
 from transformer.evaluation.metrics import share
@@ -169,7 +168,7 @@ def train_twin(task: str, seed: int) -> Result:
 
 
 def scored(task: str, model: Any, tokenizer: Any, seconds: float, parameters: int) -> Result:
-    result = task_runs.judge(task, model, tokenizer)
+    result = recipes.objective(task, tokenizer).test(model)
     return {**plain(result), "seconds": seconds, "parameters": parameters}
 
 

@@ -219,9 +219,9 @@ def test_an_option_of_bias_that_would_be_ignored_is_refused(words, expected, run
 def test_every_command_reads_the_text_that_the_run_was_trained_on(kind, command, runs, monkeypatch, capsys, tmp_path):
     path = Path(shutil.copytree(runs[kind], tmp_path / "run"))
     read = []
-    real = cli.corpora.read_text
-    monkeypatch.setattr(cli.corpora, "default_text", lambda: read.append("default") or TEXT)
-    monkeypatch.setattr(cli.corpora, "read_text", lambda files: read.append(Path(files[0]).name) or real(files))
+    real = corpora.read_text
+    monkeypatch.setattr(corpora, "default_text", lambda: read.append("default") or TEXT)
+    monkeypatch.setattr(corpora, "read_text", lambda files: read.append(Path(files[0]).name) or real(files))
     monkeypatch.setitem(recipes.TEXTS, "shakespeare", lambda: read.append("shakespeare") or PLAY)
     words = {
         "evaluate": ["evaluate", str(path)],

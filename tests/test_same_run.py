@@ -23,9 +23,11 @@ from transformer.data.tasks import MADE
 from transformer.parallel import watcher
 from transformer.parallel.workers import Ranks
 from transformer.training.checkpoints import RunFolder, build_model
+from transformer.training.classification import Classification, Labelled
 from transformer.training.loop import Settings
-from transformer.training.objectives import Classification, Labelled, LanguageModelling, Penalised, Translation
+from transformer.training.objectives import LanguageModelling, Penalised
 from transformer.training.recipes import make_tokenizer
+from transformer.training.translation import Translation
 
 IDS = np.random.default_rng(5).integers(0, 8, 500)
 LETTERS = CharTokenizer("abcdefgh")

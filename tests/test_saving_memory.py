@@ -13,8 +13,9 @@ from transformer.data.codec import BEGIN, END, PAD
 from transformer.data.tasks import MADE
 from transformer.data.tokenizers import CharTokenizer
 from transformer.training.checkpoints import RunFolder
+from transformer.training.classification import Labelled
 from transformer.training.loop import Settings
-from transformer.training.objectives import Labelled, Penalised, parts
+from transformer.training.objectives import Penalised, parts
 from transformer.training.recipes import make_tokenizer
 
 V = 9

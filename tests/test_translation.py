@@ -9,16 +9,15 @@ import pytest
 import minigrad as mg
 from minigrad import cross_entropy
 from transformer import CharTokenizer, Codec, Seq2SeqRNN, Trainer, Transformer, translate
-from transformer.cli.tasks import cross_attention
 from transformer.data.codec import BEGIN, END, PAD
 from transformer.data.corpora import IGNORE_INDEX
 from transformer.data.tasks import Pair, copying, reversal
 from transformer.decoding.beams import beam_hypotheses
-from transformer.decoding.translate import GivenSource
+from transformer.decoding.translate import GivenSource, cross_attention
 from transformer.evaluation.metrics import exact_match
 from transformer.positions import Positions
 from transformer.training.loop import Settings
-from transformer.training.objectives import Translation
+from transformer.training.translation import Translation
 
 TOKENIZER = CharTokenizer(PAD + BEGIN + END + "abcdef")
 CODEC = Codec(TOKENIZER)

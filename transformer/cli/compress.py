@@ -15,10 +15,14 @@ from ..compression.counting import count
 from ..compression.packing import KINDS, pack_run
 from ..compression.quantization import BLOCKS
 from ..data import corpora
+from ..data.texts import held_out
 from ..training.checkpoints import RunFolder, build_model
+from ..training.loop import Settings, Trainer, progress_bar
+from ..training.objectives import LanguageModelling
+from .options import positive
 
 
-def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
+def add_commands(commands: Any) -> None:
     """Register all three."""
     table = commands.add_parser("count", help="parameters, FLOPs and bytes of a model, layer by layer")
     table.set_defaults(run=count_command)
@@ -49,10 +53,6 @@ def add_commands(commands: Any, positive: Callable[[str], int]) -> None:
 
 def adapt_command(args: argparse.Namespace) -> int:
     """The new folder, and what was gained."""
-    from ..data.texts import held_out
-    from ..training.loop import Settings, Trainer, progress_bar
-    from ..training.objectives import LanguageModelling
-
     def shown(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """``map``, with the time left; the validation text is read before and after."""
         everything = list(items)

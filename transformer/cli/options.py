@@ -22,6 +22,19 @@ class UsageError(Exception):
     """A user's mistake, as one line."""
 
 
+def positive(text: str) -> int:
+    """A whole number from 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not 1 or more")
+    return value
+
+
+def say(message: str) -> None:
+    """A line for the user, at once."""
+    print(message, flush=True)
+
+
 def name_of(option: str) -> str:
     """As it is written on the command line."""
     return "--batch" if option == "batch_size" else "--" + option.replace("_", "-")

@@ -14,7 +14,7 @@ import numpy as np
 
 from minigrad import nn, no_grad
 
-from ..attention import KVCache
+from ..attention import KVCache, attention_maps
 from ..data.codec import Codec, by_length
 from .beams import beam_search
 from .generate import generate
@@ -75,3 +75,34 @@ def translate(
             for i, text in zip(places, written, strict=True):
                 out[i] = text
     return out
+
+
+def check_length(model: Any, codec: Codec, text: str) -> np.ndarray:
+    """The ids of a text that the model can read; ValueError with both lengths."""
+    ids = codec.encode(text)
+    if len(ids) > model.max_length:
+        raise ValueError(f"the text has {len(ids)} tokens with its end; this model reads up to {model.max_length}")
+    return ids
+
+
+def cross_attention(model: Any, codec: Codec, source: str, target: str | None = None) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Where each target token looks: for each layer (heads, T, S), and the tokens of source (keys) and target (queries).
+
+    The query at a row is the position that *writes* the row's token.  ``target`` is what the model itself writes unless it is given.
+    """
+    ids = check_length(model, codec, source)
+    text = translate(model, codec, [source])[0] if target is None else target
+    said = codec.encode(text)[: model.max_length]
+    read = np.concatenate([[codec.begin], said[:-1]])
+    with attention_maps(model) as maps, no_grad(), evaluating(model):
+        model(ids[None], None, read[None])
+        looked = [calls for name, calls in maps.items() if name == "attention" or name.endswith("cross_attention")]
+    weights = [np.concatenate([call[0] for call in calls], axis=1) for calls in looked]  # an RNN looks once for each target token
+    if not weights:
+        raise ValueError(f"this {type(model).__name__} was built without attention; there is nothing to draw")
+    return weights, [label(codec, i) for i in ids], [label(codec, i) for i in said]
+
+
+def label(codec: Codec, token: int) -> str:
+    """A token for the axis of a figure."""
+    return {codec.begin: "⊢", codec.end: "⊣", codec.pad: "·"}.get(int(token)) or codec.tokenizer.token(int(token))

@@ -57,6 +57,19 @@ def exact_match(written: Sequence[str], wanted: Sequence[str]) -> Share:
     return share([a == b for a, b in zip(written, wanted, strict=True)])
 
 
+def wrong_first(shown: Sequence[tuple[str, str, str]], count: int = 3) -> list[tuple[str, str, str]]:
+    """A few examples (read, said, right), the wrong ones first."""
+    return [s for s in shown if s[1] != s[2]][:count] + [s for s in shown if s[1] == s[2]][:count]
+
+
+def by_library(compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What an extra computes, or a note that names it."""
+    try:
+        return compute()
+    except ImportError as error:
+        return {"note": str(error)}
+
+
 def accuracy(logits: Any, labels: Any) -> Share:
     """The share of rows (N, classes) whose largest logit is at their label (N,)."""
     scores, wanted = np.asarray(getattr(logits, "data", logits) if not isinstance(logits, np.ndarray) else logits), np.asarray(labels)

@@ -23,7 +23,7 @@ from ..data.tasks.base import PairTask
 from ..data.tasks.sentences import Question, text
 from ..data.tokenizers import Tokenizer
 from ..decoding.window import Spread, evaluating
-from ..evaluation.metrics import exact_match
+from ..evaluation.metrics import exact_match, share, token_f1, wrong_first
 
 Span = tuple[int, int] | None
 
@@ -85,6 +85,18 @@ class Answering:
             f"{text(q.question)} → {said(a)}" + ("" if a == q.target else f"   (right: {said(q.target)})")
             for q, a in zip(chosen, found, strict=True)
         )
+
+    def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
+        """Exact match of all, and of those without an answer, and F1 of words, on the test part."""
+        questions = self.task.sample("test")
+        found, wanted = answer(model, self.pieces, questions, self.longest, spread=spread), [q.target for q in questions]
+        shown = [(q.source, said(a), said(q.target)) for q, a in zip(questions, found, strict=True)]
+        return {
+            "test exact match": exact_match(found, wanted),
+            "test exact match, no answer": share([not a for a, b in zip(found, wanted, strict=True) if not b]),
+            "test word F1": token_f1(found, wanted),
+            "examples": wrong_first(shown),
+        }
 
     def tokens(self, batch: SpanBatch) -> int:
         """B · T."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,12 +12,15 @@ from ..data.codec import BEGIN, END, PAD
 from ..data.tasks import MADE, PairTask
 from ..data.tasks.entities import LABELS as ENTITIES
 from ..data.tasks.roles import LABELS as ROLES
+from ..data.texts import TEXTS
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from ..evaluation import metrics
 from .answering import Answering
 from .checkpoints import MODELS
+from .classification import Classification, Labelled
 from .loop import Settings
-from .objectives import Classification, Labelled, Translation
 from .tagging import Tagging
+from .translation import Translation
 
 PAIR_MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "transformer": ("Transformer", {}),
@@ -141,7 +144,6 @@ RECIPES: dict[str, Recipe] = {
         training={**USUAL, "steps": 1000, "lr": 2e-3, "evaluate_every": 100},
     ),
 }  # fmt: skip
-TEXTS: dict[str, Callable[[], str]] = {"shakespeare": real.shakespeare}  # for language models, as --text FILE
 
 
 def recipe(name: str) -> Recipe:
@@ -219,12 +221,26 @@ def objective(name: str, tokenizer: Tokenizer | None) -> Translation | Classific
     kind, length = KINDS.get(name), recipe(name).max_length
     if kind in ("ImageClassifier", "Classifier"):
         data = classified(name)
-        train, validation = (Labelled(part.inputs, part.labels) for part in (data.part("training"), data.part("validation")))
-        return Classification(train, validation, tokenizer, length)
+        train, validation, test = (Labelled(part.inputs, part.labels) for part in map(data.part, ("training", "validation", "test")))
+        return Classification(train, validation, tokenizer, length, test, CLASSES.get(name, ()))
     if tokenizer is None:
         raise ValueError(f"task {name}: needs its tokenizer")
     if kind == "Tagger":
         return Tagging(pair_task(name), tokenizer, LABELS[name], length)
     if kind == "SpanReader":
         return Answering(pair_task(name), tokenizer, length)
-    return Translation(pair_task(name), tokenizer)
+    return Translation(pair_task(name), tokenizer, *SCORES.get(name, ()))
+
+
+def summary_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
+    """ROUGE, ours and the library's."""
+    ours = {f"test {measure}": value for measure, value in metrics.rouge(written, wanted).items()}
+    return ours | metrics.by_library(lambda: {f"{m} by rouge-score": v for m, v in metrics.rouge_scores(written, wanted).items()})
+
+
+def translation_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
+    """BLEU and chrF, by the library."""
+    return metrics.by_library(lambda: metrics.translation_scores(written, wanted))
+
+
+SCORES = {"headlines": (summary_scores,), "xsum": (summary_scores,), "strings": (translation_scores,)}  # besides exact matches

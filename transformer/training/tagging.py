@@ -24,7 +24,7 @@ from ..data.tasks.base import PairTask
 from ..data.tasks.sentences import Tagged
 from ..data.tokenizers import Tokenizer
 from ..decoding.window import Spread, evaluating
-from ..evaluation.metrics import span_f1, spans
+from ..evaluation.metrics import by_library, seqeval_f1, span_f1, spans, wrong_first
 
 
 class Tagging:
@@ -85,6 +85,15 @@ class Tagging:
         """A few validation sentences with the spans that the model finds."""
         chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
         return "\n".join(bracketed(e, tags) for e, tags in zip(chosen, tag(model, self.pieces, chosen), strict=True))
+
+    def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
+        """F1 of spans on the test part."""
+        examples = self.task.sample("test")
+        found, wanted = tag(model, self.pieces, examples, spread=spread), [example.tags for example in examples]
+        pairs = zip(examples, found, strict=True)
+        shown = [(e.source, bracketed(e, tags), bracketed(e, e.tags)) for e, tags in pairs]
+        library = by_library(lambda: {"span F1 by seqeval": seqeval_f1(found, wanted)})
+        return {"test span F1": span_f1(found, wanted), **library, "examples": wrong_first(shown)}
 
     def tokens(self, batch: tuple[Arrays, np.ndarray]) -> int:
         """B · T."""
