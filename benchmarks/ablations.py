@@ -32,8 +32,8 @@ from transformer import GPT, Trainer, plots
 from transformer.data import corpora
 from transformer.data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from transformer.evaluation.perplexity import bits_per_character, token_losses
-from transformer.training.loop import Settings
 from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 VALIDATION_CHARACTERS = 25_000

@@ -19,8 +19,8 @@ import minigrad as mg
 from transformer.data.corpora import IGNORE_INDEX
 from transformer.positions import AlibiBias, sinusoids
 from transformer.training.answering import SpanBatch
-from transformer.training.loop import Settings
 from transformer.training.objectives import Objective
+from transformer.training.settings import Settings
 from transformer.training.translation import PairBatch
 
 torch.backends.mha.set_fastpath_enabled(False)  # in eval mode it gives NaN for additive masks of each head

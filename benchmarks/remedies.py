@@ -33,7 +33,7 @@ from transformer import GPT, KVCache, LanguageModelling, Trainer, plots
 from transformer.compression import HalfTraining, LossScale, add_adapters, count, pack, recompute_layers, remove_adapters, share_layers, unpack
 from transformer.data import corpora
 from transformer.data.tokenizers import CharTokenizer
-from transformer.training.loop import Settings
+from transformer.training.settings import Settings
 
 from .paired import seconds
 

@@ -31,10 +31,11 @@ from minigrad.storage import write_atomically
 from transformer.data import real
 from transformer.evaluation import metrics as scores
 from transformer.evaluation.metrics import share
+from transformer.models.build import build_model
 from transformer.positions import Positions
 from transformer.training import recipes
-from transformer.training.checkpoints import build_model
-from transformer.training.loop import Settings, Trainer
+from transformer.training.loop import Trainer
+from transformer.training.settings import Settings
 
 HERE = Path(__file__).parent
 Result = dict[str, Any]  # scores by name, "seconds", "parameters", "examples"

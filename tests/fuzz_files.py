@@ -43,8 +43,9 @@ from transformer.data.corpora import read_text
 from transformer.data.tokenizers import _document, load_tokenizer
 from transformer.data.wordpiece import SPECIAL
 from transformer.training.checkpoints import RunFolder, _checksum
-from transformer.training.loop import Settings, Trainer
+from transformer.training.loop import Trainer
 from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 SECONDS, MEGABYTES = 5.0, 64.0  # that one try may take; the good files have a few kilobytes
 TEXT = "the cat sat on the mat; the dog saw the cat. " * 30

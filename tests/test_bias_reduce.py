@@ -13,8 +13,8 @@ from transformer.bias import corpus, experiment, results
 from transformer.bias.experiment import BASELINE, SWAPPED_IDS, TOKENIZER, Cure, Result
 from transformer.bias.reduce import CounterfactualPenalty, additional, augmented, balanced_weights, project_out, running_pairs
 from transformer.training.checkpoints import RunFolder
-from transformer.training.loop import Settings
 from transformer.training.objectives import LanguageModelling, Penalised
+from transformer.training.settings import Settings
 
 FOUND = corpus.sentences(0.5, 8, seed=0)
 IDS = corpus.ids_of(FOUND, TOKENIZER)

@@ -11,9 +11,9 @@ from tests.test_parallel import IDS, together
 from transformer import GPT, Trainer, beam_search
 from transformer.data.tasks import MADE
 from transformer.training.classification import Classification, Labelled
-from transformer.training.loop import Settings
 from transformer.training.objectives import LanguageModelling
 from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
 

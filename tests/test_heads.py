@@ -8,10 +8,11 @@ from transformer import SpanReader, Tagger
 from transformer.compression.adapters import add_adapters, merge_adapters
 from transformer.data.pieces import Pieces
 from transformer.data.tasks import PairTask, Tagged
+from transformer.models.build import build_model
 from transformer.pretrained import load_pretrained, load_sentence_encoder, save_pretrained
 from transformer.training import recipes
-from transformer.training.checkpoints import build_model
-from transformer.training.loop import Settings, Trainer
+from transformer.training.loop import Trainer
+from transformer.training.settings import Settings
 from transformer.training.tagging import Tagging
 
 LABELS = ("O", "B-LOC")

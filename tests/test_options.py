@@ -14,8 +14,9 @@ import transformer.training.recipes as recipes
 from tests.test_runs import ROOT, hashes
 from transformer import cli, threads
 from transformer.cli import main, options
+from transformer.data import corpora
 from transformer.training.checkpoints import RunFolder
-from transformer.training.loop import Settings
+from transformer.training.settings import Settings
 
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
 BRIEF = ["--steps", "4", "--evaluate-every", "2", "--batch", "4", "--evaluation-tokens", "50", "--sample-tokens", "4"]

@@ -25,9 +25,9 @@ from transformer.parallel import Workers, share, watcher, world
 from transformer.parallel.sharing import Buckets, buckets, weighted_share
 from transformer.parallel.workers import Ranks, drops
 from transformer.training.classification import Classification, Labelled
-from transformer.training.loop import Settings
 from transformer.training.objectives import LanguageModelling, Penalised, piece
 from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
 IDS = np.random.default_rng(5).integers(0, 8, 500)

@@ -20,13 +20,14 @@ from minigrad.random import generator
 from tests.test_parallel import MPI, Threads
 from transformer import GPT, CharTokenizer, Trainer
 from transformer.data.tasks import MADE
+from transformer.models.build import build_model
 from transformer.parallel import watcher
 from transformer.parallel.workers import Ranks
-from transformer.training.checkpoints import RunFolder, build_model
+from transformer.training.checkpoints import RunFolder
 from transformer.training.classification import Classification, Labelled
-from transformer.training.loop import Settings
 from transformer.training.objectives import LanguageModelling, Penalised
 from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
 IDS = np.random.default_rng(5).integers(0, 8, 500)

@@ -14,9 +14,9 @@ from transformer.data.tasks import MADE
 from transformer.data.tokenizers import CharTokenizer
 from transformer.training.checkpoints import RunFolder
 from transformer.training.classification import Labelled
-from transformer.training.loop import Settings
 from transformer.training.objectives import Penalised, parts
 from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
 
 V = 9
 IDS = np.random.default_rng(0).integers(0, V, (2, 3, 12))

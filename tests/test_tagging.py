@@ -16,12 +16,13 @@ from transformer.data.tasks import MADE, PairTask, Question, Tagged
 from transformer.data.tasks.sentences import question
 from transformer.data.tokenizers import BPETokenizer
 from transformer.data.wordpiece import SPECIAL, WordPieceTokenizer
+from transformer.models.build import build_model
 from transformer.positions import Positions
 from transformer.training import recipes
 from transformer.training.answering import Answering, allowed, answer, best_span, spans
-from transformer.training.checkpoints import build_model
-from transformer.training.loop import Settings, Trainer
+from transformer.training.loop import Trainer
 from transformer.training.objectives import parts
+from transformer.training.settings import Settings
 from transformer.training.tagging import Tagging, bracketed, read, tag
 
 BYTES = BPETokenizer([])  # every word is the bytes of its letters, with a space before

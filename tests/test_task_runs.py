@@ -18,10 +18,12 @@ from transformer.data import real
 from transformer.data.pieces import Pieces
 from transformer.data.tasks import sentences
 from transformer.evaluation.metrics import accuracy, exact_match, share, translation_scores
+from transformer.models.build import build_model
 from transformer.training import recipes, tagging
-from transformer.training.checkpoints import RunFolder, build_model
+from transformer.training.checkpoints import RunFolder
 from transformer.training.classification import Classification, Labelled
-from transformer.training.loop import Settings, Trainer
+from transformer.training.loop import Trainer
+from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
 FEW = ["--steps", "6", "--evaluate-every", "3", "--batch", "8", "--warmup", "2", "--dropout", "0.1"]

@@ -7,8 +7,8 @@ import minigrad as mg
 from minigrad.optim import AdamW, warmup_cosine
 from transformer import GPT, Trainer
 from transformer.data.corpora import bigram_loss
-from transformer.training.loop import Settings
 from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
 

@@ -16,7 +16,7 @@ from transformer.decoding.beams import beam_hypotheses
 from transformer.decoding.translate import GivenSource, cross_attention
 from transformer.evaluation.metrics import exact_match
 from transformer.positions import Positions
-from transformer.training.loop import Settings
+from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
 TOKENIZER = CharTokenizer(PAD + BEGIN + END + "abcdef")

@@ -46,7 +46,7 @@ from transformer.training import recipes  # fmt: skip
 from transformer.data.tasks import copying, dates, reversal
 from transformer.evaluation.metrics import exact_match, span_f1
 from transformer.training.tagging import bracketed
-from transformer.training.loop import Settings
+from transformer.training.settings import Settings
 from transformer.data.codec import BEGIN, END, PAD
 from transformer.decoding.translate import GivenSource
 

@@ -17,8 +17,9 @@ from minigrad import manual_seed
 
 from ..evaluation.perplexity import token_losses
 from ..models.gpt import GPT
-from ..training.loop import Settings, Trainer
+from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling, Objective, Penalised
+from ..training.settings import Settings
 from . import corpus
 from .measure import counterfactual_gap
 from .reduce import CounterfactualPenalty, additional, augmented, balanced_weights, project_out, running_pairs

@@ -16,9 +16,12 @@ from ..compression.packing import KINDS, pack_run
 from ..compression.quantization import BLOCKS
 from ..data import corpora
 from ..data.texts import held_out
-from ..training.checkpoints import RunFolder, build_model
-from ..training.loop import Settings, Trainer, progress_bar
+from ..models.build import build_model
+from ..training.checkpoints import RunFolder
+from ..training.console import progress_bar
+from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling
+from ..training.settings import Settings
 from .options import positive
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.tokenizers import Tokenizer
-from ..training.loop import Settings
+from ..training.settings import Settings
 
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 SIZES = {  # option: argument of the model

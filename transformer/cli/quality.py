@@ -15,7 +15,7 @@ from ..decoding.sampling import Sampling
 from ..evaluation.perplexity import model_calibration, predictive_entropy, token_losses
 from ..evaluation.quality import BEAMS, HELD_OUT, SWEEPS, TABLE, Quality, measure, openings, write
 from ..training.checkpoints import RunFolder
-from ..training.loop import progress_bar
+from ..training.console import progress_bar
 from ..training.objectives import LanguageModelling
 from ..training.run_data import objective_of_run
 

@@ -15,15 +15,17 @@ from minigrad import manual_seed
 from .. import plots
 from ..data.texts import TEXTS, load_text
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from ..models.build import build_model
 from ..models.gpt import FEED_FORWARDS, NORMS, POSITIONS
 from ..models.rnn import CELLS
 from ..parallel import world
 from ..training import recipes
-from ..training.checkpoints import RunFolder, build_model
+from ..training.checkpoints import RunFolder
 from ..training.classification import Classification
-from ..training.loop import Settings, Trainer
+from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling, Objective
 from ..training.run_data import is_task, language_modelling, objective_of_run, text_of_run
+from ..training.settings import Settings
 from . import options
 from .attention import draw_example
 from .evaluate import print_lines, print_result

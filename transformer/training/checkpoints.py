@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import importlib
 import io
 import json
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +24,16 @@ import numpy as np
 from minigrad import load, save
 from minigrad.storage import write_atomically
 
-from ..compression.packing import checksum as packed_checksum
-from ..compression.packing import unpack
 from ..data.files import check_finite, parse_json, read_bytes
 from ..data.tokenizers import Tokenizer, load_tokenizer
-from ..models.bert import SpanReader, Tagger
-from ..models.classifier import Classifier, ImageClassifier
-from ..models.gpt import GPT
+from ..models.build import build_model
 from ..models.outline import outline
-from ..models.rnn import RecurrentLM, Seq2SeqRNN
-from ..models.sharing import share_layers
-from ..models.transformer import Transformer
 from .locking import FolderLock
 
 FORMAT = "attention-by-hand run 2"
 OLD_FORMAT = "attention-by-hand run 1"  # its checkpoints do not say of which run they are
 RUN = "@run"  # in best.npz: the identity of the run, and the step at which it had these weights
-MODELS: dict[str, Callable[..., Any]] = {
-    **{m.__name__: m for m in (GPT, RecurrentLM, Transformer, Seq2SeqRNN, Classifier, ImageClassifier)},
-    "Tagger": Tagger.sized,
-    "SpanReader": SpanReader.sized,
-}
+PACKING = "transformer.compression.packing"  # an extra, imported when a run needs it
 LOG_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "validation_loss"]
 
 
@@ -190,7 +180,7 @@ class RunFolder:
     def save_best(self, state: Mapping[str, Any], step: int = 0) -> int:
         """Write weights as those of this run at a step; returns their checksum."""
         save({**state, RUN: np.array([self.identity(), step])}, self.best_file)
-        return weights_checksum(state)
+        return checksum(state)
 
     def load_best(self) -> tuple[dict[str, np.ndarray], int]:
         """The weights of best.npz, and the step at which the run had them; ValueError when they are those of another run."""
@@ -210,7 +200,7 @@ class RunFolder:
         if not best_step or not self.best_file.exists():
             return 0
         state, made = self.load_best()
-        found = weights_checksum(state)
+        found = checksum(state)
         if self.config()["format"] != OLD_FORMAT and made <= step and (found, made) != (expected, best_step):
             raise ValueError(f"{self.best_file}: holds other weights than those of step {best_step}, which {self.last_file.name} tells of")
         return found
@@ -229,10 +219,7 @@ class RunFolder:
             if progress.get("best_step"):
                 raise FileNotFoundError(f"{self.best_file}: missing; it holds the best weights of the run, those of step {progress['best_step']}")
         try:
-            compressed = config.get("compressed", {})
-            if not isinstance(compressed, dict):
-                raise ValueError(f"'compressed' is {compressed!r:.80}")
-            state = unpack(state, compressed)
+            state = unpacked(state, config)
             check_finite(state)
             sizes, shared = config.get("model"), config.get("distinct_layers")
             layers = sizes.get("num_layers") if isinstance(sizes, dict) else None
@@ -315,9 +302,23 @@ def remove_empty(folders: list[Path]) -> None:
             folder.rmdir()
 
 
-def weights_checksum(state: Mapping[str, Any]) -> int:
-    """Of all arrays of a state dict, whatever their order."""
-    return packed_checksum({name: np.asarray(array) for name, array in state.items()})
+def unpacked(state: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The arrays as floats: as they are, or, where a run's weights were stored in fewer bits, by the extra that knows how."""
+    compressed = config.get("compressed", {})
+    if not isinstance(compressed, dict):
+        raise ValueError(f"'compressed' is {compressed!r:.80}")
+    if not compressed and not any(name.startswith("@") for name in state):
+        return state
+    return importlib.import_module(PACKING).unpack(state, compressed)
+
+
+def checksum(state: Mapping[str, Any]) -> int:
+    """Of all arrays of a state dict, in the order of their names."""
+    crc = 0
+    for name in sorted(state):
+        array = np.ascontiguousarray(state[name])
+        crc = zlib.crc32(array.tobytes(), zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc))
+    return crc
 
 
 def _checksum(config: dict[str, Any]) -> int:
@@ -328,15 +329,3 @@ def _log_bytes(rows: list[list[str]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode("utf-8")
-
-
-def build_model(config: dict[str, Any], where: Any = "config") -> Any:
-    """The model that a configuration describes, a GPT unless its "kind" says otherwise; ValueError when it describes none."""
-    try:
-        kind, sizes = config.get("kind", "GPT"), config["model"]
-        if not isinstance(kind, str) or kind not in MODELS or not isinstance(sizes, dict):
-            raise ValueError(f"the kind is {kind!r:.80}, the sizes are a {type(sizes).__name__}; expected one of {', '.join(MODELS)}, and an object")
-        model = MODELS[kind](**sizes)
-        return share_layers(model, config["distinct_layers"]) if "distinct_layers" in config else model
-    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise ValueError(f"{where}: does not describe a model: {error}") from error

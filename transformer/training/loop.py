@@ -9,82 +9,26 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import signal
 import sys
-import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import numpy as np
 
-from minigrad import detect_anomaly, manual_seed, program
+from minigrad import manual_seed, program
 from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
 from minigrad.programs import Program, Refused
 from minigrad.random import drawing_from, generator
 
 from ..decoding.window import evaluating
 from ..models.recomputing import recompute_layers
-from ..parallel import Workers
 from .averaging import WeightAverage
-from .checkpoints import RunFolder, append
+from .checkpoints import RunFolder
+from .console import clean_stop, progress_bar
 from .objectives import Objective, parts
-
-
-@dataclass
-class Settings:
-    """How to train: lengths in steps, rates per step.
-
-    With ``accumulate`` > 1 each batch is read in so many parts, whose gradients are added: the same gradient in less memory.
-    ``recompute_layers`` saves more memory, for a third more time (see ``compression.recomputing``).
-    """
-
-    steps: int = 2000
-    batch_size: int = 12
-    lr: float = 1e-3
-    min_lr: float = 1e-4
-    warmup: int = 100
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.99
-    clip: float = 1.0
-    label_smoothing: float = 0.0
-    average: float = 0.0
-    evaluate_every: int = 250
-    evaluation_tokens: int = 50_000
-    sample_tokens: int = 200
-    seed: int = 0
-    accumulate: int = 1
-    recompute_layers: bool = False
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            checked_number(field.name, getattr(self, field.name), type(field.default))
-        for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
-        if not self.lr > 0 or not self.clip > 0:
-            raise ValueError(f"training: lr={self.lr}, clip={self.clip}; expected positive numbers")
-        for name in ("min_lr", "warmup", "weight_decay", "sample_tokens", "seed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"training: {name}={getattr(self, name)}; expected 0 or more")
-        if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"training: label_smoothing={self.label_smoothing}; expected a number from 0 to 1")
-        if self.accumulate > self.batch_size:
-            raise ValueError(f"training: a batch of {self.batch_size} cannot be read in {self.accumulate} parts; lower accumulate")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"training: average={self.average}; expected 0 for none, or a decay below 1 such as 0.99")
-
-
-def checked_number(name: str, value: Any, kind: type) -> None:
-    """ValueError unless the value of a setting is of its kind, and finite."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if kind is bool and not isinstance(value, bool):
-        raise ValueError(f"training: {name}={value!r}; expected True or False")
-    if kind is int and not whole:
-        raise ValueError(f"training: {name}={value!r}; expected a whole number, such as {Settings.__dataclass_fields__[name].default}")
-    if kind is float and not (whole or (isinstance(value, float | np.floating) and math.isfinite(value))):
-        raise ValueError(f"training: {name}={value!r}; expected a number, such as {Settings.__dataclass_fields__[name].default}")
+from .resuming import Progress, checkpoint, cure, facts, resume
+from .settings import Settings
+from .workers import Workers
 
 
 def drawing_its_own(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,15 +40,6 @@ def drawing_its_own(method: Callable[..., Any]) -> Callable[..., Any]:
             return method(self, *args, **kwargs)
 
     return wrapped
-
-
-@dataclass
-class Progress:
-    """Where a run stands."""
-
-    step: int = 0
-    best: float = math.inf
-    best_step: int = 0
 
 
 class Trainer:
@@ -172,7 +107,7 @@ class Trainer:
                 value += weight * share * self.gradients(part, weight * share)
         value = self.workers.total(value)
         if not math.isfinite(value):
-            raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}{self.cure(mine)}")
+            raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}{cure(self, mine)}")
         self.workers.sum_gradients(self.model.parameters())
         norm = clip_grad_norm(self.model.parameters(), s.clip)
         for optimizer in self.optimizers:
@@ -219,29 +154,6 @@ class Trainer:
         with evaluating(self.model), self.averaged(), drawing_from(rng):
             return self.objective.sample(self.model, self.settings.sample_tokens if tokens is None else tokens, rng)
 
-    # Numbers that are not finite ---------------------------------------------------------------------------------------
-
-    def cure(self, batch: Any = None) -> str:
-        """What to do about a number that is not finite: where the first one appears in the loss of ``batch``, and where a good state is."""
-        found = ""
-        if batch is not None:
-            try:
-                with detect_anomaly(), drawing_from(np.random.default_rng(self.settings.seed)):
-                    self.objective.loss(self.model, batch, self.settings.label_smoothing)
-            except FloatingPointError as error:
-                found = f" ({error})"
-        saved = f"; {self.folder.last_file} holds step {self.saved}, the last good one" if self.folder and self.saved else ""
-        return f"{found}; lower the learning rate (--lr {self.settings.lr}) in a new run{saved}"
-
-    def check_finite(self) -> None:
-        """FloatingPointError when something that a checkpoint would hold is not finite: it must not replace a good one."""
-        held = {f"the parameter {name}": p.data for name, p in self.model.named_parameters()}
-        for i, optimizer in enumerate(self.remembered):
-            held |= {f"{name} of optimizer {i}": array for name, array in optimizer.state_dict().items()}
-        for name, array in held.items():
-            if not np.isfinite(array).all():
-                raise FloatingPointError(f"training: {name} is not finite after step {self.progress.step}, so nothing was saved{self.cure()}")
-
     # The run ----------------------------------------------------------------------------------------------------------
 
     @drawing_its_own
@@ -250,13 +162,13 @@ class Trainer:
         s = self.settings
         if self.folder:
             self.workers.first(self.folder.lock.take)
-        self.workers.agree(self.facts)
+        self.workers.agree(functools.partial(facts, self))
         self.model.train()
         bar = progress_bar(s.steps, self.progress.step, self.output, hidden=self.workers.rank > 0)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
         self.tokens = 0
         try:
-            with self.clean_stop(), self.workers.watched(self.folder.path if self.folder else None):
+            with clean_stop(self), self.workers.watched(self.folder.path if self.folder else None):
                 stop = self.stopping
                 while self.progress.step < s.steps and not stop:
                     row = self.step()
@@ -265,12 +177,12 @@ class Trainer:
                     if due:
                         row[-1] = self.evaluate(s.evaluation_tokens)
                         if not math.isfinite(row[-1]):
-                            raise FloatingPointError(f"training: the {self.objective.measure} became {row[-1]} at step {row[0]}{self.cure()}")
+                            raise FloatingPointError(f"training: the {self.objective.measure} became {row[-1]} at step {row[0]}{cure(self)}")
                         self.validation.append((self.progress.step, row[-1]))
                     pending.append(row)
                     if due or stop:
-                        self.workers.agree(self.facts)
-                        text = self.workers.first(functools.partial(self.checkpoint, pending, row[-1]))
+                        self.workers.agree(functools.partial(facts, self))
+                        text = self.workers.first(functools.partial(checkpoint, self, pending, row[-1]))
                         pending = []
                     if due and self.workers.rank == 0:
                         self.report(bar, show, row, text)
@@ -297,109 +209,11 @@ class Trainer:
             bar.clear()
             show(message)
 
-    def checkpoint(self, rows: list[list[Any]], validation: float | None) -> str:
-        """First log and sample, then the checkpoint: it never knows of what they lack.  Returns the sample, where one is due."""
-        if self.folder:
-            self.check_finite()
-        better = validation is not None and validation < self.progress.best
-        if better:
-            self.progress.best, self.progress.best_step = float(validation or 0.0), self.progress.step
-        text = "" if validation is None else self.sample()
-        if not self.folder:
-            return text
-        self.log_checksum = zlib.crc32(self.folder.append_log(rows), self.log_checksum)
-        if text:
-            append(self.folder.samples_file, f"=== step {self.progress.step} ===\n{text}\n".encode())
-        if better:
-            with self.averaged():
-                self.best_checksum = self.folder.save_best(self.model.state_dict(), self.progress.step)
-        progress = {**asdict(self.progress), "rng": self.rng.bit_generator.state, "data": self.fingerprint, "log": self.log_checksum}
-        self.folder.save_last(self.model, self.remembered, {**progress, "weights": self.best_checksum})
-        self.saved = self.progress.step
-        return text
+    def resume(self) -> None:
+        """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""
+        resume(self)
 
     @functools.cached_property
     def fingerprint(self) -> int:
         """A checksum of the data, so that a run is not continued on another."""
         return self.objective.fingerprint()
-
-    def facts(self) -> dict[str, int]:
-        """Checksums of all that must be the same for every worker."""
-        randomness = zlib.crc32(repr(self.rng.bit_generator.state).encode())
-        return {"the data": self.fingerprint, "the random numbers": randomness} | {
-            f"the parameter {name}": zlib.crc32(p.data.tobytes()) for name, p in self.model.named_parameters()
-        }
-
-    def resume(self) -> None:
-        """Continue from the folder's last checkpoint; everything is read and checked before anything is changed."""
-        if self.folder is None:
-            raise ValueError("Trainer.resume: needs a run folder")
-        self.workers.first(self.folder.lock.take)  # before anything is read: another process might be writing it
-        try:
-            self._resume(self.folder)
-        except BaseException:
-            self.folder.lock.give_back()
-            raise
-
-    def _resume(self, folder: RunFolder) -> None:
-        model, optimizers, progress = folder.load_last()
-        where = folder.last_file
-        if progress.get("data") != self.fingerprint:
-            raise ValueError(f"{where}: was trained on another text or other data; resume with the same --text or --task")
-        if len(optimizers) != len(self.remembered):
-            raise ValueError(f"{where}: holds the state of {len(optimizers)} optimizers, expected {len(self.remembered)}")
-        folder.load_model()  # needed in the end, so damage is told now
-        try:
-            reached = Progress(int(progress["step"]), float(progress["best"]), int(progress["best_step"]))
-            log, weights = int(progress["log"]), folder.best_checksum(reached.step, reached.best_step, progress.get("weights"))
-            rng = np.random.default_rng(0)
-            rng.bit_generator.state = progress["rng"]
-            for optimizer, state in zip(self.remembered, optimizers, strict=True):
-                optimizer.check_state_dict(state)
-            self.model.load_state_dict(model)
-            for optimizer, state in zip(self.remembered, optimizers, strict=True):
-                optimizer.load_state_dict(state)
-        except (ValueError, KeyError, TypeError, OverflowError, AttributeError) as error:
-            message = str(error) if str(folder.path) in str(error) else f"{where}: does not fit this run: {error}"
-            raise ValueError(message) from error
-        if reached.step > self.settings.steps:
-            done = f"{reached.step} steps are done, so it cannot end after {self.settings.steps}"
-            raise ValueError(f"{folder.path}: {done}; give --steps {reached.step} or more")
-        self.rng.bit_generator.state = rng.bit_generator.state
-        self.progress, self.log_checksum, self.best_checksum, self.saved = reached, log, weights, reached.step
-        self.workers.first(functools.partial(folder.cut_back, self.progress.step, self.log_checksum))
-        rows = folder.read_log()
-        self.losses = [float(r[1]) for r in rows]
-        self.validation = [(int(r[0]), float(r[4])) for r in rows if r[4]]
-
-    @contextlib.contextmanager
-    def clean_stop(self) -> Iterator[None]:
-        """Within it, the first Ctrl-C, SIGTERM or hang-up asks the loop to stop after the step; the second one interrupts."""
-
-        def stop(number: int, frame: Any) -> None:
-            self.stopping, self.signal = True, number
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-
-        before: dict[int, Any] = {}
-        try:
-            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-                if (number := getattr(signal, name, None)) is not None and signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    before[number] = signal.signal(number, stop)
-        except ValueError:  # not the main thread, or a browser: leave it as it is
-            yield
-            return
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def progress_bar(steps: int, done: int, output: TextIO, hidden: bool, unit: str = "step") -> Any:
-    """tqdm's, without the thread that it starts to watch slow bars: there are none in a browser, and each step shows itself."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):
-        monitor_interval = 0
-
-    return Bar(total=steps, initial=done, file=output, unit=unit, dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)

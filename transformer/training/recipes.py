@@ -15,10 +15,10 @@ from ..data.tasks.roles import LABELS as ROLES
 from ..data.texts import TEXTS
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from ..evaluation import metrics
+from ..models.build import MODELS
 from .answering import Answering
-from .checkpoints import MODELS
 from .classification import Classification, Labelled
-from .loop import Settings
+from .settings import Settings
 from .tagging import Tagging
 from .translation import Translation
 
