@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command, on every process that mpiexec has started; gives the exit status."""
+    """Run one command, on every process that mpiexec has started; returns the exit status."""
     closed = streams.open_closed()
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):
