@@ -38,6 +38,7 @@ from .models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
 from .models.recurrent import CELLS
 from .objectives import LanguageModelling
 from .options import UsageError, refuse
+from .page.command import add_command as add_page_command
 from .parallel import local_rank, world
 from .runs import RunFolder, build_model
 from .texts import data_of_run, held_out, load_text, text_of_run
@@ -178,6 +179,7 @@ def parser() -> Parser:
 
     add_bias_command(commands, positive)
     add_compression_commands(commands, positive)
+    add_page_command(commands)
     for one in (top, *commands.choices.values()):
         one.add_argument("--threads", type=positive, metavar="N", help="of matrix products (default 1: small ones gain nothing from more)")
     return top
