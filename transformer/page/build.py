@@ -24,7 +24,10 @@ from ..translation import Codec
 from .describe import describe_model, named_weights
 
 LARGEST = 4_000_000  # bytes of a page
-SCRIPTS = ("model.js", "tokenizer.js", "sampling.js", "dom.js", "maps.js", "byhand.js", "next.js", "view.js")
+SCRIPTS = (
+    "model.js", "tokenizer.js", "sampling.js", "session.js", "dom.js", "maps.js", "heads.js", "byhand.js", "next.js",
+    "frame.js", "view.js",
+)  # fmt: skip
 CHAPTERS = {  # those that the page names: number to file and title
     "05": ("05_attention_as_soft_lookup", "Attention as soft lookup"),
     "06": ("06_q_k_v_and_many_heads", "Q, K, V and many heads"),
@@ -38,10 +41,12 @@ OPENINGS = ("The ", "the ", "\n", " ")
 
 
 def write_page(folder: RunFolder, out: Path, text: str | None = None, book: str | None = None) -> int:
-    """Write the page of a run and return its size in bytes; ``text`` is what it opens with, ``book`` where its links to chapters lead.
+    """Write the page of a run and return its size in bytes.
 
+    ``text`` is what it opens with, ``book`` where its links to chapters lead, {chapter} in it for one's name.
     Raises ValueError for a model that a page cannot show or has no room for, before anything is written.
     """
+    folder.config()  # is there a run at all?
     if not out.resolve().parent.is_dir():
         raise ValueError(f"--out {out}: no such folder {out.parent}; make it first")
     if out.is_dir():
@@ -59,12 +64,12 @@ def build_page(folder: RunFolder, text: str | None = None, book: str | None = No
     config = folder.config()
     if config.get("kind", "GPT") not in ("GPT", "Transformer"):
         raise ValueError(
-            f"{folder.path}: is a {config['kind']!s:.40}; a page shows language models of a text (--model gpt) and encoder–decoders of "
-            "tasks on pairs, such as dates or reverse"
+            f"{folder.path}: is a {config['kind']!s:.40}; a page shows language models of a text (--model gpt) and "
+            "encoder–decoders of tasks on pairs, such as dates or reverse"
         )
     model, tokenizer, _ = folder.load_model()
     try:
-        run, halves = describe(model, tokenizer), named_weights(model)[1]
+        run, halves = describe(model, tokenizer)
     except ValueError as error:
         raise ValueError(f"{folder.path}: {error}") from error
     check_room(folder, model.num_parameters())
@@ -74,7 +79,7 @@ def build_page(folder: RunFolder, text: str | None = None, book: str | None = No
     page = fill({
         "title": html.escape(f"{run['about']['name']}: a {run['model']['kind']} you can look into"),
         "style": source("style.css"),
-        "run": json.dumps(run, ensure_ascii=True).replace("<", "\\u003c"),  # no text can end the script that it stands in
+        "run": json.dumps(run, ensure_ascii=True).replace("<", "\\u003c"),  # so that no text ends its script
         "weights": base64.b64encode(halves).decode("ascii"),
         "scripts": "\n".join(f'<script id="{name}">\n{source(name)}</script>' for name in SCRIPTS),
     })  # fmt: skip
@@ -82,33 +87,35 @@ def build_page(folder: RunFolder, text: str | None = None, book: str | None = No
     return page
 
 
-def describe(model: Any, tokenizer: Tokenizer) -> dict[str, Any]:
-    """What the JavaScript needs of model and tokenizer, without the weights themselves; ValueError for what it does not have."""
+def describe(model: Any, tokenizer: Tokenizer) -> tuple[dict[str, Any], bytes]:
+    """What the JavaScript needs of model and tokenizer, and the weights as halves; ValueError for what it lacks."""
     if type(tokenizer) not in (CharTokenizer, BPETokenizer):
         raise ValueError(f"has a {type(tokenizer).__name__}; a page has the tokenizers of characters and of byte pairs")
-    described = {
-        "model": describe_model(model),
-        "weights": named_weights(model)[0],
-        "tokenizer": {**tokenizer.to_dict(), "labels": [tokenizer.token(i) for i in range(tokenizer.vocab_size)]},
+    described = {"model": describe_model(model)}
+    described["weights"], halves = named_weights(model)
+    described["tokenizer"] = {
+        **tokenizer.to_dict(),
+        "labels": [tokenizer.token(i) for i in range(tokenizer.vocab_size)],
     }
     if described["model"]["kind"] == "Transformer":
         codec = Codec(tokenizer)
         described["special"] = {"pad": codec.pad, "begin": codec.begin, "end": codec.end}
-    return described
+    return described, halves
 
 
 def check_room(folder: RunFolder, parameters: int, size: int = 0) -> None:
     """ValueError when the page is, or cannot but be, larger than it may."""
-    if max(size, 8 * parameters // 3) >= LARGEST:
+    size = max(size, 8 * parameters // 3)  # two bytes for each, and base64 makes four of three
+    if size >= LARGEST:
         raise ValueError(
-            f"{folder.path}: its page would have {max(size, 8 * parameters // 3) / 1e6:.1f} MB, for {parameters:,} parameters in half "
-            f"precision; expected less than {LARGEST / 1e6:.0f} MB, which has room for about 1.4 million: train a narrower model (--width), "
-            "one of fewer layers (--layers), or one whose layers share their weights (--distinct-layers 1)"
+            f"{folder.path}: its page would have {size / 1e6:.1f} MB, for {parameters:,} parameters in half precision; "
+            f"expected less than {LARGEST / 1e6:.0f} MB, which has room for about 1.4 million: train a narrower model "
+            "(--width), one of fewer layers (--layers), or one whose layers share their weights (--distinct-layers 1)"
         )
 
 
 def opening(model: Any, tokenizer: Tokenizer, config: dict[str, Any], text: str | None) -> tuple[str, list[str]]:
-    """What the page opens with, and examples: of a task, sources from its test part; of a language model, its own words."""
+    """What the page opens with, and examples: of a task, sources of its test part; of a language model, its words."""
     if config.get("kind", "GPT") == "Transformer":
         examples = task_examples(config)
         if text is None:
@@ -134,7 +141,9 @@ def opening(model: Any, tokenizer: Tokenizer, config: dict[str, Any], text: str 
 def own_words(model: Any, tokenizer: Tokenizer, ids: np.ndarray, count: int) -> str:
     """``count`` tokens in all, drawn at a moderate temperature from a fixed seed."""
     sampling = Sampling(temperature=0.6)
-    return tokenizer.decode(generate(model, ids, count - len(ids), temperature=sampling.temperature, rng=0)).rstrip("\ufffd")
+    return tokenizer.decode(generate(model, ids, count - len(ids), temperature=sampling.temperature, rng=0)).rstrip(
+        "\ufffd"
+    )
 
 
 def task_examples(config: dict[str, Any], count: int = 6) -> list[str]:
@@ -148,7 +157,11 @@ def task_examples(config: dict[str, Any], count: int = 6) -> list[str]:
 def about(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
     """What there is to tell of the run: its name, what it learned from, how long, and how well."""
     files = config.get("text")
-    learned = ", ".join(re.split(r"[/\\]", str(file))[-1] for file in files) if files else config.get("task") or "the default text"
+    learned = (
+        ", ".join(re.split(r"[/\\]", str(file))[-1] for file in files)
+        if files
+        else config.get("task") or "the default text"
+    )
     found: dict[str, Any] = {"name": folder.path.resolve().name, "task": config.get("task"), "learned": learned}
     try:
         rows = folder.read_log()
@@ -160,8 +173,10 @@ def about(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
 
 def chapter_links(book: str | None) -> dict[str, tuple[str, str | None]]:
     """Number to title and address, None without a book.  ValueError for what is no address of chapters."""
-    if book is not None and ("{chapter}" not in book or not re.match(r"(https?://|[\w./]*/)", book) or re.search(r"[\s<>\"']", book)):
-        raise ValueError(f"--book {book}: expected an address with {{chapter}} in it, such as https://example.org/{{chapter}}.html or ../{{chapter}}.html")
+    address = r"(https?://|[\w./]*/)[^\s<>\"']*"
+    if book is not None and ("{chapter}" not in book or not re.fullmatch(address, book)):
+        example = "https://example.org/{chapter}.html or ../{chapter}.html"
+        raise ValueError(f"--book {book}: expected an address with {{chapter}} in it, such as {example}")
     return {number: (title, book and book.replace("{chapter}", file)) for number, (file, title) in CHAPTERS.items()}
 
 

@@ -1,11 +1,12 @@
-"""What the JavaScript of a page has to know of a model: its sizes, which of each choice it is made of, and its weights.
+"""What the JavaScript of a page has to know of a model: its sizes, which of each choice it is made of, its weights.
 
-Read from the model itself, not from its configuration, so that a choice that ``model.js`` does not have is refused here by name.
+Read from the model itself, not from its configuration, so that what ``model.js`` lacks is refused here by name.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ ACTIVATIONS = ("relu", "gelu")  # of model.js, besides SwiGLU
 
 
 def describe_model(model: Any) -> dict[str, Any]:
-    """Sizes and choices of a GPT or an encoder–decoder, ready for JSON; ValueError, naming the part, for any other model."""
+    """Sizes and choices of a GPT or an encoder–decoder, ready for JSON; ValueError, naming the part, for any other."""
     attention = next((module for module in model.modules() if isinstance(module, MultiHeadAttention)), None)
     if type(model) not in (GPT, Transformer) or attention is None:
         raise ValueError(f"is a {type(model).__name__}; a page shows a GPT or an encoder–decoder Transformer")
@@ -54,7 +55,7 @@ def describe_norm(norm: nn.Module) -> dict[str, Any]:
 
 
 def describe_ffn(ffn: Any) -> str:
-    """"relu", "gelu" or "swiglu"."""
+    """ "relu", "gelu" or "swiglu"."""
     kind = known({FeedForward: "", SwiGLU: "swiglu"}, ffn, "feed-forward")
     if not kind and ffn.activation not in ACTIVATIONS:
         raise ValueError(f"has a feed-forward with {ffn.activation!r}; a page has {', '.join(ACTIVATIONS)} and swiglu")
@@ -64,7 +65,8 @@ def describe_ffn(ffn: Any) -> str:
 def describe_positions(positions: Any) -> dict[str, Any]:
     """Which scheme, with what it needs."""
     kinds = {
-        Positions: "none", LearnedPositions: "learned", SinusoidalPositions: "sinusoidal", RotaryPositions: "rotary", AlibiBias: "alibi",
+        Positions: "none", LearnedPositions: "learned", SinusoidalPositions: "sinusoidal", RotaryPositions: "rotary",
+        AlibiBias: "alibi",
     }  # fmt: skip
     kind = known(kinds, positions, "position scheme")
     if kind == "rotary" and (positions.interleaved or positions.stretch is not None):
@@ -73,15 +75,17 @@ def describe_positions(positions: Any) -> dict[str, Any]:
     return {"kind": kind, **{name: np.asarray(getattr(positions, name)).tolist() for name in more}}
 
 
-def known(kinds: dict[type, str], part: Any, what: str) -> str:
+def known(kinds: Mapping[Any, str], part: Any, what: str) -> str:
     """The name of a part's kind; ValueError for another."""
     if type(part) not in kinds:
-        raise ValueError(f"has a {type(part).__name__} as its {what}; a page has {', '.join(kind.__name__ for kind in kinds)}")
+        raise ValueError(
+            f"has a {type(part).__name__} as its {what}; a page has {', '.join(kind.__name__ for kind in kinds)}"
+        )
     return kinds[type(part)]
 
 
 def named_weights(model: nn.Module) -> tuple[dict[str, tuple[list[int], int]], bytes]:
-    """Every name's shape and place, and all the numbers in half precision, little-endian; what is shared lies there once.
+    """Every name's shape and place, and all the numbers in half precision, little-endian; shared ones lie there once.
 
     Raises ValueError, with the name, for a number that half precision cannot hold.
     """

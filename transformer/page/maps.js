@@ -15,7 +15,9 @@ function drawSmall(canvas, weights, columns) {
   canvas.height = weights.length;
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, weights.length);
-  weights.forEach((row, i) => row.forEach((weight, j) => image.data.set([...heat(weight, colours), 255], 4 * (i * columns + j))));
+  weights.forEach((row, i) =>
+    row.forEach((weight, j) => image.data.set([...heat(weight, colours), 255], 4 * (i * columns + j))),
+  );
   context.putImageData(image, 0, 0);
 }
 
@@ -42,22 +44,26 @@ function drawStrip(canvas, row, largest, chosen) {
 
 /** The large map: queries down, keys across, a cell that is chosen by pointer or arrow keys. */
 class BigMap {
-  /** `choose(row, column)` is called when the reader points at a cell, `hold()` when a cell is to be held or let go. */
-  constructor(canvas, choose, hold) {
-    Object.assign(this, { canvas, choose, hold, held: false, shown: null });
-    canvas.addEventListener("pointermove", (event) => { if (!this.held && event.pointerType === "mouse") this.point(event); });
+  /** `choose(row, column)` is called when the reader points at a cell, or moves to one by the arrow keys. */
+  constructor(canvas, choose) {
+    Object.assign(this, { canvas, choose, held: false, shown: null });
+    canvas.addEventListener("pointermove", (event) => {
+      if (!this.held && event.pointerType === "mouse") this.point(event);
+    });
     canvas.addEventListener("pointerdown", (event) => {
       const cell = this.cellAt(event);
       const same = cell && cell[0] === this.shown.row && cell[1] === this.shown.column;
       if (cell) choose(...cell);
-      this.keep(cell && event.pointerType === "mouse" ? !(this.held && same) : this.held);
+      if (cell && event.pointerType === "mouse") this.hold(!(this.held && same));
     });
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
-  keep(held) {
+  /** Hold the chosen cell, so that the pointer may leave it, or let it go. */
+  hold(held) {
     this.held = held;
-    this.hold(held);
+    this.canvas.classList.toggle("held", held);
+    this.draw();
   }
 
   /** Weights [query][key], the labels of both, and the chosen cell. */
@@ -82,10 +88,10 @@ class BigMap {
   key(event) {
     const moves = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
     const { weights, row, column } = this.shown;
-    if (event.key === "Escape") return this.keep(false);
+    if (event.key === "Escape") return this.hold(false);
     if (event.key === "Enter" || event.key === " ") {
       event.preventDefault();
-      return this.keep(!this.held);
+      return this.hold(!this.held);
     }
     if (event.key !== "Home" && event.key !== "End" && !moves[event.key]) return undefined;
     event.preventDefault();
@@ -119,12 +125,16 @@ class BigMap {
     context.setTransform(scale, 0, 0, scale, 0, 0);
     const colours = heatColours();
     const gap = size > 7 ? 1 : 0;
-    weights.forEach((line, i) => line.forEach((weight, j) => {
-      context.fillStyle = `rgb(${heat(weight, colours).join(" ")})`;
-      context.fillRect(left + j * size, top + i * size, size - gap, size - gap);
-    }));
+    weights.forEach((line, i) =>
+      line.forEach((weight, j) => {
+        context.fillStyle = `rgb(${heat(weight, colours).join(" ")})`;
+        context.fillRect(left + j * size, top + i * size, size - gap, size - gap);
+      }),
+    );
     context.textBaseline = "middle";
-    const [ink, soft, asks, looked] = ["--ink", "--soft", "--query", "--key"].map((name) => `rgb(${shade(name).join(" ")})`);
+    const [ink, soft, asks, looked] = ["--ink", "--soft", "--query", "--key"].map(
+      (name) => `rgb(${shade(name).join(" ")})`,
+    );
     const legible = letters >= 8;
     queries.forEach((label, i) => {
       if (!legible && i !== row) return;

@@ -29,11 +29,15 @@ function dot(a, b) {
 /** Σⱼ aⱼ vⱼ for rows v. */
 function mixture(a, v) {
   const out = new Float64Array(v[0].length);
-  v.forEach((row, j) => row.forEach((x, d) => { out[d] += a[j] * x; }));
+  v.forEach((row, j) =>
+    row.forEach((x, d) => {
+      out[d] += a[j] * x;
+    }),
+  );
   return out;
 }
 
-/** Scores to weights that are positive and add up to 1; the largest is subtracted first, so that no exponential overflows. */
+/** Scores to weights that are positive and add up to 1; less the largest, so that no exponential overflows. */
 function softmax(scores) {
   const largest = scores.reduce((a, b) => Math.max(a, b), -Infinity);
   const e = scores.map((s) => Math.exp(s - largest));
@@ -61,6 +65,7 @@ function against(x, W) {
 }
 
 const plus = (x, y) => x.map((row, t) => row.map((value, i) => value + y[t][i]));
+const times = (x, y) => x.map((row, t) => row.map((value, i) => value * y[t][i]));
 
 const ACTIVATIONS = {
   relu: (x) => Math.max(0, x),
@@ -97,8 +102,11 @@ function rotate(row, t, D, base) {
 /** One head's part of a row. */
 const part = (row, head, D) => row.subarray(head * D, (head + 1) * D);
 
+/** One head's part of each of the first rows. */
+const parts = (rows, count, head, D) => rows.slice(0, count).map((row) => part(row, head, D));
+
 class Model {
-  /** `sizes` and `weights` (names to [shape, start]) as describe.py has them; `numbers` are all the weights in a row. */
+  /** `sizes` and `weights` (names to [shape, start]) as describe.py has them; `numbers` are all of them in a row. */
   constructor(sizes, weights, numbers) {
     this.sizes = sizes;
     this.weights = {};
@@ -124,11 +132,15 @@ class Model {
     });
   }
 
+  /** down(act(up(x))), or SwiGLU's down(silu(gate(x)) · up(x)), at each position alike. */
   feedForward(x, name) {
-    const up = this.linear(x, `${name}.up`);
-    if (this.sizes.ffn !== "swiglu") return this.linear(up.map((row) => row.map(ACTIVATIONS[this.sizes.ffn])), `${name}.down`);
-    const gate = this.linear(x, `${name}.gate`);
-    return this.linear(up.map((row, t) => row.map((u, i) => ACTIVATIONS.silu(gate[t][i]) * u)), `${name}.down`);
+    const { ffn } = this.sizes;
+    const gated = ffn === "swiglu";
+    const first = this.linear(x, `${name}.${gated ? "gate" : "up"}`).map((row) =>
+      row.map(ACTIVATIONS[gated ? "silu" : ffn]),
+    );
+    const inner = gated ? times(first, this.linear(x, `${name}.up`)) : first;
+    return this.linear(inner, `${name}.down`);
   }
 
   /** Token embeddings, times `scale`, with the positions from `start` on, where they are something to add. */
@@ -149,36 +161,38 @@ class Model {
   }
 
   /**
-   * Multi-head attention: softmax(q·k / √D + bias) for each head, and the mixture of the v with these weights.
+   * Multi-head attention: for each head softmax(q·k / √D + bias), and the mixture of the v with these weights.
    *
-   * Rows x ask, rows `source` are looked at: x itself, or what the encoder made.  `run.attention[name]` keeps q, k, v and the weights
-   * [head][query][key]; what a `past` run on a shorter text kept is not computed again.  A head in `run.off` contributes zeros.
+   * Rows x ask; rows `source` are looked at, x itself or what the encoder made.  `run.attention[name]` keeps q, k, v and
+   * the weights [head][query][key]; what a `past` run on a shorter text kept is not computed again.  A head in `run.off`
+   * contributes zeros.
    */
   attend(x, source, name, causal, run) {
     const { heads, kv_heads: kvHeads, head_dim: D, positions } = this.sizes;
-    const turned = (rows, start) => (positions.kind === "rotary" ? rows.map((row, i) => rotate(row, start + i, D, positions.base)) : rows);
-    const past = run.past?.attention[name];
-    const start = past ? past.q.length : 0;
-    const cross = source !== x;
-    const q = [...(past?.q ?? []), ...turned(this.linear(x, `${name}.q_proj`), start)];
-    const kept = cross && past;
-    const k = kept ? past.k : [...(past?.k ?? []), ...turned(this.linear(source, `${name}.k_proj`), start)];
-    const v = kept ? past.v : [...(past?.v ?? []), ...this.linear(source, `${name}.v_proj`)];
-    const weights = Array.from({ length: heads }, (_, head) => [...(past?.weights[head] ?? [])]);
+    const past = run.past?.attention[name] ?? { q: [], k: [], v: [], weights: Array(heads).fill([]) };
+    const start = past.q.length;
+    const known = source !== x && start > 0; // what an encoder made stays the same while the decoder writes
+    const turn = (rows) => rows.map((row, i) => rotate(row, start + i, D, positions.base));
+    const project = (rows, to) => this.linear(rows, `${name}.${to}`);
+    const placed = (rows) => (positions.kind === "rotary" ? turn(rows) : rows);
+    const q = [...past.q, ...placed(project(x, "q_proj"))];
+    const k = known ? past.k : [...past.k, ...placed(project(source, "k_proj"))];
+    const v = known ? past.v : [...past.v, ...project(source, "v_proj")];
+    const weights = past.weights.map((rows) => [...rows]);
     const mixed = x.map((_, n) => {
       const [i, out] = [start + n, new Float64Array(heads * D)];
+      const seen = causal ? i + 1 : k.length;
       for (let head = 0; head < heads; head++) {
         const shared = Math.floor((head * kvHeads) / heads); // groups of heads share keys and values
-        const seen = causal ? k.slice(0, i + 1) : k;
-        const scores = seen.map((row, j) => dot(part(q[i], head, D), part(row, shared, D)) / Math.sqrt(D) + this.bias(head, i, j));
-        const a = softmax(scores);
+        const [ask, keys, values] = [part(q[i], head, D), parts(k, seen, shared, D), parts(v, seen, shared, D)];
+        const a = softmax(keys.map((key, j) => dot(ask, key) / Math.sqrt(D) + this.bias(head, i, j)));
         weights[head].push(a);
-        if (!run.off.has(`${name}.${head}`)) out.set(mixture(a, v.slice(0, a.length).map((row) => part(row, shared, D))), head * D);
+        if (!run.off.has(`${name}.${head}`)) out.set(mixture(a, values), head * D);
       }
       return out;
     });
     run.attention[name] = { q, k, v, weights };
-    return this.linear(mixed, `${name}.out_proj`);
+    return project(mixed, "out_proj");
   }
 
   /** Add & Norm around a sub-layer: before it (pre-norm), or after the addition (post-norm, as in the paper). */
@@ -224,7 +238,10 @@ class Model {
     const run = { ids, off, past, attention: {} };
     const start = past ? past.ids.length : 0;
     const x = this.embed(ids.slice(start), "target_embedding", start, Math.sqrt(this.sizes.width));
-    run.logits = [...(past?.logits ?? []), ...this.logits(this.stack(x, "decoder.", true, run, encoded.memory), "embedding")];
+    run.logits = [
+      ...(past?.logits ?? []),
+      ...this.logits(this.stack(x, "decoder.", true, run, encoded.memory), "embedding"),
+    ];
     return { ...run, past: null };
   }
 }

@@ -10,17 +10,41 @@ class Next {
     const most = Math.min(labels.length, 50);
     const slider = (name, title, attributes, read, say) => {
       const output = make("output", {}, say(read(Number(attributes.value))));
-      const input = make("input", { type: "range", id: name, ...attributes, "aria-valuetext": say(read(Number(attributes.value))), input: () => {
-        this.settings[name] = read(input.valueAsNumber);
-        output.textContent = say(this.settings[name]);
-        input.setAttribute("aria-valuetext", output.textContent);
-        change();
-      } });
+      const input = make("input", {
+        type: "range",
+        id: name,
+        ...attributes,
+        "aria-valuetext": say(read(Number(attributes.value))),
+        input: () => {
+          this.settings[name] = read(input.valueAsNumber);
+          output.textContent = say(this.settings[name]);
+          input.setAttribute("aria-valuetext", output.textContent);
+          change();
+        },
+      });
       byId("sliders").append(make("div", {}, make("label", { for: name }, title), input, output));
     };
-    slider("temperature", "Temperature", { min: 0, max: 2, step: 0.05, value: temperature }, (x) => x, (x) => (x ? x.toFixed(2) : "0, the likeliest"));
-    slider("topK", "Top-k", { min: 1, max: most + 1, step: 1, value: most + 1 }, (x) => (x > most ? Infinity : x), (x) => (x === Infinity ? "all" : String(x)));
-    slider("topP", "Top-p", { min: 0.05, max: 1, step: 0.05, value: 1 }, (x) => x, (x) => (x < 1 ? x.toFixed(2) : "all"));
+    slider(
+      "temperature",
+      "Temperature",
+      { min: 0, max: 2, step: 0.05, value: temperature },
+      (x) => x,
+      (x) => (x ? x.toFixed(2) : "0, the likeliest"),
+    );
+    slider(
+      "topK",
+      "Top-k",
+      { min: 1, max: most + 1, step: 1, value: most + 1 },
+      (x) => (x > most ? Infinity : x),
+      (x) => (x === Infinity ? "all" : String(x)),
+    );
+    slider(
+      "topP",
+      "Top-p",
+      { min: 0.05, max: 1, step: 0.05, value: 1 },
+      (x) => x,
+      (x) => (x < 1 ? x.toFixed(2) : "all"),
+    );
   }
 
   drawn(logits) {
@@ -39,18 +63,30 @@ class Next {
     const length = (p) => `${((100 * p) / longest).toFixed(2)}%`;
     const items = listed.map((id) => {
       const told = `${spoken(this.labels[id])}: the model says ${percent(says[id])}, drawn with ${percent(drawn[id])}`;
-      return make("li", {}, make("button", {
-        type: "button", class: id === actual ? "actual" : "", click: () => this.pick(id),
-        "aria-label": `${told}${id === actual ? ", what the text has" : ""}. Write it`,
-      },
-      make("span", { class: "token" }, brief(this.labels[id], 12)),
-      make("span", { class: "track" },
-        make("span", { class: "says", style: `width: ${length(says[id])}` }),
-        make("span", { class: "drawn", style: `width: ${length(drawn[id])}` }),
-        was ? make("span", { class: "was", style: `left: ${length(was[id])}` }) : null),
-      make("span", { class: "share" }, percent(drawn[id]))));
+      return make(
+        "li",
+        {},
+        make(
+          "button",
+          {
+            type: "button",
+            class: id === actual ? "actual" : "",
+            click: () => this.pick(id),
+            "aria-label": `${told}${id === actual ? ", what the text has" : ""}. Write it`,
+          },
+          make("span", { class: "token" }, brief(this.labels[id], 12)),
+          make(
+            "span",
+            { class: "track" },
+            make("span", { class: "says", style: `width: ${length(says[id])}` }),
+            make("span", { class: "drawn", style: `width: ${length(drawn[id])}` }),
+            was?.[id] >= 0.005 ? make("span", { class: "was", style: `left: ${length(was[id])}` }) : null,
+          ),
+          make("span", { class: "share" }, percent(drawn[id])),
+        ),
+      );
     });
-    byId("bars").replaceChildren(...items);
+    refill(byId("bars"), items);
     const longestLabel = Math.max(...listed.map((id) => [...brief(this.labels[id], 12)].length));
     byId("bars").style.setProperty("--labels", `${Math.max(3, longestLabel + 1)}ch`);
     const out = drawn.filter((p) => p === 0).length;
@@ -62,24 +98,27 @@ class Next {
   }
 }
 
-/** The logits with every head on and with some off, side by side: a table of the tokens that matter in either. */
+/** A table of the likeliest tokens: logit and probability, with every head on and, when some are off, as they are now. */
 function showEffect(labels, logits, whole) {
-  const told = byId("effect-hint");
-  if (!whole) {
-    byId("effect").replaceChildren();
-    told.textContent = "Every head is on. Switch some off, and the logits with and without them appear here.";
-    return;
-  }
-  const [before, after] = [whole, logits].map((each) => softmax(Array.from(each)));
-  const order = before.map((_, id) => id).sort((a, b) => Math.max(before[b], after[b]) - Math.max(before[a], after[a]) || a - b);
-  const cells = (tag, ...texts) => texts.map((text) => make(tag, tag === "th" ? { scope: "col" } : {}, text));
-  const signed = (x) => (x > 0 ? `+${shown(x)}` : shown(x));
-  byId("effect").replaceChildren(
-    make("thead", {}, make("tr", {}, cells("th", "token", "logit, all on", "now", "moved", "all on", "now"))),
-    make("tbody", {}, order.slice(0, SHOWN).map((id) => make("tr", {}, make("th", { scope: "row" }, brief(labels[id], 8)),
-      cells("td", shown(whole[id]), shown(logits[id])), make("td", { class: "moved" }, signed(logits[id] - whole[id])),
-      cells("td", percent(before[id]), percent(after[id]))))));
-  told.textContent = `The two distributions are ${divergence(whole, logits).toFixed(2)} bits apart (Kullback–Leibler).`;
+  const [before, after] = [whole ?? logits, logits].map((each) => softmax(Array.from(each)));
+  const most = (id) => Math.max(before[id], after[id]);
+  const order = before.map((_, id) => id).sort((a, b) => most(b) - most(a) || a - b);
+  const head = whole ? ["token", "logit, all on", "now", "moved", "all on", "now"] : ["token", "logit", "probability"];
+  const row = (id) => {
+    const cells = (...texts) => texts.map((text) => make("td", {}, text));
+    const token = make("th", { scope: "row" }, brief(labels[id], 8));
+    if (!whole) return make("tr", {}, token, cells(shown(logits[id]), percent(after[id])));
+    const moved = logits[id] - whole[id];
+    const change = make("td", { class: "moved" }, moved > 0 ? `+${shown(moved)}` : shown(moved));
+    const chances = cells(percent(before[id]), percent(after[id]));
+    return make("tr", {}, token, cells(shown(whole[id]), shown(logits[id])), change, chances);
+  };
+  const titles = head.map((text) => make("th", { scope: "col" }, text));
+  const rows = order.slice(0, SHOWN).map(row);
+  byId("effect").replaceChildren(make("thead", {}, make("tr", {}, titles)), make("tbody", {}, rows));
+  byId("effect-hint").textContent = whole
+    ? `The two distributions are ${divergence(whole, logits).toFixed(2)} bits apart (Kullback–Leibler).`
+    : "Every head is on. Switch some off, and the logits with and without them stand here side by side.";
 }
 
 /** How far two distributions are apart, in bits: Σ p log₂(p / q). */

@@ -1,6 +1,6 @@
 // From the logits of the next token to the distribution that it is drawn from, as in transformer/filters.py.
 
-/** Logits to probabilities: temperature first, then top-k, then top-p; at temperature 0 all of it on the most likely token. */
+/** Logits to probabilities: temperature first, then top-k, then top-p; at temperature 0 all on the most likely token. */
 function distribution(logits, { temperature = 1, topK = Infinity, topP = 1 }) {
   let kept = Array.from(logits);
   const best = kept.indexOf(Math.max(...kept));

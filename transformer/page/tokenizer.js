@@ -3,10 +3,12 @@
 /** What Python calls white space; JavaScript's own \s lacks five of these and has U+FEFF. */
 const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
 
-/** No merge crosses these chunks: a word, up to three digits or a run of marks, each with the space before it, or white space. */
+/** No merge crosses these chunks: a word, three digits, a run of marks, each with the space before it; white space. */
 const CHUNK = new RegExp(
   "(?: ?[\\p{L}\\p{Nl}\\p{No}]{1,64})|(?: ?\\p{Nd}{1,3})|" +
-  `(?: ?[^\\p{L}\\p{N}${SPACE}]{1,64})|(?:[${SPACE}]{1,64}(?![^${SPACE}]))|(?:[${SPACE}]{1,64})`, "gu");
+    `(?: ?[^\\p{L}\\p{N}${SPACE}]{1,64})|(?:[${SPACE}]{1,64}(?![^${SPACE}]))|(?:[${SPACE}]{1,64})`,
+  "gu",
+);
 
 /** Refuses half of a UTF-16 pair, which is not a character. */
 function checkText(text) {
@@ -26,7 +28,8 @@ class CharTokenizer {
   encode(text) {
     checkText(text);
     return [...text].map((character) => {
-      if (!this.ids.has(character)) throw new RangeError(`“${character}” (U+${codePoint(character)}) is not among this model's characters`);
+      if (!this.ids.has(character))
+        throw new RangeError(`“${character}” (U+${codePoint(character)}) is not among this model's characters`);
       return this.ids.get(character);
     });
   }
