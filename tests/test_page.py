@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tomllib
 import unicodedata
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -259,14 +258,18 @@ def test_bytes_that_are_no_text_are_decoded_alike(bpe):
 @node
 def test_every_code_point_is_of_the_kind_that_python_says(bpe):
     kinds = in_node(bpe[1], {"do": "kinds"})
-    differ = Counter()
+    wrong, checked = [], 0
     for point, kind in enumerate(kinds):
         character = chr(point)
         if kind == "?" or unicodedata.category(character) == "Cn":
             continue  # one of the two has an older Unicode
         chunks = [len(CHUNK.findall(before + character)) for before in "a1!\n"]
-        differ[kind == ("wdps"[chunks.index(1)] if 1 in chunks else "!")] += 1
-    assert differ[True] > 200_000 and differ[False] <= 3  # a few changed their category from one Unicode to the next
+        checked += 1
+        if kind != ("wdps"[chunks.index(1)] if 1 in chunks else "!"):
+            wrong.append(point)
+    assert checked > 200_000
+    told = [f"U+{point:04X}" for point in wrong]
+    assert not [point for point in wrong if point < 0x1000] and len(wrong) <= 5, told  # Unicode moves one now and then
 
 
 @node
