@@ -16,14 +16,17 @@ import minigrad as mg
 from minigrad import no_grad
 from transformer.attention import attention_maps
 from transformer.cli import main
+from transformer.data.bpe import CHUNK, BPETokenizer
+from transformer.data.codec import BEGIN, END, PAD, Codec
 from transformer.data.corpora import default_text
-from transformer.data.tokenizers import CHUNK, BPETokenizer, CharTokenizer
-from transformer.filters import Sampling, draw
-from transformer.generation import generate
+from transformer.data.tokenizers import CharTokenizer
+from transformer.decoding.generate import generate
+from transformer.decoding.sampling import Sampling, draw
+from transformer.decoding.translate import translate
+from transformer.decoding.window import window_start
+from transformer.models.build import build_model
 from transformer.page import build
-from transformer.reading import window_start
-from transformer.runs import RunFolder, build_model
-from transformer.translation import BEGIN, END, PAD, Codec, translate
+from transformer.training.checkpoints import RunFolder
 
 NODE = shutil.which("node")
 node = pytest.mark.skipif(NODE is None, reason="node is not installed: what the page computes is tested where it is")

@@ -15,12 +15,12 @@ import numpy as np
 
 from minigrad.storage import write_atomically
 
-from .. import recipes
-from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from ..filters import Sampling
-from ..generation import generate
-from ..runs import RunFolder
-from ..translation import Codec
+from ..data.bpe import BPETokenizer
+from ..data.codec import Codec
+from ..data.tokenizers import CharTokenizer, Tokenizer
+from ..decoding.generate import generate
+from ..training import recipes
+from ..training.checkpoints import RunFolder
 from .describe import describe_model, named_weights
 
 LARGEST = 4_000_000  # bytes of a page
@@ -140,10 +140,8 @@ def opening(model: Any, tokenizer: Tokenizer, config: dict[str, Any], text: str 
 
 def own_words(model: Any, tokenizer: Tokenizer, ids: np.ndarray, count: int) -> str:
     """``count`` tokens in all, drawn at a moderate temperature from a fixed seed."""
-    sampling = Sampling(temperature=0.6)
-    return tokenizer.decode(generate(model, ids, count - len(ids), temperature=sampling.temperature, rng=0)).rstrip(
-        "\ufffd"
-    )
+    written = generate(model, ids, count - len(ids), temperature=0.6, rng=0)
+    return tokenizer.decode(written).rstrip("\ufffd")
 
 
 def task_examples(config: dict[str, Any], count: int = 6) -> list[str]:

@@ -15,8 +15,8 @@ from minigrad import nn
 
 from ..attention import MultiHeadAttention
 from ..layers import FeedForward, LayerNorm, RMSNorm, SwiGLU
-from ..models.decoder_only import GPT
-from ..models.encoder_decoder import Transformer
+from ..models.gpt import GPT
+from ..models.transformer import Transformer
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 
 LARGEST = float(np.finfo(np.float16).max)

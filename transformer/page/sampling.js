@@ -1,4 +1,4 @@
-// From the logits of the next token to the distribution that it is drawn from, as in transformer/filters.py.
+// From the logits of the next token to the distribution that it is drawn from, as in transformer/decoding/sampling.py.
 
 /** Logits to probabilities: temperature first, then top-k, then top-p; at temperature 0 all on the most likely token. */
 function distribution(logits, { temperature = 1, topK = Infinity, topP = 1 }) {

@@ -1,4 +1,4 @@
-// Tokenizers: text to ids and back, as in transformer/data/tokenizers.py.
+// Tokenizers: text to ids and back, as in transformer/data/tokenizers.py and bpe.py.
 
 /** What Python calls white space; JavaScript's own \s lacks five of these and has U+FEFF. */
 const SPACE = "\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
