@@ -120,10 +120,13 @@ class ByHand {
   /** The score among all the scores of the query. */
   softmax() {
     const { w } = this;
-    const e = w.scores.map(Math.exp);
+    const largest = Math.max(...w.scores);
+    const shift = Math.abs(largest) > 50 ? largest : 0; // beyond that, exponentials are no numbers to look at
+    const scores = w.scores.map((score) => score - shift);
+    const e = scores.map(Math.exp);
     const sum = e.reduce((a, b) => a + b, 0);
     const others = w.order.filter((j) => j !== w.column).slice(0, 2);
-    const power = (j) => ["e", make("sup", {}, shown(w.scores[j]))];
+    const power = (j) => ["e", make("sup", {}, shown(scores[j]))];
     const terms = [w.column, ...others].flatMap((j, n) => [n ? " + " : "", ...power(j)]);
     const more = w.weights.length - 1 - others.length;
     const group = {
@@ -143,6 +146,7 @@ class ByHand {
       make(
         "p",
         { class: "equation" },
+        shift ? `Each score less the largest, ${shown(shift)}:  ` : "",
         power(w.column),
         " ⁄ ( ",
         terms,

@@ -61,32 +61,26 @@ class Next {
     if (actual !== null && !listed.includes(actual)) listed[listed.length - 1] = actual;
     const longest = Math.max(...listed.flatMap((id) => [says[id], drawn[id], was?.[id] ?? 0]));
     const length = (p) => `${((100 * p) / longest).toFixed(2)}%`;
-    const items = listed.map((id) => {
-      const told = `${spoken(this.labels[id])}: the model says ${percent(says[id])}, drawn with ${percent(drawn[id])}`;
-      return make(
-        "li",
-        {},
-        make(
-          "button",
-          {
-            type: "button",
-            class: id === actual ? "actual" : "",
-            click: () => this.pick(id),
-            "aria-label": `${told}${id === actual ? ", what the text has" : ""}. Write it`,
-          },
-          make("span", { class: "token" }, brief(this.labels[id], 12)),
-          make(
-            "span",
-            { class: "track" },
-            make("span", { class: "says", style: `width: ${length(says[id])}` }),
-            make("span", { class: "drawn", style: `width: ${length(drawn[id])}` }),
-            was?.[id] >= 0.005 ? make("span", { class: "was", style: `left: ${length(was[id])}` }) : null,
-          ),
-          make("span", { class: "share" }, percent(drawn[id])),
-        ),
-      );
-    });
-    refill(byId("bars"), items);
+    refill(
+      byId("bars"),
+      listed.map((id) => {
+        const told = `${spoken(this.labels[id])} ${percent(drawn[id])}, the model says ${percent(says[id])}`;
+        const track = [
+          make("span", { class: "says", style: `width: ${length(says[id])}` }),
+          make("span", { class: "drawn", style: `width: ${length(drawn[id])}` }),
+          was?.[id] >= 0.005 ? make("span", { class: "was", style: `left: ${length(was[id])}` }) : null,
+        ];
+        const attributes = {
+          type: "button",
+          class: id === actual ? "actual" : null,
+          click: () => this.pick(id),
+          "aria-label": `${told}${id === actual ? ", what the text has" : ""}. Write it`,
+        };
+        const [token, share] = [brief(this.labels[id], 12), percent(drawn[id])];
+        const parts = [make("span", { class: "token" }, token), " ", make("span", { class: "track" }, track)];
+        return make("li", {}, make("button", attributes, parts, make("span", { class: "share" }, share)));
+      }),
+    );
     const longestLabel = Math.max(...listed.map((id) => [...brief(this.labels[id], 12)].length));
     byId("bars").style.setProperty("--labels", `${Math.max(3, longestLabel + 1)}ch`);
     const out = drawn.filter((p) => p === 0).length;
