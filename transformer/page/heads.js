@@ -4,7 +4,7 @@ class Heads {
   /** `choose(name, head)` enlarges one, `flip(key)` switches it on or off. */
   constructor(root, session, choose, flip) {
     Object.assign(this, { session, cards: new Map(), chosen: null });
-    root.style.setProperty("--heads", session.sizes.heads);
+    root.style.setProperty("--heads", Math.min(6, session.sizes.heads)); // in a row
     for (const { title, names } of session.groups) {
       if (title) root.append(make("h3", {}, title));
       root.append(...names.map((name) => this.layer(name, choose, flip)));
@@ -39,7 +39,7 @@ class Heads {
       "div",
       { class: "layer", role: "group", "aria-label": called },
       make("span", { class: "layer-name", "aria-hidden": "true" }, layer),
-      heads,
+      make("div", { class: "row" }, heads),
     );
   }
 

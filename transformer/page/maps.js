@@ -11,13 +11,20 @@ const heatColours = () => [shade("--heat-0"), shade("--heat-1")];
 /** One pixel for each weight; what a query may not see stays transparent. */
 function drawSmall(canvas, weights, columns) {
   const colours = heatColours();
+  const table = Array.from({ length: 256 }, (_, i) => heat((i / 255) ** 2, colours)); // even steps of colour
   canvas.width = columns;
   canvas.height = weights.length;
   const context = canvas.getContext("2d");
   const image = context.createImageData(columns, weights.length);
-  weights.forEach((row, i) =>
-    row.forEach((weight, j) => image.data.set([...heat(weight, colours), 255], 4 * (i * columns + j))),
-  );
+  weights.forEach((row, i) => {
+    for (let j = 0, at = 4 * i * columns; j < row.length; j++, at += 4) {
+      const colour = table[Math.round(255 * Math.sqrt(row[j]))];
+      image.data[at] = colour[0];
+      image.data[at + 1] = colour[1];
+      image.data[at + 2] = colour[2];
+      image.data[at + 3] = 255;
+    }
+  });
   context.putImageData(image, 0, 0);
 }
 
