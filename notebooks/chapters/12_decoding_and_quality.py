@@ -465,13 +465,13 @@ print(f"This model {verdict} find a phrase more likely the more often it has bee
 # %% [markdown]
 # ### Exercise 1 ★ · Temperature on probabilities
 #
-# From probabilities `p` $(V,)$, without logits: the distribution at temperature `tau`.
+# From probabilities `p` $(V,)$, without logits: the distribution at temperature `tau`, which may be as low as $10^{-4}$.
 
 # %% tags=["exercise"]
 def at_temperature(p, tau):
     """The probabilities p (V,) at temperature tau > 0."""
     ### BEGIN SOLUTION
-    q = p ** (1 / tau)
+    q = (p / p.max()) ** (1 / tau)
     return q / q.sum()
     ### END SOLUTION
 
@@ -479,7 +479,7 @@ def at_temperature(p, tau):
 checks.check_12_at_temperature(at_temperature)
 
 # %% [markdown] tags=["idea"]
-# Raise to the power $1/\tau$, then divide by the sum.
+# Raise to the power $1/\tau$, then divide by the sum. At a low temperature all powers would become 0 in the machine; a common factor changes nothing, so divide by the largest probability first: it stays 1.
 
 # %% [markdown]
 # ### Exercise 2 ★★ · The nucleus
@@ -505,25 +505,28 @@ checks.check_12_nucleus(nucleus)
 # Sort; a token is kept if what the more likely ones have together is still *below* the limit. Put the kept ones back to their places.
 
 # %% [markdown]
-# ### Exercise 3 ★★ · The repetition penalty
+# ### Exercise 3 ★★ · Nothing twice
 #
-# Logits `z` $(V,)$, the ids `seen` so far (with repetitions), and $\rho > 1$. The new logits.
+# A blunt cure for loops: forbid every run of $n$ tokens that the text already contains. From logits `z` $(V,)$ and the tokens `ids` so far, a list of any length, the logits $(V,)$ in which each token that would complete such a run is $-\infty$. For $n = 1$ no token comes twice.
 
 # %% tags=["exercise"]
-def penalised(z, seen, rho):
-    """Logits (V,) in which the tokens that were seen are less likely."""
+def without_repeats(z, ids, n):
+    """Logits (V,) in which the tokens that would repeat a run of n tokens are −∞."""
     ### BEGIN SOLUTION
-    out = z.copy()
-    i = np.unique(seen)
-    out[i] = np.where(z[i] > 0, z[i] / rho, z[i] * rho)
+    out = np.array(z, float)
+    ids = list(ids)
+    last = ids[len(ids) - n + 1 :]  # the n − 1 tokens that the next one follows
+    for i in range(len(ids) - n + 1):
+        if ids[i : i + n - 1] == last:
+            out[ids[i + n - 1]] = -np.inf
     return out
     ### END SOLUTION
 
 
-checks.check_12_penalised(penalised)
+checks.check_12_without_repeats(without_repeats)
 
 # %% [markdown] tags=["idea"]
-# Positive logits are divided and negative ones multiplied, so that both go down. Each token once, however often it was seen; and in a copy.
+# The next token makes a run of $n$ with the last $n - 1$. Wherever these $n - 1$ stand in the text, with a token after them, that token is forbidden. For $n = 1$ the run before it is empty and stands everywhere, so all tokens of the text are forbidden. (`ids[-(n - 1):]` would be wrong for $n = 1$: it is the whole list.)
 
 # %% [markdown]
 # ### Exercise 4 ★★ · Distinct-n
