@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .verdict import Wrong, ask, check, pair, same
+from .verdict import Wrong, ask, check, numbers, pair, same
 
 
 @check
@@ -29,7 +29,7 @@ def check_01_second_difference(answer):
 def check_01_logistic_backward(answer):
     for w, b, x, t in [(0.5, -0.3, 2.0, 1), (-1.2, 0.4, 0.7, -1), (0.0, 0.0, 3.0, 1), (4.0, 1.0, 5.0, 1), (4.0, 1.0, 5.0, -1)]:
         s = 1 / (1 + np.exp(t * (w * x + b)))
-        got = np.array(pair(ask(answer, w, b, x, t)), float)
+        got = numbers(list(pair(ask(answer, w, b, x, t))))
         hints = {
             "The sign is wrong: u = −t y, so y_bar = −t · u_bar.": [t * s * x, t * s],
             "w_bar lacks the factor x: in y = w x + b the slope by w is x.": [-t * s, -t * s],

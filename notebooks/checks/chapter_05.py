@@ -176,5 +176,5 @@ def check_05_grouped_backward(answer):
         finite(got[i], name)
         if i and not np.allclose(numbers(got[i])[0, hidden], 0, atol=1e-6):
             raise Wrong(WEAK_MASK)
-        same(got[i], right[i], name, rtol=1e-6, at="scores of ±10 000")
+        same(got[i], right[i], name, rtol=1e-6, at="scores of ±10 000", scale=100.0)
     return "Three gradients, in the shapes of Q, K and V. You have differentiated the attention of today's models by hand."

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .verdict import Wrong, ask, check, same
+from .verdict import Wrong, ask, check, numbers, same, tolerance
 
 
 def _waves(t, theta):
@@ -76,7 +76,8 @@ def check_07_alibi(answer):
 @check
 def check_07_shift_matrix(answer):
     for k, d in [(1, 2), (1, 4), (3, 6), (-2, 8)]:
-        M = np.asarray(ask(answer, k, d), float)
+        M = numbers(ask(answer, k, d), "the matrix")
+        rtol = tolerance(M, 1e-9)
         if M.shape != (d, d):
             raise Wrong(f"The matrix should be ({d}, {d}); yours has shape {M.shape}.")
         PE, later = _waves(np.arange(50), _theta(d)), _waves(np.arange(50) + k, _theta(d))
@@ -85,7 +86,7 @@ def check_07_shift_matrix(answer):
             "Your matrix leaves PE as it is.": PE,
             "Every pair turns at the speed of the first; use θ_i of each pair.": PE @ _block(np.full(d // 2, k * 1.0)).T,
         }
-        same(PE @ M.T, later, "M @ PE[t] for t = 0 … 49", hints, 1e-9, f"k = {k}, d = {d}")
+        same(PE @ M.T, later, "M @ PE[t] for t = 0 … 49", hints, rtol, f"k = {k}, d = {d}")
     return "One matrix for all t: a step of k is the same turn everywhere."
 
 

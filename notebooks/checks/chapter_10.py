@@ -138,7 +138,7 @@ def check_10_smooth_backward(answer):
 
 @check
 def check_10_distance_moved(answer):
-    for mu, n in [(0.5, 1), (0.5, 4), (0.9, 30), (0.0, 7), (0.99, 3), (0.75, 2)]:
+    for mu, n in [(0.5, 1), (0.5, 4), (0.9, 30), (0.0, 7), (0.95, 12), (0.75, 2)]:
         v, total = 0.0, 0.0
         for _ in range(n):
             v = mu * v + 1

@@ -224,9 +224,12 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def same(got: Any, expected: Any, what: str, hints: dict[str, Any] | None = None, rtol: float = 1e-9, at: str = "") -> None:
+def same(
+    got: Any, expected: Any, what: str, hints: dict[str, Any] | None = None, rtol: float = 1e-9, at: str = "", scale: float = 0.0
+) -> None:
     """Wrong unless ``got`` has the shape and the numbers of ``expected``; a hint whose own wrong numbers are met is told.
 
+    Numbers are compared relative to the largest of ``expected``, or to ``scale`` if that is larger: what cancels was once of that size.
     The words show the worst entry, and by how much it is off.
     """
     expected = np.asarray(expected, float)
@@ -236,12 +239,13 @@ def same(got: Any, expected: Any, what: str, hints: dict[str, Any] | None = None
     where = f" for {at}" if at else ""
     for hint, wrong in (hints or {}).items():
         wrong = np.asarray(wrong, float)
-        if got.shape == wrong.shape and close(got, wrong, rtol) and not (wrong.shape == expected.shape and close(wrong, expected, rtol)):
+        right = wrong.shape == expected.shape and close(wrong, expected, rtol, scale)
+        if got.shape == wrong.shape and close(got, wrong, rtol, scale) and not right:
             apart = f"{what}{where}{worst(got, expected)}" if got.shape == expected.shape else f"yours has shape {got.shape}, {what} {expected.shape}"
             raise Wrong(f"{hint} ({apart[:1].upper()}{apart[1:]}.)")
     if got.shape != expected.shape:
         raise Wrong(f"{what} should have shape {expected.shape}{where}; yours has {got.shape}.")
-    if not close(got, expected, rtol):
+    if not close(got, expected, rtol, scale):
         raise Wrong(f"{what}{where}{worst(got, expected)}.")
 
 
@@ -252,9 +256,9 @@ def zeros_at(got: Any, places: np.ndarray, words: str) -> None:
         raise Wrong(f"{words} The largest should be 0; yours is {entries.flat[np.abs(entries).argmax()]:.3g}.")
 
 
-def close(a: np.ndarray, b: np.ndarray, rtol: float) -> bool:
-    """Equal, relative to the largest entry of ``b``; what is infinite or no number in one must be so in the other."""
-    scale = float(np.abs(b[np.isfinite(b)]).max(initial=0))
+def close(a: np.ndarray, b: np.ndarray, rtol: float, scale: float = 0.0) -> bool:
+    """Equal, relative to the largest entry of ``b`` or to ``scale``; what is infinite or no number in one must be so in the other."""
+    scale = float(np.abs(b[np.isfinite(b)]).max(initial=scale))
     return bool(np.allclose(a, b, rtol=0, atol=rtol * scale if scale else 1e-15, equal_nan=True))
 
 
