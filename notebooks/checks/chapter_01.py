@@ -27,7 +27,7 @@ def check_01_second_difference(answer):
 
 @check
 def check_01_logistic_backward(answer):
-    for w, b, x, t in [(0.5, -0.3, 2.0, 1), (-1.2, 0.4, 0.7, -1), (0.0, 0.0, 3.0, 1), (4.0, 1.0, 5.0, 1), (4.0, 1.0, 5.0, -1)]:
+    for w, b, x, t in [(0.5, -0.3, 2.0, 1), (-1.2, 0.4, 0.7, -1), (0.0, 0.0, 3.0, 1), (4.0, 1.0, 5.0, 1), (1.5, 0.2, 1.1, -1)]:
         s = 1 / (1 + np.exp(t * (w * x + b)))
         got = numbers(list(pair(ask(answer, w, b, x, t))))
         hints = {

@@ -41,6 +41,13 @@ def _layer_by_loop(Y_bar, X, W, b):
     return [X_bar, W_bar, b_bar]
 
 
+def _logistic_by_differences(w, b, x, t, h=1e-5):
+    def L(w, b):
+        return np.log(1 + np.exp(-t * (w * x + b)))
+
+    return (L(w + h, b) - L(w - h, b)) / (2 * h), (L(w, b + h) - L(w, b - h)) / (2 * h)
+
+
 def _layer_by_engine(Y_bar, X, W, b):
     import minigrad as mg
 
@@ -72,6 +79,7 @@ WRONG = [
     ("check_01_directional_check", lambda L, w, w_bar, v, h=1e-6: ((L(w + h * v) - L(w)) / h, np.sum(w_bar * v)), "forward difference"),
     ("check_01_directional_check", lambda L, w, w_bar, v, h=1e-6: ((L(w) - L(w - h * v)) / h, np.sum(w_bar * v)), "backward difference"),
     ("check_01_layer_backward", _layer_by_engine, "lets the library"),
+    ("check_01_logistic_backward", _logistic_by_differences, "should be"),
 ]
 
 RIGHT = [

@@ -125,7 +125,7 @@ WRONG = [
     ("check_06_multi_head_attention", lambda *a: _masked(*a, allowed=lambda T: np.tri(T, k=-1, dtype=bool)), "look at itself"),
     ("check_06_multi_head_attention", lambda *a: _masked(*a, late=True), "after the softmax"),
     ("check_06_multi_head_attention", lambda *a: _masked(*a, floor=0), "e⁰ = 1"),
-    ("check_06_multi_head_attention", lambda *a: _masked(*a, floor=-30), "too weak"),
+    ("check_06_multi_head_attention", lambda *a: _masked(*a, floor=-30), "lets a little through"),
     ("check_06_multi_head_attention", lambda *a: _masked(*a, floor=-1000), "too weak"),
     ("check_06_descend", lambda *a: _descend(*a, sign=1), "Uphill"),
     ("check_06_descend", lambda *a: _descend(*a, mean=False), "their sum"),
