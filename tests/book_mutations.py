@@ -258,6 +258,9 @@ EQUIVALENT = {
     "the only entry is the first and the last": {
         "09_masked_loss": ["chosen = np.take_along_axis(log_p, says[..., None], axis=-1)[..., -1]"],
     },
+    "a list of rows is an array to NumPy": {
+        "04_coverage_attention": ["without alphas = np.stack(alphas)"],
+    },
     "a copy in a form that the check hands out already": {
         "11_write_with": ["without ids = np.array(ids)"],
         "12_without_repeats": ["without ids = list(ids)"],

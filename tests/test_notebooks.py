@@ -313,6 +313,20 @@ def test_a_later_exercise_builds_on_the_readers_answer_or_on_the_librarys(tmp_pa
         checks.earlier("01_richardson")
 
 
+def test_the_readers_own_engine_trains_the_readers_own_attention(monkeypatch):
+    import __main__
+
+    for key in ("walk_back", "multi_head_attention", "descend"):
+        start, _, answer, _ = next(param.values for param in ANSWERS if param.id.endswith(f"_{key}"))
+        namespace = {}
+        exec(start, namespace)
+        exec(answer.source, namespace)
+        monkeypatch.setattr(__main__, key, namespace[key], raising=False)
+    assert "Your attention, trained by your engine" in checks.check_06_descend(__main__.descend).words
+    monkeypatch.setattr(__main__, "walk_back", lambda output, upstream, wanted: [np.zeros_like(node.data) for node in wanted])
+    assert "Your attention, trained by the library's engine" in checks.check_06_descend(__main__.descend).words
+
+
 def json_of(source):
     """The lines of a cell as a notebook's file has them."""
     return json.dumps(source.splitlines(keepends=True), indent=1, ensure_ascii=False).replace("\n", "\n   ")

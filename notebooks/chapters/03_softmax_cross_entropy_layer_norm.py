@@ -436,7 +436,7 @@ def z_loss_backward(x, t, lam):
 checks.check_03_z_loss_backward(z_loss_backward)
 
 # %% [markdown] tags=["idea"]
-# $\partial \log Z/\partial x_k = p_k$, so the second term adds $2\lambda\log Z_n\,p_n$ to the $p_n - T_n$ of section 2. Three places to slip: $\log Z$ is that of the scores themselves, so the maximum that was subtracted comes back; `t = -1` as an index is the *last* class; and the mean is over the rows that count.
+# $\partial \log Z/\partial x_k = p_k$, so the second term adds $2\lambda\log Z_n\,p_n$ to the $p_n - T_n$ of section 2. Three places to slip: $\log Z$ is that of the scores themselves, so the maximum that was subtracted comes back; `t = -1` as an index is the *last* class; and the mean is over the rows that count. (The second term: A. Chowdhery et al., "PaLM", JMLR 24 (2023), section 5.)
 
 # %% [markdown]
 # ### Exercise 4 ★★★ · RMS norm

@@ -483,29 +483,34 @@ def lstm_step(x, h, c, W, U, b):
 checks.check_04_lstm_step(lstm_step)
 
 # %% [markdown] tags=["idea"]
-# One product for all four blocks, then cut. Compare with the GRU: there $1 - z$ and $z$ add up to 1, here $i$ and $f$ are free, so that $c$ can grow, and the road from $c$ to $c'$ is a product with $f$ alone. (The original had no $f$; it came in 2000.)
+# One product for all four blocks, then cut. Compare with the GRU: there $1 - z$ and $z$ add up to 1, here $i$ and $f$ are free, so that $c$ can grow, and the road from $c$ to $c'$ is a product with $f$ alone. (S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), had no $f$; it came with F. Gers et al., "Learning to forget", Neural Computation 12 (2000).)
 
 # %% [markdown]
-# ### Exercise 3 ★★ · Additive attention
+# ### Exercise 3 ★★ · Attention that remembers where it looked
 #
-# For one decoder state $s: (H_s,)$ and encoder states $h: (S, M)$, with $W: (H_s, A)$, $U: (M, A)$, $v: (A,)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the context $(M,)$ and the weights $(S,)$, for scores of any size.
+# A decoder that looks at the same place twice translates it twice. A cure is *coverage*: each place $j$ of the source keeps a count $c_j$, the sum of all weights that it has had so far, 0 at the start; and the score sees it, $e_j = v \cdot \tanh(sW + h_jU + c_j\,w)$. Write it for a whole row of decoder states $s: (T, H_s)$, one step after the other, with encoder states $h: (S, M)$, weights $W: (H_s, A)$, $U: (M, A)$, $v, w: (A,)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the contexts $(T, M)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
-def my_additive_attention(s, h, W, U, v, mask):
-    """The pair (context (M,), weights (S,))."""
+def coverage_attention(s, h, W, U, v, w, mask):
+    """The pair (contexts (T, M), weights (T, S)) of additive attention with coverage."""
     ### BEGIN SOLUTION
-    e = np.tanh(s @ W + h @ U) @ v
-    e = np.where(np.asarray(mask, bool), e, -np.inf)
-    p = np.exp(e - e.max())
-    alpha = p / p.sum()
-    return alpha @ h, alpha
+    keep, cover, alphas = np.asarray(mask, bool), np.zeros(len(h)), []
+    for state in s:
+        e = np.tanh(state @ W + h @ U + cover[:, None] * w) @ v
+        e = np.where(keep, e, -np.inf)
+        p = np.exp(e - e.max())
+        alpha = p / p.sum()
+        alphas.append(alpha)
+        cover = cover + alpha
+    alphas = np.stack(alphas)
+    return alphas @ h, alphas
     ### END SOLUTION
 
 
-checks.check_04_additive_attention(my_additive_attention)
+checks.check_04_coverage_attention(coverage_attention)
 
 # %% [markdown] tags=["idea"]
-# $e = \tanh(sW + hU)\,v$, one number for each row of $h$; broadcasting adds $sW$ to every row. Then $-\infty$ for padding, softmax, and $\alpha h$. There is no $\sqrt d$ here: $\tanh$ keeps the sizes in check.
+# A loop over the states; inside it is section 3 with one term more: broadcasting adds $sW$ to every row, and $c_j w$ to row $j$. The weights of a step are added to the counts *after* they have been used. There is no $\sqrt d$ here: $\tanh$ keeps the sizes in check. (Z. Tu et al., "Modeling coverage for neural machine translation", ACL 2016; A. See et al., "Get to the point", ACL 2017, against repeated words.)
 
 # %% [markdown]
 # ### Exercise 4 ★★★ · Backward through time

@@ -351,7 +351,7 @@ def sink_weights(Q, K, z):
 checks.check_05_sink_weights(sink_weights)
 
 # %% [markdown] tags=["idea"]
-# As if there were one more key with the score $z$, not divided by $\sqrt d$. The largest of *all* scores is subtracted, the sink's included, from the sink too. Where all keys lie far below $z$, the weights fade to 0: the query takes nothing.
+# As if there were one more key with the score $z$, not divided by $\sqrt d$. The largest of *all* scores is subtracted, the sink's included, from the sink too. Where all keys lie far below $z$, the weights fade to 0: the query takes nothing. (G. Xiao et al., "Efficient streaming language models with attention sinks", ICLR 2024, found that models without one make the first word their sink.)
 
 # %% [markdown]
 # ### Exercise 2 ★★ · Who sees whom
@@ -370,7 +370,7 @@ def prefix_window_mask(T, S, prefix, window):
 checks.check_05_prefix_window_mask(prefix_window_mask)
 
 # %% [markdown] tags=["idea"]
-# Query $i$ is the word number $i + (S - T)$. A column of positions of queries, a row of positions of keys, and three comparisons: not later than I, not earlier than the window, or in the prefix. The last `window` words are those with $j > i - \text{window}$.
+# Query $i$ is the word number $i + (S - T)$. A column of positions of queries, a row of positions of keys, and three comparisons: not later than I, not earlier than the window, or in the prefix. The last `window` words are those with $j > i - \text{window}$. (I. Beltagy et al., "Longformer", 2020, section 3.1, has windows and words that all see.)
 
 # %% [markdown]
 # ### Exercise 3 ★★ · Many texts in one row

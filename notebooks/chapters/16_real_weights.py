@@ -539,7 +539,7 @@ def cheapest_cut(word, cost):
 checks.check_16_cheapest_cut(cheapest_cut)
 
 # %% [markdown] tags=["idea"]
-# Dynamic programming: the best cut of the first 5 letters is a best cut of fewer letters and one more piece. Keep for each prefix the lowest total and how it was reached, and build them up from the left; $n^2/2$ pieces are looked up instead of $2^{n-1}$ cuts. A prefix without any cut is skipped.
+# Dynamic programming: the best cut of the first 5 letters is a best cut of fewer letters and one more piece. Keep for each prefix the lowest total and how it was reached, and build them up from the left; $n^2/2$ pieces are looked up instead of $2^{n-1}$ cuts. A prefix without any cut is skipped. (T. Kudo, "Subword regularization", ACL 2018, section 3.2.)
 
 # %% [markdown]
 # ### Exercise 2 ★★ · The gradient of one vector for a text

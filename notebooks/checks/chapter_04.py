@@ -88,41 +88,57 @@ def check_04_lstm_step(answer):
     return "Where f is 1 and i is 0, c stays as it is, for as many steps as you like."
 
 
+def _covered(s, h, W, U, v, w, keep, cover=True, sum_up=True, early=False, tanh=True, state=True, mask="before", scale=1.0):
+    """The weights (T, S)."""
+    count, out = np.zeros(len(h)), []
+    for one in s:
+        inner = (one @ W if state else 0) + h @ U + count[:, None] * (w if cover else 0 * w)
+        e = (np.tanh(inner) if tanh else inner) @ v * scale
+        alpha = softmax(np.where(keep, e, -np.inf) if mask == "before" else e * keep if mask == "zero" else e)
+        alpha = alpha * keep if mask == "after" else alpha
+        out.append(alpha)
+        count = count + alpha if sum_up else alpha
+        if early:  # the weights of a step count in the step itself
+            e = np.tanh(one @ W + h @ U + count[:, None] * w) @ v
+            out[-1] = softmax(np.where(keep, e, -np.inf))
+    return np.stack(out)
+
+
 @check
-def check_04_additive_attention(answer):
+def check_04_coverage_attention(answer):
     rng = np.random.default_rng(3)
-    for n, m, a, mask in [(2, 3, 4, [1, 1, 1]), (3, 2, 5, [1, 1, 0, 0]), (2, 2, 2, [0, 1, 1]), (1, 1, 1, [1])]:
-        s, h, W, U, v = rng.normal(size=n), rng.normal(size=(len(mask), m)), rng.normal(size=(n, a)), rng.normal(size=(m, a)), rng.normal(size=a)
-        keep = np.array(mask)
-        e = np.tanh(s @ W + h @ U) @ v
-        alpha = softmax(np.where(keep, e, -np.inf))
+    for t, n, m, a, mask in [(3, 2, 3, 4, [1, 1, 1]), (4, 3, 2, 5, [1, 1, 0, 0]), (3, 2, 2, 2, [0, 1, 1]), (1, 1, 1, 1, [1])]:
+        keep, at = np.array(mask), f"T = {t}, S = {len(mask)}, mask {mask}"
+        s, h, W, U = rng.normal(size=(t, n)), rng.normal(size=(len(mask), m)), rng.normal(size=(n, a)), rng.normal(size=(m, a))
+        given = (s, h, W, U, 2 * rng.normal(size=a), 2 * rng.normal(size=a), keep)
+        right = _covered(*given)
         hints = {
-            "The tanh is missing; without it, s would have no influence at all on the weights.": softmax(
-                np.where(keep, (s @ W + h @ U) @ v, -np.inf)
-            ),
-            "The decoder's state s has no part in your scores.": softmax(np.where(keep, np.tanh(h @ U) @ v, -np.inf)),
-            "The mask has no effect.": softmax(e),
-            "The mask acts after the softmax: the weights no longer add up to 1.": softmax(e) * keep,
-            "The score of padding became 0, not −∞.": softmax(e * keep),
-            "There is no scale in additive attention.": softmax(np.where(keep, e / np.sqrt(a), -np.inf)),
-            "These are the scores; they still need a softmax.": e,
+            "The counts have no effect: this is attention without coverage.": _covered(*given, cover=False),
+            "c_j is the sum of all weights so far; yours are those of the last step only.": _covered(*given, sum_up=False),
+            "The counts hold the weights of the steps before, not yet those of this one.": _covered(*given, early=True),
+            "The tanh is missing.": _covered(*given, tanh=False),
+            "The decoder's state s has no part in your scores.": _covered(*given, state=False),
+            "The mask has no effect.": _covered(*given, mask="none"),
+            "The mask acts after the softmax: the weights no longer add up to 1.": _covered(*given, mask="after"),
+            "The score of padding became 0, not −∞.": _covered(*given, mask="zero"),
+            "There is no scale in additive attention.": _covered(*given, scale=a**-0.5) if a > 1 else np.nan,
         }
-        c, got = pair(ask(answer, s, h, W, U, v, keep))
-        at = f"S = {len(mask)}, mask {mask}"
-        same(got, alpha, "the weights", hints, at=at)
-        zeros_at(got, keep == 0, "Padding still gets a share, if a small one: its scores should become −∞.")
-        same(c, alpha @ h, "the context", at=at)
-    h = np.array([[1.0, 1, 1], [-1, -1, -1], [-1, -1, -1], [1, -1, -1]])  # tanh(40) is 1, so the scores are −9000, −9000, −1000 and one of 9000
-    s, W, U, v = np.zeros(2), np.zeros((2, 3)), 40 * np.eye(3), np.array([4000.0, 3000, 2000])
+        c, got = pair(ask(answer, *given))
+        same(got, right, "the weights", hints, at=at)
+        zeros_at(got, np.broadcast_to(keep == 0, right.shape), "Padding still gets a share, if a small one: its scores should become −∞.")
+        same(c, right @ h, "the contexts", at=at)
+    h = np.array([[1.0, 1, 1], [-1, -1, -1], [-1, -1, -1], [1, -1, -1]])  # tanh(40) is 1: scores of −9000, −9000, −1000 and one of 9000
+    W, U, v, w = np.zeros((2, 3)), 40 * np.eye(3), np.array([4000.0, 3000, 2000]), np.array([-80.0, 0, 0])
     for keep in (np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1]), np.array([1, 1, 1, 1])):
-        c, got = pair(ask(answer, s, h, W, U, v, keep))
+        given = (np.zeros((2, 2)), h, W, U, v, w, keep)
+        c, got = pair(ask(answer, *given))
         finite(got, "the weights")
-        if keep[0] == 0 and numbers(got)[0] > 1e-6:
+        if keep[0] == 0 and not np.allclose(numbers(got)[:, 0], 0, atol=1e-6):
             raise Wrong(WEAK_MASK)
-        alpha = softmax(np.where(keep, np.tanh(h @ U) @ v, -np.inf))
-        same(got, alpha, "the weights", at="scores of ±9000")
-        same(c, alpha @ h, "the context", at="scores of ±9000")
-    return "A mixture of what was read, mixed anew for every token that is written."
+        right = _covered(*given)
+        same(got, right, "the weights", at="scores of ±9000")
+        same(c, right @ h, "the contexts", at="scores of ±9000", scale=1.0)
+    return "What was read has a mark, and the next look goes elsewhere, or comes back: that is learned, in w."
 
 
 def _recorded(X, W, U, b):

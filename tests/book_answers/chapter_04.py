@@ -7,14 +7,6 @@ def _sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def _attention(s, h, W, U, v, mask, act=np.tanh, before=True, after=False):
-    e = act(s @ W + h @ U) @ v
-    e = np.where(mask, e, -np.inf) if before else e
-    p = np.exp(e - e.max())
-    alpha = p / p.sum() * (mask if after else 1)
-    return alpha @ h, alpha
-
-
 def _backward(G, X, W, U, b, later=True, every=True, before=True, slope=True, overwrite=False):
     h = [np.zeros(len(U))]
     for x in X:
@@ -74,20 +66,37 @@ def _lstm_by_halves(x, h, c, W, U, b):
     return half[:, 3 * H :] * np.tanh(c), c
 
 
-def _weak(floor):
-    def answer(s, h, W, U, v, mask):
-        e = np.where(mask, np.tanh(s @ W + h @ U) @ v, floor)
-        p = np.exp(e - e.max())
-        return p / p.sum() @ h, p / p.sum()
+def _covered(s, h, W, U, v, w, mask, floor=-np.inf, cover=True, total=True, act=np.tanh, late=False, plain=False, again=False):
+    count, out = np.zeros(len(h)), []
+    for one in s:
+        for _ in range(1 + again):
+            e = act(one @ W + h @ U + np.outer(count, w) * cover) @ v
+            e = e if late or plain else np.where(mask, e, floor)
+            p = np.exp(e - e.max())
+            alpha = p / p.sum() * (mask if late else 1)
+            count = count + alpha if total else alpha
+        out.append(alpha)
+    return np.array(out) @ h, np.array(out)
 
-    return answer
+
+def _covered_by_recursion(s, h, W, U, v, w, mask):
+    def weights(t):
+        before = [weights(i) for i in range(t)]
+        e = [np.dot(v, np.tanh(W.T @ s[t] + U.T @ h[j] + sum(b[j] for b in before) * w)) if mask[j] else -np.inf for j in range(len(h))]
+        p = np.exp(np.subtract(e, max(e)))
+        return p / p.sum()
+
+    alphas = [weights(t) for t in range(len(s))]
+    return [sum(a * row for a, row in zip(alpha, h)) for alpha in alphas], alphas
 
 
-def _attention_by_loop(s, h, W, U, v, mask):
-    e = [np.dot(v, np.tanh(W.T @ s + U.T @ row)) if m else -np.inf for row, m in zip(h, mask)]
-    w = np.exp(np.subtract(e, max(e)))
-    w /= w.sum()
-    return sum(a * row for a, row in zip(w, h)), w
+def _covered_in_place(s, h, W, U, v, w, mask):
+    alphas, fixed = np.zeros((len(s), len(h))), (s @ W)[:, None] + h @ U
+    real = np.flatnonzero(mask)
+    for t in range(len(s)):
+        e = np.einsum("sa,a->s", np.tanh(fixed[t] + alphas.sum(axis=0)[:, None] * w), v)[real]
+        alphas[t, real] = np.exp(e - np.logaddexp.reduce(e))
+    return np.einsum("ts,sm->tm", alphas, h), alphas
 
 
 def _backward_by_unrolling(G, X, W, U, b):
@@ -115,10 +124,6 @@ def _backward_at_once(G, X, W, U, b):
 
 
 WRONG = [
-    ("check_04_additive_attention", lambda *a: _attention(*a, act=lambda x: x), "tanh is missing"),
-    ("check_04_additive_attention", lambda *a: _attention(*a, before=False), "mask has no effect"),
-    ("check_04_additive_attention", lambda *a: _attention(*a, before=False, after=True), "after the softmax"),
-    ("check_04_additive_attention", lambda s, h, W, U, v, mask: _attention(0 * s, h, W, U, v, mask), "no part"),
     ("check_04_rnn_backward", lambda *a: _backward(*a, later=False), "sends back"),
     ("check_04_rnn_backward", lambda *a: _backward(*a, every=False), "Only the last"),
     ("check_04_rnn_backward", lambda *a: _backward(*a, before=False), "state before"),
@@ -135,8 +140,14 @@ WRONG = [
     ("check_04_lstm_step", lambda *a: _lstm(*a, new=False), "not from the old c"),
     ("check_04_lstm_step", lambda *a: _lstm(*a)[::-1], "return h first"),
     ("check_04_lstm_step", lambda *a: _lstm(*a, forget=False), "c'"),
-    ("check_04_additive_attention", _weak(-30), "a small one"),
-    ("check_04_additive_attention", _weak(-1000), "too weak"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, cover=False), "no effect"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, total=False), "last step only"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, act=lambda x: x), "tanh is missing"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, plain=True), "mask has no effect"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, late=True), "after the softmax"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, again=True), "entry"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, floor=-30), "a small one"),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, floor=-1000), "too weak"),
     ("check_04_rnn_backward", lambda *a: _backward(*a, overwrite=True), "W"),
 ]
 
@@ -145,8 +156,9 @@ RIGHT = [
     ("check_04_bidirectional", _two_way_by_recursion),
     ("check_04_lstm_step", _lstm),
     ("check_04_lstm_step", _lstm_by_halves),
-    ("check_04_additive_attention", _attention_by_loop),
-    ("check_04_additive_attention", _weak(-1e9)),
+    ("check_04_coverage_attention", _covered_by_recursion),
+    ("check_04_coverage_attention", _covered_in_place),
+    ("check_04_coverage_attention", lambda *a: _covered(*a, floor=-1e9)),
     ("check_04_rnn_backward", _backward_by_unrolling),
     ("check_04_rnn_backward", _backward_at_once),
 ]

@@ -1,6 +1,5 @@
 """What students answer to chapter 12: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
-import itertools
 
 import numpy as np
 
@@ -34,18 +33,6 @@ def _distinct(texts, n):
 
 def _value(next_log_p, ids):
     return sum(next_log_p(ids[:i])[word] for i, word in enumerate(ids))
-
-
-def _greedy(next_log_p, n, k):
-    ids = ()
-    for _ in range(n):
-        ids = (*ids, int(np.argmax(next_log_p(ids))))
-    return ids, _value(next_log_p, ids)
-
-
-def _all(next_log_p, n, k):
-    best = max(itertools.product(range(3), repeat=n), key=lambda ids: _value(next_log_p, ids))
-    return best, _value(next_log_p, best)
 
 
 def _beams(next_log_p, n, k):
@@ -119,22 +106,42 @@ def _distinct_by_arrays(texts, n):
     return len(np.unique(runs, axis=0)) / len(runs)
 
 
-def _search_by_arrays(next_log_p, n, k):
-    ids, totals = [()], np.zeros(1)
+def _first_complete(next_log_p, n):
+    """Stops as soon as a complete text is found."""
+    waiting = [(0.0, ())]
+    while True:
+        total, ids = max(waiting)
+        waiting.remove((total, ids))
+        grown = [(total + p, (*ids, i)) for i, p in enumerate(next_log_p(ids))]
+        if len(ids) == n - 1:
+            return max(grown)[::-1]
+        waiting += grown
+
+
+def _every_text(next_log_p, n):
+    layer = [(0.0, ())]
     for _ in range(n):
-        grown = totals[:, None] + np.array([next_log_p(prefix) for prefix in ids])
-        best = np.argsort(-grown, axis=None)[:k]
-        ids = [(*ids[b // grown.shape[1]], int(b % grown.shape[1])) for b in best]
-        totals = grown.ravel()[best]
-    return list(ids[0]), np.float32(totals[0])
+        layer = [(total + p, (*ids, i)) for total, ids in layer for i, p in enumerate(next_log_p(ids))]
+    return max(layer)[::-1]
 
 
-def _each_its_best(next_log_p, n, k):
-    first = sorted(((p, (i,)) for i, p in enumerate(next_log_p(()))), reverse=True)[:k]
-    beams = [(t, ids) for t, ids in first]
-    for _ in range(n - 1):
-        beams = [max((t + p, (*ids, i)) for i, p in enumerate(next_log_p(ids))) for t, ids in beams]
-    return max(beams)[::-1]
+def _with_heap(next_log_p, n):
+    import heapq
+
+    waiting = [(-0.0, ())]
+    while len(waiting[0][1]) < n:
+        cost, ids = heapq.heappop(waiting)
+        for i, p in enumerate(next_log_p(ids)):
+            heapq.heappush(waiting, (cost - float(p), (*ids, i)))
+    return list(waiting[0][1]), -waiting[0][0]
+
+
+def _with_dictionary(next_log_p, n):
+    totals = {(): 0.0}
+    while len(best := max(totals, key=totals.get)) < n:
+        total = totals.pop(best)
+        totals.update({(*best, i): total + p for i, p in enumerate(next_log_p(best))})
+    return best, np.float32(totals[best])
 
 
 WRONG = [
@@ -150,9 +157,6 @@ WRONG = [
     ("check_12_distinct", lambda texts, n: 1 - _distinct(texts, n), "one minus it"),
     ("check_12_distinct", _joined, "into the next"),
     ("check_12_distinct", lambda texts, n: float(np.mean([_distinct([t], n) for t in texts if len(t) >= n])), "mean over the texts"),
-    ("check_12_search", _greedy, "greedy"),
-    ("check_12_search", _all, "best of all texts"),
-    ("check_12_search", lambda f, n, k: (_beams(f, n, k)[0], np.exp(_beams(f, n, k)[1])), "its logarithm"),
     ("check_12_at_temperature", lambda p, tau: _scaled(p ** (1 / tau)), "0/0 is NaN"),
     ("check_12_without_repeats", lambda *a: _no_repeats(*a, floor=-20.0), "it comes one day"),
     ("check_12_without_repeats", lambda *a: _no_repeats(*a, size=lambda n: n + 1), "You compare n tokens"),
@@ -160,8 +164,11 @@ WRONG = [
     ("check_12_without_repeats", lambda *a: _no_repeats(*a, last_only=True), "not only the last"),
     ("check_12_without_repeats", lambda *a: _no_repeats(*a, tail=lambda ids, n: ids[-(n - 1) :]), "the whole list"),
     ("check_12_distinct", _without_separator, "without a space"),
-    ("check_12_search", _each_its_best, "keep k prefixes"),
-    ("check_12_search", lambda f, n, k: _beams(f, n, 2), "k most likely of all"),
+    ("check_12_exact_search", lambda f, n: _beams(f, n, 1), "greedy"),
+    ("check_12_exact_search", lambda f, n: _beams(f, n, 2), "two beams"),
+    ("check_12_exact_search", _first_complete, "The text should be"),
+    ("check_12_exact_search", _every_text, "are enough"),
+    ("check_12_exact_search", lambda f, n: (_with_heap(f, n)[0], np.exp(_with_heap(f, n)[1])), "its logarithm"),
 ]
 
 RIGHT = [
@@ -173,6 +180,6 @@ RIGHT = [
     ("check_12_without_repeats", _no_repeats_by_table),
     ("check_12_distinct", _distinct_by_counter),
     ("check_12_distinct", _distinct_by_arrays),
-    ("check_12_search", _search_by_arrays),
-    ("check_12_search", lambda f, n, k: list(_beams(f, n, k))),
+    ("check_12_exact_search", _with_heap),
+    ("check_12_exact_search", _with_dictionary),
 ]
