@@ -31,7 +31,7 @@ def earlier(key: str, ours: bool = False) -> Callable[..., Any]:
     check = getattr(importlib.import_module(f"{__package__}.chapter_{key[:2]}"), f"check_{key}")
     for answer in () if ours else _answers(key):
         if check(answer):
-            return _named(answer, "yours")
+            return _named(answer, "your")
     return _named(OURS[key], "the library's")
 
 
