@@ -129,7 +129,7 @@ WRONG = [
     ("check_06_multi_head_attention", lambda *a: _masked(*a, floor=-1000), "too weak"),
     ("check_06_descend", lambda *a: _descend(*a, sign=1), "Uphill"),
     ("check_06_descend", lambda *a: _descend(*a, mean=False), "their sum"),
-    ("check_06_descend", lambda *a: _descend(*a, own=False), "never called"),
+    ("check_06_descend", lambda *a: _descend(*a, own=False), "do not come from"),
     ("check_06_descend", lambda *a: _descend(*a, move=False), "has not moved"),
 ]
 
