@@ -35,7 +35,7 @@ ALL_CHECKS = [name for name in checks.__all__ if name.startswith("check_")]
 mutations = importlib.import_module("book_mutations")
 GIVEN = [importlib.import_module(f"book_answers.{path.stem}") for path in sorted((Path(__file__).parent / "book_answers").glob("chapter_*.py"))]
 WRONG = [pytest.param(*wrong, id=f"{wrong[0]}-{wrong[2]}") for answers in GIVEN for wrong in answers.WRONG]
-RIGHT = [pytest.param(*right, id=f"{right[0]}-{i}") for answers in GIVEN for i, right in enumerate(answers.RIGHT)]
+RIGHT = [pytest.param(*right, id=f"{right[0]}-{i}") for answers in GIVEN for i, right in enumerate(getattr(answers, "RIGHT", []))]
 every_chapter = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
