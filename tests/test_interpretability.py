@@ -9,7 +9,7 @@ import minigrad as mg
 from minigrad import nn, no_grad
 from transformer import BERT, GPT, AlibiBias, MultiHeadAttention, RMSNorm, RotaryPositions, attention_maps, generate
 from transformer.checks import shaken
-from transformer.interpretability import (
+from transformer.evaluation.interpretability import (
     captured,
     composition,
     contributions,
@@ -51,7 +51,7 @@ def run(model, ids, *sites):
     return logits.data, seen
 
 
-# Hooks -----------------------------------------------------------------------------------------------------------------
+# Hooks ----------------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_captured_is_what_the_modules_pass_on(model):
@@ -61,7 +61,10 @@ def test_what_is_captured_is_what_the_modules_pass_on(model):
     np.testing.assert_allclose(model.readout(seen["layers.1"]).data, logits, rtol=1e-14)
     attention = model.layers[1].self_attention
     np.testing.assert_array_equal(attention.out_proj(seen[HEADS]).data, seen["layers.1.self_attention"].data)
-    assert list(seen) == ["layers.0", "layers.1.input", "layers.1", HEADS, "layers.1.self_attention", ""] and len(seen) == 6
+    assert (
+        list(seen) == ["layers.0", "layers.1.input", "layers.1", HEADS, "layers.1.self_attention", ""]
+        and len(seen) == 6
+    )
 
 
 def test_a_captured_activation_has_its_graph(model):
@@ -107,7 +110,9 @@ def test_patching_all_that_the_rest_depends_on_gives_the_other_runs_logits_exact
 
 
 def test_patching_the_embedding_and_all_sublayers_gives_the_other_runs_logits_exactly(model):
-    clean, seen = run(model, CLEAN, "token_embedding", *(f"layers.{i}.{part}" for i in (0, 1) for part in ("self_attention", "ffn")))
+    clean, seen = run(
+        model, CLEAN, "token_embedding", *(f"layers.{i}.{part}" for i in (0, 1) for part in ("self_attention", "ffn"))
+    )
     with patched(model, seen):
         np.testing.assert_array_equal(model(CORRUPTED).data, clean)
 
@@ -165,7 +170,11 @@ def test_the_model_is_as_before_afterwards_also_after_an_error(model):
     expected = model(CLEAN).data
     with pytest.raises(ValueError, match="positions"), patched(model, {"layers.0": 0.0 * expected}):
         raise ValueError("positions")
-    with captured(model, "layers.0", "layers.0.input") as outer, patched(model, {"layers.0": lambda x: -x}), captured(model, "layers.0") as inner:
+    with (
+        captured(model, "layers.0", "layers.0.input") as outer,
+        patched(model, {"layers.0": lambda x: -x}),
+        captured(model, "layers.0") as inner,
+    ):
         model(CLEAN)
     np.testing.assert_array_equal(outer["layers.0"].data, -inner["layers.0"].data)
     first, second = captured(model, "norm.input"), patched(model, {"norm.input": lambda x: -x})
@@ -180,14 +189,27 @@ def test_the_model_is_as_before_afterwards_also_after_an_error(model):
 
 
 def test_what_cannot_be_hooked_is_refused_with_the_reason(model):
-    for site, words in [("layer.0", r"did you mean 'layers.0'"), ("layers.2", "no site 'layers.2'"), ("layers.0.output", "no site")]:
+    for site, words in [
+        ("layer.0", r"did you mean 'layers.0'"),
+        ("layers.2", "no site 'layers.2'"),
+        ("layers.0.output", "no site"),
+    ]:
         with pytest.raises(ValueError, match=words), captured(model, site):
             pass
-    with pytest.raises(TypeError, match=r"passes 'token_embedding.input' is of type ndarray"), captured(model, "token_embedding.input"):
+    with (
+        pytest.raises(TypeError, match=r"passes 'token_embedding.input' is of type ndarray"),
+        captured(model, "token_embedding.input"),
+    ):
         model(CLEAN)
-    with pytest.raises(ValueError, match=r"holds \(2, 5, 8\) float64, the patch \(5, 8\)"), patched(model, {"layers.0": np.zeros((5, 8))}):
+    with (
+        pytest.raises(ValueError, match=r"holds \(2, 5, 8\) float64, the patch \(5, 8\)"),
+        patched(model, {"layers.0": np.zeros((5, 8))}),
+    ):
         model(CLEAN)
-    with pytest.raises(ValueError, match="float32"), patched(model, {"layers.0": mg.Tensor(np.zeros((2, 5, 8), np.float32))}):
+    with (
+        pytest.raises(ValueError, match="float32"),
+        patched(model, {"layers.0": mg.Tensor(np.zeros((2, 5, 8), np.float32))}),
+    ):
         model(CLEAN)
     with pytest.raises(RuntimeError, match="nothing passed 'positions'"), patched(model, {"positions": lambda x: x}):
         model(CLEAN)
@@ -223,7 +245,10 @@ def test_writing_with_a_patch_uses_it_for_every_token(model):
     constant[5] = 1.0
     with patched(model, {"": lambda x: x * 0 + constant}):
         assert generate(model, [1, 2], 3, temperature=0).tolist()[-3:] == [5, 5, 5]
-    assert generate(model, [1, 2], 3, temperature=0).tolist() == generate(model, [1, 2], 3, temperature=0, use_cache=False).tolist()
+    assert (
+        generate(model, [1, 2], 3, temperature=0).tolist()
+        == generate(model, [1, 2], 3, temperature=0, use_cache=False).tolist()
+    )
 
 
 def test_an_encoder_can_be_patched(rng):
@@ -233,7 +258,7 @@ def test_an_encoder_can_be_patched(rng):
         np.testing.assert_array_equal(bert(CORRUPTED).data, clean)
 
 
-# Circuits --------------------------------------------------------------------------------------------------------------
+# Circuits -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2])
@@ -263,7 +288,10 @@ def test_circuits_refuse_what_they_would_get_wrong():
 
 def test_composition_is_1_for_a_reader_of_what_is_written_and_0_for_another():
     writes = np.outer([1.0, 0, 0], [0, 1, 0])
-    assert composition(writes, np.outer([0, 1, 0], [1, 0, 0])) == 1 and composition(writes, np.outer([1, 0, 0], [1, 0, 0])) == 0
+    assert (
+        composition(writes, np.outer([0, 1, 0], [1, 0, 0])) == 1
+        and composition(writes, np.outer([1, 0, 0], [1, 0, 0])) == 0
+    )
     rng = np.random.default_rng(0)
     found = [composition(*(rng.normal(size=(2, 64, 8)) @ rng.normal(size=(2, 8, 64)))) for _ in range(20)]
     assert np.mean(found) == pytest.approx(1 / 8, rel=0.1)
@@ -275,7 +303,9 @@ def test_copying_tells_copies_from_their_opposite():
 
 
 def test_prefix_matching_by_hand():
-    ids = np.array([[3, 5, 3, 3]])  # position 2 repeats position 0: look at 1; position 3 repeats 0 and 2: look at 1 and at 3
+    ids = np.array(
+        [[3, 5, 3, 3]]
+    )  # position 2 repeats position 0: look at 1; position 3 repeats 0 and 2: look at 1 and at 3
     weights = np.zeros((1, 2, 4, 4))
     weights[0, :, 0, 0] = weights[0, :, 1, 1] = 1
     weights[0, 0, 2, 1], weights[0, 0, 3, [1, 3]] = 1, 0.5
@@ -288,12 +318,17 @@ def test_prefix_matching_by_hand():
         prefix_matching(weights, np.array([[1, 2, 3]]))
 
 
-# Attribution -----------------------------------------------------------------------------------------------------------
+# Attribution ----------------------------------------------------------------------------------------------------------
 
 KINDS = {
     "layer norm, tied": {},
     "layer norm without shift, untied": {"bias": False, "tie_embeddings": False},
-    "RMS norm, rotary, grouped, SwiGLU": {"norm": partial(RMSNorm, eps=1e-3), "positions": "rotary", "num_kv_heads": 1, "ffn": "swiglu"},
+    "RMS norm, rotary, grouped, SwiGLU": {
+        "norm": partial(RMSNorm, eps=1e-3),
+        "positions": "rotary",
+        "num_kv_heads": 1,
+        "ffn": "swiglu",
+    },
     "attention only": {"norm": "none", "ffn": "none", "bias": False, "tie_embeddings": False},
 }
 
@@ -314,7 +349,10 @@ def test_the_lens_ends_at_the_models_own_logits(rng, kind):
     lens = logit_lens(model, CLEAN)
     assert list(lens) == ["embedding", "layers.0", "layers.1"]
     np.testing.assert_array_equal(lens["layers.1"], model(CLEAN).data)
-    with no_grad(), patched(model, {f"layers.{i}": lambda x: model.positions.embed(model.token_embedding(CLEAN)) for i in (0, 1)}):
+    with (
+        no_grad(),
+        patched(model, {f"layers.{i}": lambda x: model.positions.embed(model.token_embedding(CLEAN)) for i in (0, 1)}),
+    ):
         np.testing.assert_allclose(lens["embedding"], model(CLEAN).data, rtol=1e-12)
 
 

@@ -1,4 +1,4 @@
-"""What students answer to chapter 12b: the name of the check, the wrong answer, and what the hint must say; and right answers in other styles."""
+"""What students answer to chapter 12b: the check, the wrong answer and its hint; and unusual right answers."""
 
 import numpy as np
 
@@ -8,7 +8,11 @@ def _softmax(s):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-# Prefix score ------------------------------------------------------------------------------------------------------------
+def _overflowing(s):
+    return np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)
+
+
+# Prefix score ---------------------------------------------------------------------------------------------------------
 
 
 def _score(P, ids, place=lambda copies: copies, shift=1, among="seen", join=sum):
@@ -37,7 +41,7 @@ def _score_from_the_past(P, ids):
     return np.float32(total / count)
 
 
-# Token circuit -----------------------------------------------------------------------------------------------------------
+# Token circuit --------------------------------------------------------------------------------------------------------
 
 
 def _slices(w_v, H, h):
@@ -70,7 +74,7 @@ def _rows_for_columns(w_e, w_v, w_o, w_u, H, h):
     return w_e[:, own] @ w_v[own] @ w_o[:, own] @ w_u[own]
 
 
-# Parts of logits ---------------------------------------------------------------------------------------------------------
+# Parts of logits ------------------------------------------------------------------------------------------------------
 
 
 def _parts(parts, gamma, w_u, eps):
@@ -88,7 +92,7 @@ def _parts_in_single_precision(parts, gamma, w_u, eps):
     return _parts(parts.astype(np.float32), gamma.astype(np.float32), w_u.astype(np.float32), np.float32(eps))
 
 
-# Patching map ------------------------------------------------------------------------------------------------------------
+# Patching map ---------------------------------------------------------------------------------------------------------
 
 
 def _map(rest, clean, corrupted, value=lambda m, low, high: (m - low) / (high - low), into="corrupted", fresh=True):
@@ -111,10 +115,13 @@ def _map_by_where(rest, clean, corrupted):
 
 def _map_by_steps(rest, clean, corrupted):
     start, whole = rest(corrupted), rest(clean) - rest(corrupted)
-    return [float((rest(corrupted + (np.arange(len(clean)) == t)[:, None] * (clean - corrupted)) - start) / whole) for t in range(len(clean))]
+    return [
+        float((rest(corrupted + (np.arange(len(clean)) == t)[:, None] * (clean - corrupted)) - start) / whole)
+        for t in range(len(clean))
+    ]
 
 
-# Skip circuits -----------------------------------------------------------------------------------------------------------
+# Skip circuits --------------------------------------------------------------------------------------------------------
 
 
 def _skip(V, T, back=2, beta=30.0, reads="note", moves="token"):
@@ -152,12 +159,12 @@ def _skip_by_distance(V, T):
     return [qk0, ov0, qk1, ov1]
 
 
-# Gradient ----------------------------------------------------------------------------------------------------------------
+# Gradient -------------------------------------------------------------------------------------------------------------
 
 
-def _gradient(y_bar, x, qk, ov, masked=True, inner="rows", transposed_ov=False):
+def _gradient(y_bar, x, qk, ov, masked=True, inner="rows", transposed_ov=False, hidden=-np.inf, softmax=_softmax):
     scores = x @ qk @ x.T
-    P = _softmax(np.where(np.tri(len(x), dtype=bool), scores, -np.inf) if masked else scores)
+    P = softmax(np.where(np.tri(len(x), dtype=bool), scores, hidden) if masked else scores)
     P_bar = y_bar @ (x @ (ov.T if transposed_ov else ov)).T
     if inner == "none":
         return x.T @ (P_bar * np.tri(len(x))) @ x
@@ -192,7 +199,11 @@ WRONG = [
     ("check_12b_token_circuit", _rows_for_columns, "rows of W_O"),
     ("check_12b_token_circuit", lambda *a: _circuit(*a).T, "transposed"),
     ("check_12b_token_circuit", lambda e, v, o, u, H, h: _circuit(e, v, o, u, H, h - 1), "counted"),
-    ("check_12b_parts_of_logits", lambda p, g, u, eps: p / np.sqrt((p * p).mean(axis=-1, keepdims=True) + eps) * g @ u, "scale of its own"),
+    (
+        "check_12b_parts_of_logits",
+        lambda p, g, u, eps: p / np.sqrt((p * p).mean(axis=-1, keepdims=True) + eps) * g @ u,
+        "scale of its own",
+    ),
     ("check_12b_parts_of_logits", lambda p, g, u, eps: p * g @ u, "norm is missing"),
     ("check_12b_parts_of_logits", lambda p, g, u, eps: _parts(p, np.ones_like(g), u, eps), "γ is missing"),
     ("check_12b_parts_of_logits", lambda p, g, u, eps: p / np.linalg.norm(p.sum(axis=0)) * g @ u, "should"),
@@ -200,10 +211,14 @@ WRONG = [
     ("check_12b_parts_of_logits", lambda p, g, u, eps: _parts(p, g, u, eps).sum(axis=0), "each part"),
     ("check_12b_patching_map", lambda *a: _map(*a, value=lambda m, low, high: m), "what share"),
     ("check_12b_patching_map", lambda *a: _map(*a, value=lambda m, low, high: m - low), "Divide"),
-    ("check_12b_patching_map", lambda *a: _map(*a, into="clean"), "the other one"),
+    ("check_12b_patching_map", lambda *a: _map(*a, into="clean"), "the question is the other"),
     ("check_12b_patching_map", lambda *a: _map(*a, fresh=False), "pile up"),
     ("check_12b_patching_map", lambda *a: _map(*a, value=lambda m, low, high: (high - m) / (high - low)), "sign"),
-    ("check_12b_patching_map", lambda rest, clean, corrupted: _map(lambda row: rest(row[0]), clean[:, None], corrupted[:, None]), "whole stream"),
+    (
+        "check_12b_patching_map",
+        lambda rest, clean, corrupted: _map(lambda row: rest(row[0]), clean[:, None], corrupted[:, None]),
+        "whole stream",
+    ),
     ("check_12b_skip_circuits", lambda V, T: _skip(V, T, back=1), "one place after"),
     ("check_12b_skip_circuits", lambda V, T: _skip(V, T, beta=1.0), "not decided"),
     ("check_12b_skip_circuits", lambda V, T: _skip(V, T, moves="note"), "the present token itself"),
@@ -212,11 +227,13 @@ WRONG = [
     ("check_12b_skip_circuits", lambda V, T: _skip(V, T, back=3), "not decided"),
     ("check_12b_skip_circuits", lambda V, T: _skip(V, T)[:2], "four matrices"),
     ("check_12b_skip_circuits", lambda V, T: _skip(V, T, reads="token"), "the present token itself"),
-    ("check_12b_qk_gradient", lambda *a: _gradient(*a).T, "transposed matrix"),
+    ("check_12b_qk_gradient", lambda *a: _gradient(*a).T, "transpose:"),
     ("check_12b_qk_gradient", lambda *a: _gradient(*a, masked=False), "future"),
     ("check_12b_qk_gradient", lambda *a: _gradient(*a, inner="none"), "own gradient"),
     ("check_12b_qk_gradient", lambda *a: _gradient(*a, inner="half"), "subtract"),
     ("check_12b_qk_gradient", lambda *a: _gradient(*a, inner="columns"), "along the rows"),
+    ("check_12b_qk_gradient", lambda *a: _gradient(*a, hidden=-30.0), "too weak"),
+    ("check_12b_qk_gradient", lambda *a: _gradient(*a, softmax=_overflowing), "e^1000 overflows"),
     ("check_12b_qk_gradient", lambda *a: _gradient(*a, transposed_ov=True), "not its transpose"),
     ("check_12b_qk_gradient", lambda y_bar, x, qk, ov: _gradient(y_bar, x, qk, ov) / np.sqrt(len(qk)), "√D"),
 ]
