@@ -127,6 +127,10 @@ def test_some_entries_are_replaced_and_the_others_stay(model):
     np.testing.assert_array_equal(after[HEADS].data[..., :4], other[HEADS].data[..., :4])
     with patched(model, {HEADS: entries(0.0, np.s_[:, 2])}), captured(model, HEADS) as after:
         model(CLEAN)
+    model.astype(np.float32)
+    with patched(model, {HEADS: entries(seen[HEADS].data, np.s_[:, 1])}), captured(model, HEADS) as single:
+        model(CORRUPTED)
+    assert single[HEADS].dtype == np.float32
     assert not after[HEADS].data[:, 2].any() and after[HEADS].data[:, [0, 1, 3, 4]].all()
 
 

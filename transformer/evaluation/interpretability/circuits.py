@@ -72,19 +72,12 @@ def prefix_matching(weights: Any, ids: Any) -> np.ndarray:
     ``ids`` are (B, T).  The mean over all positions whose token has occurred before; ValueError when there are none.
     """
     weights, ids = np.asarray(weights), np.asarray(ids)
-    if (
-        weights.ndim != 4
-        or ids.ndim != 2
-        or weights.shape[::3] + weights.shape[2:3] != (len(ids), ids.shape[1], ids.shape[1])
-    ):
-        raise ValueError(
-            f"prefix_matching: weights {weights.shape} for ids {ids.shape}; expected (B, H, T, T) and (B, T)"
-        )
-    T = ids.shape[1]
-    follows = np.zeros((len(ids), T, T), bool)
-    follows[:, :, 1:] = (ids[:, :, None] == ids[:, None, :-1]) & np.tri(
-        T, T - 1, -1, dtype=bool
-    )  # query i, key j: ids[j − 1] = ids[i], j ≤ i
+    B, T = ids.shape if ids.ndim == 2 else (0, 0)
+    if weights.ndim != 4 or (B, T, T) != (len(weights), *weights.shape[2:]):
+        what = f"weights {weights.shape} for ids {ids.shape}"
+        raise ValueError(f"prefix_matching: {what}; expected (B, H, T, T) and (B, T)")
+    follows = np.zeros((B, T, T), bool)  # query i, key j: ids[j − 1] = ids[i] and j ≤ i
+    follows[:, :, 1:] = (ids[:, :, None] == ids[:, None, :-1]) & np.tri(T, T - 1, -1, dtype=bool)
     seen = follows.any(axis=-1)  # (B, T)
     if not seen.any():
         raise ValueError("prefix_matching: no token of these ids occurs twice in its row")

@@ -109,7 +109,7 @@ def entries(value: Any, index: Any) -> Callable[[Tensor], Tensor]:
     def patch(x: Tensor) -> Tensor:
         chosen = np.zeros(x.shape, bool)
         chosen[index] = True
-        return where(chosen, value, x)
+        return where(chosen, value if isinstance(value, Tensor) else np.asarray(value, x.dtype), x)
 
     return patch
 
