@@ -73,7 +73,7 @@ def prefix_matching(weights: Any, ids: Any) -> np.ndarray:
     """
     weights, ids = np.asarray(weights), np.asarray(ids)
     B, T = ids.shape if ids.ndim == 2 else (0, 0)
-    if weights.ndim != 4 or (B, T, T) != (len(weights), *weights.shape[2:]):
+    if weights.ndim != 4 or (len(weights), *weights.shape[2:]) != (B, T, T):
         what = f"weights {weights.shape} for ids {ids.shape}"
         raise ValueError(f"prefix_matching: {what}; expected (B, H, T, T) and (B, T)")
     follows = np.zeros((B, T, T), bool)  # query i, key j: ids[j − 1] = ids[i] and j ≤ i
