@@ -196,7 +196,7 @@ for ax, (title, matrix), (down, across) in zip(axes, products.items(), AXES):
 fig
 
 # %% [markdown]
-# **Question.** Which of the three pictures would have to change for a model that says what came *before* the earlier copy? (Exercise 5 asks for a cousin of this.)
+# **Question.** Which of the three would have to change for a model that says what came *before* the earlier copy? (Not the first: the note is what is asked for. The head of layer 1 compares the token with the *tokens*, and moves the *note*. But then it also finds itself, and has to be kept from it. Exercise 5 asks for another cousin.)
 #
 # ## 3 · What a head learns from: four witnesses
 #
