@@ -14,12 +14,6 @@ def _followers(ids, shift=1, own=False):
     return np.pad(copies, ((0, 0), (shift, 0)))[:, :T]
 
 
-def _same(got, expected, what, hints, at):
-    """As ``same``; an answer in single precision is judged as such."""
-    single = np.asarray(got).dtype == np.float32
-    same(got, expected, what, hints, 3e-5 if single else 1e-9, at)
-
-
 @check
 def check_12b_prefix_score(answer):
     rng = np.random.default_rng(1)
@@ -43,7 +37,7 @@ def check_12b_prefix_score(answer):
             "Rows of P are queries, columns are keys; you read it the other way round.": swapped[seen].mean(),
             "Return the mean over the positions, not the sum.": weight.sum(),
         }
-        _same(ask(answer, P, ids), weight[seen].mean(), "the score", hints, f"ids {ids.tolist()}")
+        same(ask(answer, P, ids), weight[seen].mean(), "the score", hints, at=f"ids {ids.tolist()}")
     return "A score of 1 would be a head that never looks anywhere else."
 
 
@@ -65,7 +59,7 @@ def check_12b_token_circuit(answer):
             "Rows should be the token looked at, columns the token made likely; yours is transposed.": right.T,
             "You have counted the heads from 1; h = 0 is the first.": neighbour,
         }
-        _same(ask(answer, w_e, w_v, w_o, w_u, H, h), right, "the matrix", hints, f"V = {V}, C = {C}, H = {H}, h = {h}")
+        same(ask(answer, w_e, w_v, w_o, w_u, H, h), right, "the matrix", hints, at=f"V = {V}, C = {C}, H = {H}, h = {h}")
     return "A row whose largest entry is on the diagonal is a token that this head copies."
 
 
@@ -89,7 +83,7 @@ def check_12b_parts_of_logits(answer):
             "These are the logits of the whole; give those of each part.": x / r * gamma @ w_u,
         }
         at = f"K = {K}, C = {C}, V = {V}, ε = {eps}"
-        _same(ask(answer, parts, gamma, w_u, eps), right, "the parts' logits", hints, at)
+        same(ask(answer, parts, gamma, w_u, eps), right, "the parts' logits", hints, at=at)
     return "They add up to the model's logits, whatever the parts are."
 
 
@@ -129,7 +123,7 @@ def check_12b_patching_map(answer):
             "The share is of the difference: subtract m(corrupted) above as well as below.": patched / gap,
             "The share is of the difference m(clean) − m(corrupted), not of m(clean).": (patched - low) / high,
         }
-        _same(ask(answer, rest, clean, corrupted), (patched - low) / (high - low), "the map", hints, f"T = {T}")
+        same(ask(answer, rest, clean, corrupted), (patched - low) / (high - low), "the map", hints, at=f"T = {T}")
     return "They need not add up to 1: the rest of a model is not linear."
 
 
@@ -222,7 +216,7 @@ def check_12b_qk_gradient(answer):
             "This is the gradient of W_OV.": (P @ x).T @ y_bar,
             "The sign is wrong.": -right,
         }
-        _same(ask(answer, y_bar, x, qk, ov), right, "the gradient", hints, f"T = {T}, C = {C}")
+        same(ask(answer, y_bar, x, qk, ov), right, "the gradient", hints, at=f"T = {T}, C = {C}")
     for sign in (1000.0, -1000.0):  # scores far from 0, in ties: half of the weight here, half there
         y_bar, x, qk, ov = (rng.normal(size=size) for size in [(4, 3), (4, 3), (3, 3), (3, 3)])
         x[:, 0], qk = [1, 1, -1, -1], sign * np.outer([1, 0, 0], [1, 0, 0])
@@ -232,5 +226,5 @@ def check_12b_qk_gradient(answer):
         if not np.isfinite(np.asarray(got, float)).all():
             raise Wrong("Scores of ±1000 give NaN: e^1000 overflows, and e^−1000 is 0. Subtract the row's largest.")
         hints = {"The mask is too weak: a hidden score must become −∞, since the others may be −1000.": weak}
-        _same(got, right, "the gradient", hints, f"scores of {sign:+.0f}")
+        same(got, right, "the gradient", hints, at=f"scores of {sign:+.0f}")
     return "Where no query learns to look elsewhere, S̄ is 0, and so is the gradient."
