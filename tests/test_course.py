@@ -27,7 +27,7 @@ checks = importlib.import_module("checks")
 from course_attacks import ENDS, FAKES, FORK_BOMB, REFUSED, REWRITE, SLOW, THREAD_BOMB  # noqa: E402
 
 from course import chapters, grading, pages, release, report, room, slides, submissions, tables, written  # noqa: E402
-from transformer import course as command_line  # noqa: E402
+from transformer.cli import course as command_line  # noqa: E402
 from transformer.cli import main  # noqa: E402
 
 sys.path.insert(0, str(BOOK / "course"))
@@ -654,7 +654,7 @@ def test_the_command_says_what_it_lacks(tmp_path, capsys, monkeypatch):
         main(["course", "release", str(tmp_path / "c"), "--book", str(tmp_path)]) == 2
         and "comes with a clone" not in capsys.readouterr().out
     )
-    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "site-packages" / "transformer" / "course.py"))
+    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "site-packages" / "transformer" / "cli" / "course.py"))
     monkeypatch.chdir(tmp_path)
     assert main(["course", "release", str(tmp_path / "c")]) == 2 and "clone" in capsys.readouterr().err
 

@@ -12,18 +12,6 @@ def shares(rng, *shape):
 
 VARIANTS = [
     Variant(
-        "03_softmax_backward",
-        {"T": (0.5, 2, 4, 5)},
-        r"""At temperature $T = «T»$ the shares are $p = \operatorname{softmax}(x/«T»)$, along the last axis. The gradient of the scores $x$, given $\bar p$ and $p$, both $(N, C)$.""",
-        '''def my_softmax_backward(p_bar, p):
-    """x_bar (N, C) of p = softmax(x / «T»), from the upstream gradient p_bar (N, C) and p (N, C)."""
-    ### BEGIN SOLUTION
-    return p * (p_bar - (p_bar * p).sum(axis=-1, keepdims=True)) / «T»
-    ### END SOLUTION
-''',
-        lambda rng: [(rng.normal(size=(n, c)), shares(rng, n, c)) for n, c in ((3, 5), (4, 4))],
-    ),
-    Variant(
         "03_rms_norm_backward",
         {"k": (0.5, 2, 3, 4)},
         r"""Newer models leave the mean alone. Here $x$ is also passed on beside the norm: $y = «k»\,\gamma \odot \hat x + x$ with $\hat x = s\,x$ and $s = (\langle x \odot x\rangle + \varepsilon)^{-1/2}$.

@@ -4,18 +4,6 @@ from .variant import Variant
 
 VARIANTS = [
     Variant(
-        "06_split_heads",
-        {"s": (0, 1, 2)},
-        r"""Another library cuts otherwise: from $(T, C)$ to $(H, T, C/H)$, so that head $h$ gets **every $H$-th** column of every word, in order, the first one being column $(h + «s») \bmod H$.""",
-        '''def my_split_heads(x, H):
-    """(T, C) → (H, T, C / H): head h has the columns (h + «s») mod H, that plus H, that plus 2H, …"""
-    ### BEGIN SOLUTION
-    return np.stack([x[:, (h + «s») % H :: H] for h in range(H)])
-    ### END SOLUTION
-''',
-        lambda rng: [(rng.normal(size=(t, h * d)), h) for t, h, d in ((3, 4, 2), (2, 3, 3), (5, 5, 1))],
-    ),
-    Variant(
         "06_attention_parameters",
         {"where": ("W_Q", "W_K and W_V", "W_Q and W_K", "W_Q and W_O")},
         r"""How many trained numbers has an attention layer of width $C$ with $H$ heads, in which there are biases **in «where» only**? Groups of heads share keys and values (*grouped-query attention*): there are only $H_{kv}$ heads of keys
