@@ -4,18 +4,18 @@ from .variant import Variant
 
 VARIANTS = [
     Variant(
-        "07_sinusoids",
-        {"base": (100, 500, 2000, 50_000), "even": ("sines", "cosines")},
-        r"""The table $(T, d)$ of sinusoidal encodings, $d$ even, with the frequencies $\theta_i = «base»^{-2i/d}$ and the **«even» in the even columns**, the others in the odd ones.""",
-        '''def my_sinusoids(T, d):
-    """The sinusoidal position encodings (T, d) with base «base», «even» first."""
+        "07_alibi",
+        {"cap": (2, 3, 4)},
+        r"""As with the causal mask of chapter 05: $T$ new words come after $S - T$ old ones, so that the last query stands at the last key. With slopes $m: (H,)$, give the bias $(H, T, S)$ that is added to the scores: the slope times the
+distance, but **no distance counts for more than «cap»**.""",
+        '''def alibi(slopes, T, S):
+    """The bias (H, T, S): −slope · min(distance, «cap»), the last query at the last key."""
     ### BEGIN SOLUTION
-    angle = np.arange(T)[:, None] * float(«base») ** (-2 * np.arange(d // 2) / d)
-    pair = [np.sin(angle), np.cos(angle)]
-    return np.stack(pair if "«even»" == "sines" else pair[::-1], axis=-1).reshape(T, d)
+    distance = np.abs(np.arange(S - T, S)[:, None] - np.arange(S)[None, :])
+    return -np.asarray(slopes)[:, None, None] * np.minimum(distance, «cap»)
     ### END SOLUTION
 ''',
-        lambda rng: [(6, 8), (3, 2), (1, 6), (12, 10)],
+        lambda rng: [(rng.uniform(0.1, 1, h), t, s) for h, t, s in ((2, 6, 6), (3, 2, 8), (1, 1, 6))],
     ),
     Variant(
         "07_rotate",
