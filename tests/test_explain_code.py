@@ -74,7 +74,7 @@ OPS = [name for name, op in REGISTRY.items() if op.builtin and op.examples is no
 @pytest.mark.parametrize("name", OPS)
 def test_every_op_can_be_printed_with_its_gradient(name):
     op, rng = REGISTRY[name], np.random.default_rng(0)
-    for number, example in enumerate(op.examples(rng)):
+    for example in op.examples(rng):
         leaves = {
             f"x{i}": Tensor(a, requires_grad=True) for i, a in enumerate(example.inputs) if np.asarray(a).dtype.kind == "f"
         }
