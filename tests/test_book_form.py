@@ -35,7 +35,7 @@ MATRICES = "QKVZPEWX"  # arrays
 AGAINST = {  # in formulas: what a letter is not used for, and what is
     r"(?<![A-Za-z\\])L\s*(?::?=(?!\s*\d)|'|\()|\\bar\{?\s*L\b|\\partial\s*L\b|\\nabla\s*L\b": r"L is layers; the loss is \mathcal L",
     r"\\[lr]angle": r"⟨ ⟩ belongs to marks such as ⟨pad⟩; a mean is \operatorname{mean}, a product of vectors a dot",
-    r"(?<!K)[(,]\s*V\s*[),]|\\(?:ln|log)\s*V\b|/\s*V\b|\bV\s*[+^]|\bV\s*=\s*\d": r"V is the values; the size of a vocabulary is \mathcal V",
+    r"(?<!K)[(,]\s*V\s*[),]|\\(?:ln|log)\s*V\b|/\s*V\b|\bV\s*\+|\bV\s*=\s*\d": r"V is the values; the size of a vocabulary is \mathcal V",
     r",\s*3?H\s*\)|\bH\s*=\s*-": r"H is heads; the width of a recurrent state is M, an entropy \mathbb H",
     r"\bC\s*\(\s*h": r"C is the width of the model; a central difference is \delta_h",
     r"\\bar\s*S\b|\bS'|(?<![A-Za-z])S_\{?[hnij]|\^\{\s*-?S\b|(?<![A-Za-z,])S\s*=\s*(?!\d|T)[\\A-Z]|\\frac\{?\s*S": "S is the length of the source; scores are Z",
@@ -62,7 +62,8 @@ def formulas(text):
 
 def misused(formula):
     """What is wrong with the letters of a formula."""
-    return [why for pattern, why in AGAINST.items() if re.search(pattern, formula)]
+    plain = re.sub(r"\\math(?:cal|bb|bf|rm)\s*\w", r"\\alpha", formula)  # another alphabet, other letters
+    return [why for pattern, why in AGAINST.items() if re.search(pattern, plain)]
 
 
 def misused_in_code(source):

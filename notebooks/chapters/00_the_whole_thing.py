@@ -98,10 +98,10 @@ print(f"{len(VOCABULARY)} words; ids of 'the black cat sees a house': {ids}")
 # **The tool of this chapter** is the *probe*: change something in the input, and see whether the output changes. An answer must change when the meaning does, and must not when it does not.
 
 # %%
-V, C, H, L, T = len(VOCABULARY), 8, 2, 4, len(ids)
+vocab, C, H, L, T = len(VOCABULARY), 8, 2, 4, len(ids)
 D = C // H
 rng = np.random.default_rng(0)
-E = rng.normal(size=(V, C))  # the embedding: a row of C numbers for each word of the vocabulary
+E = rng.normal(size=(vocab, C))  # the embedding: a row of C numbers for each word of the vocabulary
 W_Q, W_K, W_V, W_O = rng.normal(size=(4, C, C)) / np.sqrt(C)
 x = E[ids]  # (T, C)
 found = []  # what we saw: fault, evidence, cure, chapter
@@ -149,7 +149,7 @@ def note(fault, evidence, cure, chapter):
 
 # %%
 swapped = np.array(encode("the black house sees a cat"))
-P = rng.normal(size=(V, C))  # as long as the vocabulary
+P = rng.normal(size=(vocab, C))  # as long as the vocabulary
 wrong, wrong_swapped = attend(E[ids] + P[ids]), attend(E[swapped] + P[swapped])
 cat, cat_swapped = 2, 5  # where the cat stands
 place = np.arange(T)  # the cure: 0, 1, 2, …, whatever the words are
@@ -176,8 +176,8 @@ class Mindful(Forgetful):
         self.embedding_dim = embedding_dim  # the cure
 
 
-said = complaint(lambda: Forgetful(V, C).forward(ids))
-assert "embedding_dim" in said and Mindful(V, C).forward(ids).shape == (T, C)
+said = complaint(lambda: Forgetful(vocab, C).forward(ids))
+assert "embedding_dim" in said and Mindful(vocab, C).forward(ids).shape == (T, C)
 note("sizes used but never stored", said, "self.embedding_dim = embedding_dim", "02")
 
 # %% [markdown]
@@ -354,17 +354,17 @@ assert faulty == 0 and cured > 0.01
 note("decoder without cross-attention", f"another source sentence changes the decoder by {faulty:.0f} (with cross-attention: {cured:.2f})", "queries from the decoder, keys and values from the encoder", "09")
 
 # %% [markdown]
-# **Fault 14: no output layer.** The last layer gives $C$ numbers for each place. A prediction needs one score for each of the $V$ words of the vocabulary; these scores are called **logits**. Without them, the id of a French word is not even a valid index, and taking the largest of $C$ numbers can only ever name
+# **Fault 14: no output layer.** The last layer gives $C$ numbers for each place. A prediction needs one score for each of the $\mathcal V$ words of the vocabulary; these scores are called **logits**. Without them, the id of a French word is not even a valid index, and taking the largest of $C$ numbers can only ever name
 # the first $C$ words of the vocabulary.
 
 # %%
 h = attend(x)  # (T, C): what the last layer gives
 wanted = ID["le"]
 said = complaint(lambda: h[-1, wanted])
-logits = h @ E.T  # (T, V): how much does the output look like each word's embedding?
+logits = h @ E.T  # (T, vocab): how much does the output look like each word's embedding?
 p = softmax(logits[-1])
-assert "out of bounds" in said and logits.shape == (T, V) and np.isclose(p.sum(), 1)
-note("no output layer gives logits", f"{said}; with an output layer 'le' has the probability {p[wanted]:.3f}, before any training", "logits = h Eᵀ, (T, V)", "03, 09")
+assert "out of bounds" in said and logits.shape == (T, vocab) and np.isclose(p.sum(), 1)
+note("no output layer gives logits", f"{said}; with an output layer 'le' has the probability {p[wanted]:.3f}, before any training", "logits = h Eᵀ, (T, vocab)", "03, 09")
 
 # %%
 table(["", "fault", "what we saw", "cure", "chapter"], found)
@@ -387,14 +387,14 @@ def pad(rows):
 
 
 mg.manual_seed(0)
-model = Transformer(vocab_size=V, embedding_dim=32, num_heads=2, num_layers=2)
+model = Transformer(vocab_size=vocab, embedding_dim=32, num_heads=2, num_layers=2)
 model.eval()  # no dropout (chapter 10) while we look
 source, mask = pad([encode("the black cat sees a house"), encode("a frog eats the apple in the green house")])
 target = np.array([[BEGIN, *encode("le chat noir")], [BEGIN, *encode("une grenouille mange")]])
 
 with mg.no_grad():
     simple = model(source, mask)  # the article's call: the decoder reads the source itself
-    logits = model(source, mask, target).data  # (2, 4, V)
+    logits = model(source, mask, target).data  # (2, 4, vocab)
     alone = model(source[:1, :6], None, target[:1]).data
     last = target.copy()
     last[:, 3] = ID["blanche"]
@@ -403,7 +403,7 @@ with mg.no_grad():
     word_order = model(np.array([encode("the black house sees a cat")]), None, target[:1]).data
 
 probes = [
-    ("model(input_ids, attention_mask) gives logits", f"{simple.shape} = (B, S, V)", simple.shape == (2, 9, V)),
+    ("model(input_ids, attention_mask) gives logits", f"{simple.shape} = (B, S, vocab)", simple.shape == (2, 9, vocab)),
     ("cat and house are swapped: must change", change(alone, word_order), change(alone, word_order) > 1e-3),
     ("padding is added: must not change", change(alone, logits[:1]), change(alone, logits[:1]) < 1e-5),
     ("the last target word is exchanged, earlier places: must not change", change(logits[:, :3], other_last[:, :3]), change(logits[:, :3], other_last[:, :3]) < 1e-5),
@@ -422,7 +422,7 @@ table(["probe", "measured", "as it should be"], [(what, f"{m:.1g}" if isinstance
 # ## 4 · Experiment: train it, and let it write
 #
 # Training shows the decoder the right beginning and asks for the next word, at all places at once: it reads `[begin] le chat noir …` and has to say `le chat noir … [end]`, the same row **shifted by one**. The **loss** is the mean surprise at the right word, $-\log p$ (chapter 03); its **gradient** says how each weight should move
-# (chapters 01 and 02), and *Adam* moves them (chapter 10). The surprise of somebody who knows only the $V$ words is $\ln V$.
+# (chapters 01 and 02), and *Adam* moves them (chapter 10). The surprise of somebody who knows only the $\mathcal V$ words is $\ln \mathcal V$.
 
 # %%
 def batch(rng, size):
@@ -439,7 +439,7 @@ UNSEEN = {english for english, _ in TEST}  # never trained on
 
 mg.manual_seed(0)
 rng = np.random.default_rng(0)
-model = Transformer(vocab_size=V, embedding_dim=32, num_heads=2, num_layers=2, dropout=0.0, norm_first=True)
+model = Transformer(vocab_size=vocab, embedding_dim=32, num_heads=2, num_layers=2, dropout=0.0, norm_first=True)
 optimizer = optim.Adam(model.parameters())
 steps, losses = 300, []
 for step in range(steps):
@@ -454,8 +454,8 @@ for step in range(steps):
 
 fig, ax = figure(6.4, 3.2)
 ax.plot(np.arange(1, steps + 1), losses, **line(0))
-ax.axhline(np.log(V), color="0.35", linewidth=1, linestyle=":")
-ax.text(steps, np.log(V), "guessing among all words", ha="right", va="bottom", fontsize=9, color="0.25")
+ax.axhline(np.log(vocab), color="0.35", linewidth=1, linestyle=":")
+ax.text(steps, np.log(vocab), "guessing among all words", ha="right", va="bottom", fontsize=9, color="0.25")
 ax.set_xlabel("training step (64 sentences each)")
 ax.set_ylabel("loss (nats per word)")
 ax.set_yscale("log")
@@ -470,7 +470,7 @@ def write(model, sources, mask, longest=14):
     rows = np.full((len(sources), 1), BEGIN)
     with mg.no_grad():
         for _ in range(longest):
-            logits = model(sources, mask, rows).data  # (B, T, V)
+            logits = model(sources, mask, rows).data  # (B, T, vocab)
             rows = np.concatenate([rows, logits[:, -1].argmax(axis=-1)[:, None]], axis=1)
     said = [row[1:].tolist() for row in rows]
     return [" ".join(VOCABULARY[i] for i in row[: row.index(END)] if i != PAD) if END in row else "(no end)" for row in said]
@@ -482,7 +482,7 @@ right = [text == french for text, (_, french) in zip(written, TEST, strict=True)
 by_length = {len(english.split()): [] for english, _ in TEST}
 for (english, _), good in zip(TEST, right, strict=True):
     by_length[len(english.split())].append(good)
-print(f"{model.num_parameters():,} weights; loss {np.mean(losses[:5]):.2f} → {np.mean(losses[-20:]):.4f} (guessing: ln {V} = {np.log(V):.2f})")
+print(f"{model.num_parameters():,} weights; loss {np.mean(losses[:5]):.2f} → {np.mean(losses[-20:]):.4f} (guessing: ln {vocab} = {np.log(vocab):.2f})")
 print(f"{np.mean(right):.1%} of {len(TEST)} sentences that it has never seen are right, word for word")
 assert np.mean(right) > 0.95
 table(["English words", "sentences", "right"], [(n, len(good), f"{np.mean(good):.1%}") for n, good in sorted(by_length.items())])
@@ -529,7 +529,7 @@ with mg.no_grad(), attention_maps(model) as maps:
     first = model.encoder.layers[0](mg.Tensor(placed[None]))
     memory = model.encode(source)
     begun = model.embed(model.target_embedding, target).data[0]
-    logits = model.decode(target, memory).data[0]  # (T, V)
+    logits = model.decode(target, memory).data[0]  # (T, vocab)
 maps = {name: kept[-1][0].mean(axis=0) for name, kept in maps.items()}  # mean over the heads: (rows, columns)
 shares = softmax(logits[-1].astype(float))
 top = np.argsort(-shares)[:6]
@@ -568,7 +568,7 @@ for i, j in enumerate(top):
     ax.text(0.03 if inside else shares[j] + 0.03, i, f"{VOCABULARY[j]}  {shares[j]:.3f}", va="center", fontsize=9, color="white" if inside else "black")
 ax.set_xlim(0, 1)
 ax.invert_yaxis()
-ax.set_title(f"softmax of the last row\nthe largest six of {V}", fontsize=9.5)
+ax.set_title(f"softmax of the last row\nthe largest six of {vocab}", fontsize=9.5)
 ax.set_xlabel("probability of the next word", fontsize=8.5)
 axes[0][0].set_ylabel("encoder: word and id")
 axes[1][0].set_ylabel("decoder: word and id")
@@ -586,8 +586,8 @@ table(
         ("embedding: E[ids]·√C, and positions", f"(S, C) = {placed.shape}", "07"),
         ("encoder layer: self-attention, feed-forward, each with addition and norm", f"(S, C) = {first.data[0].shape}", "05, 06, 08"),
         ("decoder layer: the same, causal, with cross-attention in between", f"(T, C) = {begun.shape}", "09"),
-        ("logits: the output · Eᵀ", f"(T, V) = {logits.shape}", "03"),
-        ("softmax of the last row: the next word", f"(V,) = {shares.shape}", "03, 12"),
+        ("logits: the output · Eᵀ", f"(T, vocab) = {logits.shape}", "03"),
+        ("softmax of the last row: the next word", f"(vocab,) = {shares.shape}", "03, 12"),
     ],
 )
 
@@ -606,7 +606,7 @@ table(
 # - ***It runs, so it is a Transformer.*** Thirteen of the fourteen faults have a form that runs. A model without positions, masks or cross-attention even *learns* something, just not what you think.
 # - ***The attention mask and the causal mask are the same.*** One hides padding and depends on the batch; the other hides the future and depends on nothing but the place. A decoder needs both.
 # - ***Position is a property of the word.*** It is a property of the place. The same word at another place gets another vector.
-# - ***The decoder outputs a word.*** It outputs $V$ logits for each place; somebody has to choose (chapter 12).
+# - ***The decoder outputs a word.*** It outputs $\mathcal V$ logits for each place; somebody has to choose (chapter 12).
 # - ***Heads are copies of the model that vote.*** Heads are slices: each works on $C/H$ of the numbers, and costs $1/H$ of the whole.
 #
 # ## Exercises

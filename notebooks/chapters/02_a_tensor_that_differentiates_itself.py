@@ -26,13 +26,13 @@ from book import COLOURS, figure, line, recorded, table
 #
 # Take $x = 3$ and compute
 #
-# $$y = x \cdot x = 9, \qquad z = y + x = 12, \qquad L = z \cdot y = 108 .$$
+# $$y = x \cdot x = 9, \qquad z = y + x = 12, \qquad \mathcal L = z \cdot y = 108 .$$
 #
-# Both $x$ and $y$ are used more than once. School's way: $L = (x^2 + x)\,x^2 = x^4 + x^3$, so $dL/dx = 4x^3 + 3x^2 = 108 + 27 = 135$. Backwards, with $\bar v$ for $\partial L/\partial v$:
+# Both $x$ and $y$ are used more than once. School's way: $\mathcal L = (x^2 + x)\,x^2 = x^4 + x^3$, so $d\mathcal L/dx = 4x^3 + 3x^2 = 108 + 27 = 135$. Backwards, with $\bar v$ for $\partial \mathcal L/\partial v$:
 #
 # | step | backward | number |
 # | --- | --- | --- |
-# | $L = z \cdot y$ | $\bar z = \bar L\, y$ and a first part of $\bar y$: $\;\bar L\, z$ | $\bar z = 9$, part $12$ |
+# | $\mathcal L = z \cdot y$ | $\bar z = \bar{\mathcal L}\, y$ and a first part of $\bar y$: $\;\bar{\mathcal L}\, z$ | $\bar z = 9$, part $12$ |
 # | $z = y + x$ | a second part of $\bar y$: $\;\bar z$, and a first part of $\bar x$: $\;\bar z$ | part $9$, part $9$ |
 # | | *all parts of $\bar y$ are here:* $\bar y = 12 + 9$ | $\bar y = 21$ |
 # | $y = x \cdot x$ | two more parts of $\bar x$: $\;\bar y\,x$ and $\bar y\,x$ | parts $63$, $63$ |
@@ -143,10 +143,10 @@ def unbroadcast(gradient, shape):
 x = Node(3.0)
 y = x * x
 z = y + x
-L = z * y
-L.backward()
-assert (L.data, x.grad, y.grad, z.grad) == (108, 135, 21, 9)
-table(["node", "value", "gradient"], [("L", L.data, L.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)])
+loss = z * y
+loss.backward()
+assert (loss.data, x.grad, y.grad, z.grad) == (108, 135, 21, 9)
+table(["node", "value", "gradient"], [("ℒ", loss.data, loss.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)])
 
 # %% [markdown]
 # The numbers of the table in section 1, to the last. And the library says the same, with every part named (look at "parts" of $\bar y$ and $\bar x$):
@@ -155,21 +155,21 @@ table(["node", "value", "gradient"], [("L", L.data, L.grad), ("z", z.data, z.gra
 x_ = mg.Tensor(3.0, requires_grad=True)
 y_ = x_ * x_
 z_ = y_ + x_
-L_ = z_ * y_
-mg.draw(L_, show="gradients", names=dict(x=x_, y=y_, z=z_, L=L_))
+loss_ = z_ * y_
+mg.draw(loss_, show="gradients", names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})
 
 # %%
-mg.explain(L_, names=dict(x=x_, y=y_, z=z_, L=L_))
+mg.explain(loss_, names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})
 
 # %% [markdown]
 # ## 3 · Experiment: why that order
 #
 # Two tempting ways to walk are wrong, each in its own way.
 #
-# **Wrong number.** Go through the nodes in the order in which you meet them from $L$: first $L$, then its parents $z$ and $y$, then *their* parents (breadth first). If $y$ has its turn before $z$ has sent its
+# **Wrong number.** Go through the nodes in the order in which you meet them from $\mathcal L$: first $\mathcal L$, then its parents $z$ and $y$, then *their* parents (breadth first). If $y$ has its turn before $z$ has sent its
 # part, that part is lost on the way to $x$.
 #
-# **Right number, absurd price.** Follow every path from $L$ down to the leaves, and hand on each part by itself. The sum over all paths is exactly what the chain rule says; but when $x \leftarrow x + x$ is repeated $n$
+# **Right number, absurd price.** Follow every path from $\mathcal L$ down to the leaves, and hand on each part by itself. The sum over all paths is exactly what the chain rule says; but when $x \leftarrow x + x$ is repeated $n$
 # times, there are $2^n$ paths.
 
 # %%
@@ -298,19 +298,19 @@ rng = np.random.default_rng(4)
 radius = np.repeat([0.5, 1.6], 20)
 angle = np.tile(np.linspace(0, 2 * np.pi, 20, endpoint=False), 2)
 X = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1) + rng.normal(0, 0.12, (40, 2))  # (40, 2)
-T = np.repeat([[1.0], [-1.0]], 20, axis=0)  # (40, 1): +1 inside, −1 on the ring
+t = np.repeat([[1.0], [-1.0]], 20, axis=0)  # (40, 1): +1 inside, −1 on the ring
 start = [rng.normal(0, 1, (2, 8)), np.zeros(8), rng.normal(0, 0.4, (8, 1)), np.zeros(1)]
 
 
-def loss(W1, b1, W2, b2):
+def logistic(W1, b1, W2, b2):
     y = (X @ W1 + b1).tanh() @ W2 + b2  # (40, 2) → (40, 8) → (40, 1)
-    return ((y * -T).exp() + 1).log().sum() * (1 / 40)
+    return ((y * -t).exp() + 1).log().sum() * (1 / 40)
 
 
 parameters = [Node(p) for p in start]
 losses = []
 for _ in range(500):
-    value = loss(*parameters)
+    value = logistic(*parameters)
     value.backward()
     losses.append(float(value.data))
     parameters = [Node(p.data - 1.0 * p.grad) for p in parameters]  # one step against the gradient
@@ -345,11 +345,11 @@ fig
 
 # %%
 ours = [Node(p) for p in start]
-loss(*ours).backward()
+logistic(*ours).backward()
 
 theirs = [mg.Tensor(p, requires_grad=True) for p in start]
 y = mg.tanh(mg.Tensor(X) @ theirs[0] + theirs[1]) @ theirs[2] + theirs[3]
-mg.log(1 + mg.exp(-y * T)).mean().backward()
+mg.log(1 + mg.exp(-y * t)).mean().backward()
 
 rows = []
 for i, name in enumerate(["W1", "b1", "W2", "b2"]):
@@ -359,7 +359,7 @@ for i, name in enumerate(["W1", "b1", "W2", "b2"]):
         for h in (1e-5, -1e-5):
             moved = [np.array(p) for p in start]
             moved[i][j] += h
-            values.append(float(loss(*map(Node, moved)).data))
+            values.append(float(logistic(*map(Node, moved)).data))
         difference[j] = (values[0] - values[1]) / 2e-5
     gaps = np.abs(ours[i].grad - difference).max(), np.abs(ours[i].grad - theirs[i].grad.data).max()
     assert gaps[0] < 1e-9 and gaps[1] < 1e-14
@@ -414,19 +414,19 @@ first, second
 # One thing more that an engine can do for you. It knows every call that it made, forward and backward, so it can write them down: the derivative as a *program* of plain NumPy, a line for each op, with your letters. $\bar y$ is called `d_y`.
 
 # %%
-def L(x):
+def loss(x):
     y = x * x
     z = y + x
     return z * y
 
 
-program = mg.program(L, [x_])
+program = mg.program(loss, [x_])
 program(x_)
 text = program.source(plain=True)
 print(text)
 namespace = {}
 exec(text, namespace)  # it runs without minigrad
-value, gradients = namespace["L"](np.array(3.0))
+value, gradients = namespace["loss"](np.array(3.0))
 assert value == 108 and gradients["x"] == 135
 
 # %% [markdown]

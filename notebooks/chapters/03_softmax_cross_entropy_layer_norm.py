@@ -35,13 +35,13 @@ np.set_printoptions(precision=4, suppress=True)
 # **How does $p_j$ react to $x_k$?** By the quotient rule. If $j \ne k$, only the denominator moves: $\partial p_j/\partial x_k = -e^{x_j} e^{x_k} / (\sum)^2 = -p_j p_k$. If $j = k$, the numerator moves too and adds $p_j$. Both cases in one, with $\delta_{jk} = 1$
 # if $j = k$ and $0$ otherwise:
 #
-# $$\boxed{\frac{\partial p_j}{\partial x_k} = p_j\,(\delta_{jk} - p_k)} \qquad\text{a matrix of shape } (C, C)\text{, the \textbf{Jacobian}.}$$
+# $$\boxed{\frac{\partial p_j}{\partial x_k} = p_j\,(\delta_{jk} - p_k)} $$
 #
 # **Going backward**, an upstream gradient $\bar p$ with $C$ numbers arrives, and the parts add over all $j$:
 #
-# $$\bar x_k = \sum_j \bar p_j\, p_j (\delta_{jk} - p_k) = p_k \Big(\bar p_k - \sum_j \bar p_j\, p_j\Big), \qquad \boxed{\bar x = p \odot (\bar p - \langle \bar p, p \rangle)} .$$
+# $$\bar x_k = \sum_j \bar p_j\, p_j (\delta_{jk} - p_k) = p_k \Big(\bar p_k - \sum_j \bar p_j\, p_j\Big), \qquad \boxed{\bar x = p \odot (\bar p - \bar p \cdot p)} .$$
 #
-# Here $\odot$ multiplies entry by entry, and $\langle \bar p, p\rangle = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the shares. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
+# Here $\odot$ multiplies entry by entry, and $\bar p \cdot p = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the shares. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
 # matters when $C$ is a vocabulary of 50 000.
 #
 # With $\bar p = (6, 0, 0)$: the weighted mean is $6 \cdot \tfrac16 = 1$, hence $\bar x = (\tfrac16 \cdot 5,\; \tfrac13 \cdot (-1),\; \tfrac12 \cdot (-1)) = (\tfrac56, -\tfrac13, -\tfrac12)$.
@@ -81,7 +81,7 @@ for ax, J, numbers in ((left, jacobian, ".3f"), (right, big, "")):
     ax.set_yticks(ticks, [str(i + 1) for i in ticks])
     ax.set_xlabel("score that moves (k)")
     ax.set_ylabel("share that reacts (j)")
-    fig.colorbar(image, ax=ax, label="slope of the share by the score", shrink=0.85)
+    fig.colorbar(image, ax=ax, label="slope of the share", shrink=0.85)
 fig
 
 # %% [markdown]
@@ -89,16 +89,16 @@ fig
 #
 # ## 2 · Cross-entropy
 #
-# A model gives $N$ rows of scores (*logits*) $x: (N, V)$, one for each of $V$ classes, and the truth is a class $t_n$ for each row. With $p = \operatorname{softmax}(x)$ row by row, the loss is the mean of the **surprise** at the truth:
+# A model gives $N$ rows of scores (*logits*) $x: (N, \mathcal V)$, one for each of $\mathcal V$ classes, and the truth is a class $t_n$ for each row. With $p = \operatorname{softmax}(x)$ row by row, the loss is the mean of the **surprise** at the truth:
 #
-# $$L = -\frac1N \sum_n \log p_{n, t_n} .$$
+# $$\mathcal L = -\frac1N \sum_n \log p_{n, t_n} .$$
 #
-# Backward, first through the logarithm: only the share of the true class takes part, $\bar p_{n,t_n} = -\tfrac1N / p_{n,t_n}$, and all other $\bar p_{nj} = 0$. The weighted mean of section 1 is then $\langle \bar p_n, p_n\rangle = -\tfrac1N$: the share cancels! So
+# Backward, first through the logarithm: only the share of the true class takes part, $\bar p_{n,t_n} = -\tfrac1N / p_{n,t_n}$, and all other $\bar p_{nj} = 0$. The weighted mean of section 1 is then $\bar p_n \cdot p_n = -\tfrac1N$: the share cancels! So
 #
 # $$\bar x_{nk} = p_{nk}\Big(\bar p_{nk} + \frac1N\Big) = \frac{1}{N}\begin{cases} p_{nk} - 1 & k = t_n \\ p_{nk} & \text{else}\end{cases}
-# \qquad\Rightarrow\qquad \boxed{\bar x = (p - T)/N}$$
+# \qquad\Rightarrow\qquad \boxed{\bar x = (p - \mathbf 1_t)/N}$$
 #
-# where $T: (N, V)$ has a 1 at the true class of each row and 0 elsewhere (*one-hot*). In words: **push up the truth by what it lacks, push down the others by what they have.** With the scores of section 1 and the truth $t = 1$, the first class: $L = -\ln\tfrac16 = 1.7918$ and
+# where $\mathbf 1_t: (N, \mathcal V)$ has a 1 at the true class of each row and 0 elsewhere (*one-hot*). In words: **push up the truth by what it lacks, push down the others by what they have.** With the scores of section 1 and the truth $t = 1$, the first class: $\mathcal L = -\ln\tfrac16 = 1.7918$ and
 # $\bar x = (\tfrac16 - 1, \tfrac13, \tfrac12) = (-\tfrac56, \tfrac13, \tfrac12)$.
 #
 # There is a second reason to take the two together. If $p_{t}$ is so small that it is rounded to 0, then $\log 0 = -\infty$. With $\log p_t = x_t - \log\sum_k e^{x_k}$ nothing of the kind happens:
@@ -109,13 +109,13 @@ def log_softmax(x):  # (..., C) → (..., C)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def cross_entropy(x, t):  # (N, V), (N,) → one number
+def cross_entropy(x, t):  # (N, vocab), (N,) → one number
     return -log_softmax(x)[np.arange(len(t)), t].mean()
 
 
-def cross_entropy_backward(x, t):  # → (N, V)
-    T = np.eye(x.shape[-1])[t]  # one-hot
-    return (softmax(x) - T) / len(t)
+def cross_entropy_backward(x, t):  # → (N, vocab)
+    one_hot = np.eye(x.shape[-1])[t]
+    return (softmax(x) - one_hot) / len(t)
 
 
 row = np.log([[1.0, 2.0, 3.0]])
@@ -129,9 +129,9 @@ assert naive == np.inf and safe == 800
 # %% [markdown]
 # ## 3 · Layer norm
 #
-# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\langle v\rangle = \tfrac1C\sum_i v_i$ for the mean over the vector:
+# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\operatorname{mean}(v) = \tfrac1C\sum_i v_i$ for the mean over the vector:
 #
-# $$\mu = \langle x\rangle,\quad c = x - \mu,\quad v = \langle c \odot c\rangle,\quad s = (v + \varepsilon)^{-1/2},\quad \hat x = s\,c,\quad y = \gamma \odot \hat x + \beta .$$
+# $$\mu = \operatorname{mean}(x),\quad c = x - \mu,\quad v = \operatorname{mean}(c \odot c),\quad s = (v + \varepsilon)^{-1/2},\quad \hat x = s\,c,\quad y = \gamma \odot \hat x + \beta .$$
 #
 # $\mu$, $v$ and $s$ are single numbers; $\varepsilon$ is tiny and prevents division by zero. Take $x = (1, 1, 3, 3)$, $\varepsilon = 0$: $\mu = 2$, $c = (-1,-1,1,1)$, $v = 1$, $s = 1$, $\hat x = (-1,-1,1,1)$.
 #
@@ -142,16 +142,16 @@ assert naive == np.inf and safe == 800
 # | $y = \gamma \odot \hat x + \beta$ | $u := \bar{\hat x} = \gamma \odot \bar y, \qquad \bar\gamma = \bar y \odot \hat x, \qquad \bar\beta = \bar y$ &nbsp; (added up over all rows) |
 # | $\hat x = s\,c$ | $\bar s = \sum_i u_i c_i$, and a first part of $\bar c$: $\; s\,u$ |
 # | $s = (v + \varepsilon)^{-1/2}$ | $\bar v = -\tfrac12 s^3\, \bar s$ |
-# | $v = \langle c \odot c\rangle$ | a second part of $\bar c$: $\; \tfrac2C\, c\, \bar v$ |
+# | $v = \operatorname{mean}(c \odot c)$ | a second part of $\bar c$: $\; \tfrac2C\, c\, \bar v$ |
 # | $c = x - \mu$ | a first part of $\bar x$: $\bar c$; and $\bar\mu = -\sum_i \bar c_i$ |
-# | $\mu = \langle x\rangle$ | a second part of $\bar x$: $\bar\mu / C$ |
+# | $\mu = \operatorname{mean}(x)$ | a second part of $\bar x$: $\bar\mu / C$ |
 #
-# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second part of $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\langle u \odot \hat x\rangle$, because $c = \hat x/s$. And $\bar x = \bar c - \langle\bar c\rangle$, where
-# $\langle \hat x \rangle = 0$. What remains:
+# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second part of $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\operatorname{mean}(u \odot \hat x)$, because $c = \hat x/s$. And $\bar x = \bar c - \operatorname{mean}(\bar c)$, where
+# $\operatorname{mean}(\hat x) = 0$. What remains:
 #
-# $$\boxed{\bar x = s\,\Big(u - \underbrace{\langle u\rangle}_{\text{through }\mu} - \underbrace{\hat x\,\langle u \odot \hat x\rangle}_{\text{through }\sigma^2}\Big), \qquad u = \gamma \odot \bar y}$$
+# $$\boxed{\bar x = s\,\Big(u - \underbrace{\operatorname{mean}(u)}_{\text{through }\mu} - \underbrace{\hat x\,\operatorname{mean}(u \odot \hat x)}_{\text{through }\sigma^2}\Big), \qquad u = \gamma \odot \bar y}$$
 #
-# In words: layer norm throws away the mean and the length of $x$, so the gradient has nothing to say in these two directions; the formula subtracts them. With $\gamma = (2, 1, 1, 1)$ and $\bar y = (1, 0, 0, 0)$: $u = (2,0,0,0)$, $\langle u\rangle = \tfrac12$, $\langle u\odot\hat x\rangle = -\tfrac12$, and
+# In words: layer norm throws away the mean and the length of $x$, so the gradient has nothing to say in these two directions; the formula subtracts them. With $\gamma = (2, 1, 1, 1)$ and $\bar y = (1, 0, 0, 0)$: $u = (2,0,0,0)$, $\operatorname{mean}(u) = \tfrac12$, $\operatorname{mean}(u\odot\hat x) = -\tfrac12$, and
 # $\bar x = (2 - \tfrac12 - \tfrac12,\; 0 - \tfrac12 - \tfrac12,\; 0 - \tfrac12 + \tfrac12,\; 0 - \tfrac12 + \tfrac12) = (1, -1, 0, 0)$.
 
 # %%
@@ -207,10 +207,10 @@ mg.softmax(t).backward(p_bar)
 witness("softmax: x", softmax_backward(p_bar, softmax(x)), lambda x: (softmax(x) * p_bar).sum(), x, t.grad.data, case["grad.input.x"])
 
 case = recorded("cross_entropy")
-x, targets, L_bar = case["input.logits"], case["input.targets"], case["upstream"]
+x, targets, loss_bar = case["input.logits"], case["input.targets"], case["upstream"]
 t = mg.Tensor(x, requires_grad=True)
-mg.cross_entropy(t, targets).backward(L_bar)
-witness("cross-entropy: logits", L_bar * cross_entropy_backward(x, targets), lambda x: L_bar * cross_entropy(x, targets), x, t.grad.data, case["grad.input.logits"])
+mg.cross_entropy(t, targets).backward(loss_bar)
+witness("cross-entropy: logits", loss_bar * cross_entropy_backward(x, targets), lambda x: loss_bar * cross_entropy(x, targets), x, t.grad.data, case["grad.input.logits"])
 
 case = recorded("layer_norm")
 x, y_bar = (case[key].reshape(-1, 12) for key in ("input.x", "upstream"))  # (2, 5, 12) → (10, 12)
@@ -231,18 +231,18 @@ table(["gradient of", "shape", "paper", "− finite differences", "− engine", 
 # %% [markdown]
 # ## 5 · Experiment: every intermediate, checked
 #
-# When a long backward pass is wrong at its end, where did it go wrong? Check every name on the way. Here is a small network: $N = 8$ rows, $I = 6$ inputs, $C = 5$, $V = 4$ classes,
+# When a long backward pass is wrong at its end, where did it go wrong? Check every name on the way. Here is a small network: $N = 8$ rows, $I = 6$ inputs, $C = 5$, $\mathcal V = 4$ classes,
 #
-# $$h = XW + b, \qquad y = \operatorname{layernorm}(h), \qquad z = yU, \qquad L = \operatorname{crossentropy}(z, t),$$
+# $$h = XW + b, \qquad y = \operatorname{layernorm}(h), \qquad z = yU, \qquad \mathcal L = \operatorname{crossentropy}(z, t),$$
 #
 # with layer norm and cross-entropy in their smallest steps. The engine runs the same steps and keeps each gradient (`retain_grad`). Then `mg.compare` puts both side by side: *exact* means equal to the last bit.
 
 # %%
 rng = np.random.default_rng(7)
-N, I, C, V = 8, 6, 5, 4
-given = dict(X=rng.normal(size=(N, I)), W=rng.normal(size=(I, C)), b=rng.normal(size=C), gamma=rng.uniform(0.5, 2, C), beta=rng.normal(size=C), U=rng.normal(size=(C, V)))
-target = rng.integers(0, V, N)
-T = np.eye(V)[target]
+N, I, C, vocab = 8, 6, 5, 4
+given = dict(X=rng.normal(size=(N, I)), W=rng.normal(size=(I, C)), b=rng.normal(size=C), gamma=rng.uniform(0.5, 2, C), beta=rng.normal(size=C), U=rng.normal(size=(C, vocab)))
+target = rng.integers(0, vocab, N)
+one_hot = np.eye(vocab)[target]
 eps = 1e-5
 
 # The engine, step by step, with a name for each
@@ -258,15 +258,15 @@ e["z"] = e["y"] @ e["U"]
 e["exp"] = mg.exp(e["z"] - e["z"].data.max(axis=-1, keepdims=True))
 e["total"] = e["exp"].sum(axis=-1, keepdims=True)
 e["p"] = e["exp"] / e["total"]
-e["L"] = -(mg.log(e["p"]) * T).sum() / N
+e["loss"] = -(mg.log(e["p"]) * one_hot).sum() / N
 for tensor in e.values():
     tensor.retain_grad()
-e["L"].backward()
+e["loss"].backward()
 
 # By hand, from the values alone
 value = {name: tensor.data for name, tensor in e.items()}
-g = {"L": np.ones(())}
-g["p"] = -T / value["p"] / N
+g = {"loss": np.ones(())}
+g["p"] = -one_hot / value["p"] / N
 g["total"] = (-g["p"] * value["exp"] / value["total"] ** 2).sum(axis=-1, keepdims=True)
 g["exp"] = g["p"] / value["total"] + g["total"]
 g["z"] = g["exp"] * value["exp"]
@@ -294,7 +294,7 @@ short = {
 report = mg.compare(short, {name: e[name].grad for name in short})
 assert report
 print(f"All {len(comparison.rows)} gradients agree; the largest difference is {max(row.max_difference for row in comparison.rows):.0e}.")
-print("The short formulas reach the same: (p − T)/N in one step instead of 4, layer norm in one instead of 6.")
+print("The short formulas reach the same: (p − one-hot)/N in one step instead of 4, layer norm in one instead of 6.")
 report
 
 # %% [markdown]
@@ -306,7 +306,7 @@ report
 rng = np.random.default_rng(0)
 x, up = rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
 p, t = softmax(x), np.array([1, 0, 4])
-T = np.eye(5)[t]
+one_hot = np.eye(5)[t]
 gamma, beta = rng.uniform(0.5, 2, 5), rng.normal(size=5)
 _, (s, x_hat) = layer_norm(x, gamma, beta)
 u = gamma * up
@@ -326,8 +326,8 @@ def ln(x):
 
 mistakes = [
     ("softmax: p(1 − p) p̄, as for a sigmoid", mg.softmax, p * (1 - p) * up, up, "softmax diagonal"),
-    ("cross-entropy: the mean is forgotten", ce, p - T, None, "missing mean"),
-    ("cross-entropy: T − p", ce, (T - p) / 3, None, "sign"),
+    ("cross-entropy: the mean is forgotten", ce, p - one_hot, None, "missing mean"),
+    ("cross-entropy: one-hot − p", ce, (one_hot - p) / 3, None, "sign"),
     ("layer norm: μ and σ as constants", ln, s * u, up, "missing terms through the mean and the variance"),
     ("layer norm: γ is forgotten", ln, s * (up - average(up) - x_hat * average(up * x_hat)), up, "missing factor"),
     ("layer norm: the term through σ² is missing", ln, s * (u - average(u)), up, "missing term through the variance"),
@@ -360,7 +360,7 @@ table(["test", "error that it sees"], rows)
 # ## Common misunderstandings
 #
 # - ***The derivative of softmax is $p(1-p)$.*** That is its diagonal. Every score moves every share.
-# - ***$p - T$ is the gradient of cross-entropy by the probabilities.*** It is the gradient by the *logits*. By the probabilities it is $-T/p$, and it explodes.
+# - ***$p - \mathbf 1_t$ is the gradient of cross-entropy by the probabilities.*** It is the gradient by the *logits*. By the probabilities it is $-\mathbf 1_t/p$, and it explodes.
 # - ***Layer norm normalises over the batch.*** Over the $C$ numbers of each vector, each row by itself. (Over the batch would be *batch* norm.) But $\bar\gamma$ and $\bar\beta$ are summed over the rows, since all rows share them.
 # - ***Mean and variance are constants in the backward pass.*** They are computed from $x$; two of the three terms go through them.
 # - ***Softmax needs its inputs to be probabilities, or positive.*** Any real numbers do, and adding the same number to all changes nothing.

@@ -35,13 +35,13 @@ from transformer.translation import BEGIN, END, PAD
 # %% [markdown]
 # ## 1 · A network with a memory
 #
-# The input is a sequence of vectors $x_1, x_2, \dots, x_T$, each with $C$ numbers. The network keeps a **state** $h$ of $H$ numbers, which begins at zero. At each step it mixes the new input with the old state:
+# The input is a sequence of vectors $x_1, x_2, \dots, x_T$, each with $C$ numbers. The network keeps a **state** $h$ of $M$ numbers, which begins at zero. At each step it mixes the new input with the old state:
 #
-# $$h_t = \tanh(x_t W + h_{t-1} U + b), \qquad W: (C, H),\quad U: (H, H),\quad b: (H,) .$$
+# $$h_t = \tanh(x_t W + h_{t-1} U + b), \qquad W: (C, M),\quad U: (M, M),\quad b: (M,) .$$
 #
 # The same $W$, $U$, $b$ at every step; so it reads texts of any length. ($\tanh$ squeezes any number into $-1 \dots 1$; its slope is $1 - \tanh^2$.)
 #
-# On paper, with $C = H = 1$, $W = 1$, $U = \tfrac12$, $b = 0$, and the input $1, 0, 0$, a single knock at the door:
+# On paper, with $C = M = 1$, $W = 1$, $U = \tfrac12$, $b = 0$, and the input $1, 0, 0$, a single knock at the door:
 #
 # $$h_1 = \tanh(1) = 0.7616, \qquad h_2 = \tanh(0.3808) = 0.3634, \qquad h_3 = \tanh(0.1817) = 0.1797 .$$
 #
@@ -50,7 +50,7 @@ from transformer.translation import BEGIN, END, PAD
 # $$\frac{\partial h_3}{\partial x_1} = \underbrace{(1 - h_3^2)\,U}_{0.4838} \cdot \underbrace{(1 - h_2^2)\,U}_{0.4340} \cdot \underbrace{(1 - h_1^2)\,W}_{0.4200} = 0.0882 .$$
 
 # %%
-def rnn(X, W, U, b):  # (T, C), (C, H), (H, H), (H,) → (T, H)
+def rnn(X, W, U, b):  # (T, C), (C, M), (M, M), (M,) → (T, M)
     h, states = np.zeros(len(U)), []
     for x in X:
         h = np.tanh(x @ W + h @ U + b)
@@ -76,18 +76,18 @@ print(f"states {np.round(h, 4)}; factors {np.round(factors, 4)}, product {np.pro
 #
 # $n$ is the *new* candidate, $r$ says how much of the old state it may see (*reset*), and $z$ says how much of the old state is **kept**. Where $z = 1$ the state passes unchanged, and so does its gradient: the factor of that step is 1.
 #
-# On paper, with $C = H = 1$: $x = 1$, $h = 0.8$, $W_r = U_r = 0$, $W_z = \ln 3$, $U_z = 0$, $W_n = 0$, $U_n = 1$, no biases. Then $r = \tfrac12$, $z = \tfrac{1}{1 + 1/3} = \tfrac34$, $n = \tanh(\tfrac12 \cdot 0.8) = 0.3799$ and $h' = \tfrac14 \cdot 0.3799 + \tfrac34 \cdot 0.8 = 0.6950$.
+# On paper, with $C = M = 1$: $x = 1$, $h = 0.8$, $W_r = U_r = 0$, $W_z = \ln 3$, $U_z = 0$, $W_n = 0$, $U_n = 1$, no biases. Then $r = \tfrac12$, $z = \tfrac{1}{1 + 1/3} = \tfrac34$, $n = \tanh(\tfrac12 \cdot 0.8) = 0.3799$ and $h' = \tfrac14 \cdot 0.3799 + \tfrac34 \cdot 0.8 = 0.6950$.
 
 # %%
 def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def gru_step(x, h, W, U, b):  # (B, C), (B, H), (C, 3H), (H, 3H), (3H,) → (B, H); the blocks r, z, n lie side by side
-    H = h.shape[-1]
+def gru_step(x, h, W, U, b):  # (B, C), (B, M), (C, 3M), (M, 3M), (3M,) → (B, M); the blocks r, z, n lie side by side
+    M = h.shape[-1]
     a, u = x @ W + b, h @ U
-    r, z = sigmoid(a[:, :H] + u[:, :H]), sigmoid(a[:, H : 2 * H] + u[:, H : 2 * H])
-    n = np.tanh(a[:, 2 * H :] + r * u[:, 2 * H :])
+    r, z = sigmoid(a[:, :M] + u[:, :M]), sigmoid(a[:, M : 2 * M] + u[:, M : 2 * M])
+    n = np.tanh(a[:, 2 * M :] + r * u[:, 2 * M :])
     return (1 - z) * n + z * h
 
 
@@ -95,7 +95,7 @@ by_hand = gru_step(np.ones((1, 1)), np.array([[0.8]]), np.array([[0, np.log(3), 
 assert np.isclose(by_hand[0, 0], 0.6950, atol=5e-5)
 
 mg.manual_seed(0)
-cell = GRUCell(5, 4)  # the library's: C = 5, H = 4
+cell = GRUCell(5, 4)  # the library's: C = 5, M = 4
 for p in cell.parameters():
     p.data = p.data.astype(float)
 rng = np.random.default_rng(0)
@@ -119,7 +119,7 @@ print(f"h' = {by_hand[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; gradien
 # How much does the end of a text of 60 tokens depend on the token $k$ places before its end? Take a random direction $u$ and measure the length of the gradient of $u \cdot h_T$ by $x_{T-k}$, for every distance $k$. In general the factor of a step is a matrix, $\operatorname{diag}(1 - h_t^2)\,U^\top$, and lengths shrink or grow like a product of
 # $k$ of them.
 #
-# Five networks, with random weights, $H = 32$: a plain RNN whose entries of $U$ have the size $0.5/\sqrt H$ or $4/\sqrt H$; a GRU as it is initialised; a GRU whose keep-gate $z$ has the bias 4, so that it keeps about 98 % at each step; and the ordinary GRU again, but read through **attention** (section 4): instead of $h_T$ we take a mixture of *all* its states.
+# Five networks, with random weights, $M = 32$: a plain RNN whose entries of $U$ have the size $0.5/\sqrt M$ or $4/\sqrt M$; a GRU as it is initialised; a GRU whose keep-gate $z$ has the bias 4, so that it keeps about 98 % at each step; and the ordinary GRU again, but read through **attention** (section 4): instead of $h_T$ we take a mixture of *all* its states.
 
 # %%
 def gradient_by_distance(network, T=60, B=16, C=8):
@@ -132,25 +132,25 @@ def gradient_by_distance(network, T=60, B=16, C=8):
     return np.array([np.linalg.norm(t.grad.data, axis=-1).mean() for t in reversed(x)])
 
 
-def plain(size, H=32):
-    W, U = (np.random.default_rng(1).normal(size=s) for s in ((8, H), (H, H)))
+def plain(size, M=32):
+    W, U = (np.random.default_rng(1).normal(size=s) for s in ((8, M), (M, M)))
 
     def network(x):
-        h = mg.Tensor(np.zeros((len(x[0]), H)))
+        h = mg.Tensor(np.zeros((len(x[0]), M)))
         for t in x:
-            h = mg.tanh(t @ (W / np.sqrt(8)) + h @ (U * size / np.sqrt(H)))
+            h = mg.tanh(t @ (W / np.sqrt(8)) + h @ (U * size / np.sqrt(M)))
         return h
 
     return network
 
 
-def gated(bias=0.0, look_back=False, H=32):
+def gated(bias=0.0, look_back=False, M=32):
     mg.manual_seed(1)
-    cell, attention = GRUCell(8, H), AdditiveAttention(H, H, H)
-    cell.recurrent_bias.data[H : 2 * H] = bias
+    cell, attention = GRUCell(8, M), AdditiveAttention(M, M, M)
+    cell.recurrent_bias.data[M : 2 * M] = bias
 
     def network(x):
-        h, states = np.zeros((len(x[0]), H)), []
+        h, states = np.zeros((len(x[0]), M)), []
         for t in x:
             (h,) = cell(t, (h,))
             states.append(h)
@@ -196,7 +196,7 @@ table(["network", "k = 0", "k = 10", "k = 50", "factor per step, k = 10 … 40"]
 # On paper, all widths 1: $s = 0$, $W = U = 1$, $v = \ln 4$, and two states $h_1 = 0$, $h_2 = \tfrac12\ln 3 = 0.5493$. Since $\tanh(\tfrac12 \ln a) = \frac{a - 1}{a + 1}$, we have $\tanh(h_2) = \tfrac12$. Scores: $e = (0, \tfrac12 \ln 4) = (0, \ln 2)$. Weights: $\alpha = (\tfrac13, \tfrac23)$. Context: $c = \tfrac23 \cdot 0.5493 = 0.3662$.
 
 # %%
-def additive_attention(s, h, W, U, v, mask=None):  # (B, Hs), (B, S, M), (Hs, A), (M, A), (A,) → (B, M), (B, S)
+def additive_attention(s, h, W, U, v, mask=None):  # (B, Mₛ), (B, S, M), (Mₛ, A), (M, A), (A,) → (B, M), (B, S)
     e = np.tanh((s @ W)[:, None] + h @ U) @ v  # (B, S)
     if mask is not None:
         e = np.where(mask, e, -np.inf)
@@ -263,9 +263,9 @@ def digits(rng, n, length):
     return x, np.concatenate([np.full((n, 1), 10), x[:, ::-1]], axis=1)
 
 
-def reversing(H, attention, steps=500):
+def reversing(M, attention, steps=500):
     mg.manual_seed(0)
-    model = Seq2SeqRNN(11, 32, H, attention=attention)
+    model = Seq2SeqRNN(11, 32, M, attention=attention)
 
     def loss_of(model, pair):
         return mg.cross_entropy(model(pair[0], None, pair[1][:, :-1]), pair[1][:, 1:])
@@ -292,10 +292,10 @@ def exact_by_length(model):
     return np.array([(write(model, x) == y[:, 1:]).all(axis=1).mean() for x, y in (digits(np.random.default_rng(9), 200, n) for n in tested)])
 
 
-exact = {f"no attention, H = {H}": exact_by_length(reversing(H, False)) for H in (16, 32, 64)}
+exact = {f"no attention, M = {M}": exact_by_length(reversing(M, False)) for M in (16, 32, 64)}
 
 # %%
-exact["attention, H = 32"] = exact_by_length(reversing(32, True))
+exact["attention, M = 32"] = exact_by_length(reversing(32, True))
 
 fig, ax = figure(7.0, 3.8)
 for i, (name, found) in enumerate(exact.items()):
@@ -309,11 +309,11 @@ fig
 
 # %%
 at = {n: int(np.flatnonzero(tested == n)[0]) for n in (4, 8, 12, 16)}
-with_attention, without = exact["attention, H = 32"], exact["no attention, H = 32"]
+with_attention, without = exact["attention, M = 32"], exact["no attention, M = 32"]
 half = {name: int(tested[found >= 0.5].max(initial=0)) for name, found in exact.items()}
 assert min(found[at[4]] for name, found in exact.items() if "16" not in name) > 0.9 and with_attention[at[12]] > 0.4 > 0.2 > without[at[12]]
 assert with_attention[at[8]] - without[at[8]] > 0.2
-assert half["no attention, H = 64"] - half["no attention, H = 32"] <= 4 <= half["attention, H = 32"] - half["no attention, H = 32"]
+assert half["no attention, M = 64"] - half["no attention, M = 32"] <= 4 <= half["attention, M = 32"] - half["no attention, M = 32"]
 print("longest tested length of which at least half is right: " + "; ".join(f"{name}: {n}" for name, n in half.items()))
 table(["model", *(f"{n} digits" for n in at)], [(name, *(f"{found[i]:.1%}" for i in at.values())) for name, found in exact.items()])
 
@@ -325,7 +325,7 @@ table(["model", *(f"{n} digits" for n in at)], [(name, *(f"{found[i]:.1%}" for i
 #
 # ## 6 · Experiment: dates, with and without attention
 #
-# The same two networks on a task that looks more like language: dates as people write them, in sixteen forms (*Monday, May 20th, 2002*; *20.05.02*; …), to ISO 8601 (*2002-05-20*). No date of the test occurs in training. $H = 48$.
+# The same two networks on a task that looks more like language: dates as people write them, in sixteen forms (*Monday, May 20th, 2002*; *20.05.02*; …), to ISO 8601 (*2002-05-20*). No date of the test occurs in training. $M = 48$.
 
 # %%
 task = dates()

@@ -122,7 +122,7 @@ assert gap < 1e-14
 #
 # $$\operatorname{Var}(q\cdot k) = d \qquad\Rightarrow\qquad \text{typical size } \sqrt d, \qquad \operatorname{Var}\!\Big(\frac{q\cdot k}{\sqrt d}\Big) = 1 .$$
 #
-# Without the division, scores grow with the width of the model. Softmax of large scores is *saturated*: almost all weight on one key. Measure it with the **entropy** $H = -\sum_j p_j \ln p_j$: it is $\ln S$ when all $S$ keys get the same weight, and 0 when one gets all. And measure what learning gets:
+# Without the division, scores grow with the width of the model. Softmax of large scores is *saturated*: almost all weight on one key. Measure it with the **entropy** $\mathbb H(p) = -\sum_j p_j \ln p_j$: it is $\ln S$ when all $S$ keys get the same weight, and 0 when one gets all. And measure what learning gets:
 # the size of softmax's Jacobian $p_j(\delta_{jk} - p_k)$ (chapter 03), which multiplies every gradient on its way to the scores.
 
 # %%
@@ -188,10 +188,10 @@ print(f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%
 
 # %%
 def attention(Q, K, V, allowed=None):  # (..., T, D), (..., S, D), (..., S, Dv) → (..., T, Dv), (..., T, S)
-    S = Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1])
+    Z = Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1])
     if allowed is not None:
-        S = np.where(allowed, S, -np.inf)
-    P = softmax(S)
+        Z = np.where(allowed, Z, -np.inf)
+    P = softmax(Z)
     return P @ V, P
 
 
@@ -256,8 +256,8 @@ def transposed(Q, K, V, allowed):
 
 
 def too_weak(Q, K, V, allowed):
-    S = Q @ K.T / np.sqrt(Q.shape[-1]) + np.where(allowed, 0, -10.0)  # a penalty instead of a prohibition
-    return softmax(S) @ V
+    Z = Q @ K.T / np.sqrt(Q.shape[-1]) + np.where(allowed, 0, -10.0)  # a penalty instead of a prohibition
+    return softmax(Z) @ V
 
 
 allowed = causal_mask(5)
@@ -284,17 +284,17 @@ assert np.isnan(ours).all() and not theirs.any()
 # %% [markdown]
 # ## 6 · Backward
 #
-# With $\tau = 1/\sqrt{d_k}$, the forward steps are $S = \tau Q K^\top$, $P = \operatorname{softmax}(S)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, d_v)$:
+# With $\tau = 1/\sqrt{d_k}$, the forward steps are $Z = \tau Q K^\top$, $P = \operatorname{softmax}(Z)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, d_v)$:
 #
-# $$\bar V = P^\top \bar O, \qquad \bar P = \bar O\, V^\top, \qquad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \bar Q = \tau\, \bar S K, \qquad \bar K = \tau\, \bar S^\top Q .$$
+# $$\bar V = P^\top \bar O, \qquad \bar P = \bar O\, V^\top, \qquad \bar Z = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \bar Q = \tau\, \bar Z K, \qquad \bar K = \tau\, \bar Z^\top Q .$$
 
 # %%
 def attention_backward(O_bar, Q, K, V, P):
     tau = 1 / np.sqrt(Q.shape[-1])
     V_bar = P.swapaxes(-1, -2) @ O_bar
     P_bar = O_bar @ V.swapaxes(-1, -2)
-    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
-    return tau * S_bar @ K, tau * S_bar.swapaxes(-1, -2) @ Q, V_bar
+    Z_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    return tau * Z_bar @ K, tau * Z_bar.swapaxes(-1, -2) @ Q, V_bar
 
 
 case = recorded("attention_causal")
@@ -320,7 +320,7 @@ for i, name in enumerate("QKV"):
 table(["causal attention, gradient of", "paper: largest entry", "− finite differences", "− engine", "− PyTorch"], rows)
 
 # %% [markdown]
-# The mask does not appear in the backward formulas. It need not: where it forbids, $P$ is 0, hence $\bar S$ is 0.
+# The mask does not appear in the backward formulas. It need not: where it forbids, $P$ is 0, hence $\bar Z$ is 0.
 #
 # ## Common misunderstandings
 #

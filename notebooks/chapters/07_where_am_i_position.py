@@ -168,7 +168,7 @@ table(
 # %% [markdown]
 # What the waves offer is that a projection which looks $k$ places back *exists*, the same for all places (exercise 4 finds it). Training has to find it.
 #
-# **Learned** positions are simpler still: a table $(T_{\max}, d)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_{\max} + 1$.
+# **Learned** positions are simpler still: a table $(T_\text{max}, d)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_\text{max} + 1$.
 #
 # ## 3 · Rotary: turn instead of add
 #

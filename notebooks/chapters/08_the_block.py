@@ -138,11 +138,11 @@ table(["case", "ours − library", "ours − PyTorch", "∂x: engine − PyTorch
 # %% [markdown]
 # ## 4 · Why add?
 #
-# Send the gradient back through a stack of $L$ sub-layers. Without the addition, $x \leftarrow f(x)$, each sends $\bar x = \bar y\, J$, where $J$ is the Jacobian of $f$. After $L$ of them the gradient is a product $\bar y\, J_L \cdots J_1$: if each factor shrinks it by a little, $L$ of them shrink it exponentially. With the addition,
+# Send the gradient back through a stack of $n$ sub-layers. Without the addition, $x \leftarrow f(x)$, each sends $\bar x = \bar y\, J$, where $J$ is the Jacobian of $f$. After $n$ of them the gradient is a product $\bar y\, J_n \cdots J_1$: if each factor shrinks it by a little, $n$ of them shrink it exponentially. With the addition,
 #
 # $$y = x + f(x) \qquad\Rightarrow\qquad \bar x = \bar y + \bar y\, J .$$
 #
-# The first term is the upstream gradient itself, *unchanged*; the second is what the sub-layer contributes. Multiplied out, the gradient after $L$ of them is $\bar y\,(1 + J_L) \cdots (1 + J_1)$: where the $J$ are small, about $\bar y$, and not a product of small factors. It is not a guarantee: a contribution can also work against the direct way (with $J = -1$ it cancels it). But that is a special case, where the shrinking product was the rule.
+# The first term is the upstream gradient itself, *unchanged*; the second is what the sub-layer contributes. Multiplied out, the gradient after $n$ of them is $\bar y\,(1 + J_n) \cdots (1 + J_1)$: where the $J$ are small, about $\bar y$, and not a product of small factors. It is not a guarantee: a contribution can also work against the direct way (with $J = -1$ it cancels it). But that is a special case, where the shrinking product was the rule.
 #
 # And it is **pre-norm** that has this direct way. In post-norm, $y = \operatorname{norm}(x + f(x))$ gives $\bar x = \bar u + \bar u\, J$ with $\bar u = \bar y\, J_{\text{norm}}$: every gradient goes through the Jacobian of every norm on its way down.
 #

@@ -69,7 +69,7 @@ from transformer.translation import BEGIN, END, PAD, GivenSource
 # $p(y \mid x) = 0.5 \cdot 0.8 \cdot 0.9 = 0.36$. The loss is the mean surprise per token, $-\tfrac13(\ln 0.5 + \ln 0.8 + \ln 0.9) = -\tfrac13 \ln 0.36 = 0.3406$. The ⟨end⟩ counts like any other token: a model that does not learn where to stop never stops.
 
 # %%
-p = np.array([[0.4, 0.5, 0.1], [0.8, 0.1, 0.1], [0.05, 0.05, 0.9]])  # (T, V): rows are places, columns a, b, end
+p = np.array([[0.4, 0.5, 0.1], [0.8, 0.1, 0.1], [0.05, 0.05, 0.9]])  # (T, vocab): rows are places, columns a, b, end
 y = np.array([1, 0, 2])
 product = p[np.arange(3), y].prod()
 loss = -np.log(p[np.arange(3), y]).mean()
@@ -460,7 +460,7 @@ table(["which places", "tokens right", "whole dates right"], rows)
 
 # %%
 def beams(next_log_p, k, longest, end):
-    """The most probable finished sequence that k hypotheses find, and its log-probability; ``next_log_p(ids)`` → (V,)."""
+    """The most probable finished sequence that k hypotheses find, and its log-probability; ``next_log_p(ids)`` → (vocab,)."""
     alive, finished = [((), 0.0)], []
     for _ in range(longest):
         grown = [((*ids, w), total + score) for ids, total in alive for w, score in enumerate(next_log_p(ids))]
@@ -529,9 +529,9 @@ table(["search", "log p of the answer (mean)", "more probable than greedy", "exa
 # | task | reads | head | logits | loss | judged by |
 # | --- | --- | --- | --- | --- | --- |
 # | classification, sentiment | encoder | linear, of the pooled vector | $(B, \text{classes})$ | cross-entropy of one class for each text | accuracy |
-# | named entities, semantic roles | encoder | linear, of every token's vector | $(B, T, L)$ | the mean of one cross-entropy for each *word* | F1 of spans |
+# | named entities, semantic roles | encoder | linear, of every token's vector | $(B, T, \mathcal V)$ | the mean of one cross-entropy for each *word* | F1 of spans |
 # | question answering | encoder, over question and passage | linear to 2 numbers, of every token's vector | $(B, 2, T)$ | two cross-entropies *over the positions*: where it begins, where it ends | exact match |
-# | translation, summary, generation | decoder | linear to the vocabulary | $(B, T, V)$ | the mean of one cross-entropy for each token of the target | exact match, BLEU, ROUGE, perplexity |
+# | translation, summary, generation | decoder | linear to the vocabulary | $(B, T, \mathcal V)$ | the mean of one cross-entropy for each token of the target | exact match, BLEU, ROUGE, perplexity |
 #
 # The loss is cross-entropy each time. What changes is *over what* the softmax goes: over labels at each place, or over places for each pointer.
 #
@@ -550,7 +550,7 @@ rng = np.random.default_rng(0)
 ids, segments = rng.integers(0, 20, (2, 6)), np.array([[0, 0, 1, 1, 1, 1]] * 2)
 with mg.no_grad():
     h = bert(ids, None, segments).data  # (B, T, C): all that the heads get to see
-    by_hand = h @ tagger.head.weight.data + tagger.head.bias.data  # (B, T, L)
+    by_hand = h @ tagger.head.weight.data + tagger.head.bias.data  # (B, T, labels)
     assert np.allclose(tagger(ids, None, segments).data, by_hand, atol=1e-6)
     by_hand = (h @ reader.head.weight.data + reader.head.bias.data).swapaxes(1, 2)  # (B, 2, T)
     assert np.allclose(reader(ids, None, segments).data, by_hand, atol=1e-6)

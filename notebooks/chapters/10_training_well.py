@@ -33,7 +33,7 @@ from transformer import EncoderLayer, SinusoidalPositions
 #
 # The parameters of a model are a long vector $\theta$, the gradient of the loss is a vector $g$ of the same shape. **Gradient descent** takes a step against the gradient, $\theta \leftarrow \theta - \eta\, g$; the **learning rate** $\eta$ (eta) says how far.
 #
-# Take the smallest case with a difficulty: two parameters and the loss $L(\theta) = \tfrac12\theta_1^2 + \tfrac{20}2\theta_2^2$, a valley that is flat along $\theta_1$ and steep along $\theta_2$. The gradient is $g = (\theta_1,\; 20\,\theta_2)$, so one step makes
+# Take the smallest case with a difficulty: two parameters and the loss $\mathcal L(\theta) = \tfrac12\theta_1^2 + \tfrac{20}2\theta_2^2$, a valley that is flat along $\theta_1$ and steep along $\theta_2$. The gradient is $g = (\theta_1,\; 20\,\theta_2)$, so one step makes
 #
 # $$\theta_1 \leftarrow (1 - \eta)\,\theta_1, \qquad \theta_2 \leftarrow (1 - 20\,\eta)\,\theta_2 .$$
 #
@@ -104,7 +104,7 @@ table(
 # Now the valley, from the point $(-2, 0.8)$, 40 steps with each.
 
 # %%
-c = np.array([1.0, 20.0])  # L = ½ Σ c θ², gradient c θ
+c = np.array([1.0, 20.0])  # ℒ = ½ Σ c θ², gradient c θ
 
 
 def path(step, eta, steps=40):
@@ -277,19 +277,19 @@ table(
 #
 # The rate need not be the same throughout. Let $s = 0, 1, 2, \dots$ be the number of steps made so far.
 #
-# **Warm-up** raises it in a straight line over the first $w$ steps. The means $m$ and $v$ are made of few gradients then, and a fresh model changes its mind quickly. Afterwards the rate should fall, because the noise of the gradients (section 4) keeps a model with a constant rate dancing around the minimum. With a **cosine** it falls from $\eta_{\max}$ to $\eta_{\min}$ at the last step $S$:
+# **Warm-up** raises it in a straight line over the first $w$ steps. The means $m$ and $v$ are made of few gradients then, and a fresh model changes its mind quickly. Afterwards the rate should fall, because the noise of the gradients (section 4) keeps a model with a constant rate dancing around the minimum. With a **cosine** it falls from $\eta_{\max}$ to $\eta_{\min}$ at the last step $n$:
 #
-# $$\eta(s) = \begin{cases}\eta_{\max}\, \dfrac{s + 1}{w} & s < w\\[2mm] \eta_{\min} + \tfrac12(\eta_{\max} - \eta_{\min})\left(1 + \cos \pi\dfrac{s - w}{S - w}\right) & s \ge w .\end{cases}$$
+# $$\eta(s) = \begin{cases}\eta_{\max}\, \dfrac{s + 1}{w} & s < w\\[2mm] \eta_{\min} + \tfrac12(\eta_{\max} - \eta_{\min})\left(1 + \cos \pi\dfrac{s - w}{n - w}\right) & s \ge w .\end{cases}$$
 #
-# With $\eta_{\max} = 1$, $\eta_{\min} = 0$, $w = 4$, $S = 12$: $\tfrac14, \tfrac12, \tfrac34, 1$ in the warm-up, then $1$ at $s = 4$, $\tfrac12$ at $s = 8$ (half way, where the cosine is 0), $0$ at $s = 12$.
+# With $\eta_{\max} = 1$, $\eta_{\min} = 0$, $w = 4$, $n = 12$: $\tfrac14, \tfrac12, \tfrac34, 1$ in the warm-up, then $1$ at $s = 4$, $\tfrac12$ at $s = 8$ (half way, where the cosine is 0), $0$ at $s = 12$.
 #
 # The Transformer's own paper used another one, with width $C$, often called *Noam*: $\;\eta(s) = C^{-1/2}\,\min\big((s+1)^{-1/2},\; (s+1)\, w^{-3/2}\big)$. It rises in a straight line as well, until both terms are equal at $s + 1 = w$, and then falls as $1/\sqrt{s + 1}$. With $C = 512$ and $w = 4000$ its peak is $1/\sqrt{512 \cdot 4000} = 0.0007$.
 
 # %%
-def warmup_cosine(s, top, w, S, low=0.0):
+def warmup_cosine(s, top, w, n, low=0.0):
     if s < w:
         return top * (s + 1) / w
-    return low + (top - low) / 2 * (1 + np.cos(np.pi * (s - w) / (S - w)))
+    return low + (top - low) / 2 * (1 + np.cos(np.pi * (s - w) / (n - w)))
 
 
 def noam(s, C, w):
@@ -300,17 +300,17 @@ assert np.allclose(
     [warmup_cosine(s, 1, 4, 12) for s in (0, 1, 2, 3, 4, 8, 12)], [0.25, 0.5, 0.75, 1, 1, 0.5, 0]
 )
 assert np.isclose(noam(3999, 512, 4000), (512 * 4000) ** -0.5)
-S = 20_000
+steps = 20_000
 shapes = {
-    "warm-up, then constant": [0.0007 * min(1, (s + 1) / 4000) for s in range(S)],
-    "warm-up and cosine": [warmup_cosine(s, 0.0007, 4000, S) for s in range(S)],
-    "Noam, C = 512": [noam(s, 512, 4000) for s in range(S)],
+    "warm-up, then constant": [0.0007 * min(1, (s + 1) / 4000) for s in range(steps)],
+    "warm-up and cosine": [warmup_cosine(s, 0.0007, 4000, steps) for s in range(steps)],
+    "Noam, C = 512": [noam(s, 512, 4000) for s in range(steps)],
 }
 for name, make in (
-    ("warm-up and cosine", optim.warmup_cosine(0.0007, 4000, S)),
+    ("warm-up and cosine", optim.warmup_cosine(0.0007, 4000, steps)),
     ("Noam, C = 512", optim.noam(512, 4000)),
 ):
-    assert np.allclose(shapes[name], [make(s) for s in range(S)], rtol=1e-12)
+    assert np.allclose(shapes[name], [make(s) for s in range(steps)], rtol=1e-12)
 fig, ax = figure(6.8, 3.4)
 for i, (name, rates) in enumerate(shapes.items()):
     ax.plot(rates, label=name, **line(i))
@@ -389,13 +389,13 @@ fig
 #
 # **Dropout** sets each number of a vector to 0 with probability $p$ while training, and divides the others by $1 - p$, so that the mean stays what it was. With $p = \tfrac12$, $(2, 4, 6)$ may become $(4, 0, 12)$. No number can rely on another one being there. When the model is *used*, nothing is dropped.
 #
-# **Label smoothing** changes the target. Instead of 1 for the truth and 0 for the other classes of $V$, the truth gets $1 - \varepsilon + \varepsilon/V$ and the others $\varepsilon/V$ each. With $V = 4$, $\varepsilon = 0.1$: $(0.925, 0.025, 0.025, 0.025)$. The loss is then smallest when the model's probabilities *are* these numbers, and not when they are as extreme as possible: the best logit of the truth is only $\ln\frac{0.925}{0.025} = 3.61$ above the others, instead of infinitely far. The smallest loss is no longer 0 but the entropy of the target,
+# **Label smoothing** changes the target. Instead of 1 for the truth and 0 for the others of the $\mathcal V$ classes, the truth gets $1 - \varepsilon + \varepsilon/\mathcal V$ and the others $\varepsilon/\mathcal V$ each. With $\mathcal V = 4$, $\varepsilon = 0.1$: $(0.925, 0.025, 0.025, 0.025)$. The loss is then smallest when the model's probabilities *are* these numbers, and not when they are as extreme as possible: the best logit of the truth is only $\ln\frac{0.925}{0.025} = 3.61$ above the others, instead of infinitely far. The smallest loss is no longer 0 but the entropy of the target,
 # $-0.925\ln 0.925 - 3\cdot 0.025 \ln 0.025 = 0.349$. A training loss with label smoothing must not be compared with one without.
 
 # %%
-def smooth_cross_entropy(x, t, eps):  # (N, V), (N,) → one number
-    V = x.shape[-1]
-    target = (1 - eps) * np.eye(V)[t] + eps / V  # (N, V)
+def smooth_cross_entropy(x, t, eps):  # (N, vocab), (N,) → one number
+    vocab = x.shape[-1]
+    target = (1 - eps) * np.eye(vocab)[t] + eps / vocab  # (N, vocab)
     log_p = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
     return -(target * log_p).sum(axis=-1).mean()
 

@@ -35,7 +35,7 @@ from transformer.data import corpora
 # %% [markdown]
 # ## 1 · Six words
 #
-# After *she saw* a model gives to its $V = 6$ words the **logits** $z_i$, and $p_i = e^{z_i}/\sum_j e^{z_j}$. For paper, choose logits with simple exponentials, $e^{z} = (16, 8, 4, 2, 1, 1)$. Their sum is 32:
+# After *she saw* a model gives to its $\mathcal V = 6$ words the **logits** $z_i$, and $p_i = e^{z_i}/\sum_j e^{z_j}$. For paper, choose logits with simple exponentials, $e^{z} = (16, 8, 4, 2, 1, 1)$. Their sum is 32:
 #
 # | | the | a | his | one | no | zebra |
 # | --- | --- | --- | --- | --- | --- | --- |
@@ -59,7 +59,7 @@ from transformer.data import corpora
 # In code a word that is out gets the logit $-\infty$, whose exponential is 0. Then filters can follow one another, and the softmax comes once, at the end.
 
 # %%
-def softmax(z):  # (..., V) → (..., V)
+def softmax(z):  # (..., vocab) → (..., vocab)
     e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
@@ -145,7 +145,7 @@ def distribution(z, seen, rho=1.0, tau=1.0, k=None, p=None, m=None):
 
 
 rng = np.random.default_rng(0)
-Z, seen = rng.normal(size=(200, 50)) * 2, rng.integers(0, 50, (200, 8))  # 200 rows, V = 50
+Z, seen = rng.normal(size=(200, 50)) * 2, rng.integers(0, 50, (200, 8))  # 200 rows, vocab = 50
 pairs = {
     "temperature 0.7": ([temperature(z, 0.7) for z in Z], library.temperature_filter(Z, 0.7)),
     "top-k 10": ([top_k(z, 10) for z in Z], library.top_k_filter(Z, 10)),
@@ -185,10 +185,10 @@ print(f"probability of 'the' after the penalty: {one[0]:.3f} with z, {other[0]:.
 
 # %%
 def beams(next_log_p, prompt, n, k):
-    """The k best texts that were found, with their log-probabilities; next_log_p maps ids (b, T) to (b, V)."""
+    """The k best texts that were found, with their log-probabilities; next_log_p maps ids (b, T) to (b, vocab)."""
     ids, total = np.array([prompt]), np.zeros(1)  # (1, T), (1,)
     for _ in range(n):
-        grown = total[:, None] + next_log_p(ids)  # (beams, V)
+        grown = total[:, None] + next_log_p(ids)  # (beams, vocab)
         best = np.argsort(-grown.ravel(), kind="stable")[:k]
         beam, word = np.divmod(best, grown.shape[1])
         ids, total = np.concatenate([ids[beam], word[:, None]], axis=1), grown.ravel()[best]
@@ -244,7 +244,7 @@ print(f"{nats:.2f} nats per token (bigram line {bigram:.2f}), {bits:.2f} bits pe
 # Our chain of filters in a loop, and our beam search, against the library's, token for token:
 
 # %%
-def logits_after(ids):  # (b, T) → (b, V), within the context
+def logits_after(ids):  # (b, T) → (b, vocab), within the context
     with mg.no_grad():
         return model(ids).data[:, -1].astype(np.float64)
 
@@ -275,7 +275,7 @@ print("\nbeam search:", tokenizer.decode(found))
 # **How many tokens does a filter leave?** Top-k always leaves $k$. Sometimes the next token is certain, sometimes a hundred are possible; top-p and min-p notice. Over 5000 tokens of text that the model has not seen:
 
 # %%
-Z = np.concatenate([z for _, z in metrics.predictions(model, val[:5001])]).astype(np.float64)  # (5000, V)
+Z = np.concatenate([z for _, z in metrics.predictions(model, val[:5001])]).astype(np.float64)  # (5000, vocab)
 kept = {
     "top-k 20": np.isfinite(library.top_k_filter(Z, 20)).sum(axis=1),
     "top-p 0.9": np.isfinite(library.top_p_filter(Z, 0.9)).sum(axis=1),

@@ -90,7 +90,7 @@ def log_p(model, text):
     """log p of a sentence, word by word, after a full stop."""
     ids = TOKENIZER.encode(". " + text).astype(int)  # (T + 1,)
     with mg.no_grad():
-        logits = model(ids[None, :-1]).data[0]  # (T, V)
+        logits = model(ids[None, :-1]).data[0]  # (T, vocab)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return log_probabilities[np.arange(len(ids) - 1), ids[1:]].sum(dtype=float)
@@ -163,9 +163,9 @@ table(["occupation", "he, she in the text", "with a quarter of the twins", "with
 # %% [markdown]
 # **A penalty.** Leave the text as it is, and change the loss: whenever the model treats $x$ and its counterfactual differently, it pays,
 #
-# $$L' = L + \lambda\, \big|\,\log p(x) - \log p(\operatorname{swap}(x))\,\big| \qquad\text{(mean over random pairs of the training text)},$$
+# $$\mathcal L' = \mathcal L + \lambda\, \big|\,\log p(x) - \log p(\operatorname{swap}(x))\,\big| \qquad\text{(mean over random pairs of the training text)},$$
 #
-# with a strength $\lambda \ge 0$. **Its gradient, on paper**, for the one place at which two words $a$ (*she*) and $b$ (*he*) compete. With logits $z: (V,)$ and $p = \operatorname{softmax}(z)$, $\log p_a - \log p_b = z_a - z_b$: the sum in softmax cancels. So
+# with a strength $\lambda \ge 0$. **Its gradient, on paper**, for the one place at which two words $a$ (*she*) and $b$ (*he*) compete. With logits $z: (\mathcal V,)$ and $p = \operatorname{softmax}(z)$, $\log p_a - \log p_b = z_a - z_b$: the sum in softmax cancels. So
 #
 # $$\frac{\partial}{\partial z_k}\, \lambda\,|z_a - z_b| = \lambda \operatorname{sign}(z_a - z_b) \cdot \begin{cases} +1 & k = a\\ -1 & k = b\\ 0 & \text{else.}\end{cases}$$
 #

@@ -77,11 +77,11 @@ def block_flops(B, T, C):
     return 8 * B * T * C**2 + 4 * B * T**2 * C + 16 * B * T * C**2
 
 
-B, T, C, layers, V = 12, 64, 64, 2, 100
+B, T, C, layers, vocab = 12, 64, 64, 2, 100
 mg.manual_seed(0)
-model = GPT(V, C, num_heads=4, num_layers=layers, context_length=T)
-ids = np.random.default_rng(0).integers(0, V, (B, T))
-paper = layers * block_flops(B, T, C) + 2 * B * T * C * V  # the logits are one more product: (n, C) (C, V)
+model = GPT(vocab, C, num_heads=4, num_layers=layers, context_length=T)
+ids = np.random.default_rng(0).integers(0, vocab, (B, T))
+paper = layers * block_flops(B, T, C) + 2 * B * T * C * vocab  # the logits are one more product: (n, C) (C, vocab)
 with watch() as forward:
     loss = mg.cross_entropy(model(ids), ids)
 with watch() as backward:
@@ -158,7 +158,7 @@ fig
 rows = []
 for kv in (4, 2, 1):
     mg.manual_seed(0)
-    variant = GPT(V, C, 4, layers, T, num_kv_heads=kv).eval()
+    variant = GPT(vocab, C, 4, layers, T, num_kv_heads=kv).eval()
     cache = KVCache(T)
     with mg.no_grad():
         variant(ids[:1], cache=cache)
@@ -210,7 +210,7 @@ table(["float32", "bfloat16", "float16"], rows)
 source_code = inspect.getsource(inspect) + inspect.getsource(typing)  # for section 9
 text = corpora.default_text()
 tokenizer = CharTokenizer.train(text + source_code)
-V = tokenizer.vocab_size
+vocab = tokenizer.vocab_size
 
 
 def data(text, characters=None):
@@ -224,7 +224,7 @@ first = data(text)
 
 def new_model(**options):
     mg.manual_seed(0)
-    return GPT(V, C, 4, layers, T, **options)
+    return GPT(vocab, C, 4, layers, T, **options)
 
 
 def train(model, task, steps, rate, seed=0, step_by=None):
@@ -252,8 +252,8 @@ def train(model, task, steps, rate, seed=0, step_by=None):
 model = new_model()
 trained_loss = train(model, first, 800, 3e-3)
 trained = model.state_dict()
-print(f"{len(text):,} characters; loss {trained_loss:.3f} nats per character (guessing: {math.log(V):.3f})")
-assert trained_loss < 2.4 < math.log(V)
+print(f"{len(text):,} characters; loss {trained_loss:.3f} nats per character (guessing: {math.log(vocab):.3f})")
+assert trained_loss < 2.4 < math.log(vocab)
 
 # %% [markdown]
 # The gradients of a small model with a small batch are large. In large models with large batches they are smaller, so to see the fault here we divide the loss by 4096. (Adam does not mind, since it divides by the size of the gradients again.)
@@ -421,28 +421,28 @@ table(["stored as", "bytes", "of float32", "perplexity", "change"],
 #
 # ## 7 · Attention without its matrix
 #
-# $P = \operatorname{softmax}(QK^\top/\sqrt D)$ has $T^2$ numbers in every head: 4096 tokens, 16.8 million. But $P$ is never needed, only $PV$. Softmax of a row needs its maximum and its sum, and both can be had piece by piece. Read the keys in blocks, and keep for each query three things: the largest score $m$ so far, the sum $\ell$ of $e^{S - m}$, and the sum $o$ of $e^{S-m}$ times the values. When a block with scores $S'$ arrives:
+# $P = \operatorname{softmax}(QK^\top/\sqrt D)$ has $T^2$ numbers in every head: 4096 tokens, 16.8 million. But $P$ is never needed, only $PV$. Softmax of a row needs its maximum and its sum, and both can be had piece by piece. Read the keys in blocks, and keep for each query three things: the largest score $m$ so far, the sum $\ell$ of $e^{z - m}$, and the sum $o$ of $e^{z-m}$ times the values. When a block with scores $z'$ arrives:
 #
-# $$m' = \max(m, \max S'), \qquad \ell' = e^{m - m'}\ell + \sum e^{S' - m'}, \qquad o' = e^{m - m'} o + \sum e^{S' - m'} V' .$$
+# $$m' = \max(m, \max z'), \qquad \ell' = e^{m - m'}\ell + \sum e^{z' - m'}, \qquad o' = e^{m - m'} o + \sum e^{z' - m'} v' .$$
 #
 # In the end the output is $o / \ell$. On paper, scores $(1, 2)$, then $(3, 0)$, with values $(10, 20)$ and $(30, 40)$: after the first block $m = 2$, $\ell = e^{-1} + 1 = 1.368$, $o = 10 e^{-1} + 20 = 23.68$. Then $m' = 3$, the old sums shrink by $e^{-1}$: $\ell' = 0.503 + 1 + e^{-3} = 1.553$, $o' = 8.711 + 30 + 1.991 = 40.70$, and $o'/\ell' = 26.21$.
 
 # %%
-def online(S_blocks, V_blocks):
-    """softmax(S) V of one query, block by block: scores (n,), values (n,)."""
+def online(z_blocks, v_blocks):
+    """softmax(z) v of one query, block by block: scores (n,), values (n,)."""
     m, l, o = -np.inf, 0.0, 0.0
-    for S, V in zip(S_blocks, V_blocks):
-        new = max(m, S.max())
-        l = np.exp(m - new) * l + np.exp(S - new).sum()
-        o = np.exp(m - new) * o + np.exp(S - new) @ V
+    for z, v in zip(z_blocks, v_blocks):
+        new = max(m, z.max())
+        l = np.exp(m - new) * l + np.exp(z - new).sum()
+        o = np.exp(m - new) * o + np.exp(z - new) @ v
         m = new
         print(f"m = {m:.0f}   l = {l:.3f}   o = {o:.2f}   o / l = {o / l:.2f}")
     return o / l
 
 
-S, values = np.array([1.0, 2, 3, 0]), np.array([10.0, 20, 30, 40])
-blockwise = online(np.split(S, 2), np.split(values, 2))
-assert np.isclose(blockwise, np.exp(S) / np.exp(S).sum() @ values) and round(blockwise, 2) == 26.21
+z, values = np.array([1.0, 2, 3, 0]), np.array([10.0, 20, 30, 40])
+blockwise = online(np.split(z, 2), np.split(values, 2))
+assert np.isclose(blockwise, np.exp(z) / np.exp(z).sum() @ values) and round(blockwise, 2) == 26.21
 
 # %% [markdown]
 # The library works on blocks of queries, each against all the keys that it may see, which keeps the memory in bounds as well. For the backward pass it keeps the weights while they are few (here up to 724 tokens), and makes them again block by block where they are many. What is held at most, forward and backward, against the plain formula:
@@ -499,7 +499,7 @@ def step(model, parts):
     return np.concatenate([p.grad.data.ravel() for p in model.parameters()])
 
 
-deep = lambda: (mg.manual_seed(0), GPT(V, C, 4, 6, T))[1]  # noqa: E731  (6 layers)
+deep = lambda: (mg.manual_seed(0), GPT(vocab, C, 4, 6, T))[1]  # noqa: E731  (6 layers)
 ways = {"plain": (deep(), 1), "layers computed again": (recompute_layers(deep()), 1), "batch in 4 parts": (deep(), 4), "both": (recompute_layers(deep()), 4)}
 batch = first.batch(np.random.default_rng(1), B)
 reference, rows = step(*ways["plain"]), []
@@ -522,7 +522,7 @@ curve = {"everything kept": [], "inputs of layers kept": []}
 for depth in depths:
     for name, change in {"everything kept": lambda m: m, "inputs of layers kept": recompute_layers}.items():
         mg.manual_seed(0)
-        network = change(GPT(V, C, 4, depth, T))
+        network = change(GPT(vocab, C, 4, depth, T))
         curve[name].append(kept_bytes(network(batch[0]), network) / 1e6)
 fig, ax = figure(6.8, 3.5)
 for i, (name, values) in enumerate(curve.items()):

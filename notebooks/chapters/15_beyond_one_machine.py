@@ -47,7 +47,7 @@ from transformer.recipes import make_tokenizer
 # %% [markdown]
 # ## 1 · Half of the batch each
 #
-# A model with one number, $\hat y = w x$, and $n = 3$ examples $(x_i, y_i)$: $(1, 1)$, $(2, 1)$, $(3, 2)$. The loss is the mean of the squared errors, $L = \frac1n \sum_i (w x_i - y_i)^2$, so each example contributes $2\,(w x_i - y_i)\, x_i$ to the gradient, and the gradient is the mean of the three. At $w = 2$:
+# A model with one number, $\hat y = w x$, and $n = 3$ examples $(x_i, y_i)$: $(1, 1)$, $(2, 1)$, $(3, 2)$. The loss is the mean of the squared errors, $\mathcal L = \frac1n \sum_i (w x_i - y_i)^2$, so each example contributes $2\,(w x_i - y_i)\, x_i$ to the gradient, and the gradient is the mean of the three. At $w = 2$:
 #
 # | $i$ | $x_i$ | $y_i$ | error $w x_i - y_i$ | $2 \cdot$ error $\cdot\, x_i$ |
 # | --- | --- | --- | --- | --- |
@@ -57,7 +57,7 @@ from transformer.recipes import make_tokenizer
 #
 # One worker finds $(2 + 12 + 24)/3 = 12\frac23$. Now two workers, called *ranks* 0 and 1. Rank 0 takes the first two examples and finds the mean of *its* examples, $(2 + 12)/2 = 7$. Rank 1 takes the third and finds 24. The mean of the two means, $15\frac12$, is **not** the gradient: example 3 would count as much as the other two together. Each must count by the number of its examples, $n_0 = 2$ and $n_1 = 1$ of $n = 3$:
 #
-# $$\nabla L = \sum_r \frac{n_r}{n}\, \nabla L_r = \tfrac23 \cdot 7 + \tfrac13 \cdot 24 = 12\tfrac23 .$$
+# $$\nabla \mathcal L = \sum_r \frac{n_r}{n}\, \nabla \mathcal L_r = \tfrac23 \cdot 7 + \tfrac13 \cdot 24 = 12\tfrac23 .$$
 
 # %%
 w, x, y = 2.0, np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0])
@@ -116,7 +116,7 @@ table(["weights of the ranks", "largest error of the gradient"], [(name, f"{valu
 #
 # ## 2 · Adding up in a ring
 #
-# Every rank has a gradient of $S$ bytes (for GPT-3, in 16 bits, 350 GB), and every rank needs the sum. The operation is called *all-reduce*. The obvious way, all send to rank 0 and rank 0 sends the sum back, lets $2 (N - 1) S$ bytes pass through the one link of rank 0, while the other links idle.
+# Every rank has a gradient of $G$ bytes (for GPT-3, in 16 bits, 350 GB), and every rank needs the sum. The operation is called *all-reduce*. The obvious way, all send to rank 0 and rank 0 sends the sum back, lets $2 (N - 1) G$ bytes pass through the one link of rank 0, while the other links idle.
 #
 # Better: a **ring**. Cut each gradient into $N$ chunks. In each step every rank sends one chunk to its right neighbour and gets one from its left.
 #
@@ -132,9 +132,9 @@ table(["weights of the ranks", "largest error of the gradient"], [(name, f"{valu
 # | step 1: rank 0 sends chunk 2, rank 1 chunk 0, rank 2 chunk 1 | 1, **222**, 303 | 11, 20, **333** | **111**, 220, 300 |
 # | all-gather, 2 steps | **111, 222, 333** | **111, 222, 333** | **111, 222, 333** |
 #
-# In each of the $2(N-1)$ steps every rank sends $S/N$ bytes, so each link carries
+# In each of the $2(N-1)$ steps every rank sends $G/N$ bytes, so each link carries
 #
-# $$2\,\frac{N-1}{N}\,S \;<\; 2S \quad\text{bytes, however many ranks there are.}$$
+# $$2\,\frac{N-1}{N}\,G \;<\; 2G \quad\text{bytes, however many ranks there are.}$$
 
 # %%
 def ring_all_reduce(vectors):  # N arrays (n,) → the same N arrays, each the sum; what each rank sent, in numbers; pictures
@@ -188,7 +188,7 @@ for N in (2, 4, 8, 16):
     exact = np.sum(vectors, axis=0, dtype=np.float64)
     assert all(np.array_equal(s, sums[0]) for s in sums) and np.allclose(sums[0], exact, atol=1e-5)
     assert (sent == 2 * (N - 1) * n // N).all()  # the formula
-    rows.append((N, f"{2 * (N - 1):.2f} S", f"{sent[0] / n:.2f} S", f"{np.abs(sums[0] - exact).max():.0e}"))
+    rows.append((N, f"{2 * (N - 1):.2f} G", f"{sent[0] / n:.2f} G", f"{np.abs(sums[0] - exact).max():.0e}"))
 big, small = np.float32(1e8), np.float32(1)
 assert (big + small) - big == 0 and (big - big) + small == 1  # see below
 table(["ranks", "through rank 0, all to one", "through each link, in the ring", "round-off of the sum"], rows)
@@ -295,37 +295,37 @@ table(["ranks", "seconds for a step", "times one rank", "without talking", "pred
 #
 # ## 5 · On paper: 1 to 100 000 workers
 #
-# How long is a step on $N$ workers? Let $W$ be the operations of a step (FLOPs; a multiply–add is two), $F$ what one worker does of them in a second, $S$ the bytes of the gradient, $B$ the bytes per second of a link, and $\alpha$ the seconds before a message's first byte arrives, its *latency*. With the ring of section 2,
+# How long is a step on $N$ workers? Let $w$ be the operations of a step (FLOPs; a multiply–add is two), $f$ what one worker does of them in a second, $G$ the bytes of the gradient, $\beta$ the bytes per second of a link, and $\alpha$ the seconds before a message's first byte arrives, its *latency*. With the ring of section 2,
 #
-# $$t(N) = \underbrace{\frac{W}{N F}}_{\text{computing}} + \underbrace{2\,\frac{N-1}{N}\,\frac{S}{B}}_{\text{bytes}} + \underbrace{2\,(N - 1)\,\alpha}_{\text{messages}} .$$
+# $$t(N) = \underbrace{\frac{w}{N f}}_{\text{computing}} + \underbrace{2\,\frac{N-1}{N}\,\frac{G}{\beta}}_{\text{bytes}} + \underbrace{2\,(N - 1)\,\alpha}_{\text{messages}} .$$
 #
-# For instance $W = 8 \cdot 10^{15}$, $F = 2\cdot 10^{14}$: one worker needs 40 s. With $N = 8$, $S = 3$ GB, $B = 25$ GB/s, $\alpha = 10\,µs$: computing $5$ s, bytes $2 \cdot \frac78 \cdot \frac{3}{25} = 0.21$ s, messages $0.00014$ s. The first term falls with $N$, the second soon stands still, the third *grows*.
+# For instance $w = 8 \cdot 10^{15}$, $f = 2\cdot 10^{14}$: one worker needs 40 s. With $N = 8$, $G = 3$ GB, $\beta = 25$ GB/s, $\alpha = 10\,µs$: computing $5$ s, bytes $2 \cdot \frac78 \cdot \frac{3}{25} = 0.21$ s, messages $0.00014$ s. The first term falls with $N$, the second soon stands still, the third *grows*.
 
 # %%
-def t(N, W, F, S, B, alpha):  # seconds of a step
-    return W / (N * F), 2 * (N - 1) / N * S / B, 2 * (N - 1) * alpha
+def t(N, w, f, G, beta, alpha):  # seconds of a step
+    return w / (N * f), 2 * (N - 1) / N * G / beta, 2 * (N - 1) * alpha
 
 
-W, F, S, B, alpha = 8e15, 2e14, 3e9, 25e9, 1e-5
-assert np.allclose(t(8, W, F, S, B, alpha), (5, 0.21, 0.00014), atol=1e-12)
-assert np.isclose(sum(t(8, W, F, S, B, alpha)[1:]), scaling.ring(S, 8, B, alpha))  # the library's ring
-N = np.array([2**i for i in range(17)] + [100_000])
-parts = np.array([t(k, W, F, S, B, alpha) for k in N])  # (18, 3)
+w, f, G, beta, alpha = 8e15, 2e14, 3e9, 25e9, 1e-5
+assert np.allclose(t(8, w, f, G, beta, alpha), (5, 0.21, 0.00014), atol=1e-12)
+assert np.isclose(sum(t(8, w, f, G, beta, alpha)[1:]), scaling.ring(G, 8, beta, alpha))  # the library's ring
+workers = np.array([2**i for i in range(17)] + [100_000])
+parts = np.array([t(k, w, f, G, beta, alpha) for k in workers])  # (18, 3)
 fig, (left, right) = figure(9.8, 3.8, 1, 2)
 for i, name in enumerate(("computing", "bytes of the gradient", "messages of the ring")):
-    left.loglog(N[parts[:, i] > 0], parts[parts[:, i] > 0, i], label=name, **line(i))
+    left.loglog(workers[parts[:, i] > 0], parts[parts[:, i] > 0, i], label=name, **line(i))
 left.set_xlabel("workers N")
 left.set_ylabel("seconds in a step")
 left.set_ylim(1e-5, 1e4)
 left.legend(loc="upper right", fontsize=9)
-halving = np.array([W / (k * F) + (scaling.halving(S, int(k), B, alpha) if k > 1 else 0) for k in N])
-right.loglog(N, parts[0].sum() / parts.sum(axis=1), label="in a ring", **line(0))
-right.loglog(N, parts[0].sum() / halving, label="by halving: 2 log₂ N messages", **line(1))
-right.loglog(N, N, color="0.6", linewidth=1, label="ideal")
+halving = np.array([w / (k * f) + (scaling.halving(G, int(k), beta, alpha) if k > 1 else 0) for k in workers])
+right.loglog(workers, parts[0].sum() / parts.sum(axis=1), label="in a ring", **line(0))
+right.loglog(workers, parts[0].sum() / halving, label="by halving: 2 log₂ N messages", **line(1))
+right.loglog(workers, workers, color="0.6", linewidth=1, label="ideal")
 right.set_xlabel("workers N")
 right.set_ylabel("speed-up t(1) / t(N)")
 right.legend(fontsize=9)
-best = int(N[parts.sum(axis=1).argmin()])
+best = int(workers[parts.sum(axis=1).argmin()])
 print(f"of these, the ring is fastest with {best:,} workers; with 100,000 a step takes {parts[-1].sum():.1f} s, of which {parts[-1, 2]:.1f} s are messages")
 assert 64 < best < 10_000 and parts[-1].argmax() == 2
 fig
@@ -339,7 +339,7 @@ fig
 #
 # ### Splitting the model
 #
-# *Tensor parallelism* splits every matrix: each of $T$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That is much talking, so it stays inside one machine.
+# *Tensor parallelism* splits every matrix: each of $m$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That is much talking, so it stays inside one machine.
 #
 # *Pipeline parallelism* gives each of $p$ workers some of the layers. A batch goes through them in $m$ *microbatches*, like cars along a line of assembly. While the line fills and empties, workers stand idle:
 

@@ -44,25 +44,25 @@ encoder = load_sentence_encoder()  # the library's way, to compare with
 model, tokenizer = encoder.model, encoder.tokenizer
 p = read_safetensors(minilm_folder() / "model.safetensors")  # their names, their arrays
 config = read_json(minilm_folder() / "config.json")
-sizes = {"V": "vocab_size", "C": "hidden_size", "H": "num_attention_heads", "F": "intermediate_size", "L": "num_hidden_layers", "T, at most": "max_position_embeddings"}
+sizes = {"𝒱": "vocab_size", "C": "hidden_size", "H": "num_attention_heads", "F": "intermediate_size", "L": "num_hidden_layers", "T, at most": "max_position_embeddings"}
 print(", ".join(f"{letter} = {config[name]}" for letter, name in sizes.items()))
 shown = [name for name in sorted(p) if "layer." not in name or "layer.0." in name]
 table(["name", "shape"], [(name, p[name].shape) for name in shown])
 
 # %% [markdown]
-# The letters are ours: vocabulary $V$, width $C$, heads $H$, width $F = 4C$ of the feed-forward network, $L$ blocks. You know every one of these arrays from chapter 08, under other names. Two are new: `token_type_embeddings` (BERT was trained on two texts at a time; a vector tells the first from the second, here it is always the first), and the `pooler`, a
+# The letters are ours: vocabulary $\mathcal V$, width $C$, heads $H$, width $F = 4C$ of the feed-forward network, $L$ blocks. You know every one of these arrays from chapter 08, under other names. Two are new: `token_type_embeddings` (BERT was trained on two texts at a time; a vector tells the first from the second, here it is always the first), and the `pooler`, a
 # linear layer that this model does not use.
 #
-# **Count on paper.** The embeddings have $(V + 512 + 2)\,C + 2C$ numbers (the last two are a norm's $\gamma$ and $\beta$). A block has $4(C^2 + C)$ in attention, $2CF + F + C$ in the feed-forward network and $4C$ in two norms: $12C^2 + 13C$ for $F = 4C$. The pooler has $C^2 + C$.
+# **Count on paper.** The embeddings have $(\mathcal V + 512 + 2)\,C + 2C$ numbers (the last two are a norm's $\gamma$ and $\beta$). A block has $4(C^2 + C)$ in attention, $2CF + F + C$ in the feed-forward network and $4C$ in two norms: $12C^2 + 13C$ for $F = 4C$. The pooler has $C^2 + C$.
 
 # %%
-V, C, H, F, L = (config[name] for name in list(sizes.values())[:5])
+vocab, C, H, F, L = (config[name] for name in list(sizes.values())[:5])
 D = C // H
-paper = (V + 512 + 2) * C + 2 * C + L * (12 * C**2 + 13 * C) + C**2 + C
+paper = (vocab + 512 + 2) * C + 2 * C + L * (12 * C**2 + 13 * C) + C**2 + C
 counted = sum(array.size for array in p.values())
 rest = p["embeddings.position_ids"]
 print(f"on paper {paper:,}, in our model {model.num_parameters():,}, in the file {counted:,}; the difference of {counted - paper} is position_ids: {rest.ravel()[:4]} … {rest.ravel()[-1]}")
-print(f"embeddings of words: {V * C / paper:.0%} of all")
+print(f"embeddings of words: {vocab * C / paper:.0%} of all")
 assert paper == model.num_parameters() == counted - rest.size and np.array_equal(rest.ravel(), np.arange(512))
 
 # %% [markdown]
@@ -249,7 +249,7 @@ questions = [
 ]
 truth = np.arange(12)  # question i asks for note i
 U = encoder(notes)  # (12, 384)
-S = encoder(questions) @ U.T  # (12, 12): cosines, questions down, notes across
+cosine = encoder(questions) @ U.T  # (12, 12): cosines, questions down, notes across
 
 
 def words(text):
@@ -258,21 +258,21 @@ def words(text):
 
 common = np.array([[len(words(q) & words(n)) for n in notes] for q in questions])
 by_words = (common.argmax(axis=1) == truth) & ((common == common.max(axis=1, keepdims=True)).sum(axis=1) == 1)
-by_meaning = S.argmax(axis=1) == truth
+by_meaning = cosine.argmax(axis=1) == truth
 print(f"found by common words: {by_words.sum()} of 12; found by meaning: {by_meaning.sum()} of 12")
 assert by_meaning.all() and by_words.sum() <= 4
-table(["question", "best note", "cosine", "the next best"], [(q, notes[row.argmax()], f"{row.max():.2f}", f"{np.sort(row)[-2]:.2f}") for q, row in zip(questions, S, strict=True)])
+table(["question", "best note", "cosine", "the next best"], [(q, notes[row.argmax()], f"{row.max():.2f}", f"{np.sort(row)[-2]:.2f}") for q, row in zip(questions, cosine, strict=True)])
 
 # %% [markdown]
 # One matrix product is the whole search engine. As a picture: questions down, notes across (in the same order), the right answers on the diagonal.
 
 # %%
 fig, ax = figure(9.4, 5.4)
-image = draw_matrix(ax, S, rows=[f"{q}  {i + 1}" for i, q in enumerate(questions)], columns=[str(i + 1) for i in range(12)], low=0, high=0.7)
+image = draw_matrix(ax, cosine, rows=[f"{q}  {i + 1}" for i, q in enumerate(questions)], columns=[str(i + 1) for i in range(12)], low=0, high=0.7)
 ax.set_xlabel("note")
 ax.set_ylabel("question")
 fig.colorbar(image, ax=ax, label="cosine of the two vectors")
-right, neighbour, others = S[truth, truth], S[truth, truth ^ 1], S[truth[:, None] // 2 != truth // 2]  # ^ 1: the other note of the theme
+right, neighbour, others = cosine[truth, truth], cosine[truth, truth ^ 1], cosine[truth[:, None] // 2 != truth // 2]  # ^ 1: the other note of the theme
 print(f"mean cosine with the right note {right.mean():.2f}, with the other one of its theme {neighbour.mean():.2f}, with the rest {others.mean():.2f}")
 assert right.mean() > neighbour.mean() + 0.2 and neighbour.mean() > others.mean() + 0.03
 fig
