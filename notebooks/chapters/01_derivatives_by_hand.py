@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 01 · Derivatives by hand
 #
-# *About 45 minutes to read, 45 more for the exercises. You need Python with NumPy, and the derivative as school taught it.
+# *About 45 minutes to read, 45 more for the exercises. You need Python with NumPy, and derivatives as taught at school.
 # Next: [02 · A tensor that differentiates itself](02_a_tensor_that_differentiates_itself.ipynb).*
 #
 # A network learns by asking, for each of its numbers: *if I were a little larger, would the loss grow or shrink, and how fast?* The answer is a
@@ -34,7 +34,7 @@ from book import COLOURS, figure, line, recorded, table
 #
 # $$f(x) = x^3 - 2x \qquad\text{at}\qquad x = 2 .$$
 #
-# School's rules give $f'(x) = 3x^2 - 2$, so $f'(2) = 10$. Without any rule, walk a small step $h$ to the right and see how much $f$ rose:
+# The rules of calculus give $f'(x) = 3x^2 - 2$, so $f'(2) = 10$. Without any rule, take a small step $h$ to the right and see by how much $f$ rises:
 #
 # $$\text{forward difference:}\qquad \delta^+(h) = \frac{f(x+h) - f(x)}{h} .$$
 #
@@ -317,7 +317,7 @@ report
 #
 # - ***A smaller step is more exact.*** Until rounding takes over; at $h = 10^{-15}$ hardly a digit is right.
 # - ***My check fails by 10⁻³ in float32, so my gradient is wrong.*** Look at the V: float32 cannot show much more. Check in float64, train in float32.
-# - ***It passed with $\mathcal L = \sum Y$.*** Then the upstream gradient is all ones, which hides mistakes: a softmax's gradient is zero there, whatever you wrote. Use random numbers.
+# - ***It passed with $\mathcal L = \sum Y$.*** Then the upstream gradient is all ones, which hides mistakes: the gradient of a softmax is zero there, and so is one with a wrong sign or a forgotten factor. (Not every mistake: keeping only the diagonal gives $p(1-p)$.) Use random numbers.
 # - ***The derivative of $|x|$ at 0 is 0, says the central difference.*** At a kink there is no slope; the symmetric estimate is the mean of two. Check elsewhere.
 # - ***$\bar W$ is a single number, the slope.*** It has one entry for every entry of $W$, always in the shape of $W$. The first thing to check in any gradient is its shape.
 #

@@ -28,25 +28,25 @@ from book import COLOURS, figure, line, recorded, table
 #
 # $$y = x \cdot x = 9, \qquad z = y + x = 12, \qquad \mathcal L = z \cdot y = 108 .$$
 #
-# Both $x$ and $y$ are used more than once. School's way: $\mathcal L = (x^2 + x)\,x^2 = x^4 + x^3$, so $d\mathcal L/dx = 4x^3 + 3x^2 = 108 + 27 = 135$. Backwards, with $\bar v$ for $\partial \mathcal L/\partial v$:
+# Both $x$ and $y$ are used more than once. Without any walk: $\mathcal L = (x^2 + x)\,x^2 = x^4 + x^3$, so $d\mathcal L/dx = 4x^3 + 3x^2 = 108 + 27 = 135$. Backwards, with $\bar v$ for $\partial \mathcal L/\partial v$:
 #
 # | step | backward | number |
 # | --- | --- | --- |
-# | $\mathcal L = z \cdot y$ | $\bar z = \bar{\mathcal L}\, y$ and a first part of $\bar y$: $\;\bar{\mathcal L}\, z$ | $\bar z = 9$, part $12$ |
-# | $z = y + x$ | a second part of $\bar y$: $\;\bar z$, and a first part of $\bar x$: $\;\bar z$ | part $9$, part $9$ |
-# | | *all parts of $\bar y$ are here:* $\bar y = 12 + 9$ | $\bar y = 21$ |
-# | $y = x \cdot x$ | two more parts of $\bar x$: $\;\bar y\,x$ and $\bar y\,x$ | parts $63$, $63$ |
+# | $\mathcal L = z \cdot y$ | $\bar z = \bar{\mathcal L}\, y$ and a first contribution to $\bar y$: $\;\bar{\mathcal L}\, z$ | $\bar z = 9$, contribution $12$ |
+# | $z = y + x$ | a second contribution to $\bar y$: $\;\bar z$, and a first one to $\bar x$: $\;\bar z$ | contributions $9$ and $9$ |
+# | | *all contributions to $\bar y$ are here:* $\bar y = 12 + 9$ | $\bar y = 21$ |
+# | $y = x \cdot x$ | two more contributions to $\bar x$: $\;\bar y\,x$ and $\bar y\,x$ | contributions $63$ and $63$ |
 # | | $\bar x = 9 + 63 + 63$ | $\bar x = 135$ ✓ |
 #
 # Two rules are all there is to it:
 #
-# 1. **Where a variable is used several times, the parts of its gradient add.** If $v$ goes into $r_1, r_2, \dots$, then $\bar v = \sum_k \bar r_k\, \partial r_k / \partial v$.
-# 2. **Go back through a variable only when all its parts have arrived.** Had we gone back through $y = x\cdot x$ with $\bar y = 12$, we would have found $\bar x = 9 + 36 + 36 = 81$.
+# 1. **Where a variable is used several times, the contributions to its gradient add.** If $v$ goes into $r_1, r_2, \dots$, then $\bar v = \sum_k \bar r_k\, \partial r_k / \partial v$.
+# 2. **Go back through a variable only when all contributions have arrived.** Had we gone back through $y = x\cdot x$ with $\bar y = 12$, we would have found $\bar x = 9 + 36 + 36 = 81$.
 
 # %% [markdown]
 # ## 2 · The engine
 #
-# Record while going forward: each result remembers its *parents* (what it was computed from) and, for each parent, a *rule*. The rule takes the upstream gradient of the result and gives the parent's part,
+# Record while going forward: each result remembers its *parents* (what it was computed from) and, for each parent, a *rule*. The rule takes the upstream gradient of the result and returns its contribution to the parent's gradient,
 #
 # $$\text{rule}:\; \bar r \;\mapsto\; \bar r\, \frac{\partial r}{\partial v} .$$
 #
@@ -61,7 +61,7 @@ class Node:
     def __init__(self, data, parents=(), rules=()):
         self.data = np.asarray(data, dtype=float)
         self.parents = parents  # the nodes that it was computed from
-        self.rules = rules  # for each of them: upstream gradient → its part
+        self.rules = rules  # for each of them: upstream gradient → contribution to its gradient
         self.grad = None
 
     def __add__(self, other):
@@ -149,7 +149,7 @@ assert (loss.data, x.grad, y.grad, z.grad) == (108, 135, 21, 9)
 table(["node", "value", "gradient"], [("ℒ", loss.data, loss.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)])
 
 # %% [markdown]
-# The numbers of the table in section 1, to the last. And the library says the same, with every part named (look at "parts" of $\bar y$ and $\bar x$):
+# The numbers of the table in section 1, to the last. And the library says the same. In its derivation below the graph, look at the results: $\bar y$ and $\bar x$ are sums, a term for each use:
 
 # %%
 x_ = mg.Tensor(3.0, requires_grad=True)
@@ -167,9 +167,9 @@ mg.explain(loss_, names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})
 # Two tempting ways to walk are wrong, each in its own way.
 #
 # **Wrong number.** Go through the nodes in the order in which you meet them from $\mathcal L$: first $\mathcal L$, then its parents $z$ and $y$, then *their* parents (breadth first). If $y$ has its turn before $z$ has sent its
-# part, that part is lost on the way to $x$.
+# contribution, that contribution is lost on the way to $x$.
 #
-# **Right number, absurd price.** Follow every path from $\mathcal L$ down to the leaves, and hand on each part by itself. The sum over all paths is exactly what the chain rule says; but when $x \leftarrow x + x$ is repeated $n$
+# **Right number, absurd price.** Follow every path from $\mathcal L$ down to the leaves, and hand on each contribution by itself. The sum over all paths is exactly what the chain rule says; but when $x \leftarrow x + x$ is repeated $n$
 # times, there are $2^n$ paths.
 
 # %%
@@ -232,7 +232,7 @@ assert x.grad == 81 and paths[-1] == 2**17 - 2 and ordered[-1] == 2 * depths[-1]
 # %% [markdown]
 # Topological order calls each rule once. Its price is that of the forward computation, whatever the graph looks like.
 #
-# **Question.** A model applies the same weight matrix $W$ at 100 positions. How many parts does $\bar W$ have? (One for each use; they add. Forgetting one of them is the classic mistake with *tied* weights.)
+# **Question.** A model applies the same weight matrix $W$ at 100 positions. How many contributions does $\bar W$ have? (One for each use; they add. Forgetting one of them is the classic mistake with *tied* weights.)
 
 # %% [markdown]
 # ## 4 · Broadcasting: what is copied forward is summed backward
@@ -242,7 +242,7 @@ assert x.grad == 81 and paths[-1] == 2**17 - 2 and ordered[-1] == 2 * depths[-1]
 # $$a = \begin{pmatrix} 10 \\ 20 \end{pmatrix},\quad b = \begin{pmatrix} 1 & 2 & 3 \end{pmatrix},\quad r = \begin{pmatrix} 11 & 12 & 13 \\ 21 & 22 & 23 \end{pmatrix},
 # \qquad \bar r = \begin{pmatrix} 1 & 2 & 3 \\ 4 & 5 & 6 \end{pmatrix} .$$
 #
-# The number $a_1 = 10$ is used three times. Rule 1: its parts add, $\bar a_1 = 1 + 2 + 3 = 6$, and $\bar a_2 = 15$. Each $b_j$ is used twice: $\bar b = (1+4,\; 2+5,\; 3+6) = (5, 7, 9)$. In general:
+# The number $a_1 = 10$ is used three times. Rule 1: the contributions add, $\bar a_1 = 1 + 2 + 3 = 6$, and $\bar a_2 = 15$. Each $b_j$ is used twice: $\bar b = (1+4,\; 2+5,\; 3+6) = (5, 7, 9)$. In general:
 #
 # - an axis that was **missing** is summed away;
 # - an axis of size **1** that was stretched is summed, and kept with size 1.
@@ -369,7 +369,7 @@ table(["parameter", "shape", "largest entry", "ours − finite differences", "ou
 # %% [markdown]
 # ## 6 · Meet minigrad
 #
-# The library's engine is ours, grown up. Open `minigrad/graph.py` beside this page: record, order, walk, add. You know the plot. The function `walk` is the `backward` of section 2, with what a large model needs: it frees what it has used.
+# The library's engine is ours, with more features. Open `minigrad/graph.py` beside this page: record, order, walk, add. The function `walk` is the `backward` of section 2, with what a large model needs: it frees what it has used.
 #
 # | here | in `minigrad` | why it differs |
 # | --- | --- | --- |
@@ -438,7 +438,7 @@ assert value == 108 and gradients["x"] == 135
 # - ***Automatic differentiation is symbolic differentiation.*** No formula for $\bar x$ is ever written down, only numbers flow. An `if` or a loop in the forward code is no obstacle.
 # - ***It is a kind of finite difference.*** There is no step $h$ and no truncation error: section 5 agrees to fourteen digits.
 # - ***`backward` computes the gradient of the loss "with respect to the network".*** It gives one array for each leaf, with the leaf's shape.
-# - ***A second `backward()` gives the same `.grad`.*** In most libraries (minigrad too) leaves *accumulate*: the parts of several calls add, by rule 1. Set gradients to zero between steps. Ours starts from zero by itself.
+# - ***A second `backward()` gives the same `.grad`.*** In most libraries (minigrad too) leaves *accumulate*: the contributions of several calls add, by rule 1. Set gradients to zero between steps. Ours starts from zero by itself.
 # - ***Broadcasting is free.*** Forward, yes. Backward, each broadcast is a sum over the axis that was stretched.
 #
 # ## Exercises

@@ -4,7 +4,7 @@
 # *About 60 minutes to read, 60 more for the exercises. You need [02 · A tensor that differentiates itself](02_a_tensor_that_differentiates_itself.ipynb): upstream gradients, the sum over all uses, and broadcasting.
 # Next: [04 · From recurrence to attention](04_from_recurrence_to_attention.ipynb).*
 #
-# Three functions carry every Transformer: softmax turns scores into shares, cross-entropy turns shares into a loss, and layer norm keeps the numbers in range. An engine could differentiate each through its small
+# Three functions carry every Transformer: softmax turns scores into probabilities, cross-entropy turns probabilities into a loss, and layer norm keeps the numbers in range. An engine could differentiate each through its small
 # steps. But each has a *short* gradient, which is faster, safer against overflow, and says what learning does. Here you derive all three on paper, and every line is checked.
 #
 # **After this chapter you can**
@@ -26,7 +26,7 @@ np.set_printoptions(precision=4, suppress=True)
 # %% [markdown]
 # ## 1 · Softmax
 #
-# Let $x$ be a vector of $C$ numbers, the **scores**. Softmax makes positive shares of them that add up to 1:
+# Let $x$ be a vector of $C$ numbers, the **scores**. Softmax turns them into **probabilities**, positive numbers that add up to 1 (attention will call them *weights*):
 #
 # $$p_j = \frac{e^{x_j}}{\sum_k e^{x_k}}, \qquad j = 1, \dots, C .$$
 #
@@ -35,20 +35,22 @@ np.set_printoptions(precision=4, suppress=True)
 # **How does $p_j$ react to $x_k$?** By the quotient rule. If $j \ne k$, only the denominator moves: $\partial p_j/\partial x_k = -e^{x_j} e^{x_k} / (\sum)^2 = -p_j p_k$. If $j = k$, the numerator moves too and adds $p_j$. Both cases in one, with $\delta_{jk} = 1$
 # if $j = k$ and $0$ otherwise:
 #
-# $$\boxed{\frac{\partial p_j}{\partial x_k} = p_j\,(\delta_{jk} - p_k)} $$
+# $$\boxed{\frac{\partial p_j}{\partial x_k} = p_j\,(\delta_{jk} - p_k)} .$$
 #
-# **Going backward**, an upstream gradient $\bar p$ with $C$ numbers arrives, and the parts add over all $j$:
+# These are the entries of a matrix of shape $(C, C)$, the **Jacobian**.
+#
+# **Going backward**, an upstream gradient $\bar p$ with $C$ numbers arrives, and the contributions of all $j$ add:
 #
 # $$\bar x_k = \sum_j \bar p_j\, p_j (\delta_{jk} - p_k) = p_k \Big(\bar p_k - \sum_j \bar p_j\, p_j\Big), \qquad \boxed{\bar x = p \odot (\bar p - \bar p \cdot p)} .$$
 #
-# Here $\odot$ multiplies entry by entry, and $\bar p \cdot p = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the shares. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
+# Here $\odot$ multiplies entry by entry, and $\bar p \cdot p = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the probabilities. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
 # matters when $C$ is a vocabulary of 50 000.
 #
 # With $\bar p = (6, 0, 0)$: the weighted mean is $6 \cdot \tfrac16 = 1$, hence $\bar x = (\tfrac16 \cdot 5,\; \tfrac13 \cdot (-1),\; \tfrac12 \cdot (-1)) = (\tfrac56, -\tfrac13, -\tfrac12)$.
 
 # %%
 def softmax(x):  # (..., C) → (..., C)
-    e = np.exp(x - x.max(axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows, and the shares do not change
+    e = np.exp(x - x.max(axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows, and the result is the same
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -67,7 +69,7 @@ assert np.allclose(mg.jacobian(mg.softmax)(x).data, jacobian)
 softmax_backward(p_bar, p)
 
 # %% [markdown]
-# The Jacobian as a picture: of our three scores, and of eight others, sorted. Dark means that the share grows with the score, light (yellow) that it shrinks.
+# The Jacobian as a picture: of our three scores, and of eight others, sorted. Dark means that the probability grows with the score, light (yellow) that it shrinks.
 
 # %%
 p8 = softmax(np.linspace(-1, 1, 8))
@@ -80,12 +82,12 @@ for ax, J, numbers in ((left, jacobian, ".3f"), (right, big, "")):
     ax.set_xticks(ticks, [str(i + 1) for i in ticks])
     ax.set_yticks(ticks, [str(i + 1) for i in ticks])
     ax.set_xlabel("score that moves (k)")
-    ax.set_ylabel("share that reacts (j)")
-    fig.colorbar(image, ax=ax, label="slope of the share", shrink=0.85)
+    ax.set_ylabel("probability that reacts (j)")
+    fig.colorbar(image, ax=ax, label="∂ probability / ∂ score", shrink=0.85)
 fig
 
 # %% [markdown]
-# Each row adds up to zero, and so does each column. **Question:** why? (A row: raising *all* scores by the same amount changes no share. A column: the shares always add up to 1, so what one gains the others lose.)
+# Each row adds up to zero, and so does each column. **Question:** why? (A row: raising *all* scores by the same amount changes no probability. A column: the probabilities always add up to 1, so what one gains the others lose.)
 #
 # ## 2 · Cross-entropy
 #
@@ -93,7 +95,7 @@ fig
 #
 # $$\mathcal L = -\frac1N \sum_n \log p_{n, t_n} .$$
 #
-# Backward, first through the logarithm: only the share of the true class takes part, $\bar p_{n,t_n} = -\tfrac1N / p_{n,t_n}$, and all other $\bar p_{nj} = 0$. The weighted mean of section 1 is then $\bar p_n \cdot p_n = -\tfrac1N$: the share cancels! So
+# Backward, first through the logarithm: only the probability of the true class takes part, $\bar p_{n,t_n} = -\tfrac1N / p_{n,t_n}$, and all other $\bar p_{nj} = 0$. The weighted mean of section 1 is then $\bar p_n \cdot p_n = -\tfrac1N$: the probability cancels! So
 #
 # $$\bar x_{nk} = p_{nk}\Big(\bar p_{nk} + \frac1N\Big) = \frac{1}{N}\begin{cases} p_{nk} - 1 & k = t_n \\ p_{nk} & \text{else}\end{cases}
 # \qquad\Rightarrow\qquad \boxed{\bar x = (p - \mathbf 1_t)/N}$$
@@ -129,7 +131,7 @@ assert naive == np.inf and safe == 800
 # %% [markdown]
 # ## 3 · Layer norm
 #
-# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\operatorname{mean}(v) = \tfrac1C\sum_i v_i$ for the mean over the vector:
+# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\operatorname{mean}(v) = \tfrac1C\sum_i v_i$ for the mean of the numbers of a vector:
 #
 # $$\mu = \operatorname{mean}(x),\quad c = x - \mu,\quad v = \operatorname{mean}(c \odot c),\quad s = (v + \varepsilon)^{-1/2},\quad \hat x = s\,c,\quad y = \gamma \odot \hat x + \beta .$$
 #
@@ -140,13 +142,13 @@ assert naive == np.inf and safe == 800
 # | forward | backward |
 # | --- | --- |
 # | $y = \gamma \odot \hat x + \beta$ | $u := \bar{\hat x} = \gamma \odot \bar y, \qquad \bar\gamma = \bar y \odot \hat x, \qquad \bar\beta = \bar y$ &nbsp; (added up over all rows) |
-# | $\hat x = s\,c$ | $\bar s = \sum_i u_i c_i$, and a first part of $\bar c$: $\; s\,u$ |
+# | $\hat x = s\,c$ | $\bar s = \sum_i u_i c_i$, and a first contribution to $\bar c$: $\; s\,u$ |
 # | $s = (v + \varepsilon)^{-1/2}$ | $\bar v = -\tfrac12 s^3\, \bar s$ |
-# | $v = \operatorname{mean}(c \odot c)$ | a second part of $\bar c$: $\; \tfrac2C\, c\, \bar v$ |
-# | $c = x - \mu$ | a first part of $\bar x$: $\bar c$; and $\bar\mu = -\sum_i \bar c_i$ |
-# | $\mu = \operatorname{mean}(x)$ | a second part of $\bar x$: $\bar\mu / C$ |
+# | $v = \operatorname{mean}(c \odot c)$ | a second contribution to $\bar c$: $\; \tfrac2C\, c\, \bar v$ |
+# | $c = x - \mu$ | a first contribution to $\bar x$: $\bar c$; and $\bar\mu = -\sum_i \bar c_i$ |
+# | $\mu = \operatorname{mean}(x)$ | a second contribution to $\bar x$: $\bar\mu / C$ |
 #
-# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second part of $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\operatorname{mean}(u \odot \hat x)$, because $c = \hat x/s$. And $\bar x = \bar c - \operatorname{mean}(\bar c)$, where
+# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second contribution to $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\operatorname{mean}(u \odot \hat x)$, because $c = \hat x/s$. And $\bar x = \bar c - \operatorname{mean}(\bar c)$, where
 # $\operatorname{mean}(\hat x) = 0$. What remains:
 #
 # $$\boxed{\bar x = s\,\Big(u - \underbrace{\operatorname{mean}(u)}_{\text{through }\mu} - \underbrace{\hat x\,\operatorname{mean}(u \odot \hat x)}_{\text{through }\sigma^2}\Big), \qquad u = \gamma \odot \bar y}$$
@@ -341,7 +343,7 @@ print(f"{sum(row[1] == m[4] for row, m in zip(rows, mistakes))} of {len(mistakes
 table(["handed in", "diagnosis", "in words"], rows)
 
 # %% [markdown]
-# **A test that cannot fail.** The fifth mistake, $\gamma$ forgotten, has been found in published code. There were tests. But they tried a fresh layer, where $\gamma = 1$, or with an upstream gradient of ones:
+# **A test that cannot fail.** The fifth mistake, $\gamma$ forgotten, survives two tests that look natural: a fresh layer, where $\gamma = 1$, and an upstream gradient of ones:
 
 # %%
 def forgotten_gamma(y_bar, gamma, s, x_hat):
@@ -359,8 +361,8 @@ table(["test", "error that it sees"], rows)
 # %% [markdown]
 # ## Common misunderstandings
 #
-# - ***The derivative of softmax is $p(1-p)$.*** That is its diagonal. Every score moves every share.
-# - ***$p - \mathbf 1_t$ is the gradient of cross-entropy by the probabilities.*** It is the gradient by the *logits*. By the probabilities it is $-\mathbf 1_t/p$, and it explodes.
+# - ***The derivative of softmax is $p(1-p)$.*** That is its diagonal. Every score moves every probability.
+# - ***$p - \mathbf 1_t$ is the gradient of cross-entropy with respect to the probabilities.*** It is the gradient with respect to the *logits*. With respect to the probabilities it is $-\mathbf 1_t/p$, and it explodes.
 # - ***Layer norm normalises over the batch.*** Over the $C$ numbers of each vector, each row by itself. (Over the batch would be *batch* norm.) But $\bar\gamma$ and $\bar\beta$ are summed over the rows, since all rows share them.
 # - ***Mean and variance are constants in the backward pass.*** They are computed from $x$; two of the three terms go through them.
 # - ***Softmax needs its inputs to be probabilities, or positive.*** Any real numbers do, and adding the same number to all changes nothing.

@@ -70,7 +70,7 @@ print(f"states {np.round(h, 4)}; factors {np.round(factors, 4)}, product {np.pro
 # %% [markdown]
 # ## 2 · Gates: the GRU
 #
-# A product of many factors below 1 vanishes. The remedy of the nineties (LSTM) and its simpler sister (GRU, *gated recurrent unit*): do not overwrite the state, **mix** it with the new, in shares that the network chooses itself. With $\sigma(a) = 1/(1 + e^{-a})$, a number between 0 and 1, and $\odot$ for the product entry by entry:
+# A product of many factors below 1 vanishes. The remedy of the nineties (LSTM) and its simpler sister (GRU, *gated recurrent unit*): do not overwrite the state, **mix** it with the new, in proportions that the network chooses itself. With $\sigma(a) = 1/(1 + e^{-a})$, a number between 0 and 1, and $\odot$ for the product entry by entry:
 #
 # $$r = \sigma(x W_r + h U_r + b_r), \quad z = \sigma(x W_z + h U_z + b_z), \quad n = \tanh\!\big(x W_n + b_n + r \odot (h U_n)\big), \qquad h' = (1 - z) \odot n + z \odot h .$$
 #
@@ -111,19 +111,19 @@ for i in np.ndindex(h.shape):
     numeric[i] = ((gru_step(x, h + step, *weights) - gru_step(x, h - step, *weights)) * h_bar).sum() / 2e-5
 gaps = np.abs(gru_step(x, h, *weights) - out.data).max(), np.abs(th.grad.data - numeric).max()
 assert gaps[0] < 1e-12 and gaps[1] < 1e-8
-print(f"h' = {by_hand[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; gradient by h, engine − finite differences: {gaps[1]:.0e}")
+print(f"h' = {by_hand[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; ∂/∂h, engine − finite differences: {gaps[1]:.0e}")
 
 # %% [markdown]
 # ## 3 · Experiment: the gradient through time
 #
-# How much does the end of a text of 60 tokens depend on the token $k$ places before its end? Take a random direction $u$ and measure the length of the gradient of $u \cdot h_T$ by $x_{T-k}$, for every distance $k$. In general the factor of a step is a matrix, $\operatorname{diag}(1 - h_t^2)\,U^\top$, and lengths shrink or grow like a product of
+# How much does the end of a text of 60 tokens depend on the token $k$ places before its end? Take a random direction $u$ and measure the length of the gradient of $u \cdot h_T$ with respect to $x_{T-k}$, for every distance $k$. In general the factor of a step is a matrix, $\operatorname{diag}(1 - h_t^2)\,U^\top$, and lengths shrink or grow like a product of
 # $k$ of them.
 #
 # Five networks, with random weights, $M = 32$: a plain RNN whose entries of $U$ have the size $0.5/\sqrt M$ or $4/\sqrt M$; a GRU as it is initialised; a GRU whose keep-gate $z$ has the bias 4, so that it keeps about 98 % at each step; and the ordinary GRU again, but read through **attention** (section 4): instead of $h_T$ we take a mixture of *all* its states.
 
 # %%
 def gradient_by_distance(network, T=60, B=16, C=8):
-    """Length of the gradient by x[T − 1 − k], for k = 0 … T − 1, mean over the batch."""
+    """Length of the gradient with respect to x[T − 1 − k], for k = 0 … T − 1, mean over the batch."""
     rng = np.random.default_rng(0)
     x = [mg.Tensor(rng.normal(size=(B, C)), requires_grad=True) for _ in range(T)]
     out = network(x)
@@ -231,7 +231,7 @@ direction = rng.normal(size=h.shape)
 slope = (along(1e-5, direction) - along(-1e-5, direction)) / 2e-5
 gaps = np.abs(ours - library.data).max(), abs(slope - (th.grad.data * direction).sum())
 assert gaps[0] < 1e-12 and gaps[1] < 1e-8 and np.all(alpha[1, 5:] == 0) and np.abs(th.grad.data[1, 5:]).max() == 0
-print(f"c = {c[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; slope by h, engine − finite differences: {gaps[1]:.0e}; padding gets weight and gradient 0")
+print(f"c = {c[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; slope along h, engine − finite differences: {gaps[1]:.0e}; padding gets weight and gradient 0")
 
 # %% [markdown]
 # ## 5 · Experiment: how much fits into one vector?
@@ -379,7 +379,7 @@ table(["model", "exact match on unseen dates"], [(name, str(result)) for name, r
 # %% [markdown]
 # A date is short, and one vector could learn to hold it: the model without attention is still climbing when we stop. But with attention the task is solved by then: looking is easier to learn than packing.
 #
-# **The alignment map.** Since every $\alpha_{ij}$ is a share, we can look at it: a row for each token of the target (it asks), a column for each token of the source (it is looked at). Nobody told the model which characters belong together.
+# **The alignment map.** The weights $\alpha_{ij}$ of a row add up to 1, and can be looked at: a row for each token of the target (it asks), a column for each token of the source (it is looked at). Nobody told the model which characters belong together.
 
 # %%
 model.eval()

@@ -219,10 +219,10 @@ table(["our matrix form, against", "largest difference"], [(what, f"{gap:.0e}") 
 # %% [markdown]
 # ## 5 · Masks: who may look where
 #
-# Sometimes a query must not see a key. A text model must not see the words that it is to predict (the **causal** mask); and in a batch of sentences of different lengths, nobody should look at the filling (the **padding** mask). A mask is a boolean array, true where looking is allowed, that broadcasts to $(T, S)$:
+# Sometimes a query must not see a key. A text model must not see the words that it is to predict (the **causal** mask); and in a batch of sentences of different lengths, nobody should look at the padding (the **padding** mask). A mask is a boolean array, true where looking is allowed, that broadcasts to $(T, S)$:
 # rows are queries, columns are keys.
 #
-# Where it is false, the score becomes $-\infty$ **before** softmax, so that the weight is $e^{-\infty} = 0$, and the other weights share the 1 among themselves.
+# Where it is false, the score becomes $-\infty$ **before** softmax, so that the weight is $e^{-\infty} = 0$, and the other weights of the row add up to 1.
 
 # %%
 words = ["the", "cat", "sat", "down", "⟨pad⟩"]
@@ -243,7 +243,7 @@ fig.colorbar(image, ax=axes, label="attention weight", shrink=0.8)
 fig
 
 # %% [markdown]
-# Three wrong places for a mask, each seen in real code. The test that finds them all: *change what must not be seen, and see whether anything moves*.
+# Three wrong places for a mask. The test that finds them all: *change what must not be seen, and see whether anything moves*.
 
 # %%
 def too_late(Q, K, V, allowed):
@@ -271,7 +271,7 @@ assert rows[0][1] == "0.0e+00" and all(row[2] == "sees the future" for row in ro
 table(["mask applied", "change at the first three words", "verdict"], rows)
 
 # %% [markdown]
-# One case needs a decision: a query that may look at *nothing*, such as one in a sentence of filling only. All its scores are $-\infty$, softmax divides 0 by 0, and one NaN ruins the whole batch. In this library such a query gets zeros:
+# One case needs a decision: a query that may look at *nothing*, such as one in a sentence of padding only. All its scores are $-\infty$, softmax divides 0 by 0, and one NaN ruins the whole batch. In this library such a query gets zeros:
 
 # %%
 nothing = np.zeros((5, 5), bool)
@@ -328,7 +328,7 @@ table(["causal attention, gradient of", "paper: largest entry", "− finite diff
 # - ***$d_k$ is the width of the model.*** It is the width of one query, that is of one head (chapter 06). Dividing by the square root of the whole width makes scores too small.
 # - ***The columns add up to 1.*** The rows do: a query distributes its attention. A key may be looked at by everybody, or by nobody.
 # - ***A large weight means an important word.*** It means that much of its *value* is mixed in; if the value is near zero, nothing comes of it.
-# - ***$-10000$ is as good as $-\infty$.*** It is, until somebody masks every key, or adds a second mask, or computes in half precision, where it overflows or survives by accident.
+# - ***$-10000$ is as good as $-\infty$.*** It is, until every key of a query is masked (then all forbidden keys get equal weights), or scores are of that size themselves, or masks are added up in half precision: float16 ends at 65 504, so that the seventh $-10000$ on the same score makes it $-\infty$ after all.
 #
 # ## Exercises
 

@@ -13,7 +13,7 @@
 # - build the decoder's input and its targets by hand, shift included, and say what happens without the shift;
 # - build a decoder layer with cross-attention, and name the two masks it needs and where each acts;
 # - read a cross-attention map: source across, target down;
-# - explain why training shows the right beginning and use does not, and measure what that costs;
+# - explain why training shows the right prefix and use does not, and measure what that costs;
 # - run beam search on paper, and say what it can find that greedy choice cannot;
 # - say what changes from one task of language to the next: the head and the loss, nothing else.
 
@@ -60,7 +60,7 @@ from transformer.translation import BEGIN, END, PAD, GivenSource
 #
 # On paper: the task is to write *ab* backwards, and the model says
 #
-# | place $t$ | has read | $p(a)$ | $p(b)$ | $p($⟨end⟩$)$ | right is | its share |
+# | place $t$ | has read | $p(a)$ | $p(b)$ | $p($⟨end⟩$)$ | right is | its probability |
 # | --- | --- | --- | --- | --- | --- | --- |
 # | 1 | – | 0.4 | **0.5** | 0.1 | *b* | 0.5 |
 # | 2 | *b* | **0.8** | 0.1 | 0.1 | *a* | 0.8 |
@@ -111,7 +111,7 @@ print(f"the library's arrays are those made by hand; loss over {real.sum()} real
 #
 # **Cross-attention** is attention with two different sentences in it. The queries come from the decoder, $Q = Y W^Q: (T, C)$; keys and values come from the encoder's output, the *memory* $M: (S, C)$, so $K = M W^K$ and $V = M W^V$. The weights have shape $(T, S)$: **target down, source across**.
 #
-# On paper: one head of width $D = 1$, one query $q = 1$, three source tokens with keys $0, \ln 2, \ln 3$ and values $6, 12, 24$. The shares are $\tfrac16, \tfrac13, \tfrac12$, the output is $17$ (chapter 05). If the third token is padding, its score becomes $-\infty$: the shares are $\tfrac13, \tfrac23, 0$, the output is $2 + 8 = 10$. Note
+# On paper: one head of width $D = 1$, one query $q = 1$, three source tokens with keys $0, \ln 2, \ln 3$ and values $6, 12, 24$. The weights are $\tfrac16, \tfrac13, \tfrac12$, the output is $17$ (chapter 05). If the third token is padding, its score becomes $-\infty$: the weights are $\tfrac13, \tfrac23, 0$, the output is $2 + 8 = 10$. Note
 # that the mask acts on the **columns**, the *source* side; the target may have quite another length.
 #
 # A decoder layer has three sub-layers, each with its addition and norm (pre-norm here):
@@ -170,7 +170,7 @@ output = layer(tx, tm, mask.astype(bool)[:, None, None, :], memory_mask.astype(b
 output.backward(y_bar)
 
 rows = [("output", np.abs(ours - output.data).max(), np.abs(ours - case["output"]).max(), "")]
-for name, given, t in (("∂ by the target side", x, tx), ("∂ by the memory", memory, tm)):
+for name, given, t in (("∂ with respect to the target side", x, tx), ("∂ with respect to the memory", memory, tm)):
     direction = np.random.default_rng(1).normal(size=given.shape)
 
     def along(step, name=name, direction=direction):
@@ -184,13 +184,13 @@ assert rows[0][1] < 1e-12 and max(row[2] for row in rows) < 1e-12 and max(row[3]
 table(["", "ours − library", "− PyTorch's stored array", "engine − finite differences"], [(n, *(f"{g:.0e}" if g != "" else "" for g in gaps)) for n, *gaps in rows])
 
 # %% [markdown]
-# The gradient by the memory is how the encoder learns: everything that it knows of the task arrives through cross-attention.
+# The gradient with respect to the memory is how the encoder learns: everything that it knows of the task arrives through cross-attention.
 
 # %%
 paddings = np.abs(tm.grad.data)[memory_mask == 0]
 words = np.abs(tm.grad.data)[memory_mask == 1]
 assert len(paddings) and paddings.max() == 0 < words.min()
-print(f"gradient by the memory: at {len(words)} words up to {words.max():.2f}, at {len(paddings)} paddings {paddings.max():.0f}")
+print(f"gradient with respect to the memory: at {len(words)} words up to {words.max():.2f}, at {len(paddings)} paddings {paddings.max():.0f}")
 
 # %% [markdown]
 # ## 4 · Experiment: copy, and reverse
@@ -228,7 +228,7 @@ def start(task, width=32, heads=1, layers=1):
 
 
 def score(model, objective, part="test", count=500):
-    """How many of ``count`` unseen sources are written right, to the last character."""
+    """How many of ``count`` unseen sources are answered correctly, to the last character."""
     pairs = objective.task.sample(part, count)
     return exact_match(translate(model, objective.codec, [pair.source for pair in pairs]), [pair.target for pair in pairs])
 
@@ -402,9 +402,9 @@ table([f"200 sources of up to {longest} characters, padded to", "padding hidden"
 # %% [markdown]
 # With the mask the answer does not depend on the company that a source happens to be in. Without it, it does: the same date is read correctly in one batch and wrongly in another. Such a model passes every test that looks at one example at a time.
 #
-# ## 8 · Training sees the right beginning; use does not
+# ## 8 · Training sees the right prefix; use does not
 #
-# With teacher forcing the model has only ever read *right* beginnings. When it writes, it reads its own. If it makes a mistake, it goes on from a beginning of a kind that it never met: **exposure bias**. Two things about it can be measured. We take the dates model as it was after 200 steps, when it was wrong often enough.
+# With teacher forcing the model has only ever read *right* prefixes. When it writes, it reads its own. If it makes a mistake, it goes on from a prefix of a kind that it never met: **exposure bias**. Two things about it can be measured. We take the dates model as it was after 200 steps, when it was wrong often enough.
 #
 # First, a fact. As long as everything written is right, writing and teacher forcing are the *same computation*. So a greedy answer is right as a whole exactly if **every** teacher-forced choice in it is right: exact match can be computed in one pass, without writing. Second, after a mistake: how good are the places that follow it? And how good are
 # they if we force the model to read *one wrong token*, that it did not choose?
@@ -419,12 +419,12 @@ pairs = objective.task.sample("validation", 600)
 sources, mask = codec.sources([p.source for p in pairs])
 reads, says = codec.targets([p.target for p in pairs], -100)  # all targets have ten characters and END
 with mg.no_grad():
-    forced = young(sources, mask, reads).data.argmax(axis=-1) == says  # (N, 11): right, given the right beginning
+    forced = young(sources, mask, reads).data.argmax(axis=-1) == says  # (N, 11): right, given the right prefix
     memory = young.encode(sources, mask)
     free = np.full((len(sources), 1), codec.begin)
     for _ in range(11):
         free = np.concatenate([free, young.decode(free, memory, mask).data[:, -1].argmax(axis=-1)[:, None]], axis=1)
-    own = free[:, 1:] == says  # (N, 11): right, given its own beginning
+    own = free[:, 1:] == says  # (N, 11): right, given its own prefix
     spoiled = reads.copy()
     spoiled[:, 3] = np.where(spoiled[:, 3] == codec.encode("7")[0], codec.encode("4")[0], codec.encode("7")[0])  # the third digit of the year
     after_spoiled = young(sources, mask, spoiled).data.argmax(axis=-1) == says
@@ -434,16 +434,16 @@ assert np.mean(whole[0] == whole[1]) > 0.995  # equal but for ties in round-off
 first_wrong = np.where(own.all(axis=1), 99, (~own).argmax(axis=1))
 behind = np.arange(11)[None, :] > first_wrong[:, None]  # places after one's own first mistake
 rows = [
-    ("given the right beginning", f"{forced.mean():.1%}", f"{forced.all(axis=1).mean():.1%}"),
-    ("given its own beginning", f"{own.mean():.1%}", f"{own.all(axis=1).mean():.1%}"),
+    ("given the right prefix", f"{forced.mean():.1%}", f"{forced.all(axis=1).mean():.1%}"),
+    ("given its own prefix", f"{own.mean():.1%}", f"{own.all(axis=1).mean():.1%}"),
     ("… of these, places after its own first mistake", f"{own[behind].mean():.1%}", ""),
-    ("… the same places, given the right beginning", f"{forced[behind].mean():.1%}", ""),
-    ("places 4 to 11, given the right beginning", f"{forced[:, 3:].mean():.1%}", ""),
+    ("… the same places, given the right prefix", f"{forced[behind].mean():.1%}", ""),
+    ("places 4 to 11, given the right prefix", f"{forced[:, 3:].mean():.1%}", ""),
     ("places 4 to 11, one wrong digit forced at place 3", f"{after_spoiled[:, 3:].mean():.1%}", ""),
 ]
 times = (1 - own[behind].mean()) / (1 - forced[behind].mean())
 assert times > 1.2 and after_spoiled[:, 3:].mean() < forced[:, 3:].mean()
-print(f"after a mistake of its own, the model is wrong {times:.1f} times as often as at the same places of a right beginning")
+print(f"after a mistake of its own, the model is wrong {times:.1f} times as often as at the same places after a right prefix")
 table(["which places", "tokens right", "whole dates right"], rows)
 
 # %% [markdown]
@@ -456,7 +456,7 @@ table(["which places", "tokens right", "whole dates right"], rows)
 #
 # $$p(a) = 0.6,\quad p(b) = 0.4; \qquad p(a \mid a) = 0.5,\ p(b \mid a) = 0.5; \qquad p(a \mid b) = 0.1,\ p(b \mid b) = 0.9 .$$
 #
-# Greedy goes to *a*, and ends with $0.6 \cdot 0.5 = 0.30$. But $bb$ has $0.4 \cdot 0.9 = 0.36$. **Beam search** keeps the $k$ best beginnings instead of one. With $k = 2$ it keeps *a* (0.6) and *b* (0.4), extends both, and finds $bb$. Work in logarithms, so that products become sums.
+# Greedy goes to *a*, and ends with $0.6 \cdot 0.5 = 0.30$. But $bb$ has $0.4 \cdot 0.9 = 0.36$. **Beam search** keeps the $k$ best prefixes instead of one. With $k = 2$ it keeps *a* (0.6) and *b* (0.4), extends both, and finds $bb$. Work in logarithms, so that products become sums.
 
 # %%
 def beams(next_log_p, k, longest, end):
@@ -535,7 +535,7 @@ table(["search", "log p of the answer (mean)", "more probable than greedy", "exa
 #
 # The loss is cross-entropy each time. What changes is *over what* the softmax goes: over labels at each place, or over places for each pointer.
 #
-# On paper: a passage of three words, and position 0 for "there is no answer". The start logits are $0, \ln 2, \ln 3, 0$, so the shares are $\tfrac17, \tfrac27, \tfrac37, \tfrac17$; the end logits are $0, 0, \ln 2, \ln 4$, so they are $\tfrac18, \tfrac18, \tfrac28, \tfrac48$. If the answer is words 2 to 3, its probability is
+# On paper: a passage of three words, and position 0 for "there is no answer". The start logits are $0, \ln 2, \ln 3, 0$, so the probabilities are $\tfrac17, \tfrac27, \tfrac37, \tfrac17$; the end logits are $0, 0, \ln 2, \ln 4$, so they are $\tfrac18, \tfrac18, \tfrac28, \tfrac48$. If the answer is words 2 to 3, its probability is
 # $\tfrac37 \cdot \tfrac48 = \tfrac{3}{14}$, and the loss is the mean of the two surprises, $\tfrac12 \ln \tfrac{14}{3} = 0.7702$. The role of a word depends on the verb in question (*The nurse **thanked** the pilot who **saw** the dog*: who did what?); the verb is marked by a *segment*, a second embedding added to the word's.
 
 # %%

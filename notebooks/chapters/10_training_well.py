@@ -142,7 +142,7 @@ fig
 #
 # ## 2 · AdamW, and the proof that ours are the real ones
 #
-# **Weight decay** pulls every weight towards 0 by a small share $\lambda$ (lambda) in each step, so that only weights that the data keep asking for stay large. One way is to add $\lambda\theta$ to the gradient. With SGD that does what it says, $\theta \leftarrow \theta - \eta(g + \lambda\theta)$. With Adam it does not: $\lambda\theta$ is divided by $\sqrt{\hat v}$ like the rest, so the weights with *large* gradients are hardly pulled at all. **AdamW** pulls on its own, apart from the gradient:
+# **Weight decay** pulls every weight towards 0 by a small fraction $\lambda$ (lambda) of it in each step, so that only weights that the data keep asking for stay large. One way is to add $\lambda\theta$ to the gradient. With SGD that does what it says, $\theta \leftarrow \theta - \eta(g + \lambda\theta)$. With Adam it does not: $\lambda\theta$ is divided by $\sqrt{\hat v}$ like the rest, so the weights with *large* gradients are hardly pulled at all. **AdamW** pulls on its own, apart from the gradient:
 #
 # $$\theta \leftarrow \theta - \eta\lambda\theta, \qquad\text{then Adam's step.}$$
 #

@@ -52,7 +52,7 @@ from transformer.data import corpora
 #
 # **Top-p**, or *nucleus*: keep the most likely words until together they have at least $p$; the word that crosses the limit is kept. With $p = 0.8$: after one word ½, after two ¾, after three ⅞, which reaches 0.8. So $(16, 8, 4)/28 = (\tfrac47, \tfrac27, \tfrac17)$.
 #
-# **Min-p**: keep the words that have at least a share $p$ of the most likely one's probability. With $p = 0.1$ the limit is $0.1 \cdot \tfrac12 = 0.05$, and four words pass: $(16, 8, 4, 2)/30$.
+# **Min-p**: keep the words whose probability is at least $p$ times that of the most likely one. With $p = 0.1$ the limit is $0.1 \cdot \tfrac12 = 0.05$, and four words pass: $(16, 8, 4, 2)/30$.
 #
 # **Repetition penalty** $\rho$ (rho): for each word that has been *seen* in the text, divide its logit by $\rho$ if it is positive, and multiply by $\rho$ if it is negative. With $\rho = 2$ and *the* seen: $e^{z/2} = \sqrt{16} = 4$ in the place of 16, and the distribution is $(4, 8, 4, 2, 1, 1)/20$.
 #
@@ -181,7 +181,7 @@ print(f"probability of 'the' after the penalty: {one[0]:.3f} with z, {other[0]:.
 #
 # $$p(A) = 0.6,\quad p(A \mid A) = 0.55,\; p(B \mid A) = 0.45, \qquad p(B) = 0.4,\quad p(A \mid B) = 0.05,\; p(B \mid B) = 0.95 .$$
 #
-# Greedy says A, then A: $0.6 \cdot 0.55 = 0.33$. But B B has $0.4 \cdot 0.95 = 0.38$. **Beam search** keeps the $k$ most likely beginnings, the *beams*, instead of one: extend each by every word, and of all extensions keep the best $k$. Products become sums of logarithms. With $k = 2$ both A and B survive the first step, and B B is found.
+# Greedy says A, then A: $0.6 \cdot 0.55 = 0.33$. But B B has $0.4 \cdot 0.95 = 0.38$. **Beam search** keeps the $k$ most likely prefixes, the *beams*, instead of one: extend each by every word, and of all extensions keep the best $k$. Products become sums of logarithms. With $k = 2$ both A and B survive the first step, and B B is found.
 
 # %%
 def beams(next_log_p, prompt, n, k):
@@ -289,8 +289,8 @@ table(["filter", "tokens kept in 10 % of the cases at most", "in half of them", 
 # ## 4 · Experiment: what each of them writes
 #
 # - **Likelihood**: the mean surprise of the written tokens under the model itself, in nats per token. Low means: *the model finds it plausible.*
-# - **Diversity**, *distinct-2*: of all pairs of neighbouring words in the texts, the share that are different from each other. On paper: *the cat and the cat* has four pairs, (the, cat), (cat, and), (and, the), (the, cat); three of them are different, so $\tfrac34$.
-# - **Repetition**: the share of runs of 16 characters that the same text had said before.
+# - **Diversity**, *distinct-2*: of all pairs of neighbouring words in the texts, the fraction that are different from each other. On paper: *the cat and the cat* has four pairs, (the, cat), (cat, and), (and, the), (the, cat); three of them are different, so $\tfrac34$.
+# - **Repetition**: the fraction of runs of 16 characters that the same text had said before.
 #
 # Each strategy continues the same 24 openings of text that the model has not seen, 24 tokens long, by 80 tokens. (The pages contain tables and grammars; we take the 24 pieces with the most letters, which are running text.) The real continuations are measured in the same way: that is how a *human* text looks to this model.
 #

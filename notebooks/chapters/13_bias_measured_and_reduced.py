@@ -56,7 +56,7 @@ print(f"g = {g:.4f} nats; e^g = {math.exp(g):.2f}")
 # %% [markdown]
 # ## 2 · A language whose bias is known
 #
-# Real text does not tell how biased it is. So we write a language: twenty occupations, six templates, a few words to fill in. Of the sentences about an occupation, the share $(1 + s)/2$ has one pronoun, *its* pronoun, and the rest the other. $s$ is the **skew**: 0 means half and half, 1 means without exception. A model that *is* this language has
+# Real text does not tell how biased it is. So we write a language: twenty occupations, six templates, a few words to put into them. Of the sentences about an occupation, the fraction $(1 + s)/2$ has one pronoun, *its* pronoun, and the rest the other. $s$ is the **skew**: 0 means half and half, 1 means without exception. A model that *is* this language has
 #
 # $$g = \ln\frac{(1 + s)/2}{(1 - s)/2} = \ln\frac{1 + s}{1 - s}$$
 #

@@ -69,7 +69,7 @@ print(f"one worker {whole:.4f}, mean of the means {np.mean([g.mean() for g in ra
 assert np.isclose(weighted, whole) and np.isclose(whole, 38 / 3)
 
 # %% [markdown]
-# **What is counted?** Not rows: *terms of the mean*. A language model's loss is a mean over tokens. In translation, sentences have different lengths; shorter ones are filled up with padding, which the loss leaves out. Two ranks with as many sentences then have different numbers of tokens to say, and $n_r$ is that number.
+# **What is counted?** Not rows: *terms of the mean*. A language model's loss is a mean over tokens. In translation, sentences have different lengths; shorter ones are padded, which the loss leaves out. Two ranks with as many sentences then have different numbers of tokens to say, and $n_r$ is that number.
 #
 # Let us see it on a Transformer, that of 2017, which translates numbers to words. Seven pairs, three ranks (3, 2 and 2 rows). For every parameter, the gradient of the whole batch beside the one that three ranks add up, weighted by tokens, and weighted by rows:
 
