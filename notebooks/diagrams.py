@@ -66,7 +66,7 @@ def architecture() -> Any:
     for x, words, shape in ((left, "source: ids of the words to read", "$(B, S)$"), (right, "target: ids of the words so far", "$(B, T)$")):
         label(x, -1.15, f"{words}, {shape}", ha="center")
         arrow(ax, [(x, -0.95), (x, -0.6)])
-        top = box(ax, x, -0.6, "embedding: a row for each id  (02)", PALE["table"], height=0.45)
+        top = box(ax, x, -0.6, "embedding: a row per id  (02)", PALE["table"], height=0.45)
         arrow(ax, [(x, top), (x, top + 0.3)])
         box(ax, x, top + 0.3, "+ positions  (07)", PALE["table"], height=0.4)
         label(x + 0.12, start + 0.08, shape.replace(")", ", C)"), ha="left")

@@ -67,7 +67,10 @@ def f(x):
     return x**3 - 2 * x
 
 
-rows = [(h, forward(f, 2.0, h), forward(f, 2.0, h) - 10, central(f, 2.0, h), central(f, 2.0, h) - 10) for h in (0.1, 0.05, 0.025)]
+rows = [
+    (h, forward(f, 2.0, h), forward(f, 2.0, h) - 10, central(f, 2.0, h), central(f, 2.0, h) - 10)
+    for h in (0.1, 0.05, 0.025)
+]
 assert np.allclose(rows[0][1:], [10.61, 0.61, 10.01, 0.01])
 table(["h", "δ⁺(h)", "error of δ⁺", "δ(h)", "error of δ"], rows)
 
@@ -141,9 +144,26 @@ for (kind, name), (h, e) in errors.items():
     right = order(h, e, 10 * best, 0.3)
     left = order(h, e, 0, best / 10)
     theory = eps ** (1 / 2) if kind == "forward" else eps ** (1 / 3)
-    rows.append((kind, name, f"{best:.0e}", f"{theory:.0e}", f"{e.min():.0e}", f"h^{right:.2f}", f"h^{left:.2f}"))
-    assert abs(right - (1 if kind == "forward" else 2)) < 0.1 and abs(left + 1) < 0.2 and theory / 30 < best < 30 * theory
-table(["difference", "precision", "best step", "predicted", "error there", "right of it, error ~", "left of it, error ~"], rows)
+    rows.append(
+        (kind, name, f"{best:.0e}", f"{theory:.0e}", f"{e.min():.0e}", f"h^{right:.2f}", f"h^{left:.2f}")
+    )
+    assert (
+        abs(right - (1 if kind == "forward" else 2)) < 0.1
+        and abs(left + 1) < 0.2
+        and theory / 30 < best < 30 * theory
+    )
+table(
+    [
+        "difference",
+        "precision",
+        "best step",
+        "predicted",
+        "error there",
+        "right of it, error ~",
+        "left of it, error ~",
+    ],
+    rows,
+)
 
 # %% [markdown]
 # The picture is a V, and every part of it is understood. On the right the error falls like $h$ or $h^2$; on the left it grows like
@@ -153,10 +173,20 @@ table(["difference", "precision", "best step", "predicted", "error there", "righ
 # %%
 best = {key: e.min() for key, (_, e) in errors.items()}
 digits = {key: int(-np.log10(e)) for key, e in best.items()}
-print(f"At its best step, the central difference has {digits['central', 'float64']} right digits in float64 and {digits['central', 'float32']} in float32;")
+print(
+    f"At its best step, the central difference has {digits['central', 'float64']} right digits in float64 "
+    f"and {digits['central', 'float32']} in float32;"
+)
 print(f"the forward difference has {digits['forward', 'float64']} and {digits['forward', 'float32']}.")
-print(f"With h = 1e-14, float64 gives only {int(-np.log10(errors['forward', 'float64'][1][0]))} or so. Hence the house rule: check in float64, with central differences.")
-assert digits["central", "float64"] >= 9 and digits["central", "float32"] <= 5 and digits["forward", "float64"] in (7, 8)
+print(
+    f"With h = 1e-14, float64 gives only {int(-np.log10(errors['forward', 'float64'][1][0]))} or so. Hence "
+    "the house rule: check in float64, with central differences."
+)
+assert (
+    digits["central", "float64"] >= 9
+    and digits["central", "float32"] <= 5
+    and digits["forward", "float64"] in (7, 8)
+)
 
 # %% [markdown]
 # ## 3 · Many variables: the gradient
@@ -220,7 +250,10 @@ def squared_error(w, x, b, t):
 
 
 paper = dict(w=6.0, x=4.0, b=2.0, t=-2.0)
-differences = {name: central(lambda value: squared_error(**(numbers | {name: value})), numbers[name], 1e-5) for name in numbers}
+differences = {
+    name: central(lambda value: squared_error(**(numbers | {name: value})), numbers[name], 1e-5)
+    for name in numbers
+}
 w, x, b, t = (mg.Tensor(value, requires_grad=True) for value in numbers.values())
 z = w * x
 y = z + b
@@ -231,7 +264,10 @@ engine = dict(w=w.grad.item(), x=x.grad.item(), b=b.grad.item(), t=t.grad.item()
 
 for name in numbers:
     assert abs(paper[name] - differences[name]) < 1e-8 and paper[name] == engine[name]
-table(["gradient of", "paper", "finite differences", "engine"], [(name, paper[name], differences[name], engine[name]) for name in numbers])
+table(
+    ["gradient of", "paper", "finite differences", "engine"],
+    [(name, paper[name], differences[name], engine[name]) for name in numbers],
+)
 
 # %% [markdown]
 # The engine keeps its own record of the steps. `explain` writes it out in the notation of this book, so that you can hold it beside your paper, and `draw` shows who
@@ -284,7 +320,9 @@ X, W, Y_bar = case["input.a"], case["input.b"], case["upstream"]  # (4, 3), (3, 
 
 ours = matmul_backward(Y_bar, X, W)
 differences = (
-    numerical_gradient(lambda X: (X @ W * Y_bar).sum(), X),  # the number whose gradient with respect to Y is Y_bar
+    numerical_gradient(
+        lambda X: (X @ W * Y_bar).sum(), X
+    ),  # the number whose gradient with respect to Y is Y_bar
     numerical_gradient(lambda W: (X @ W * Y_bar).sum(), W),
 )
 tensors = mg.Tensor(X, requires_grad=True), mg.Tensor(W, requires_grad=True)
@@ -308,7 +346,11 @@ table(["gradient of", "shape", "paper − finite differences", "paper − engine
 
 # %%
 rng = np.random.default_rng(0)
-report = mg.gradcheck(lambda X, W, b: mg.tanh(X @ W + b), *(rng.normal(size=s) for s in [(4, 3), (3, 5), (5,)]), names=["X", "W", "b"])
+report = mg.gradcheck(
+    lambda X, W, b: mg.tanh(X @ W + b),
+    *(rng.normal(size=s) for s in [(4, 3), (3, 5), (5,)]),
+    names=["X", "W", "b"],
+)
 assert report
 report
 

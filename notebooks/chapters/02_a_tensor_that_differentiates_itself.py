@@ -70,7 +70,9 @@ class Node:
 
     def __mul__(self, other):
         other = as_node(other)
-        return Node(self.data * other.data, (self, other), (lambda g: g * other.data, lambda g: g * self.data))
+        return Node(
+            self.data * other.data, (self, other), (lambda g: g * other.data, lambda g: g * self.data)
+        )
 
     def __pow__(self, n):
         return Node(self.data**n, (self,), (lambda g: g * n * self.data ** (n - 1),))
@@ -146,7 +148,10 @@ z = y + x
 loss = z * y
 loss.backward()
 assert (loss.data, x.grad, y.grad, z.grad) == (108, 135, 21, 9)
-table(["node", "value", "gradient"], [("ℒ", loss.data, loss.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)])
+table(
+    ["node", "value", "gradient"],
+    [("ℒ", loss.data, loss.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)],
+)
 
 # %% [markdown]
 # The numbers of the table in section 1, to the last. And the library says the same. In its derivation below the graph, look at the results: $\bar y$ and $\bar x$ are sums, a term for each use:
@@ -191,7 +196,10 @@ def backward_breadth_first(output):
 def backward_along_paths(node, gradient=1.0):
     """Returns how many rules were called."""
     node.grad = gradient + (0 if node.grad is None else node.grad)
-    return sum(1 + backward_along_paths(parent, rule(gradient)) for parent, rule in zip(node.parents, node.rules, strict=True))
+    return sum(
+        1 + backward_along_paths(parent, rule(gradient))
+        for parent, rule in zip(node.parents, node.rules, strict=True)
+    )
 
 
 def ladder(n):
@@ -278,13 +286,22 @@ cases = {
 rows = []
 for name, function in cases.items():
     case = recorded(name)
-    inputs = {key.removeprefix("input."): Node(value) for key, value in case.items() if key.startswith("input.")}
+    inputs = {
+        key.removeprefix("input."): Node(value) for key, value in case.items() if key.startswith("input.")
+    }
     output = function(*inputs.values())
     output.backward(case["upstream"])
     forward_gap = np.abs(output.data - case["output"]).max()
     gap = max(np.abs(node.grad - case[f"grad.input.{key}"]).max() for key, node in inputs.items())
     assert max(gap, forward_gap) < 1e-12
-    rows.append((name, ", ".join(str(node.data.shape) for node in inputs.values()), f"{forward_gap:.0e}", f"{gap:.0e}"))
+    rows.append(
+        (
+            name,
+            ", ".join(str(node.data.shape) for node in inputs.values()),
+            f"{forward_gap:.0e}",
+            f"{gap:.0e}",
+        )
+    )
 table(["case", "shapes", "output − PyTorch", "worst gradient − PyTorch"], rows)
 
 # %% [markdown]
@@ -297,7 +314,9 @@ table(["case", "shapes", "output − PyTorch", "worst gradient − PyTorch"], ro
 rng = np.random.default_rng(4)
 radius = np.repeat([0.5, 1.6], 20)
 angle = np.tile(np.linspace(0, 2 * np.pi, 20, endpoint=False), 2)
-X = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1) + rng.normal(0, 0.12, (40, 2))  # (40, 2)
+X = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1) + rng.normal(
+    0, 0.12, (40, 2)
+)  # (40, 2)
 t = np.repeat([[1.0], [-1.0]], 20, axis=0)  # (40, 1): +1 inside, −1 on the ring
 start = [rng.normal(0, 1, (2, 8)), np.zeros(8), rng.normal(0, 0.4, (8, 1)), np.zeros(1)]
 
@@ -363,7 +382,9 @@ for i, name in enumerate(["W1", "b1", "W2", "b2"]):
         difference[j] = (values[0] - values[1]) / 2e-5
     gaps = np.abs(ours[i].grad - difference).max(), np.abs(ours[i].grad - theirs[i].grad.data).max()
     assert gaps[0] < 1e-9 and gaps[1] < 1e-14
-    rows.append((name, start[i].shape, f"{np.abs(ours[i].grad).max():.3f}", f"{gaps[0]:.0e}", f"{gaps[1]:.0e}"))
+    rows.append(
+        (name, start[i].shape, f"{np.abs(ours[i].grad).max():.3f}", f"{gaps[0]:.0e}", f"{gaps[1]:.0e}")
+    )
 table(["parameter", "shape", "largest entry", "ours − finite differences", "ours − minigrad"], rows)
 
 # %% [markdown]

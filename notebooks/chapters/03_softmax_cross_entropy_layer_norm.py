@@ -50,7 +50,9 @@ np.set_printoptions(precision=4, suppress=True)
 
 # %%
 def softmax(x):  # (..., C) → (..., C)
-    e = np.exp(x - x.max(axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows, and the result is the same
+    e = np.exp(
+        x - x.max(axis=-1, keepdims=True)
+    )  # the largest exponent is 0: nothing overflows, and the result is the same
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -121,7 +123,9 @@ def cross_entropy_backward(x, t):  # → (N, vocab)
 
 
 row = np.log([[1.0, 2.0, 3.0]])
-assert np.isclose(cross_entropy(row, [0]), np.log(6)) and np.allclose(cross_entropy_backward(row, [0]), [[-5 / 6, 1 / 3, 1 / 2]])
+assert np.isclose(cross_entropy(row, [0]), np.log(6)) and np.allclose(
+    cross_entropy_backward(row, [0]), [[-5 / 6, 1 / 3, 1 / 2]]
+)
 with np.errstate(divide="ignore"):
     naive = -np.log(softmax(np.array([800.0, 0.0]))[1])
 safe = cross_entropy(np.array([[800.0, 0.0]]), [1])
@@ -206,13 +210,27 @@ case = recorded("softmax")
 x, p_bar = case["input.x"], case["upstream"]
 t = mg.Tensor(x, requires_grad=True)
 mg.softmax(t).backward(p_bar)
-witness("softmax: x", softmax_backward(p_bar, softmax(x)), lambda x: (softmax(x) * p_bar).sum(), x, t.grad.data, case["grad.input.x"])
+witness(
+    "softmax: x",
+    softmax_backward(p_bar, softmax(x)),
+    lambda x: (softmax(x) * p_bar).sum(),
+    x,
+    t.grad.data,
+    case["grad.input.x"],
+)
 
 case = recorded("cross_entropy")
 x, targets, loss_bar = case["input.logits"], case["input.targets"], case["upstream"]
 t = mg.Tensor(x, requires_grad=True)
 mg.cross_entropy(t, targets).backward(loss_bar)
-witness("cross-entropy: logits", loss_bar * cross_entropy_backward(x, targets), lambda x: loss_bar * cross_entropy(x, targets), x, t.grad.data, case["grad.input.logits"])
+witness(
+    "cross-entropy: logits",
+    loss_bar * cross_entropy_backward(x, targets),
+    lambda x: loss_bar * cross_entropy(x, targets),
+    x,
+    t.grad.data,
+    case["grad.input.logits"],
+)
 
 case = recorded("layer_norm")
 x, y_bar = (case[key].reshape(-1, 12) for key in ("input.x", "upstream"))  # (2, 5, 12) → (10, 12)
@@ -227,7 +245,14 @@ for i, (name, key) in enumerate([("x", "x"), ("γ", "weight"), ("β", "bias")]):
     def f(a, i=i):
         return (layer_norm(*given[:i], a, *given[i + 1 :])[0] * y_bar).sum()
 
-    witness(f"layer norm: {name}", ours[i], f, given[i], tensors[i].grad.data, case[f"grad.input.{key}"].reshape(ours[i].shape))
+    witness(
+        f"layer norm: {name}",
+        ours[i],
+        f,
+        given[i],
+        tensors[i].grad.data,
+        case[f"grad.input.{key}"].reshape(ours[i].shape),
+    )
 table(["gradient of", "shape", "paper", "− finite differences", "− engine", "− PyTorch"], rows)
 
 # %% [markdown]
@@ -242,7 +267,14 @@ table(["gradient of", "shape", "paper", "− finite differences", "− engine", 
 # %%
 rng = np.random.default_rng(7)
 N, I, C, vocab = 8, 6, 5, 4
-given = dict(X=rng.normal(size=(N, I)), W=rng.normal(size=(I, C)), b=rng.normal(size=C), gamma=rng.uniform(0.5, 2, C), beta=rng.normal(size=C), U=rng.normal(size=(C, vocab)))
+given = dict(
+    X=rng.normal(size=(N, I)),
+    W=rng.normal(size=(I, C)),
+    b=rng.normal(size=C),
+    gamma=rng.uniform(0.5, 2, C),
+    beta=rng.normal(size=C),
+    U=rng.normal(size=(C, vocab)),
+)
 target = rng.integers(0, vocab, N)
 one_hot = np.eye(vocab)[target]
 eps = 1e-5
@@ -295,8 +327,14 @@ short = {
 }
 report = mg.compare(short, {name: e[name].grad for name in short})
 assert report
-print(f"All {len(comparison.rows)} gradients agree; the largest difference is {max(row.max_difference for row in comparison.rows):.0e}.")
-print("The short formulas reach the same: (p − one-hot)/N in one step instead of 4, layer norm in one instead of 6.")
+print(
+    f"All {len(comparison.rows)} gradients agree; the largest difference is "
+    f"{max(row.max_difference for row in comparison.rows):.0e}."
+)
+print(
+    "The short formulas reach the same: (p − one-hot)/N in one step instead of 4, layer norm in one "
+    "instead of 6."
+)
 report
 
 # %% [markdown]
@@ -331,8 +369,20 @@ mistakes = [
     ("cross-entropy: the mean is forgotten", ce, p - one_hot, None, "missing mean"),
     ("cross-entropy: one-hot − p", ce, (one_hot - p) / 3, None, "sign"),
     ("layer norm: μ and σ as constants", ln, s * u, up, "missing terms through the mean and the variance"),
-    ("layer norm: γ is forgotten", ln, s * (up - average(up) - x_hat * average(up * x_hat)), up, "missing factor"),
-    ("layer norm: the term through σ² is missing", ln, s * (u - average(u)), up, "missing term through the variance"),
+    (
+        "layer norm: γ is forgotten",
+        ln,
+        s * (up - average(up) - x_hat * average(up * x_hat)),
+        up,
+        "missing factor",
+    ),
+    (
+        "layer norm: the term through σ² is missing",
+        ln,
+        s * (u - average(u)),
+        up,
+        "missing term through the variance",
+    ),
 ]
 rows = []
 for what, function, claim, upstream, expected in mistakes:
@@ -352,7 +402,10 @@ def forgotten_gamma(y_bar, gamma, s, x_hat):
 
 ones = np.ones(5)
 cases = [("γ = 1, random upstream", ones, up), ("random γ, random upstream", gamma, up)]
-rows = [(what, f"{np.abs(forgotten_gamma(g, w, s, x_hat) - layer_norm_backward(g, w, s, x_hat)[0]).max():.1e}") for what, w, g in cases]
+rows = [
+    (what, f"{np.abs(forgotten_gamma(g, w, s, x_hat) - layer_norm_backward(g, w, s, x_hat)[0]).max():.1e}")
+    for what, w, g in cases
+]
 plain = np.abs(layer_norm_backward(np.ones((3, 5)), ones, s, x_hat)[0]).max()
 rows.append(("γ = 1, upstream of ones: the right gradient itself is", f"{plain:.1e}"))
 assert float(rows[0][1]) < 1e-15 and float(rows[1][1]) > 0.1 and plain < 1e-15

@@ -63,9 +63,18 @@ knock = np.array([[1.0], [0], [0]])
 h = rnn(knock, one, one / 2, np.zeros(1))[:, 0]
 factors = [(1 - h[2] ** 2) * 0.5, (1 - h[1] ** 2) * 0.5, (1 - h[0] ** 2) * 1.0]
 step = np.array([[1e-6], [0], [0]])
-numeric = (rnn(knock + step, one, one / 2, np.zeros(1)) - rnn(knock - step, one, one / 2, np.zeros(1)))[2, 0] / 2e-6
-assert np.allclose(h, [0.7616, 0.3634, 0.1797], atol=5e-5) and np.isclose(np.prod(factors), 0.0882, atol=5e-5) and np.isclose(np.prod(factors), numeric)
-print(f"states {np.round(h, 4)}; factors {np.round(factors, 4)}, product {np.prod(factors):.4f}, finite differences {numeric:.4f}")
+numeric = (rnn(knock + step, one, one / 2, np.zeros(1)) - rnn(knock - step, one, one / 2, np.zeros(1)))[
+    2, 0
+] / 2e-6
+assert (
+    np.allclose(h, [0.7616, 0.3634, 0.1797], atol=5e-5)
+    and np.isclose(np.prod(factors), 0.0882, atol=5e-5)
+    and np.isclose(np.prod(factors), numeric)
+)
+print(
+    f"states {np.round(h, 4)}; factors {np.round(factors, 4)}, product {np.prod(factors):.4f}, finite "
+    f"differences {numeric:.4f}"
+)
 
 # %% [markdown]
 # ## 2 · Gates: the GRU
@@ -83,7 +92,9 @@ def sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def gru_step(x, h, W, U, b):  # (B, C), (B, M), (C, 3M), (M, 3M), (3M,) → (B, M); the blocks r, z, n lie side by side
+def gru_step(
+    x, h, W, U, b
+):  # (B, C), (B, M), (C, 3M), (M, 3M), (3M,) → (B, M); the blocks r, z, n lie side by side
     M = h.shape[-1]
     a, u = x @ W + b, h @ U
     r, z = sigmoid(a[:, :M] + u[:, :M]), sigmoid(a[:, M : 2 * M] + u[:, M : 2 * M])
@@ -91,7 +102,9 @@ def gru_step(x, h, W, U, b):  # (B, C), (B, M), (C, 3M), (M, 3M), (3M,) → (B, 
     return (1 - z) * n + z * h
 
 
-by_hand = gru_step(np.ones((1, 1)), np.array([[0.8]]), np.array([[0, np.log(3), 0]]), np.array([[0.0, 0, 1]]), np.zeros(3))
+by_hand = gru_step(
+    np.ones((1, 1)), np.array([[0.8]]), np.array([[0, np.log(3), 0]]), np.array([[0.0, 0, 1]]), np.zeros(3)
+)
 assert np.isclose(by_hand[0, 0], 0.6950, atol=5e-5)
 
 mg.manual_seed(0)
@@ -111,7 +124,10 @@ for i in np.ndindex(h.shape):
     numeric[i] = ((gru_step(x, h + step, *weights) - gru_step(x, h - step, *weights)) * h_bar).sum() / 2e-5
 gaps = np.abs(gru_step(x, h, *weights) - out.data).max(), np.abs(th.grad.data - numeric).max()
 assert gaps[0] < 1e-12 and gaps[1] < 1e-8
-print(f"h' = {by_hand[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; ∂/∂h, engine − finite differences: {gaps[1]:.0e}")
+print(
+    f"h' = {by_hand[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; ∂/∂h, engine − finite differences: "
+    f"{gaps[1]:.0e}"
+)
 
 # %% [markdown]
 # ## 3 · Experiment: the gradient through time
@@ -160,8 +176,12 @@ def gated(bias=0.0, look_back=False, M=32):
 
 
 networks = {
-    "plain, U small (0.5)": plain(0.5), "plain, U large (4)": plain(4.0), "GRU": gated(), "GRU that keeps 98 %": gated(4.0), "GRU with attention": gated(look_back=True),
-}  # fmt: skip
+    "plain, U small (0.5)": plain(0.5),
+    "plain, U large (4)": plain(4.0),
+    "GRU": gated(),
+    "GRU that keeps 98 %": gated(4.0),
+    "GRU with attention": gated(look_back=True),
+}
 lengths = {name: gradient_by_distance(network) for name, network in networks.items()}
 fig, ax = figure(7.0, 4.0)
 for i, (name, values) in enumerate(lengths.items()):
@@ -171,11 +191,20 @@ ax.set_ylim(1e-12, None)
 ax.set_xlabel("distance k of the token from the end")
 ax.set_ylabel("length of its gradient")
 ax.legend(fontsize=9)
-assert lengths["plain, U small (0.5)"][50] < 1e-12 and lengths["plain, U large (4)"][50] > 1e4 and lengths["GRU"][50] < 1e-4 and lengths["GRU with attention"][50] > 1e-3 and lengths["GRU that keeps 98 %"][50] > 1e-4
+assert (
+    lengths["plain, U small (0.5)"][50] < 1e-12
+    and lengths["plain, U large (4)"][50] > 1e4
+    and lengths["GRU"][50] < 1e-4
+    and lengths["GRU with attention"][50] > 1e-3
+    and lengths["GRU that keeps 98 %"][50] > 1e-4
+)
 fig
 
 # %%
-rows = [(name, *(f"{values[k]:.0e}" for k in (0, 10, 50)), f"{(values[40] / values[10]) ** (1 / 30):.3f}") for name, values in lengths.items()]
+rows = [
+    (name, *(f"{values[k]:.0e}" for k in (0, 10, 50)), f"{(values[40] / values[10]) ** (1 / 30):.3f}")
+    for name, values in lengths.items()
+]
 table(["network", "k = 0", "k = 10", "k = 50", "factor per step, k = 10 … 40"], rows)
 
 # %% [markdown]
@@ -196,7 +225,9 @@ table(["network", "k = 0", "k = 10", "k = 50", "factor per step, k = 10 … 40"]
 # On paper, all widths 1: $s = 0$, $W = U = 1$, $v = \ln 4$, and two states $h_1 = 0$, $h_2 = \tfrac12\ln 3 = 0.5493$. Since $\tanh(\tfrac12 \ln a) = \frac{a - 1}{a + 1}$, we have $\tanh(h_2) = \tfrac12$. Scores: $e = (0, \tfrac12 \ln 4) = (0, \ln 2)$. Weights: $\alpha = (\tfrac13, \tfrac23)$. Context: $c = \tfrac23 \cdot 0.5493 = 0.3662$.
 
 # %%
-def additive_attention(s, h, W, U, v, mask=None):  # (B, Mₛ), (B, S, M), (Mₛ, A), (M, A), (A,) → (B, M), (B, S)
+def additive_attention(
+    s, h, W, U, v, mask=None
+):  # (B, Mₛ), (B, S, M), (Mₛ, A), (M, A), (A,) → (B, M), (B, S)
     e = np.tanh((s @ W)[:, None] + h @ U) @ v  # (B, S)
     if mask is not None:
         e = np.where(mask, e, -np.inf)
@@ -205,7 +236,9 @@ def additive_attention(s, h, W, U, v, mask=None):  # (B, Mₛ), (B, S, M), (Mₛ
     return (alpha[:, :, None] * h).sum(axis=1), alpha
 
 
-c, alpha = additive_attention(np.zeros((1, 1)), np.array([[[0.0], [0.5 * np.log(3)]]]), one, one, np.array([np.log(4)]))
+c, alpha = additive_attention(
+    np.zeros((1, 1)), np.array([[[0.0], [0.5 * np.log(3)]]]), one, one, np.array([np.log(4)])
+)
 assert np.allclose(alpha, [[1 / 3, 2 / 3]]) and np.isclose(c[0, 0], 0.3662, atol=5e-5)
 
 mg.manual_seed(2)
@@ -230,8 +263,16 @@ def along(step, direction):
 direction = rng.normal(size=h.shape)
 slope = (along(1e-5, direction) - along(-1e-5, direction)) / 2e-5
 gaps = np.abs(ours - library.data).max(), abs(slope - (th.grad.data * direction).sum())
-assert gaps[0] < 1e-12 and gaps[1] < 1e-8 and np.all(alpha[1, 5:] == 0) and np.abs(th.grad.data[1, 5:]).max() == 0
-print(f"c = {c[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; slope along h, engine − finite differences: {gaps[1]:.0e}; padding gets weight and gradient 0")
+assert (
+    gaps[0] < 1e-12
+    and gaps[1] < 1e-8
+    and np.all(alpha[1, 5:] == 0)
+    and np.abs(th.grad.data[1, 5:]).max() == 0
+)
+print(
+    f"c = {c[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; slope along h, engine − finite differences: "
+    f"{gaps[1]:.0e}; padding gets weight and gradient 0"
+)
 
 # %% [markdown]
 # ## 5 · Experiment: how much fits into one vector?
@@ -251,7 +292,9 @@ def train(model, batch, loss_of, steps, rate, watch=None):
         loss = loss_of(model, batch(rng))
         optimizer.zero_grad()
         loss.backward()
-        optim.clip_grad_norm(model.parameters(), 1.0)  # recurrent networks need it: now and then a gradient explodes
+        optim.clip_grad_norm(
+            model.parameters(), 1.0
+        )  # recurrent networks need it: now and then a gradient explodes
         optimizer.step()
         if watch:
             watch(step + 1)
@@ -280,7 +323,9 @@ def write(model, x):
     with mg.no_grad():
         memory = model.encode(x)
         for _ in range(x.shape[1]):
-            rows = np.concatenate([rows, model.decode(rows, memory).data[:, -1].argmax(axis=-1)[:, None]], axis=1)
+            rows = np.concatenate(
+                [rows, model.decode(rows, memory).data[:, -1].argmax(axis=-1)[:, None]], axis=1
+            )
     return rows[:, 1:]
 
 
@@ -289,7 +334,12 @@ tested = np.arange(2, 17, 2)
 
 def exact_by_length(model):
     """The share of 200 sequences of each tested length that is right as a whole."""
-    return np.array([(write(model, x) == y[:, 1:]).all(axis=1).mean() for x, y in (digits(np.random.default_rng(9), 200, n) for n in tested)])
+    return np.array(
+        [
+            (write(model, x) == y[:, 1:]).all(axis=1).mean()
+            for x, y in (digits(np.random.default_rng(9), 200, n) for n in tested)
+        ]
+    )
 
 
 exact = {f"no attention, M = {M}": exact_by_length(reversing(M, False)) for M in (16, 32, 64)}
@@ -311,11 +361,24 @@ fig
 at = {n: int(np.flatnonzero(tested == n)[0]) for n in (4, 8, 12, 16)}
 with_attention, without = exact["attention, M = 32"], exact["no attention, M = 32"]
 half = {name: int(tested[found >= 0.5].max(initial=0)) for name, found in exact.items()}
-assert min(found[at[4]] for name, found in exact.items() if "16" not in name) > 0.9 and with_attention[at[12]] > 0.4 > 0.2 > without[at[12]]
+assert (
+    min(found[at[4]] for name, found in exact.items() if "16" not in name) > 0.9
+    and with_attention[at[12]] > 0.4 > 0.2 > without[at[12]]
+)
 assert with_attention[at[8]] - without[at[8]] > 0.2
-assert half["no attention, M = 64"] - half["no attention, M = 32"] <= 4 <= half["attention, M = 32"] - half["no attention, M = 32"]
-print("longest tested length of which at least half is right: " + "; ".join(f"{name}: {n}" for name, n in half.items()))
-table(["model", *(f"{n} digits" for n in at)], [(name, *(f"{found[i]:.1%}" for i in at.values())) for name, found in exact.items()])
+assert (
+    half["no attention, M = 64"] - half["no attention, M = 32"]
+    <= 4
+    <= half["attention, M = 32"] - half["no attention, M = 32"]
+)
+print(
+    "longest tested length of which at least half is right: "
+    + "; ".join(f"{name}: {n}" for name, n in half.items())
+)
+table(
+    ["model", *(f"{n} digits" for n in at)],
+    [(name, *(f"{found[i]:.1%}" for i in at.values())) for name, found in exact.items()],
+)
 
 # %% [markdown]
 # Without attention the answers fall apart as the sequence grows, and doubling the vector moves the cliff by a digit or two. It is not that the numbers could not hold it: 32 numbers of 32 bits hold far more than 12 digits. But the network must *learn* to pack any 12 digits into one vector and to unpack them in order, through a gradient
@@ -335,7 +398,9 @@ check_on, test = task.sample("validation", 100), task.sample("test", 500)
 
 def right(model, pairs):
     model.eval()
-    result = exact_match(translate(model, objective.codec, [pair.source for pair in pairs]), [pair.target for pair in pairs])
+    result = exact_match(
+        translate(model, objective.codec, [pair.source for pair in pairs]), [pair.target for pair in pairs]
+    )
     model.train()
     return result
 
@@ -383,7 +448,14 @@ table(["model", "exact match on unseen dates"], [(name, str(result)) for name, r
 
 # %%
 model.eval()
-source = next(p.source for p in test if "," in p.source and 18 < len(p.source) < 26 and p.source not in (p.source.upper(), p.source.lower()) and translate(model, objective.codec, [p.source]) == [p.target])
+source = next(
+    p.source
+    for p in test
+    if "," in p.source
+    and 18 < len(p.source) < 26
+    and p.source not in (p.source.upper(), p.source.lower())
+    and translate(model, objective.codec, [p.source]) == [p.target]
+)
 (target,) = translate(model, objective.codec, [source])
 ids, _ = objective.codec.sources([source])
 reads, _ = objective.codec.targets([target], -100)
@@ -391,7 +463,9 @@ with mg.no_grad(), attention_maps(model) as maps:
     model(ids, None, reads)
 (steps,) = maps.values()  # one array (1, 1, 1, S) for each step of the decoder
 alignment = np.concatenate([w[0, 0] for w in steps])  # (T, S)
-assert alignment.shape == (len(target) + 1, len(source) + 1) and np.allclose(alignment.sum(axis=1), 1, atol=1e-5)
+assert alignment.shape == (len(target) + 1, len(source) + 1) and np.allclose(
+    alignment.sum(axis=1), 1, atol=1e-5
+)
 
 fig, ax = figure(7.2, 4.0)
 image = ax.imshow(alignment, vmin=0, vmax=1, cmap="Greys", interpolation="nearest", aspect="auto")

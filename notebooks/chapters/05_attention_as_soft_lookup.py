@@ -53,7 +53,10 @@ s = k @ q / np.sqrt(4)
 p = softmax(s)
 o = p @ v
 assert np.allclose(p, [1 / 6, 1 / 3, 1 / 2]) and np.isclose(o, 17)
-table(["key", "score", "weight", "value", "weight · value"], [*((f"k{j + 1}", s[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)])
+table(
+    ["key", "score", "weight", "value", "weight · value"],
+    [*((f"k{j + 1}", s[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)],
+)
 
 # %% [markdown]
 # ## 2 · An old friend: kernel regression
@@ -144,7 +147,9 @@ with_scale = np.array([measure(d, lambda d: 1 / np.sqrt(d)) for d in widths])
 without = np.array([measure(d, lambda d: 1.0) for d in widths])
 
 fig, axes = figure(9.2, 3.6, 1, 2)
-for ax, column, what in zip(axes, (1, 3), ("entropy of the weights (nats)", "size of softmax's Jacobian (median)")):
+for ax, column, what in zip(
+    axes, (1, 3), ("entropy of the weights (nats)", "size of softmax's Jacobian (median)")
+):
     for i, (name, found) in enumerate((("divided by √d", with_scale), ("not divided", without))):
         ax.plot(widths, found[:, column], marker="os"[i], markersize=4, label=name, **line(i))
     ax.set_xscale("log", base=2)
@@ -162,16 +167,29 @@ rows = []
 for i in chosen:
     for name, found in (("yes", with_scale), ("no", without)):
         deviation, entropy, largest, jacobian = found[i]
-        rows.append((int(widths[i]), name, f"{deviation:.1f}", f"{entropy:.2f}", f"{largest:.2f}", f"{jacobian:.1e}"))
+        rows.append(
+            (int(widths[i]), name, f"{deviation:.1f}", f"{entropy:.2f}", f"{largest:.2f}", f"{jacobian:.1e}")
+        )
 i = chosen[1]
 assert abs(without[i, 0] - 8) < 0.2 and abs(with_scale[i, 0] - 1) < 0.03
 assert np.ptp(with_scale[3:, 1]) < 0.1 and without[-1, 1] < 0.1 and without[-1, 3] < 1e-3 * with_scale[-1, 3]
-table(["d", "divided by √d", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows)
+table(
+    ["d", "divided by √d", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows
+)
 
 # %%
-print(f"At d = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√d = {np.sqrt(widths[i]):.0f}), the best of {S} keys takes {without[i, 2]:.0%} of the weight")
-print(f"before anything is learned, and the gradient that reaches the scores is {with_scale[i, 3] / without[i, 3]:.1f} times smaller than with the division (in the median).")
-print(f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is {with_scale[chosen[2], 3] / without[chosen[2], 3]:,.0f} times smaller.")
+print(
+    f"At d = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√d = "
+    f"{np.sqrt(widths[i]):.0f}), the best of {S} keys takes {without[i, 2]:.0%} of the weight"
+)
+print(
+    "before anything is learned, and the gradient that reaches the scores is "
+    f"{with_scale[i, 3] / without[i, 3]:.1f} times smaller than with the division (in the median)."
+)
+print(
+    f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is "
+    f"{with_scale[chosen[2], 3] / without[chosen[2], 3]:,.0f} times smaller."
+)
 
 # %% [markdown]
 # With the division, nothing depends on the width: one can make heads wider without touching anything else. Without it, wide heads begin as hard lookups that hardly learn.
@@ -234,7 +252,9 @@ masks = {"no mask": None, "causal": causal_mask(5), "padding": real[None, :]}
 fig, axes = figure(10.2, 3.7, 1, 3, sharey=True)
 for ax, (name, mask) in zip(axes, masks.items()):
     _, P = attention(Q, K, V, mask)
-    assert np.allclose(P.sum(axis=-1), 1) and (mask is None or np.all(P[~np.broadcast_to(mask, P.shape)] == 0))
+    assert np.allclose(P.sum(axis=-1), 1) and (
+        mask is None or np.all(P[~np.broadcast_to(mask, P.shape)] == 0)
+    )
     image = draw_matrix(ax, P, words, words, ".2f", 0, 1)
     ax.set_title(name)
 axes[1].set_xlabel("key (attended to)")
@@ -248,7 +268,9 @@ fig
 # %%
 def too_late(Q, K, V, allowed):
     _, P = attention(Q, K, V)
-    return (P * allowed) @ V  # the rows no longer add up to 1, and the future still counts in their denominators
+    return (
+        P * allowed
+    ) @ V  # the rows no longer add up to 1, and the future still counts in their denominators
 
 
 def transposed(Q, K, V, allowed):
@@ -264,7 +286,12 @@ allowed = causal_mask(5)
 later_K, later_V = K.copy(), V.copy()
 later_K[3:], later_V[3:] = 5 * K[3:] + 1, -V[3:]  # other words at places 4 and 5
 rows = []
-for name, function in [("before softmax, −∞", lambda *a: attention(*a)[0]), ("after softmax", too_late), ("transposed", transposed), ("minus 10", too_weak)]:
+for name, function in [
+    ("before softmax, −∞", lambda *a: attention(*a)[0]),
+    ("after softmax", too_late),
+    ("transposed", transposed),
+    ("minus 10", too_weak),
+]:
     change = np.abs(function(Q, K, V, allowed) - function(Q, later_K, later_V, allowed))[:3].max()
     rows.append((name, f"{change:.1e}", "nothing leaks" if change == 0 else "sees the future"))
 assert rows[0][1] == "0.0e+00" and all(row[2] == "sees the future" for row in rows[1:])
@@ -314,10 +341,22 @@ for i, name in enumerate("QKV"):
             moved[i][j] += h
             sides.append((attention(*moved, allowed)[0] * O_bar).sum())
         difference[j] = (sides[0] - sides[1]) / 2e-5
-    gaps = [np.abs(ours[i] - other).max() for other in (difference, tensors[i].grad.data, case[f"grad.input.{name.lower()}"])]
+    gaps = [
+        np.abs(ours[i] - other).max()
+        for other in (difference, tensors[i].grad.data, case[f"grad.input.{name.lower()}"])
+    ]
     assert gaps[0] < 1e-8 and max(gaps[1:]) < 1e-14
     rows.append((name, f"{np.abs(ours[i]).max():.3f}", *(f"{gap:.0e}" for gap in gaps)))
-table(["causal attention, gradient of", "paper: largest entry", "− finite differences", "− engine", "− PyTorch"], rows)
+table(
+    [
+        "causal attention, gradient of",
+        "paper: largest entry",
+        "− finite differences",
+        "− engine",
+        "− PyTorch",
+    ],
+    rows,
+)
 
 # %% [markdown]
 # The mask does not appear in the backward formulas. It need not: where it forbids, $P$ is 0, hence $\bar Z$ is 0.

@@ -258,7 +258,10 @@ report
 # %%
 T, draws = 40, 4000
 rng = np.random.default_rng(6)
-q, k = rng.normal(size=(draws, 1, 64)), rng.normal(size=(draws, T, 64))  # a query, and another key at each distance
+q, k = (
+    rng.normal(size=(draws, 1, 64)),
+    rng.normal(size=(draws, T, 64)),
+)  # a query, and another key at each distance
 theta = 10000.0 ** (-2 * np.arange(32) / 64)
 angles = np.arange(T)[:, None] * theta  # (T, 32): how far a key at this distance is turned
 

@@ -65,7 +65,10 @@ each = 2 * (w * x - y) * x  # (3,)
 ranks = [each[:2], each[2:]]
 whole = each.mean()
 weighted = sum(len(g) / len(each) * g.mean() for g in ranks)
-print(f"one worker {whole:.4f}, mean of the means {np.mean([g.mean() for g in ranks]):.4f}, weighted {weighted:.4f}")
+print(
+    f"one worker {whole:.4f}, mean of the means {np.mean([g.mean() for g in ranks]):.4f}, weighted "
+    f"{weighted:.4f}"
+)
 assert np.isclose(weighted, whole) and np.isclose(whole, 38 / 3)
 
 # %% [markdown]
@@ -103,11 +106,20 @@ def error(gradients):  # relative to the largest entry of the whole gradient
     return max(np.abs(a - b).max() for a, b in zip(gradients, whole)) / max(np.abs(g).max() for g in whole)
 
 
-errors = {"by tokens": error(combined(tokens / tokens.sum())), "by rows": error(combined(lengths / 7)), "equally": error(combined([1 / N] * N))}
+errors = {
+    "by tokens": error(combined(tokens / tokens.sum())),
+    "by rows": error(combined(lengths / 7)),
+    "equally": error(combined([1 / N] * N)),
+}
 print("rows of the ranks", lengths, "tokens to say", tokens)
 assert errors["by tokens"] < 1e-12 < 1e-2 < min(errors["by rows"], errors["equally"])
-assert all(np.isclose(weighted_share(objective, batch, r, N)[1], tokens[r] / tokens.sum()) for r in range(N))  # the library's weights
-table(["weights of the ranks", "largest error of the gradient"], [(name, f"{value:.0e}") for name, value in errors.items()])
+assert all(
+    np.isclose(weighted_share(objective, batch, r, N)[1], tokens[r] / tokens.sum()) for r in range(N)
+)  # the library's weights
+table(
+    ["weights of the ranks", "largest error of the gradient"],
+    [(name, f"{value:.0e}") for name, value in errors.items()],
+)
 
 # %% [markdown]
 # By tokens the three add up to the gradient of one, to the last digits. By rows, or with equal weights, it is off by more than a hundredth, and that is the trouble: such a model still learns, only not quite what it should, and nobody notices. The library's `weighted_share` computes just these weights, and its tests compare every kind of objective.
@@ -137,15 +149,21 @@ table(["weights of the ranks", "largest error of the gradient"], [(name, f"{valu
 # $$2\,\frac{N-1}{N}\,G \;<\; 2G \quad\text{bytes, however many ranks there are.}$$
 
 # %%
-def ring_all_reduce(vectors):  # N arrays (n,) → the same N arrays, each the sum; what each rank sent, in numbers; pictures
+def ring_all_reduce(
+    vectors,
+):  # N arrays (n,) → the same N arrays, each the sum; what each rank sent, in numbers; pictures
     N = len(vectors)
     chunks = [np.array_split(v, N) for v in vectors]  # chunks[rank][chunk]
-    summands = np.eye(N, dtype=int)[:, :, None].repeat(N, axis=2).swapaxes(1, 2)  # [rank, chunk]: which ranks' numbers are in it
+    summands = (
+        np.eye(N, dtype=int)[:, :, None].repeat(N, axis=2).swapaxes(1, 2)
+    )  # [rank, chunk]: which ranks' numbers are in it
     sent, pictures = np.zeros(N, int), [summands.sum(axis=-1)]
     for step in range(2 * (N - 1)):
         adding, s = step < N - 1, step % (N - 1)
         which = [(r - s + (not adding)) % N for r in range(N)]  # the chunk that rank r sends
-        messages = [(chunks[r][which[r]].copy(), summands[r, which[r]].copy()) for r in range(N)]  # all send at once
+        messages = [
+            (chunks[r][which[r]].copy(), summands[r, which[r]].copy()) for r in range(N)
+        ]  # all send at once
         for r in range(N):
             left, c = (r - 1) % N, which[(r - 1) % N]
             numbers, origins = messages[left]
@@ -169,7 +187,9 @@ _, _, pictures = ring_all_reduce(list(np.zeros((4, 8))))
 fig, axes = figure(11, 2.3, 1, 7)
 titles = ["start", *(f"sum, step {s}" for s in range(3)), *(f"pass on, step {s}" for s in range(3))]
 for ax, picture, title in zip(axes, pictures, titles):
-    draw_matrix(ax, picture, [str(r) for r in range(4)], [str(c) for c in range(4)], numbers="d", low=0, high=6)
+    draw_matrix(
+        ax, picture, [str(r) for r in range(4)], [str(c) for c in range(4)], numbers="d", low=0, high=6
+    )
     ax.set_title(title, fontsize=9)
     ax.set_xlabel("chunk")
 axes[0].set_ylabel("rank")
@@ -201,7 +221,14 @@ table(["ranks", "through rank 0, all to one", "through each link, in the ring", 
 # Now the whole loop, with the ranks played by one process. Each rank has its own GPT (same seed), its own AdamW, reads its rows of each batch, adds up in the ring, and steps. Beside it, one worker with the whole batch. Five rows on three ranks: the shares are unequal.
 
 # %%
-text = np.frombuffer(b"she sells sea shells by the sea shore, and the shells that she sells are sea shells for sure. " * 30, np.uint8) % 32
+text = (
+    np.frombuffer(
+        b"she sells sea shells by the sea shore, and the shells that she sells are sea shells for sure. "
+        * 30,
+        np.uint8,
+    )
+    % 32
+)
 data = LanguageModelling(text[:2400].astype(np.int64), text[2400:].astype(np.int64), 16)
 
 
@@ -231,7 +258,9 @@ def train(N, steps=60):
                 start += p.size
             optimizer.step()
         losses.append(value)
-    return np.array(losses), [np.concatenate([p.data.ravel() for p in model.parameters()]) for model, _ in ranks]
+    return np.array(losses), [
+        np.concatenate([p.data.ravel() for p in model.parameters()]) for model, _ in ranks
+    ]
 
 
 alone, _ = train(1)
@@ -252,15 +281,40 @@ assert gap.max() < 1e-4 and alone[-1] < 0.7 * alone[0] and all(np.array_equal(m,
 beside = Path(sys.executable).parent / "mpiexec"
 mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
 if importlib.util.find_spec("mpi4py") is None or mpiexec is None:
-    print("mpi4py or mpiexec is not installed here, so the ranks above, played by one process, stand for them.")
+    print(
+        "mpi4py or mpiexec is not installed here, so the ranks above, played by one process, stand for them."
+    )
 else:
     with tempfile.TemporaryDirectory() as folder:
         curves = []
-        (Path(folder) / "text.txt").write_text("she sells sea shells by the sea shore\n" * 60, encoding="utf-8")
-        options = ["--text", f"{folder}/text.txt", "--steps=50", "--evaluate-every=50", "--layers=1", "--width=16", "--heads=2", "--context=16", "--batch=5"]
+        (Path(folder) / "text.txt").write_text(
+            "she sells sea shells by the sea shore\n" * 60, encoding="utf-8"
+        )
+        options = [
+            "--text",
+            f"{folder}/text.txt",
+            "--steps=50",
+            "--evaluate-every=50",
+            "--layers=1",
+            "--width=16",
+            "--heads=2",
+            "--context=16",
+            "--batch=5",
+        ]
         for N in (1, 2):
-            command = [*([mpiexec, "-n", "2"] if N == 2 else []), sys.executable, "-m", "transformer", "train", *options, "--out", f"{folder}/{N}"]
-            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            command = [
+                *([mpiexec, "-n", "2"] if N == 2 else []),
+                sys.executable,
+                "-m",
+                "transformer",
+                "train",
+                *options,
+                "--out",
+                f"{folder}/{N}",
+            ]
+            subprocess.run(
+                command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            )
             log = (Path(folder) / str(N) / "log.csv").read_text(encoding="utf-8").splitlines()[1:]
             curves.append(np.array([float(row.split(",")[1]) for row in log]))
         gap = np.abs(curves[0] - curves[1]).max()
@@ -275,8 +329,12 @@ else:
 # `benchmarks/parallel.py` measured a GPT of width 384 on a machine with two cores, one thread for each rank: the throughput with 1, 2 and 4 ranks, four sequences for each. Beside it stands the throughput of as many processes that do *not* talk to each other. No way of working together can do better than that.
 
 # %%
-stored = json.loads((Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8"))
-measured = {name: np.median(times) for name, times in stored["measured"]["seconds"].items()}  # seconds of a step
+stored = json.loads(
+    (Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
+)
+measured = {
+    name: np.median(times) for name, times in stored["measured"]["seconds"].items()
+}  # seconds of a step
 cores, one = stored["measured"]["cores"], measured["1 rank"]
 rows = [("1", f"{one:.3f}", "1.00", "", "")]
 speedup = {1: 1.0}
@@ -284,7 +342,15 @@ for N in (2, 4):
     seconds, apart = measured[f"{N} ranks, 4 sequences each"], measured[f"{N} processes side by side"]
     predicted = stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"]
     speedup[N] = N * one / seconds
-    rows.append((str(N), f"{seconds:.3f}", f"{speedup[N]:.2f}", f"{N * one / apart:.2f}", f"{N * one / predicted:.2f}"))
+    rows.append(
+        (
+            str(N),
+            f"{seconds:.3f}",
+            f"{speedup[N]:.2f}",
+            f"{N * one / apart:.2f}",
+            f"{N * one / predicted:.2f}",
+        )
+    )
     assert 0.7 < predicted / seconds < 1.3 and speedup[N] > 0.9 * N * one / apart
 assert speedup[2] > 1.6 and speedup[4] < 1.2 * speedup[2]
 print(f"{cores} cores")
@@ -326,7 +392,10 @@ right.set_xlabel("workers N")
 right.set_ylabel("speed-up t(1) / t(N)")
 right.legend(fontsize=9)
 best = int(workers[parts.sum(axis=1).argmin()])
-print(f"of these, the ring is fastest with {best:,} workers; with 100,000 a step takes {parts[-1].sum():.1f} s, of which {parts[-1, 2]:.1f} s are messages")
+print(
+    f"of these, the ring is fastest with {best:,} workers; with 100,000 a step takes {parts[-1].sum():.1f} "
+    f"s, of which {parts[-1, 2]:.1f} s are messages"
+)
 assert 64 < best < 10_000 and parts[-1].argmax() == 2
 fig
 
@@ -347,7 +416,9 @@ fig
 def schedule(p, m):  # (p, m + p − 1): which microbatch a stage works on at each time; −1: none
     plan = np.full((p, m + p - 1), -1)
     for stage in range(p):
-        plan[stage, stage : stage + m] = np.arange(m)  # it starts when the stage before it has handed over the first one
+        plan[stage, stage : stage + m] = np.arange(
+            m
+        )  # it starts when the stage before it has handed over the first one
     return plan
 
 
@@ -363,7 +434,10 @@ ax.set_ylabel("stage")
 for p, m in ((4, 8), (4, 32), (8, 8)):
     idle = (schedule(p, m) < 0).mean()
     assert np.isclose(idle, (p - 1) / (m + p - 1))
-    print(f"p = {p} stages, m = {m:>2} microbatches: idle {idle:.0%} of the time; (p − 1)/(m + p − 1) = {(p - 1) / (m + p - 1):.0%}")
+    print(
+        f"p = {p} stages, m = {m:>2} microbatches: idle {idle:.0%} of the time; (p − 1)/(m + p − 1) = "
+        f"{(p - 1) / (m + p - 1):.0%}"
+    )
 fig
 
 # %% [markdown]
@@ -375,9 +449,15 @@ fig
 model_7B = scaling.Job(7.5e9, 1, 1, 1, 64, 1.0)
 rows = []
 for stage, name in enumerate(("nothing", "optimizer states", "and gradients", "and weights")):
-    bytes_each = sum(size / (64 if 3 - i <= stage else 1) for i, size in enumerate((2, 2, 12)))  # of weight, gradient, states
+    bytes_each = sum(
+        size / (64 if 3 - i <= stage else 1) for i, size in enumerate((2, 2, 12))
+    )  # of weight, gradient, states
     gigabytes = 7.5 * bytes_each
-    assert np.isclose(gigabytes, scaling.step(model_7B, scaling.A100, scaling.Layout(data=64, sharding=stage)).memory / 1e9, atol=0.01)
+    assert np.isclose(
+        gigabytes,
+        scaling.step(model_7B, scaling.A100, scaling.Layout(data=64, sharding=stage)).memory / 1e9,
+        atol=0.01,
+    )
     rows.append((stage, name, f"{bytes_each:.2f}", f"{gigabytes:.1f}"))
 assert [row[-1] for row in rows] == ["120.0", "31.4", "16.6", "1.9"]  # the numbers in the paper
 table(["stage", "split", "bytes for each parameter", "GB for each worker"], rows)
@@ -398,12 +478,28 @@ for N in (1, 8, 64, 512, 4096, 32_768, 100_000):
     ideal = scaling.GPT3.flops / (scaling.A100.flops * N)
     workers.append(N)
     efficiency.append(ideal / taken.seconds)
-    rows.append((f"{N:,}", f"{layout.data} × {layout.tensor} × {layout.pipeline}", f"{taken.seconds:.1f}", f"{ideal / taken.seconds:.0%}", f"{taken.bubble / taken.seconds:.0%}"))
-assert rows[0][1] == "does not fit" and efficiency[0] > 0.9 and efficiency[-1] < 0.3 and sorted(efficiency, reverse=True) == efficiency
+    rows.append(
+        (
+            f"{N:,}",
+            f"{layout.data} × {layout.tensor} × {layout.pipeline}",
+            f"{taken.seconds:.1f}",
+            f"{ideal / taken.seconds:.0%}",
+            f"{taken.bubble / taken.seconds:.0%}",
+        )
+    )
+assert (
+    rows[0][1] == "does not fit"
+    and efficiency[0] > 0.9
+    and efficiency[-1] < 0.3
+    and sorted(efficiency, reverse=True) == efficiency
+)
 trillion = scaling.gpt(128, 25600, 2048, 51200, 3072)
 rate = trillion.flops / scaling.step(trillion, scaling.A100, scaling.Layout(6, 8, 64)).seconds / 1e15
 assert abs(rate / 502 - 1) < 0.1
-print(f"a check: one trillion parameters on 3072 such workers should reach {rate:.0f} PFLOP/s; 502 were published")
+print(
+    f"a check: one trillion parameters on 3072 such workers should reach {rate:.0f} PFLOP/s; 502 were "
+    "published"
+)
 table(["workers", "data × tensor × pipeline", "seconds for a step", "efficiency", "bubble"], rows)
 
 # %% [markdown]
@@ -414,7 +510,10 @@ table(["workers", "data × tensor × pipeline", "seconds for a step", "efficienc
 # %%
 fig, ax = figure(6.6, 3.9)
 ranks = [1, 2, 4]
-predicted = [1.0, *(N * one / stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"] for N in (2, 4))]
+predicted = [
+    1.0,
+    *(N * one / stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"] for N in (2, 4)),
+]
 apart = [1.0, *(N * one / measured[f"{N} processes side by side"] for N in (2, 4))]
 ax.plot(ranks, [speedup[N] for N in ranks], marker="o", label="measured", **line(0))
 ax.plot(ranks, predicted, marker="s", label="predicted", **line(1))
@@ -441,13 +540,21 @@ def write_safetensors(arrays):  # {name: float32 array} → bytes
         header[name] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [place, place + a.nbytes]}
         place += a.nbytes
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + b"".join(np.ascontiguousarray(a, "<f4").tobytes() for a in arrays.values())
+    return (
+        struct.pack("<Q", len(text))
+        + text
+        + b"".join(np.ascontiguousarray(a, "<f4").tobytes() for a in arrays.values())
+    )
 
 
 def read_safetensors(content):  # bytes → {name: float32 array}
     (length,) = struct.unpack("<Q", content[:8])
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
-    return {name: np.frombuffer(data[slice(*e["data_offsets"])], "<f4").reshape(e["shape"]) for name, e in header.items() if name != "__metadata__"}
+    return {
+        name: np.frombuffer(data[slice(*e["data_offsets"])], "<f4").reshape(e["shape"])
+        for name, e in header.items()
+        if name != "__metadata__"
+    }
 
 
 mg.manual_seed(0)
@@ -462,7 +569,10 @@ if importlib.util.find_spec("safetensors"):
     from safetensors.numpy import load
 
     assert all(np.array_equal(a, arrays[name]) for name, a in load(content).items())
-print(f"model_type {config['model_type']!r}, {len(arrays)} arrays, {len(content):,} bytes; read back, the same logits to the last bit")
+print(
+    f"model_type {config['model_type']!r}, {len(arrays)} arrays, {len(content):,} bytes; read back, the "
+    "same logits to the last bit"
+)
 print("for instance", *list(arrays)[:4], sep="\n    ")
 
 # %% [markdown]
