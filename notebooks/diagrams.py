@@ -24,7 +24,14 @@ def box(ax: Any, x: float, y: float, text: str, colour: str, width: float = WIDT
     from matplotlib.patches import FancyBboxPatch
 
     shape = FancyBboxPatch(
-        (x - width / 2, y), width, height, "round,pad=0,rounding_size=0.08", facecolor=colour, edgecolor="0.25", linewidth=0.9, zorder=3
+        (x - width / 2, y),
+        width,
+        height,
+        "round,pad=0,rounding_size=0.08",
+        facecolor=colour,
+        edgecolor="0.25",
+        linewidth=0.9,
+        zorder=3,
     )
     ax.add_patch(shape)
     ax.text(x, y + height / 2, text, ha="center", va="center", fontsize=9, zorder=4)
@@ -40,7 +47,7 @@ def arrow(ax: Any, points: list[tuple[float, float]], **style: Any) -> None:
 
 
 def layer(ax: Any, x: float, y: float, stack: dict[str, tuple[str, str]], side: int) -> dict[str, float]:
-    """Sub-layers from bottom to top, each in its Add & Norm with the way around it on one side; the height of each, and of the top."""
+    """Sub-layers from bottom to top, each with its Add & Norm and the way around it; the height of each, and of the top."""
     heights = {}
     for name, (text, colour) in stack.items():
         arrow(ax, [(x, y), (x, y + 0.55)])
@@ -54,7 +61,7 @@ def layer(ax: Any, x: float, y: float, stack: dict[str, tuple[str, str]], side: 
 
 
 def architecture() -> Any:
-    """The Transformer of Vaswani et al. (2017), figure 1, with the shapes of its arrays and, in brackets, the chapters that build its parts."""
+    """The Transformer of Vaswani et al. (2017), figure 1, with shapes and, in brackets, the chapters that build its parts."""
     from matplotlib.patches import Rectangle
 
     fig, ax = figure(9.2, 7.6)
@@ -63,7 +70,10 @@ def architecture() -> Any:
     ax.set_ylim(-1.4, 8.6)
     label = partial(ax.text, fontsize=8.5, color="0.2", va="center")
     left, right, start = 0.6, 6.4, 0.6
-    for x, words, shape in ((left, "source: ids of the words to read", "$(B, S)$"), (right, "target: ids of the words so far", "$(B, T)$")):
+    for x, words, shape in (
+        (left, "source: ids of the words to read", "$(B, S)$"),
+        (right, "target: ids of the words so far", "$(B, T)$"),
+    ):
         label(x, -1.15, f"{words}, {shape}", ha="center")
         arrow(ax, [(x, -0.95), (x, -0.6)])
         top = box(ax, x, -0.6, "embedding: a row per id  (02)", PALE["table"], height=0.45)
@@ -71,22 +81,53 @@ def architecture() -> Any:
         box(ax, x, top + 0.3, "+ positions  (07)", PALE["table"], height=0.4)
         label(x + 0.12, start + 0.08, shape.replace(")", ", C)"), ha="left")
     ffn = ("feed-forward network\neach word by itself  (08)", "network")
-    encoder = layer(ax, left, start, {"self": ("self-attention, $H$ heads\nall words see all  (05, 06)", "attention"), "ffn": ffn}, -1)
+    encoder = layer(
+        ax,
+        left,
+        start,
+        {"self": ("self-attention, $H$ heads\nall words see all  (05, 06)", "attention"), "ffn": ffn},
+        -1,
+    )
     causal = ("causal self-attention, $H$ heads\nno word sees later ones  (05, 06)", "attention")
-    decoder = layer(ax, right, start, {"self": causal, "cross": ("cross-attention, $H$ heads\nsees all of the source  (09)", "attention"), "ffn": ffn}, 1)
+    decoder = layer(
+        ax,
+        right,
+        start,
+        {
+            "self": causal,
+            "cross": ("cross-attention, $H$ heads\nsees all of the source  (09)", "attention"),
+            "ffn": ffn,
+        },
+        1,
+    )
     for x, found, name, side in ((left, encoder, "encoder", -1), (right, decoder, "decoder", 1)):
         edge = x + side * (WIDTH / 2 + 0.65)
         corner = min(edge, x - side * (WIDTH / 2 + 0.25)), start + 0.2
-        ax.add_patch(Rectangle(corner, WIDTH + 0.9, found["top"] - start - 0.05, fill=False, edgecolor="0.5", linestyle="--", linewidth=0.9))
+        ax.add_patch(
+            Rectangle(
+                corner,
+                WIDTH + 0.9,
+                found["top"] - start - 0.05,
+                fill=False,
+                edgecolor="0.5",
+                linestyle="--",
+                linewidth=0.9,
+            )
+        )
         words = f"{name}\nlayer,\n$L$ times"
         label(edge + side * 0.12, (start + found["top"]) / 2, words, ha="right" if side < 0 else "left", fontsize=9)
     memory, cross = encoder["top"] + 0.45, decoder["cross"] + 0.31
     arrow(ax, [(left, encoder["top"]), (left, memory + 0.3)])
     label(left, memory + 0.55, "the memory, $(B, S, C)$", ha="center")
-    arrow(ax, [(left, memory), (3.45, memory), (3.45, cross), (right - WIDTH / 2, cross)], color=COLOURS[0], linewidth=1.6)
+    arrow(
+        ax, [(left, memory), (3.45, memory), (3.45, cross), (right - WIDTH / 2, cross)], color=COLOURS[0], linewidth=1.6
+    )
     label(3.35, memory + 0.2, "keys and values", ha="right", color=COLOURS[0])
     y = decoder["top"]
-    for text, colour, shape in (("output layer: logits  (03)", "network", "$(B, T, C)$"), ("softmax  (03)", "norm", r"$(B, T, \mathcal{V})$")):
+    for text, colour, shape in (
+        ("output layer: logits  (03)", "network", "$(B, T, C)$"),
+        ("softmax  (03)", "norm", r"$(B, T, \mathcal{V})$"),
+    ):
         arrow(ax, [(right, y), (right, y + 0.42)])
         label(right + 0.12, y + 0.26, shape, ha="left")
         y = box(ax, right, y + 0.42, text, PALE[colour], height=0.42)
@@ -114,7 +155,7 @@ def behind(number: str, chapters: dict[str, tuple[str, set[str]]]) -> set[str]:
 
 
 def book_map() -> Any:
-    """All chapters, a row for each part; an arrow leads to a chapter from each that it needs, unless another of these needs it too."""
+    """All chapters, a row for each part; arrows lead to a chapter from those it needs that none of the others needs too."""
     chapters = contents()
     part = {number: max(i for i, (first, _) in enumerate(PARTS) if first <= number) for number in chapters}
     rows = [[number for number in chapters if part[number] == i] for i in range(len(PARTS))]
@@ -126,16 +167,35 @@ def book_map() -> Any:
         ax.text(-1.65, -i * down + height / 2, question, ha="right", va="center", fontsize=10, fontweight="bold")
     for number, (title, _) in chapters.items():
         x, y = place[number]
-        box(ax, x, y, f"{number}\n" + "\n".join(textwrap.wrap(title, 19)), list(PALE.values())[part[number]], width, height)
+        box(
+            ax,
+            x,
+            y,
+            f"{number}\n" + "\n".join(textwrap.wrap(title, 19)),
+            list(PALE.values())[part[number]],
+            width,
+            height,
+        )
         needs = {other for other in chapters[number][1] if other in chapters}
         for other in needs - set().union(*(behind(one, chapters) for one in needs)):
             u, v = place[other]
             beside = v == y and abs(u - x) < 1.5 * across
-            start, end = ((u + width / 2, v + height / 2), (x - width / 2, y + height / 2)) if beside else ((u, v), (x, y + height))
+            start, end = (
+                ((u + width / 2, v + height / 2), (x - width / 2, y + height / 2))
+                if beside
+                else ((u, v), (x, y + height))
+            )
             bend = 0.0 if beside or v != y else -0.3
             if bend:
                 start = u, v + height
-            style = {"arrowstyle": "-|>", "color": "0.3", "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0, "connectionstyle": f"arc3,rad={bend}"}
+            style = {
+                "arrowstyle": "-|>",
+                "color": "0.3",
+                "linewidth": 1.1,
+                "shrinkA": 0,
+                "shrinkB": 0,
+                "connectionstyle": f"arc3,rad={bend}",
+            }
             ax.annotate("", end, start, arrowprops=style, zorder=2)
     ax.set_xlim(-4.6, max(map(len, rows)) * across - across + width / 2 + 0.1)
     ax.set_ylim(-(len(rows) - 1) * down - 0.1, height + 0.5)
