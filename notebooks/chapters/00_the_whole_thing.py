@@ -13,7 +13,7 @@
 #
 # It is also easy to write a page that *looks* like a Transformer, with all the right words in it, and cannot run, or runs and cannot learn. In the second half you meet such a page, a class `Transformer(vocab_size, embedding_dim, num_heads, num_layers)` written in the manner of an introductory article, and take it apart: fourteen faults, each seen failing, each with its cure.
 #
-# Everything here is explained properly later; the chapters that do it are named as we go. Read this one for the plan of the house.
+# Everything here is explained properly later; the chapters that do it are named as we go. Read this one for the overview.
 #
 # **After this chapter you can**
 #

@@ -16,7 +16,7 @@
 # **After this chapter you can**
 #
 # - score a pair of sentences that differ in one word, and say what the score does not tell;
-# - give the mean of many pairs an interval that is honest about pairs that hang together;
+# - give the mean of many pairs an interval that is honest about pairs that are not independent;
 # - balance a text in three ways, and derive the gradient of a penalty;
 # - read a trade-off between bias and perplexity, and name the text on which perplexity was measured.
 
@@ -128,7 +128,7 @@ table(["x", "log p(x)", "log p(swap(x))", "g", "ours − library"], rows)
 #
 # One sentence is an anecdote. Take three of each template for each occupation, 360 pairs, always with the occupation's own pronoun in $x$, so that a positive $g$ means: the model has taken over the association of its text.
 #
-# **How sure is the mean?** The *bootstrap* draws 360 of the 360 values with replacement, takes the mean, does this 2000 times, and reports where the middle 95 % of the means lie. But pairs about one occupation hang together: if the model has an opinion about *tailor*, all its 18 sentences show it. They are not 18 witnesses. So draw whole occupations:
+# **How sure is the mean?** The *bootstrap* draws 360 of the 360 values with replacement, takes the mean, does this 2000 times, and reports where the middle 95 % of the means lie. But pairs about one occupation are not independent: if the model has an opinion about *tailor*, all its 18 sentences show it. They are not 18 independent witnesses. So draw whole occupations:
 
 # %%
 pairs = [(s.text, s.twin.text) for s in corpus.test_sentences(each=3, seed=5)]

@@ -9,7 +9,7 @@
 # *About 50 minutes to read, 40 more for the exercises. You need [03 · Softmax, cross-entropy, layer norm](03_softmax_cross_entropy_layer_norm.ipynb) for the gradient of a mean; the model is
 # that of [08 · The block](08_the_block.ipynb).*
 #
-# One computer trains small models in minutes. The models of the newspapers were trained on thousands of computers for months. What do so many do together, that one could not do alone in thousands of months? Exactly the same, as this chapter shows: the gradient of a batch is a sum, and a sum can be split. The art lies in adding up quickly.
+# One computer trains small models in minutes. The models in the news were trained on thousands of computers for months. What do so many do together, that one could not do alone in thousands of months? Exactly the same, as this chapter shows: the gradient of a batch is a sum, and a sum can be split. The art lies in adding up quickly.
 #
 # **After this chapter you can**
 #
@@ -408,9 +408,9 @@ fig
 #
 # ### Splitting the model
 #
-# *Tensor parallelism* splits every matrix: each of $m$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That is much talking, so it stays inside one machine.
+# *Tensor parallelism* splits every matrix: each of $m$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That takes much communication, so it stays inside one machine.
 #
-# *Pipeline parallelism* gives each of $p$ workers some of the layers. A batch goes through them in $m$ *microbatches*, like cars along a line of assembly. While the line fills and empties, workers stand idle:
+# *Pipeline parallelism* gives each of $p$ workers some of the layers. A batch goes through them in $m$ *microbatches*, like cars along an assembly line. While the line fills and empties, workers stand idle:
 
 # %%
 def schedule(p, m):  # (p, m + p − 1): which microbatch a stage works on at each time; −1: none

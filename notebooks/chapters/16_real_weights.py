@@ -167,7 +167,7 @@ for word in (
 table(["word", "pieces"], rows)
 
 # %% [markdown]
-# Before that, the text is put in lower case, accents are dropped and punctuation is set apart; afterwards `[CLS]` is put in front and `[SEP]` behind. PyTorch's companion library once gave us the numbers of a hundred texts, from *Grandma is cooking soup.* to Arabic, emoji and control characters:
+# Before that, the text is put in lower case, accents are dropped and punctuation is set apart; afterwards `[CLS]` is put at the front and `[SEP]` at the end. PyTorch's companion library once gave us the numbers of a hundred texts, from *Grandma is cooking soup.* to Arabic, emoji and control characters:
 
 # %%
 texts, their_ids, their_vectors = recorded_sentences()
@@ -589,7 +589,7 @@ table(
 #
 # ## 8 · Where does it look?
 #
-# Twelve heads in each of six blocks. For every head we take the mean weight that a word gives to the word before it, to the one behind it, and to `[CLS]`, over five sentences:
+# Twelve heads in each of six blocks. For every head we take the mean weight that a word gives to the word before it, to the one after it, and to `[CLS]`, over five sentences:
 
 # %%
 plain = [
@@ -608,7 +608,7 @@ def maps_of(text):  # → tokens, weights (L, H, T, T)
     return [tokenizer.token(i) for i in ids[0]], np.stack([weights[0][0] for weights in kept.values()])
 
 
-habits = {"the word before": 0, "the word behind": 0, "[CLS]": 0}
+habits = {"the word before": 0, "the word after": 0, "[CLS]": 0}
 for text in plain:
     tokens, P = maps_of(text)
     t = np.arange(1, len(tokens) - 1)  # all but [CLS] and [SEP]
@@ -639,14 +639,14 @@ rows = [
 print(f"blocks 2 to 5: {habits['[CLS]'][1:5].mean():.0%} of the weight goes to [CLS]")
 assert (
     habits["the word before"].max() > 0.95
-    and habits["the word behind"].max() > 0.6
+    and habits["the word after"].max() > 0.6
     and habits["[CLS]"][1:5].mean() > 0.45
 )
 table(["looks at", "most of all", "mean weight there", "mean over all heads"], rows)
 
 # %% [markdown]
 # One head of the first block does nothing but look one word back. Nobody built it: training did. (In chapter 07, a head needed positions for this; here they are learned vectors, added at the bottom.) In blocks 2 to 5, about half of all weight goes to `[CLS]`, a token without content. A head whose pattern is absent must put its weight of 1 *somewhere*,
-# since softmax cannot say *nowhere*; a token that carries nothing is a good place to park it.
+# since softmax cannot say *nowhere*; a token that carries nothing is a good place to park it. (Such a token is called an *attention sink*; Xiao et al. found it in language models, where it is the first token.)
 
 # %%
 tokens, P = maps_of(plain[0])
@@ -808,6 +808,7 @@ checks.check_16_cosine_gradient(cosine_gradient)
 # - W. Wang et al., "MiniLM: deep self-attention distillation for task-agnostic compression of pre-trained transformers", NeurIPS 2020: how the model became small.
 # - N. Reimers, I. Gurevych, "Sentence-BERT: sentence embeddings using siamese BERT-networks", EMNLP 2019, section 3: the mean over tokens, and training on pairs.
 # - K. Clark, U. Khandelwal, O. Levy, C. D. Manning, "What does BERT look at?", BlackboxNLP 2019, sections 3.1–3.3: heads for the previous and the next token, and attention to tokens without content.
+# - G. Xiao, Y. Tian, B. Chen, S. Han, M. Lewis, "Efficient streaming language models with attention sinks", ICLR 2024, section 3: attention sinks.
 # - S. Jain, B. C. Wallace, "Attention is not explanation", NAACL 2019; S. Wiegreffe, Y. Pinter, "Attention is not not explanation", EMNLP 2019: what a map does and does not show.
 # - E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927): the interval of section 7.
 #
