@@ -308,6 +308,12 @@ theirs = scaled_dot_product_attention(Q, K, V, mask=nothing).data
 print("ours:", ours[0, :3], " the library's:", theirs[0, :3])
 assert np.isnan(ours).all() and not theirs.any()
 
+weak = np.full(8, -10_000.0, np.float16)  # masks of −10000, added up in half precision
+with np.errstate(over="ignore"):
+    sums = [weak[:n].sum(dtype=np.float16) for n in (6, 7)]
+print("six of them:", sums[0], " seven:", sums[1])
+assert np.isfinite(sums[0]) and np.isneginf(sums[1])
+
 # %% [markdown]
 # ## 6 · Backward
 #

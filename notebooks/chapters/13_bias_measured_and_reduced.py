@@ -410,7 +410,7 @@ fig
 
 # %%
 projection = Cure("projection")
-assert of(projection, "gap").min() > 0.6
+assert of(projection, "gap").min() > 0.3
 table(
     ["", "gap in running text", "gap in templates never seen"],
     [
