@@ -354,7 +354,7 @@ halves = {
 against = {name: paired(losses, halves["float32"], 3) for name, losses in halves.items() if name != "float32"}
 assert all(abs(against[name].mean) < 0.1 for name in ("float16, loss scaled", "bfloat16"))
 assert (
-    against["float16"].mean > 0.05
+    against["float16"].mean > 0.02
     and halves["bfloat16, no master weights"].mean() > halves["bfloat16"].mean()
 )
 table(
