@@ -6,7 +6,9 @@ from .attention import KVCache, MultiHeadAttention, attention_maps, scaled_dot_p
 from .data.byte_level import GPT2Tokenizer
 from .data.tokenizers import BPETokenizer, CharTokenizer
 from .data.wordpiece import WordPieceTokenizer
+from .experts import Experts
 from .generation import beam_search, generate
+from .latent import LatentAttention
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .masks import causal_mask, padding_mask
 from .metrics import perplexity
@@ -20,6 +22,7 @@ from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalP
 from .tagging import Tagging, tag
 from .training import Trainer
 from .translation import Codec, translate
+from .windows import Window
 
 __all__ = [
     "BERT",
@@ -36,11 +39,13 @@ __all__ = [
     "DecoderLayer",
     "Encoder",
     "EncoderLayer",
+    "Experts",
     "FeedForward",
     "GPT2Tokenizer",
     "ImageClassifier",
     "KVCache",
     "LanguageModelling",
+    "LatentAttention",
     "LayerNorm",
     "LearnedPositions",
     "MaskedLM",
@@ -57,6 +62,7 @@ __all__ = [
     "Trainer",
     "Transformer",
     "Translation",
+    "Window",
     "WordPieceTokenizer",
     "answer",
     "attention_maps",

@@ -13,6 +13,7 @@ from ..models.decoder_only import GPT
 from ..models.encoder_decoder import Transformer
 from ..models.encoder_only import Classifier, ImageClassifier
 from ..models.recurrent import AdditiveAttention, Cell, GRUCell, RecurrentLM, Seq2SeqRNN
+from . import newer  # noqa: F401  (it tells ``costs`` of latent attention and of experts)
 from .costs import Cost, Part, activated, decoder, dropout, embedded, encoder, encoder_layer, kept, linear, norm, product
 
 
