@@ -35,7 +35,8 @@ def full(*args: Any, norm: Any = None, window: int | None = None, sinks: int = 0
     """Attention with queries and keys normed, by a norm's name, and a window with sinks, where they are wanted."""
     if sinks and window is None:
         raise ValueError(f"GPT: attention has sinks={sinks} and no window; every key is seen anyway")
-    parts: dict[str, Any] = {"norm": None if norm is None else maker(NORMS, norm, "norm"), "window": None if window is None else Window(window, sinks)}
+    seen = None if window is None else Window(window, sinks)
+    parts: dict[str, Any] = {"norm": None if norm is None else maker(NORMS, norm, "norm"), "window": seen}
     return MultiHeadAttention(*args, **parts)
 
 
