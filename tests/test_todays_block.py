@@ -5,6 +5,7 @@ Each part is held to a straight loop over its formula, and where the transformer
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from transformer import (
     MultiHeadAttention,
     RMSNorm,
     RotaryPositions,
+    SwiGLU,
     Window,
     attention_maps,
     beam_search,
@@ -28,12 +30,13 @@ from transformer import (
 )
 from transformer.checks import shaken
 from transformer.data.tokenizers import CharTokenizer
+from transformer.decoding.generate import speculative_generate
 from transformer.experts import Balanced, Routing, imbalance, load_balance, routings
-from transformer.generation import speculative_generate
-from transformer.objectives import LanguageModelling
+from transformer.models.build import build_model
 from transformer.positions import StretchedRotation
-from transformer.runs import RunFolder, build_model
 from transformer.stretching import Interpolated, RaisedBase, Yarn
+from transformer.training.checkpoints import RunFolder
+from transformer.training.objectives import LanguageModelling
 
 OPTIONS = {
     "window": {"attention": {"name": "full", "window": 3}, "positions": "rotary"},
@@ -652,3 +655,28 @@ def test_llamas_own_stretch_can_be_named():
     model = GPT(7, 8, 2, 1, 16, positions={"name": "rotary", "stretch": stretch})
     assert model.positions.stretch == StretchedRotation(8.0, 1.0, 4.0, 8)
     assert isinstance(GPT(7, 8, 2, 1, 16, positions="alibi").positions, AlibiBias)
+
+
+RECORDED = {
+    "swiglu": (lambda: SwiGLU(8, 5), {}),
+    "window_and_sink": (lambda: MultiHeadAttention(8, 2, bias=False, window=Window(3, 1)), {"causal": True}),
+    "latent_attention": (lambda: LatentAttention(8, 2, bias=False, positions=RotaryPositions(2, interleaved=True), latent_dim=3), {"causal": True}),
+    "experts": (lambda: Experts(8, 5, num_experts=4), {}),
+}
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_outputs_and_gradients_are_those_that_were_recorded_of_pytorch_and_the_transformers_library(name):
+    with np.load(Path(__file__).parent / "reference" / "todays_block.npz", allow_pickle=False) as file:
+        case = {key.partition("/")[2]: file[key] for key in file.files if key.startswith(name + "/")}
+    make, options = RECORDED[name]
+    module, x = make().astype(np.float64), Tensor(case["input.x"], requires_grad=True)
+    for key, p in module.named_parameters():
+        p.data = case["param." + key.removesuffix(".weight").removesuffix("_proj")]
+    y = module(x, **options)
+    y.backward(case["upstream"])
+    tolerance = 1e-6 if name in ("latent_attention", "experts") else 1e-12  # angles and routers of the library are in single precision
+    np.testing.assert_allclose(y.data, case["output"], atol=tolerance)
+    np.testing.assert_allclose(x.grad.data, case["grad.input.x"], atol=tolerance)
+    for key, p in module.named_parameters():
+        np.testing.assert_allclose(p.grad.data, case["grad.param." + key.removesuffix(".weight").removesuffix("_proj")], atol=tolerance, err_msg=key)

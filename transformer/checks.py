@@ -12,16 +12,15 @@ from minigrad.byhand.gradcheck import Report, gradcheck, gradgradcheck
 from minigrad.byhand.ops import derivation
 from minigrad.nn import Module, functional_call
 
-from .attention import MultiHeadAttention
+from .attention import MultiHeadAttention, padding_mask
 from .experts import Experts, imbalance, routings
 from .latent import LatentAttention
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
-from .masks import padding_mask
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
-from .models.decoder_only import GPT
-from .models.encoder_decoder import Transformer
-from .models.encoder_only import Classifier, ImageClassifier
-from .models.recurrent import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.classifier import Classifier, ImageClassifier
+from .models.gpt import GPT
+from .models.rnn import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.transformer import Transformer
 from .positions import AlibiBias, RotaryPositions
 from .stretching import Yarn
 from .windows import Window

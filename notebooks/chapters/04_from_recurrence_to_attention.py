@@ -28,9 +28,9 @@ from book import figure, line, table
 from minigrad import optim
 from transformer import AdditiveAttention, CharTokenizer, Seq2SeqRNN, Translation, attention_maps, translate
 from transformer.data.tasks import dates
-from transformer.models.recurrent import GRUCell
-from transformer.scores import exact_match
-from transformer.translation import BEGIN, END, PAD
+from transformer.models.rnn import GRUCell
+from transformer.evaluation.metrics import exact_match
+from transformer.data.codec import BEGIN, END, PAD
 
 # %% [markdown]
 # ## 1 · A network with a memory

@@ -39,15 +39,16 @@ from transformer import (
     Translation,
     attention_maps,
     beam_search,
-    recipes,
     tag,
     translate,
 )  # fmt: skip
+from transformer.training import recipes  # fmt: skip
 from transformer.data.tasks import copying, dates, reversal
-from transformer.scores import exact_match, span_f1
-from transformer.tagging import bracketed
-from transformer.training import Settings
-from transformer.translation import BEGIN, END, PAD, GivenSource
+from transformer.evaluation.metrics import exact_match, span_f1
+from transformer.training.tagging import bracketed
+from transformer.training.settings import Settings
+from transformer.data.codec import BEGIN, END, PAD
+from transformer.decoding.translate import GivenSource
 
 # %% [markdown]
 # ## 1 · The probability of a sentence

@@ -28,8 +28,9 @@ import checks
 import minigrad as mg
 from book import COLOURS, figure, line, table
 from minigrad import optim
-from transformer import GPT, BPETokenizer, beam_search, generate, metrics
-from transformer import filters as library
+from transformer import GPT, BPETokenizer, beam_search, generate
+from transformer.evaluation import perplexity as metrics
+from transformer.decoding import sampling as library
 from transformer.data import corpora
 
 # %% [markdown]
