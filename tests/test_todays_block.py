@@ -31,12 +31,12 @@ from transformer import (
 from transformer.checks import shaken
 from transformer.data.tokenizers import CharTokenizer
 from transformer.decoding.generate import speculative_generate
-from transformer.experts import Balanced, Routing, imbalance, load_balance, routings
 from transformer.models.build import build_model
 from transformer.positions import StretchedRotation
-from transformer.stretching import Interpolated, RaisedBase, Yarn
 from transformer.training.checkpoints import RunFolder
 from transformer.training.objectives import LanguageModelling
+from transformer.variants.experts import Balanced, Routing, imbalance, load_balance, routings
+from transformer.variants.stretching import Interpolated, RaisedBase, Yarn
 
 OPTIONS = {
     "window": {"attention": {"name": "full", "window": 3}, "positions": "rotary"},

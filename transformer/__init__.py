@@ -10,8 +10,6 @@ from .data.wordpiece import WordPieceTokenizer
 from .decoding.generate import beam_search, generate
 from .decoding.translate import translate
 from .evaluation.perplexity import perplexity
-from .experts import Experts
-from .latent import LatentAttention
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
 from .models.classifier import Classifier, ImageClassifier
@@ -25,7 +23,9 @@ from .training.loop import Trainer
 from .training.objectives import LanguageModelling
 from .training.tagging import Tagging, tag
 from .training.translation import Translation
-from .windows import Window
+from .variants.experts import Experts
+from .variants.latent import LatentAttention
+from .variants.windows import Window
 
 __all__ = [
     "BERT",

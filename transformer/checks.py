@@ -13,8 +13,6 @@ from minigrad.byhand.ops import derivation
 from minigrad.nn import Module, functional_call
 
 from .attention import MultiHeadAttention, padding_mask
-from .experts import Experts, imbalance, routings
-from .latent import LatentAttention
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
 from .models.classifier import Classifier, ImageClassifier
@@ -22,8 +20,10 @@ from .models.gpt import GPT
 from .models.rnn import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
 from .models.transformer import Transformer
 from .positions import AlibiBias, RotaryPositions
-from .stretching import Yarn
-from .windows import Window
+from .variants.experts import Experts, imbalance, routings
+from .variants.latent import LatentAttention
+from .variants.stretching import Yarn
+from .variants.windows import Window
 
 IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])
 PADDING = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from minigrad.ops.attention import KEPT
 
-from ..experts import Experts
-from ..latent import LatentAttention
 from ..positions import AlibiBias
+from ..variants.experts import Experts
+from ..variants.latent import LatentAttention
 from .costs import ATTENTIONS, FEED_FORWARDS, Cost, Part, feed_forward, kept, linear, norm, out_features, product, rotated, visible
 
 

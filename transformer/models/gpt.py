@@ -15,12 +15,12 @@ from typing import Any
 from minigrad import Tensor, linear, nn
 
 from ..attention import KVCache, MultiHeadAttention, divisors, padding_mask
-from ..experts import Experts
-from ..latent import LatentAttention
 from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions, StretchedRotation
-from ..stretching import Interpolated, RaisedBase, Yarn
-from ..windows import Window
+from ..variants.experts import Experts
+from ..variants.latent import LatentAttention
+from ..variants.stretching import Interpolated, RaisedBase, Yarn
+from ..variants.windows import Window
 from .inputs import check_sizes, checked_ids, left_padding
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from minigrad import Tensor, grouped_linear, nn, recorded, silu, softmax, take, take_along_axis
 from minigrad.random import generator
 
-from .layers import SwiGLU
+from ..layers import SwiGLU
 
 
 class Routing(NamedTuple):

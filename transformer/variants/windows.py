@@ -15,7 +15,7 @@ import numpy as np
 
 from minigrad import recorded
 
-from .positions import Positions
+from ..positions import Positions
 
 
 @dataclass(frozen=True)

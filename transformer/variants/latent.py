@@ -24,9 +24,9 @@ import numpy as np
 
 from minigrad import Tensor, broadcast_to, concatenate, join_heads, nn, scaled_dot_product_attention, split_heads, swapaxes
 
-from .attention import KVCache, as_bias, divisors
-from .layers import RMSNorm
-from .positions import Positions, RotaryPositions
+from ..attention import KVCache, as_bias, divisors
+from ..layers import RMSNorm
+from ..positions import Positions, RotaryPositions
 
 
 class LatentAttention(nn.Module):
