@@ -29,6 +29,7 @@ from transformer import (
     generate,
 )
 from transformer.checks import shaken
+from transformer.cli import main
 from transformer.data.tokenizers import CharTokenizer
 from transformer.decoding.generate import speculative_generate
 from transformer.models.build import build_model
@@ -680,3 +681,18 @@ def test_outputs_and_gradients_are_those_that_were_recorded_of_pytorch_and_the_t
     np.testing.assert_allclose(x.grad.data, case["grad.input.x"], atol=tolerance)
     for key, p in module.named_parameters():
         np.testing.assert_allclose(p.grad.data, case["grad.param." + key.removesuffix(".weight").removesuffix("_proj")], atol=tolerance, err_msg=key)
+
+
+def test_the_command_trains_experts_with_their_penalty_and_generates(tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog. " * 40, encoding="utf-8")
+    out = tmp_path / "run"
+    sizes = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "16", "--batch", "4", "--steps", "6", "--evaluate-every", "3"]
+    with pytest.MonkeyPatch.context() as patch:
+        seen = []
+        patch.setattr("transformer.variants.experts.imbalance", lambda kept: seen.append(kept) or imbalance(kept))
+        assert main(["train", "--text", str(text), "--out", str(out), "--ffn", "experts", "--positions", "rotary", *sizes]) == 0
+    assert seen
+    capsys.readouterr()
+    assert main(["generate", str(out), "--tokens", "12", "--prompt", "the "]) == 0
+    assert len(capsys.readouterr().out.strip("\n")) >= 12

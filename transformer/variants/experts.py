@@ -148,3 +148,8 @@ class Balanced:
         with routings(model) as kept:
             loss = self.objective.loss(model, batch, label_smoothing)
         return loss + self.strength * imbalance(kept)
+
+
+def balanced(objective: Any, model: nn.Module, strength: float = 0.01) -> Any:
+    """The objective with the penalty if ``model`` has Experts, else as it is."""
+    return Balanced(objective, strength) if any(isinstance(m, Experts) for m in model.modules()) else objective
