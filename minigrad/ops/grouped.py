@@ -19,7 +19,9 @@ def groups(name: str, counts: Any, rows: int) -> Iterator[slice]:
     """The rows of each group; ValueError unless they are all rows, once."""
     counts = np.asarray(counts)
     if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any() or counts.sum() != rows:
-        raise ValueError(f"{name}: counts {counts.tolist()} for {rows} rows; expected whole numbers from 0 on that add up to {rows}")
+        raise ValueError(
+            f"{name}: counts {counts.tolist()} for {rows} rows; expected whole numbers from 0 on that add up to {rows}"
+        )
     stops = np.cumsum(counts)
     return (slice(int(stop - count), int(stop)) for stop, count in zip(stops, counts))
 
@@ -69,8 +71,12 @@ grouped_outer.vjp("x", r"y_n \bar W_{e(n)}^\top", _outer_x)
 grouped_outer.vjp("y", r"x_n \bar W_{e(n)}", _outer_y)
 COUNTS = [(2, 3), (1, 0, 4), (0, 2, 0), (3,), (0, 0)]
 grouped_linear.examples = lambda rng: [
-    example(rng.normal(size=(sum(c), 3)), rng.normal(size=(len(c), 3, size)), counts=np.array(c)) for c in COUNTS for size in (2, 3)
+    example(rng.normal(size=(sum(c), 3)), rng.normal(size=(len(c), 3, size)), counts=np.array(c))
+    for c in COUNTS
+    for size in (2, 3)
 ]
 grouped_outer.examples = lambda rng: [
-    example(rng.normal(size=(sum(c), 3)), rng.normal(size=(sum(c), size)), counts=np.array(c)) for c in COUNTS for size in (2, 3)
+    example(rng.normal(size=(sum(c), 3)), rng.normal(size=(sum(c), size)), counts=np.array(c))
+    for c in COUNTS
+    for size in (2, 3)
 ]

@@ -65,7 +65,9 @@ for x, (year, parts, new) in enumerate(RUNGS):
     for y, part in enumerate(parts):
         fill = COLOURS[0] if y in new else "0.93"
         box = {"boxstyle": "round,pad=0.3", "facecolor": fill, "edgecolor": "0.4"}
-        ax.text(x, y, part, ha="center", va="center", fontsize=8, bbox=box, color="white" if y in new else "black")
+        ax.text(
+            x, y, part, ha="center", va="center", fontsize=8, bbox=box, color="white" if y in new else "black"
+        )
     ax.text(x, 3.75, year, ha="center", va="bottom", fontsize=8)
     ax.annotate("", (x, 3.65), (x, -0.65), arrowprops={"arrowstyle": "->", "color": "0.7"}, zorder=0)
 ax.set_xlim(-0.6, len(RUNGS) - 0.4)
@@ -90,6 +92,7 @@ fig
 # $$\operatorname{SwiGLU}(x) = \big(\operatorname{silu}(x W_g) \odot x W_u\big)\, W_d .$$
 #
 # On paper: if $x W_g = (0, 2)$ and $x W_u = (3, -1)$, then $\operatorname{silu} = (0,\ 2 \cdot 0.8808) = (0, 1.7616)$ and the product is $(0, -1.7616)$. The *gate* $x W_g$ opens or closes a channel, the other map says what goes through. There are three matrices in place of two, so at equal size each is narrower: $F = \tfrac83 C$ in place of $4C$, since $3 \cdot \tfrac83 = 2 \cdot 4$.
+
 
 # %%
 def rms_norm(x, gamma, eps=1e-6):
@@ -120,6 +123,7 @@ rms_norm(np.array([1.0, 7]), 1, 0), silu(np.array([0.0, 2])) * np.array([3, -1])
 #
 # A **window** limits the past instead: query $t$ sees key $s$ if $0 \le t - s < W$. The cache stops growing at $W$ tokens. Through $n$ layers, information can still travel $n (W - 1)$ places. A softmax must put its weight somewhere, though, and trained models put what they do not need on the first tokens of the text, whatever these are; take those away, and the averages shift. So some
 # windows keep the first few tokens as **sinks**. On paper, $W = 3$ and one sink: query 5 sees the keys 3, 4, 5 and 0.
+
 
 # %%
 def softmax(s):
@@ -167,12 +171,15 @@ print(window_mask(6, 3, 1).astype(int))
 #
 # $$k_{hs} = [\,c_s W^{UK}_h,\ R_s\, (x_s W^{KR})\,], \qquad q_{ht} = [\,q^C_{ht},\ R_t\, q^R_{ht}\,], \qquad \text{scale } 1/\sqrt{D + R}, \qquad \text{cache: } M + R \text{ numbers}.$$
 
+
 # %%
 def turned(x):  # rotary, neighbours as pairs: (..., T, R)
     T, R = x.shape[-2:]
     angle = np.arange(T)[:, None] * 10_000.0 ** (-2 * np.arange(R // 2) / R)
     a, b = x[..., 0::2], x[..., 1::2]
-    return np.stack([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1).reshape(x.shape)
+    return np.stack(
+        [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], -1
+    ).reshape(x.shape)
 
 
 def latent_attention(x, p, H=2, D=4, absorbed=False):
@@ -202,6 +209,7 @@ def latent_attention(x, p, H=2, D=4, absorbed=False):
 #
 # On paper, two tokens with $P = (0.5, 0.3, 0.2)$ and $(0.6, 0.1, 0.3)$, $k = 2$: the first chooses experts 1 and 2, the second 1 and 3, so $f = (1, \tfrac12, \tfrac12)$, $\bar P = (0.55, 0.2, 0.25)$ and $\ell = 3\,(0.55 + 0.1 + 0.125) = 2.325$. The choice itself has no derivative; the gradient goes through $\bar P$, and it is largest for the most crowded expert.
 
+
 # %%
 def experts(x, p, k=2):
     y = np.zeros_like(x)
@@ -228,6 +236,7 @@ load_balance(np.array([[0.5, 0.3, 0.2], [0.6, 0.1, 0.3]]), 2)
 #
 # Our lines above, the library, PyTorch (for latent attention and experts the code of the `transformers` library, run in PyTorch once and stored), and finite differences. That library computes angles and routers in single precision, hence the larger differences there.
 
+
 # %%
 def named(module, case):  # the library's part with the stored parameters
     for key, parameter in module.astype(np.float64).named_parameters():
@@ -238,8 +247,16 @@ def named(module, case):  # the library's part with the stored parameters
 rotary = RotaryPositions(2, interleaved=True)
 PARTS = {
     "swiglu": (swiglu, SwiGLU(8, 5), {}),
-    "window_and_sink": (windowed_attention, MultiHeadAttention(8, 2, bias=False, window=Window(3, 1)), {"causal": True}),
-    "latent_attention": (latent_attention, LatentAttention(8, 2, bias=False, positions=rotary, latent_dim=3), {"causal": True}),
+    "window_and_sink": (
+        windowed_attention,
+        MultiHeadAttention(8, 2, bias=False, window=Window(3, 1)),
+        {"causal": True},
+    ),
+    "latent_attention": (
+        latent_attention,
+        LatentAttention(8, 2, bias=False, positions=rotary, latent_dim=3),
+        {"causal": True},
+    ),
     "experts": (experts, Experts(8, 5, num_experts=4), {}),
 }
 rows = []
@@ -256,7 +273,11 @@ for name, (ours, module, options) in PARTS.items():
         for key, q in module.named_parameters()
     )
     gaps = [np.abs(ours(x.data, p) - y.data).max(), np.abs(ours(x.data, p) - case["output"]).max()]
-    gaps += [np.abs(x.grad.data - case["grad.input.x"]).max(), worst, abs(slope - (x.grad.data * direction).sum())]
+    gaps += [
+        np.abs(x.grad.data - case["grad.input.x"]).max(),
+        worst,
+        abs(slope - (x.grad.data * direction).sum()),
+    ]
     limit = 1e-6 if name in ("latent_attention", "experts") else 1e-12
     assert gaps[0] < 1e-12 and max(gaps[1:4]) < limit and gaps[4] < 1e-6
     rows.append((name.replace("_", " "), *(f"{gap:.0e}" for gap in gaps)))
@@ -267,14 +288,23 @@ assert np.abs(both[0] - both[1]).max() < 1e-12
 case = recorded("rms_norm")
 gap = np.abs(rms_norm(case["input.x"], case["input.weight"]) - case["output"]).max()
 assert gap < 1e-12
-print(f"RMSNorm, ours − PyTorch: {gap:.0e}; latent attention, absorbed − expanded: {np.abs(both[0] - both[1]).max():.0e}")
-head = ["part", "ours − library", "ours − PyTorch", "∂x: engine − PyTorch", "parameters", "∂x: engine − finite differences"]
+print(f"RMSNorm, ours − PyTorch: {gap:.0e}")
+print(f"latent attention, absorbed − expanded: {np.abs(both[0] - both[1]).max():.0e}")
+head = [
+    "part",
+    "ours − library",
+    "ours − PyTorch",
+    "∂x: engine − PyTorch",
+    "parameters",
+    "∂x: engine − finite differences",
+]
 table(head, rows)
 
 # %% [markdown]
 # ## 6 · The bytes of a cache, counted and measured
 #
 # Four small models write 60 tokens, one by one; after each we add up the bytes of the arrays that the cache holds (dots) and compare with the formula (lines). On the right the same formulas at the sizes of large models.
+
 
 # %%
 def cache_numbers(T, kv_heads, head_dim, window=None, sinks=0):  # per layer and sequence
@@ -341,7 +371,14 @@ def trained(seed, width=32, rate=RATE, balance=0.01, heads=4, **options):
     """A model, its loss on six validation batches, and the FLOPs of its training."""
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = GPT(tokenizer.vocab_size, width, heads, 2, CONTEXT if options["positions"] == "learned" else 256, **options)
+    model = GPT(
+        tokenizer.vocab_size,
+        width,
+        heads,
+        2,
+        CONTEXT if options["positions"] == "learned" else 256,
+        **options,
+    )
     mixture = "experts" in str(options["ffn"])
 
     def loss(inputs, targets):
@@ -380,11 +417,16 @@ OTHERS = {
 runs |= {name: [trained(seed, **options) for seed in SEEDS] for name, options in OTHERS.items()}
 
 # %%
-OTHERS["8 experts, 2 each"] = {**BLOCKS["rotary"], "ffn": {"name": "experts", "num_experts": 8, "per_token": 2}, "ffn_dim": 45}
+OTHERS["8 experts, 2 each"] = {
+    **BLOCKS["rotary"],
+    "ffn": {"name": "experts", "num_experts": 8, "per_token": 2},
+    "ffn_dim": 45,
+}
 BLOCKS |= OTHERS
 AGAINST = {"RMSNorm": "2017, pre-norm", "SwiGLU": "RMSNorm", "rotary": "SwiGLU"}  # the others: against rotary
 runs["8 experts, 2 each"] = [trained(seed, **OTHERS["8 experts, 2 each"]) for seed in SEEDS]
 losses = {name: np.array([run[1] for run in found]) for name, found in runs.items()}
+
 
 # %%
 def paired(a, b):
@@ -403,12 +445,20 @@ for name in BLOCKS:
         change[name] = mean, half = paired(losses[name], losses[other])
         told = "lower" if mean + half < 0 else "higher" if mean - half > 0 else "cannot be told"
         verdict = (other, f"{mean:+.3f} ± {half:.3f}", told)
-    rows.append((name, f"{model.num_parameters():,}", f"{flops / 1e9:.1f}", f"{losses[name].mean():.3f}", *verdict))
+    rows.append(
+        (name, f"{model.num_parameters():,}", f"{flops / 1e9:.1f}", f"{losses[name].mean():.3f}", *verdict)
+    )
 sizes = [found[0][0].num_parameters() for name, found in runs.items() if "experts" not in name]
 assert max(sizes) < 1.02 * min(sizes)
 assert change["rotary"][0] < -0.08 and sum(change["rotary"]) < 0
-assert change["8 experts, 2 each"][0] < -0.02 and max(abs(change[name][0]) for name in ("RMSNorm", "SwiGLU")) < 0.08
-table(["block", "parameters", "GFLOP of training", "loss (nats)", "against", "paired difference", "so it is"], rows)
+assert (
+    change["8 experts, 2 each"][0] < -0.02
+    and max(abs(change[name][0]) for name in ("RMSNorm", "SwiGLU")) < 0.08
+)
+table(
+    ["block", "parameters", "GFLOP of training", "loss (nats)", "against", "paired difference", "so it is"],
+    rows,
+)
 
 # %% [markdown]
 # Only one change is large: from learned vectors to rotary positions. RMSNorm and SwiGLU cannot be told from what they replace here, in spite of everything that is said about them: RMSNorm is *simpler* and cheaper, and the gain that its paper and SwiGLU's report is smaller than what two seeds of ours differ by. Sharing one key head among four, or caching 24 numbers in place of 64,
@@ -420,9 +470,19 @@ fig, ax = figure(8.4, 3.8)
 for y, name in enumerate(order[::-1]):
     mean, half = change[name]
     ax.errorbar(mean, y, xerr=half, fmt="o", color=COLOURS[0], capsize=4, markersize=6)
-    ax.plot(losses[name] - losses[AGAINST.get(name, "rotary")], [y - 0.22] * len(SEEDS), "|", color="0.4", markersize=8)
+    ax.plot(
+        losses[name] - losses[AGAINST.get(name, "rotary")],
+        [y - 0.22] * len(SEEDS),
+        "|",
+        color="0.4",
+        markersize=8,
+    )
 ax.axvline(0, color="0.35", linewidth=1, linestyle=":")
-ax.set_yticks(range(len(order)), [f"{name}  (against {AGAINST.get(name, 'rotary')})" for name in order[::-1]], fontsize=8)
+ax.set_yticks(
+    range(len(order)),
+    [f"{name}  (against {AGAINST.get(name, 'rotary')})" for name in order[::-1]],
+    fontsize=8,
+)
 ax.set_xlabel("difference of the loss (nats): mean and 95 % interval; ticks: the four seeds")
 fig
 
@@ -436,11 +496,15 @@ RATES = [1e-2, 5e-2, 1.5e-1]
 pair = ["rotary", "normed q and k"]
 swept = {name: [losses[name][:3]] for name in pair}
 for name in pair:
-    swept[name] += [np.array([trained(seed, rate=rate, **BLOCKS[name])[1] for seed in range(3)]) for rate in RATES[1:]]
+    swept[name] += [
+        np.array([trained(seed, rate=rate, **BLOCKS[name])[1] for seed in range(3)]) for rate in RATES[1:]
+    ]
 fig, ax = figure(6.4, 3.6)
 for i, name in enumerate(pair):
     found = np.array(swept[name])
-    ax.plot(RATES, found.mean(axis=1), marker="os"[i], label={"rotary": "as they come"}.get(name, name), **line(i))
+    ax.plot(
+        RATES, found.mean(axis=1), marker="os"[i], label={"rotary": "as they come"}.get(name, name), **line(i)
+    )
     ax.plot(RATES, found, ".", color=COLOURS[i], markersize=4)
 ax.set_xscale("log")
 ax.set_xlabel("highest learning rate")
@@ -462,7 +526,7 @@ fig
 lines = {name: {32: losses[name][:3]} for name in ("2017, pre-norm", "rotary")}
 work = {name: {32: runs[name][0][2]} for name in lines}
 for name in lines:
-    for width in (20, 48):
+    for width in (24, 48):
         size = {**BLOCKS[name], "ffn_dim": round(BLOCKS[name]["ffn_dim"] * width / 32)}
         found = [trained(seed, width=width, **size) for seed in range(3)]
         lines[name][width], work[name][width] = np.array([run[1] for run in found]), found[0][2]
@@ -476,11 +540,21 @@ fig, ax = figure(7.4, 4.2)
 for i, name in enumerate(lines):
     widths = sorted(lines[name])
     x, y = [work[name][w] / 1e9 for w in widths], np.array([lines[name][w] for w in widths])
-    ax.plot(x, y.mean(axis=1), marker="os"[i], label=f"{name}, widths {', '.join(map(str, widths))}", **line(i))
+    ax.plot(
+        x, y.mean(axis=1), marker="os"[i], label=f"{name}, widths {', '.join(map(str, widths))}", **line(i)
+    )
     ax.plot(x, y, ".", color=COLOURS[i], markersize=4)
 for i, name in enumerate(["8 experts, 2 each", "window 8, 1 sink", "latent 16 + 8", "multi-query"], 2):
     x = runs[name][0][2] / 1e9
-    ax.errorbar(x, losses[name].mean(), losses[name].std(ddof=1), fmt="^Dv*"[i - 2], color=COLOURS[i % len(COLOURS)], capsize=3, label=name)
+    ax.errorbar(
+        x,
+        losses[name].mean(),
+        losses[name].std(ddof=1),
+        fmt="^Dv*"[i - 2],
+        color=COLOURS[i % len(COLOURS)],
+        capsize=3,
+        label=name,
+    )
 ax.set_xscale("log")
 ax.set_xlabel("work of training (GFLOP)")
 ax.set_ylabel("loss (nats)")
@@ -490,7 +564,8 @@ fig
 # %%
 dense, mixed = runs["rotary"][0], runs["8 experts, 2 each"][0]
 assert abs(mixed[2] / dense[2] - 1) < 0.05 and mixed[0].num_parameters() > 2.5 * dense[0].num_parameters()
-print(f"The experts: {mixed[2] / dense[2]:.2f} of the dense block's work, {mixed[0].num_parameters() / dense[0].num_parameters():.1f} times its parameters,")
+more = mixed[0].num_parameters() / dense[0].num_parameters()
+print(f"The experts: {mixed[2] / dense[2]:.2f} of the dense block's work, {more:.1f} times its parameters,")
 print("loss {:+.3f} ± {:.3f} nats.".format(*change["8 experts, 2 each"]))
 
 # %% [markdown]
@@ -498,26 +573,41 @@ print("loss {:+.3f} ± {:.3f} nats.".format(*change["8 experts, 2 each"]))
 #
 # The same experts without the load-balance loss. The picture shows how often each expert of the first layer is chosen, in order; even would be 25 % each (two of eight).
 
+
 # %%
 def shares(model):
     with mg.no_grad(), routings(model) as kept:
         model(checked[0][0])
     chosen = [calls[0].chosen for calls in kept.values()]
-    return np.array([np.sort(np.bincount(c.ravel(), minlength=8))[::-1] / len(c) for c in chosen]).mean(axis=0)
+    return np.array([np.sort(np.bincount(c.ravel(), minlength=8))[::-1] / len(c) for c in chosen]).mean(
+        axis=0
+    )
 
 
 free = [trained(seed, balance=0.0, **BLOCKS["8 experts, 2 each"]) for seed in range(3)]
-used = {"with the load-balance loss": [shares(run[0]) for run in runs["8 experts, 2 each"][:3]], "without": [shares(run[0]) for run in free]}
+used = {
+    "with the load-balance loss": [shares(run[0]) for run in runs["8 experts, 2 each"][:3]],
+    "without": [shares(run[0]) for run in free],
+}
 fig, ax = figure(6.4, 3.4)
 for i, (name, found) in enumerate(used.items()):
-    ax.bar(np.arange(8) + 0.4 * i - 0.2, 100 * np.mean(found, axis=0), 0.38, label=name, color=COLOURS[i], hatch=["", "//"][i], edgecolor="white")
+    ax.bar(
+        np.arange(8) + 0.4 * i - 0.2,
+        100 * np.mean(found, axis=0),
+        0.38,
+        label=name,
+        color=COLOURS[i],
+        hatch=["", "//"][i],
+        edgecolor="white",
+    )
 ax.axhline(25, color="0.35", linewidth=1, linestyle=":")
 ax.set_xlabel("expert, the busiest first (mean of two layers and three seeds)")
 ax.set_ylabel("tokens that choose it (%)")
 ax.legend()
 ratio = {name: np.mean([s[0] / s[-1] for s in found]) for name, found in used.items()}
 lost = np.array([run[1] for run in free]) - losses["8 experts, 2 each"][:3]
-print(f"busiest / idlest: {ratio['with the load-balance loss']:.1f} with, {ratio['without']:.1f} without; loss without − with: {lost.mean():+.3f} ({', '.join(f'{d:+.3f}' for d in lost)})")
+print("busiest / idlest:", ", ".join(f"{r:.1f} {name}" for name, r in ratio.items()))
+print(f"loss without − with: {lost.mean():+.3f} ({', '.join(f'{d:+.3f}' for d in lost)})")
 assert ratio["without"] > 1.3 * ratio["with the load-balance loss"]
 fig
 
@@ -547,16 +637,25 @@ long_inputs, long_targets = corpora.batch(validation_ids, 32, LONG, np.random.de
 def by_place(model, stretch=None, window=None):
     """The loss at each place of a long text, (T,)."""
     for layer in model.layers:
-        layer.self_attention.positions, layer.self_attention.window = RotaryPositions(8, stretch=stretch), window
+        layer.self_attention.positions, layer.self_attention.window = (
+            RotaryPositions(8, stretch=stretch),
+            window,
+        )
     with mg.no_grad():
         return mg.cross_entropy(model(long_inputs), long_targets, reduction="none").data.mean(axis=0)
 
 
 CURES = {
-    "as trained": {}, "interpolated, s = 8": {"stretch": Interpolated(8)}, "raised base, s = 8": {"stretch": RaisedBase(8)},
-    "YaRN, s = 8": {"stretch": Yarn(8, CONTEXT)}, "window of 16": {"window": Window(16)}, "window of 16, 1 sink": {"window": Window(16, 1)},
-}  # fmt: skip
-curves = {name: np.array([by_place(run[0], **cure) for run in runs["rotary"]]) for name, cure in CURES.items()}
+    "as trained": {},
+    "interpolated, s = 8": {"stretch": Interpolated(8)},
+    "raised base, s = 8": {"stretch": RaisedBase(8)},
+    "YaRN, s = 8": {"stretch": Yarn(8, CONTEXT)},
+    "window of 16": {"window": Window(16)},
+    "window of 16, 1 sink": {"window": Window(16, 1)},
+}
+curves = {
+    name: np.array([by_place(run[0], **cure) for run in runs["rotary"]]) for name, cure in CURES.items()
+}
 fig, ax = figure(8, 4.2)
 for i, (name, found) in enumerate(curves.items()):
     blocks = found.mean(axis=0).reshape(-1, 16).mean(axis=1)
@@ -569,13 +668,26 @@ ax.legend(fontsize=8)
 fig
 
 # %%
-parts = {"places 8–31": slice(8, 32), "32–63": slice(32, 64), "64–127": slice(64, 128), "128–255": slice(128, 256)}
-at = {name: {part: found[:, where].mean(axis=1) for part, where in parts.items()} for name, found in curves.items()}
+parts = {
+    "places 8–31": slice(8, 32),
+    "32–63": slice(32, 64),
+    "64–127": slice(64, 128),
+    "128–255": slice(128, 256),
+}
+at = {
+    name: {part: found[:, where].mean(axis=1) for part, where in parts.items()}
+    for name, found in curves.items()
+}
 far, near = "128–255", "places 8–31"
 plain = at["as trained"]
 assert min(plain[far] - plain[near]) > 0.3  # it fails beyond its length, for every seed
-assert all((at[name][far] < plain[far] - 0.15).all() for name in ("interpolated, s = 8", "YaRN, s = 8", "window of 16"))
-assert (at["interpolated, s = 8"][near] > plain[near] + 0.1).all() and (at["window of 16"][far] < at["YaRN, s = 8"][far] - 0.1).all()
+assert all(
+    (at[name][far] < plain[far] - 0.15).all()
+    for name in ("interpolated, s = 8", "YaRN, s = 8", "window of 16")
+)
+assert (at["interpolated, s = 8"][near] > plain[near] + 0.1).all() and (
+    at["window of 16"][far] < at["YaRN, s = 8"][far] - 0.1
+).all()
 table(["reads", *parts], [(name, *(f"{at[name][part].mean():.2f}" for part in parts)) for name in CURES])
 
 # %% [markdown]
@@ -583,6 +695,7 @@ table(["reads", *parts], [(name, *(f"{at[name][part].mean():.2f}" for part in pa
 # little of the far past: no far token is looked at, so no strange angle occurs.
 #
 # And the sink? Here it does not help; the sink is a far token with a strange angle, and nothing in this small model needs it. How much weight goes to the first token?
+
 
 # %%
 def on_first(model):
@@ -596,7 +709,10 @@ def on_first(model):
 
 first = [on_first(run[0]) for run in runs["rotary"]]
 assert max(share for share, _ in first) < 0.2
-print(", ".join(f"{share:.3f}" for share, _ in first), f"of a late query's weight lies on the first token; {first[0][1]:.3f} would be even.")
+print(
+    ", ".join(f"{share:.3f}" for share, _ in first),
+    f"of a late query's weight lies on the first token; {first[0][1]:.3f} would be even.",
+)
 
 # %% [markdown]
 # No sink has formed in 200 steps. In large trained models the first token gets half of the weight and more (chapter 16 looks at one), and a window without sinks ruins them; that is a claim of the paper in the references, and not one that this chapter measured.
@@ -618,6 +734,7 @@ print(", ".join(f"{share:.3f}" for share, _ in first), f"of a late query's weigh
 #
 # The bytes of a whole cache after $T$ tokens: `layers`, `kv_heads` heads of `head_dim`, numbers of `size` bytes. With a `window` (or None) and `sinks`, only what a later query can still see is kept, the newest token included.
 
+
 # %% tags=["exercise"]
 def cache_bytes(T, layers, kv_heads, head_dim, size, window, sinks):
     """Bytes of the cache of one sequence."""
@@ -637,6 +754,7 @@ checks.check_08b_cache_bytes(cache_bytes)
 #
 # A cache holds $S - T$ tokens, $T$ new ones come in, and the last query belongs to the last key. Boolean $(T, S)$: query may see key; a window of `size` places (itself included), the first `sinks` keys, and never the future.
 
+
 # %% tags=["exercise"]
 def late_window(T, S, size, sinks):
     """Boolean (T, S)."""
@@ -655,6 +773,7 @@ checks.check_08b_late_window(late_window)
 # ### Exercise 3 ★★ · RMSNorm, backwards
 #
 # $y = \gamma \odot x / r$ for rows $x: (N, C)$, with $r$ as in section 1. From $\bar y$ to $(\bar x, \bar\gamma)$. Layer norm's backward (chapter 03) had two corrections; which one is left?
+
 
 # %% tags=["exercise"]
 def rms_norm_backward(y_bar, x, gamma, eps):
@@ -677,6 +796,7 @@ checks.check_08b_rms_norm_backward(rms_norm_backward)
 #
 # The angles $\theta_i$, $i = 0, \dots, D/2 - 1$, of the rotary scheme with base $b$, its base raised so that the **fastest** pair stays as it is and the **slowest** becomes exactly $s$ times slower.
 
+
 # %% tags=["exercise"]
 def raised_base(D, b, s):
     """The angles per token, (D/2,)."""
@@ -695,6 +815,7 @@ checks.check_08b_raised_base(raised_base)
 # ### Exercise 5 ★★★ · Latent attention without keys
 #
 # One new token: $q: (H, D)$, without a rotary part; the cache $c: (S, M)$; $W^{UK}: (H, M, D)$ and $W^{UV}: (H, M, D_v)$. Return $(H, D_v)$, with the scale $1/\sqrt D$, and **never make** the keys or values of the $S$ tokens: the check watches what is computed from $c$.
+
 
 # %% tags=["exercise"]
 def decode_latent(q, c, WUK, WUV):
@@ -717,6 +838,7 @@ checks.check_08b_decode_latent(decode_latent)
 # ### Exercise 6 ★★ · The router's push
 #
 # For $P: (N, E)$ and the $k$ largest of each row chosen, return $\ell = E \sum_e f_e \bar P_e$ **and** its gradient $\bar P: (N, E)$. (No gradient goes through a choice.)
+
 
 # %% tags=["exercise"]
 def balance_with_gradient(P, k):

@@ -2,7 +2,8 @@
 
     python tests/reference/record_todays_block.py        writes todays_block.npz beside this file
 
-Each case has its inputs, its parameters in the order (in, out) of ours, an upstream gradient, the output and all gradients, in float64.
+Each case has its inputs, its parameters in the order (in, out) of ours, an upstream gradient, the output and all
+gradients, in float64.
 """
 
 from pathlib import Path
@@ -39,7 +40,12 @@ def latent(x, p):
     module, rotary = DeepseekV3Attention(config, 0).double(), DeepseekV3RotaryEmbedding(config)
     both = torch.cat([p["kv_down"], p["k_rotary"]], dim=1)
     up = torch.cat([p["k_up"].reshape(3, H, 4), p["v_up"].reshape(3, H, 4)], dim=2).reshape(3, -1)
-    theirs = {"q_proj.weight": p["q"], "kv_a_proj_with_mqa.weight": both, "kv_b_proj.weight": up, "o_proj.weight": p["out"]}
+    theirs = {
+        "q_proj.weight": p["q"],
+        "kv_a_proj_with_mqa.weight": both,
+        "kv_b_proj.weight": up,
+        "o_proj.weight": p["out"],
+    }
     arrays = {name: weight.T for name, weight in theirs.items()} | {"kv_a_layernorm.weight": p["kv_norm"]}
     cos, sin = rotary(x, torch.arange(T)[None])
     mask = torch.triu(torch.full((T, T), -torch.inf, dtype=torch.float64), 1)[None, None]
@@ -48,10 +54,16 @@ def latent(x, p):
 
 def experts(x, p):
     """Mixtral's: four networks, two of them for each token."""
-    config = MixtralConfig(hidden_size=C, intermediate_size=5, num_local_experts=4, num_experts_per_tok=2, experts_implementation="eager")
+    config = MixtralConfig(
+        hidden_size=C, intermediate_size=5, num_local_experts=4, num_experts_per_tok=2, experts_implementation="eager"
+    )
     module = MixtralSparseMoeBlock(config).double()
     both = torch.cat([p["gate"], p["up"]], dim=2).transpose(1, 2)
-    arrays = {"gate.weight": p["router"].T, "experts.gate_up_proj": both, "experts.down_proj": p["down"].transpose(1, 2)}
+    arrays = {
+        "gate.weight": p["router"].T,
+        "experts.gate_up_proj": both,
+        "experts.down_proj": p["down"].transpose(1, 2),
+    }
     return torch.func.functional_call(module, arrays, (x,))
 
 
@@ -61,7 +73,15 @@ CASES = {
     "window_and_sink": (window, square),
     "latent_attention": (
         latent,
-        {"q": (C, H * 6), "kv_down": (C, 3), "kv_norm": (3,), "k_rotary": (C, 2), "k_up": (3, 8), "v_up": (3, 8), "out": (8, C)},
+        {
+            "q": (C, H * 6),
+            "kv_down": (C, 3),
+            "kv_norm": (3,),
+            "k_rotary": (C, 2),
+            "k_up": (3, 8),
+            "v_up": (3, 8),
+            "out": (8, C),
+        },
     ),
     "experts": (experts, {"router": (C, 4), "gate": (4, C, 5), "up": (4, C, 5), "down": (4, 5, C)}),
 }
@@ -71,12 +91,22 @@ def answer(name):
     """Inputs, output and gradients of a case, by name."""
     function, shapes = CASES[name]
     rng = np.random.default_rng(sum(map(ord, name)))
-    arrays = {"input.x": rng.normal(size=(B, T, C)), **{f"param.{key}": rng.normal(size=shape) / 2 for key, shape in shapes.items()}}
+    arrays = {
+        "input.x": rng.normal(size=(B, T, C)),
+        **{f"param.{key}": rng.normal(size=shape) / 2 for key, shape in shapes.items()},
+    }
     tensors = {key: torch.tensor(array, requires_grad=True) for key, array in arrays.items()}
-    y = function(tensors["input.x"], {key.removeprefix("param."): t for key, t in tensors.items() if key.startswith("param.")})
+    y = function(
+        tensors["input.x"], {key.removeprefix("param."): t for key, t in tensors.items() if key.startswith("param.")}
+    )
     upstream = rng.normal(size=(B, T, C))
     y.backward(torch.from_numpy(upstream))
-    return {**arrays, "upstream": upstream, "output": y.detach().numpy(), **{f"grad.{key}": t.grad.numpy() for key, t in tensors.items()}}
+    return {
+        **arrays,
+        "upstream": upstream,
+        "output": y.detach().numpy(),
+        **{f"grad.{key}": t.grad.numpy() for key, t in tensors.items()},
+    }
 
 
 def main() -> None:

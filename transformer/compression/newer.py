@@ -1,7 +1,7 @@
 """What latent attention and mixtures of experts cost, by formula (see ``costs`` for what counts).
 
-``B`` batch, ``T`` length, ``n`` tokens, ``H`` heads, ``D`` head width, ``L`` width of the latent vector, ``R`` of the turned key,
-``E`` experts, ``k`` of them for each token.
+``B`` batch, ``T`` length, ``n`` tokens, ``H`` heads, ``D`` head width, ``L`` width of the latent vector, ``R`` of the
+turned key, ``E`` experts, ``k`` of them for each token.
 """
 
 from __future__ import annotations
@@ -13,13 +13,28 @@ from minigrad.ops.attention import KEPT
 from ..positions import AlibiBias
 from ..variants.experts import Experts
 from ..variants.latent import LatentAttention
-from .costs import ATTENTIONS, FEED_FORWARDS, Cost, Part, feed_forward, kept, linear, norm, out_features, product, rotated, visible
+from .costs import (
+    ATTENTIONS,
+    FEED_FORWARDS,
+    Cost,
+    Part,
+    feed_forward,
+    kept,
+    linear,
+    norm,
+    out_features,
+    product,
+    rotated,
+    visible,
+)
 
 
 def latent_projections(m: LatentAttention, B: int, T: int, wants: bool = True) -> Cost:
     """To the latent vectors and up again; a cache holds one latent vector and one turned key."""
     H, D, R, L, n = m.num_heads, m.head_dim, m.rotary_dim, m.latent_dim, B * T
-    down = linear(m.kv_down, n, wants) + norm(m.kv_norm, n) + linear(m.k_up, n) + linear(m.v_up, n) + linear(m.out_proj, n)
+    down = (
+        linear(m.kv_down, n, wants) + norm(m.kv_norm, n) + linear(m.k_up, n) + linear(m.v_up, n) + linear(m.out_proj, n)
+    )
     if m.q_down is None:
         q = linear(m.q_proj, n, wants)
     else:
@@ -27,7 +42,12 @@ def latent_projections(m: LatentAttention, B: int, T: int, wants: bool = True) -
     turned = Cost()
     if m.k_rotary is not None:
         side_by_side = kept(2 * n * H * (D + R))
-        turned = linear(m.k_rotary, n, wants) + rotated(m.positions, H, B, T, R) + rotated(m.positions, 1, B, T, R) + side_by_side
+        turned = (
+            linear(m.k_rotary, n, wants)
+            + rotated(m.positions, H, B, T, R)
+            + rotated(m.positions, 1, B, T, R)
+            + side_by_side
+        )
     return q + down + turned + Cost(cache=n * (L + R))
 
 

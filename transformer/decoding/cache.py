@@ -14,8 +14,9 @@ from ..variants.windows import Window
 class KVCache:
     """The keys and values of the tokens seen so far, so that each new token costs one row of attention.
 
-    One cache serves one attention layer; a model takes ``cache.layer(i)`` for each of its layers.  Memory for ``max_length`` tokens
-    is taken once, and for a window (``slide``) as much as the window needs.  Use it under ``no_grad()``: it keeps arrays, not graphs.
+    One cache serves one attention layer; a model takes ``cache.layer(i)`` for each of its layers.  Memory for
+    ``max_length`` tokens is taken once, and for a window (``slide``) as much as the window needs.  Use it under
+    ``no_grad()``: it keeps arrays, not graphs.
     """
 
     def __init__(self, max_length: int = 2048) -> None:
@@ -72,9 +73,11 @@ class KVCache:
         return self._keys[:, :, :stop], self._values[:, :, :stop]
 
     def slide(self, k: Any, v: Any, window: Window, mask: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Forget what no query to come can see, add keys and values (B, H, T, D), and return those there are and their places (S,).
+        """Forget what no query to come can see, add keys and values (B, H, T, D), and return those there are and their
+        places (S,).
 
-        ``mask`` (B, 1, 1, all keys up to the new ones) says where the rows' padding is, so that each keeps its own sinks.
+        ``mask`` (B, 1, 1, all keys up to the new ones) says where the rows' padding is, so that each keeps its own
+        sinks.
         """
         self.check(k)
         new = np.arange(self._length, self._length + k.shape[-2])
@@ -98,7 +101,9 @@ class KVCache:
         if stop > self.max_length:
             raise ValueError(f"KVCache: {stop} tokens exceed its max_length={self.max_length}")
         if self._keys is not None and k.shape[:-2] != self._keys.shape[:-2]:
-            raise ValueError(f"KVCache: keys of shape {k.shape} after keys of batch and heads {self._keys.shape[:-2]}; use a new cache")
+            raise ValueError(
+                f"KVCache: keys of shape {k.shape} after keys of batch and heads {self._keys.shape[:-2]}; use a new cache"
+            )
 
     def take(self, rows: np.ndarray) -> None:
         """Keep these rows of the batch, in this order; one may be taken several times (beam search)."""
@@ -110,14 +115,16 @@ class KVCache:
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens (speculative decoding).
 
-        Where a window has let go of something that they look at, all is forgotten: ``length`` is then 0, and the tokens are to be read again.
+        Where a window has let go of something that they look at, all is forgotten: ``length`` is then 0, and the tokens
+        are to be read again.
         """
         if not 0 <= length <= self.length:
             raise ValueError(f"KVCache: cannot keep {length} of {self.length} tokens")
         self.cut(length if self.reaches(length) else 0)
 
     def reaches(self, length: int) -> bool:
-        """Whether it can go back to its first ``length`` tokens: it has let go of nothing since it held no more than they."""
+        """Whether it can go back to its first ``length`` tokens: it has let go of nothing since it held no more than
+        they."""
         if self._places is not None and length < self._length:
             missing = self._length - len(self._places)  # let go of before the newest were added
             return length >= self._length - self._newest or not missing
@@ -129,7 +136,11 @@ class KVCache:
             layer.cut(length)
         if self._places is not None and self._keys is not None and self._values is not None:
             held = int(np.searchsorted(self._places, length))
-            self._keys, self._values, self._places = self._keys[:, :, :held], self._values[:, :, :held], self._places[:held]
+            self._keys, self._values, self._places = (
+                self._keys[:, :, :held],
+                self._values[:, :, :held],
+                self._places[:held],
+            )
             self._newest = max(0, self._newest - (self._length - length))
         if not self._layers:
             self._length = length

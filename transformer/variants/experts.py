@@ -3,13 +3,14 @@ r"""Mixture of experts: many feed-forward networks, of which a router picks a fe
 .. math:: P = \operatorname{softmax}(x W_r), \qquad y = \sum_{e \in \operatorname{top}_k(P)} \frac{P_e}{\sum_{e' \in \operatorname{top}_k} P_{e'}}
    \operatorname{SwiGLU}_e(x)
 
-Left alone, a router that once prefers an expert trains it more, and prefers it more.  The load-balance loss is least when tokens are spread
-evenly, and the router's gradient of it pushes down what is crowded:
+Left alone, a router that once prefers an expert trains it more, and prefers it more.  The load-balance loss is least
+when tokens are spread evenly, and the router's gradient of it pushes down what is crowded:
 
 .. math:: \ell = E \sum_e f_e \bar P_e, \qquad f_e \text{ choices of expert } e \text{ per token}, \quad \bar P_e \text{ its mean probability.}
 
-Sources: Shazeer et al. (2017), section 2; Fedus, Zoph & Shazeer (2022), section 2.2, eq. 4 to 6; Jiang et al. (2024), "Mixtral of experts",
-section 2.1; Dai et al. (2024), "DeepSeekMoE", section 3.2 for a shared expert.  ``N`` tokens, ``E`` experts, ``k`` for each token.
+Sources: Shazeer et al. (2017), section 2; Fedus, Zoph & Shazeer (2022), section 2.2, eq. 4 to 6; Jiang et al. (2024),
+"Mixtral of experts", section 2.1; Dai et al. (2024), "DeepSeekMoE", section 3.2 for a shared expert.  ``N`` tokens,
+``E`` experts, ``k`` for each token.
 """
 
 from __future__ import annotations
@@ -27,27 +28,38 @@ from ..layers import SwiGLU
 
 
 class Routing(NamedTuple):
-    """One call of an Experts layer: the router's ``probabilities`` (N, E) and, for each token, the experts ``chosen`` (N, k), the first one first."""
+    """One call of an Experts layer: the router's ``probabilities`` (N, E) and, for each token, the experts ``chosen``
+    (N, k), the first one first."""
 
     probabilities: Tensor
     chosen: np.ndarray
 
 
 class Experts(nn.Module):
-    """``num_experts`` SwiGLU networks, ``per_token`` of them for each token: (..., C) → (..., C); a ``shared_dim`` adds one for all tokens.
+    """``num_experts`` SwiGLU networks, ``per_token`` of them for each token: (..., C) → (..., C); a ``shared_dim`` adds
+    one for all tokens.
 
-    ``ffn_dim`` is the width of one expert, by default such that a token's experts together cost what one SwiGLU would.  With one expert per
-    token its output is multiplied by P itself, or else nothing would teach the router.  Experts have no biases, whatever ``bias`` says.
+    ``ffn_dim`` is the width of one expert, by default such that a token's experts together cost what one SwiGLU would.
+    With one expert per token its output is multiplied by P itself, or else nothing would teach the router.  Experts
+    have no biases, whatever ``bias`` says.
     """
 
     writes = "down"  # into the residual stream
     kept_routings: list[Routing] | None = None  # filled by routings()
 
     def __init__(
-        self, embedding_dim: int, ffn_dim: int | None = None, bias: bool = False, num_experts: int = 8, per_token: int = 2, shared_dim: int = 0
+        self,
+        embedding_dim: int,
+        ffn_dim: int | None = None,
+        bias: bool = False,
+        num_experts: int = 8,
+        per_token: int = 2,
+        shared_dim: int = 0,
     ) -> None:
         if not 1 <= per_token <= num_experts:
-            raise ValueError(f"Experts: per_token={per_token} of num_experts={num_experts}; expected 1 up to all of them")
+            raise ValueError(
+                f"Experts: per_token={per_token} of num_experts={num_experts}; expected 1 up to all of them"
+            )
         ffn_dim = max(1, round(8 * embedding_dim / (3 * per_token))) if ffn_dim is None else ffn_dim
         self.num_experts, self.per_token = num_experts, per_token
         self.router = nn.Linear(embedding_dim, num_experts, bias=False)
@@ -57,7 +69,8 @@ class Experts(nn.Module):
         self.shared = SwiGLU(embedding_dim, shared_dim) if shared_dim else None
 
     def forward(self, x: Any) -> Tensor:
-        """Only the chosen experts are computed: the tokens are sorted by expert, go through them in groups, and back to their places."""
+        """Only the chosen experts are computed: the tokens are sorted by expert, go through them in groups, and back to
+        their places."""
         rows = x.reshape(-1, x.shape[-1])  # (N, C)
         P = softmax(self.router(rows))  # (N, E)
         chosen = likeliest(P, self.per_token)  # (N, k)
@@ -90,7 +103,8 @@ def likeliest(P: np.ndarray, k: int) -> np.ndarray:
 
 @recorded
 def sorting(chosen: np.ndarray, num_experts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The choices (N, k) expert after expert: which token each is of, where each choice lies in that order, and how many each expert has (E,)."""
+    """The choices (N, k) expert after expert: which token each is of, where each choice lies in that order, and how
+    many each expert has (E,)."""
     order = np.argsort(chosen.ravel(), kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
@@ -114,8 +128,11 @@ def routings(model: nn.Module) -> Iterator[dict[str, list[Routing]]]:
 
 
 def load_balance(routing: Routing) -> Tensor:
-    """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all tokens choose the same experts with certainty."""
-    return (loads(routing.chosen, routing.probabilities) * routing.probabilities.mean(axis=0)).sum() * routing.probabilities.shape[-1]
+    """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all tokens choose the same experts
+    with certainty."""
+    return (
+        loads(routing.chosen, routing.probabilities) * routing.probabilities.mean(axis=0)
+    ).sum() * routing.probabilities.shape[-1]
 
 
 @recorded
@@ -128,12 +145,15 @@ def imbalance(kept: Mapping[str, Sequence[Routing]]) -> Any:
     """The mean load-balance loss of everything that ``routings`` kept; ValueError when that is nothing."""
     losses = [load_balance(routing) for kept_here in kept.values() for routing in kept_here]
     if not losses:
-        raise ValueError("imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'")
+        raise ValueError(
+            "imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'"
+        )
     return sum(losses[1:], losses[0]) * (1 / len(losses))
 
 
 class Balanced:
-    """An objective with ``strength`` times the load-balance loss added to its training loss; all else is the objective's own."""
+    """An objective with ``strength`` times the load-balance loss added to its training loss; all else is the
+    objective's own."""
 
     def __init__(self, objective: Any, strength: float = 0.01) -> None:
         if not strength >= 0:

@@ -2,7 +2,8 @@ r"""Multi-head latent attention: one small vector per token, from which every he
 
 .. math:: c_s = \operatorname{norm}(x_s W^{DKV}), \qquad k_{h s} = [\, c_s W^{UK}_h,\; R_s\, x_s W^{KR} \,], \qquad v_{h s} = c_s W^{UV}_h
 
-A cache holds c and the turned key R x W^KR, which all heads share, and nothing else.  Rotary positions need that key of their own (they are
+A cache holds c and the turned key R x W^KR, which all heads share, and nothing else.  Rotary positions need that key of
+their own (they are
 *decoupled*): were the position turned into c W^UK, the matrix could not be moved to the other side of the dot product.  Without it, it can:
 
 .. math:: q_{h t} \cdot (c_s W^{UK}_h) = (q_{h t} W^{UK\top}_h) \cdot c_s, \qquad
@@ -10,8 +11,8 @@ A cache holds c and the turned key R x W^KR, which all heads share, and nothing 
 
 so a token is decoded on the cached c as they are (*absorbed*), by attention with one key-value head.
 
-Source: DeepSeek-AI (2024), "DeepSeek-V2", section 2.1 and appendix C.
-``B`` batch, ``T`` queries, ``S`` keys, ``H`` heads, ``D`` width of a head, ``L`` of the latent vector, ``R`` of the turned key.
+Source: DeepSeek-AI (2024), "DeepSeek-V2", section 2.1 and appendix C. ``B`` batch, ``T`` queries, ``S`` keys, ``H``
+heads, ``D`` width of a head, ``L`` of the latent vector, ``R`` of the turned key.
 """
 
 from __future__ import annotations
@@ -22,7 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import Tensor, broadcast_to, concatenate, join_heads, nn, scaled_dot_product_attention, split_heads, swapaxes
+from minigrad import (
+    Tensor,
+    broadcast_to,
+    concatenate,
+    join_heads,
+    nn,
+    scaled_dot_product_attention,
+    split_heads,
+    swapaxes,
+)
 
 from ..attention import KVCache, as_bias, divisors
 from ..layers import RMSNorm
@@ -30,11 +40,13 @@ from ..positions import Positions, RotaryPositions
 
 
 class LatentAttention(nn.Module):
-    """Self-attention whose cache holds L + R numbers per token in place of 2·H·D; called and cached as MultiHeadAttention is.
+    """Self-attention whose cache holds L + R numbers per token in place of 2·H·D; called and cached as
+    MultiHeadAttention is.
 
-    ``latent_dim`` L is by default a quarter of the width; R is the width of the rotary ``positions`` (0 for other schemes); queries go through a
-    latent vector too when ``query_dim`` says how wide.  ``norm``, called with (width, bias=False), norms the latent vectors.
-    Raises ValueError when sizes do not divide, and for ``num_kv_heads``: keys and values are shared another way.
+    ``latent_dim`` L is by default a quarter of the width; R is the width of the rotary ``positions`` (0 for other
+    schemes); queries go through a latent vector too when ``query_dim`` says how wide.  ``norm``, called with (width,
+    bias=False), norms the latent vectors. Raises ValueError when sizes do not divide, and for ``num_kv_heads``: keys
+    and values are shared another way.
     """
 
     kept_weights: list[np.ndarray] | None = None  # filled by attention_maps()
@@ -55,7 +67,9 @@ class LatentAttention(nn.Module):
         norm: Callable[..., nn.Module] = RMSNorm,
     ) -> None:
         if num_kv_heads not in (None, num_heads):
-            raise ValueError(f"LatentAttention: num_kv_heads={num_kv_heads}; its heads share a latent vector: give latent_dim instead")
+            raise ValueError(
+                f"LatentAttention: num_kv_heads={num_kv_heads}; its heads share a latent vector: give latent_dim instead"
+            )
         if num_heads < 1 or (head_dim is None and embedding_dim % num_heads):
             raise ValueError(
                 f"LatentAttention: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; {divisors(embedding_dim)} would"
@@ -79,16 +93,29 @@ class LatentAttention(nn.Module):
         self.v_up = nn.Linear(self.latent_dim, num_heads * self.value_dim, bias=False)
         self.out_proj = nn.Linear(num_heads * self.value_dim, embedding_dim, bias)
 
-    def forward(self, query: Any, key: Any = None, value: Any = None, mask: Any = None, causal: bool = False, cache: KVCache | None = None) -> Tensor:
-        """(B, T, C) → (B, T, C), self-attention only; with a ``cache`` it adds to what that holds, and reads it without making keys of it."""
+    def forward(
+        self,
+        query: Any,
+        key: Any = None,
+        value: Any = None,
+        mask: Any = None,
+        causal: bool = False,
+        cache: KVCache | None = None,
+    ) -> Tensor:
+        """(B, T, C) → (B, T, C), self-attention only; with a ``cache`` it adds to what that holds, and reads it without
+        making keys of it."""
         if (key is not None and key is not query) or (value is not None and value is not query):
-            raise ValueError("LatentAttention: it is for self-attention; use MultiHeadAttention for keys and values of another text")
+            raise ValueError(
+                "LatentAttention: it is for self-attention; use MultiHeadAttention for keys and values of another text"
+            )
         start = 0 if cache is None else cache.length
         x = query if self.q_down is None or self.q_norm is None else self.q_norm(self.q_down(query))
         q = split_heads(self.q_proj(x), self.num_heads)  # (B, H, T, D + R)
         content, turned = q[..., : self.head_dim], self.positions.rotate(q[..., self.head_dim :], start)
         c: Any = split_heads(self.kv_norm(self.kv_down(query)), 1)  # (B, 1, S, L)
-        k: Any = c[..., :0] if self.k_rotary is None else self.positions.rotate(split_heads(self.k_rotary(query), 1), start)  # (B, 1, S, R)
+        k: Any = (
+            c[..., :0] if self.k_rotary is None else self.positions.rotate(split_heads(self.k_rotary(query), 1), start)
+        )  # (B, 1, S, R)
         if cache is not None:
             k, c = cache.append(k, c)
         bias = self.positions.between(q, k)
@@ -110,7 +137,8 @@ class LatentAttention(nn.Module):
         return joined(content, turned), joined(keys, shared), values, None
 
     def absorbed(self, content: Any, turned: Any, c: Any, k: Any) -> tuple[Any, Any, Any, Any]:
-        """The same scores with W^UK on the queries' side: one head of keys [c, k] and values c, and W^UV for what comes out."""
+        """The same scores with W^UK on the queries' side: one head of keys [c, k] and values c, and W^UV for what comes
+        out."""
         k_up = swapaxes(self.k_up.weight.reshape(self.latent_dim, self.num_heads, self.head_dim), 0, 1)  # (H, L, D)
         v_up = swapaxes(self.v_up.weight.reshape(self.latent_dim, self.num_heads, self.value_dim), 0, 1)  # (H, L, Dv)
         return joined(content @ k_up.mT, turned), joined(c, k), c, v_up

@@ -1,7 +1,8 @@
 r"""Rotary positions for texts longer than those of training: which waves become slower, and by how much.
 
-A rotary pair i turns by :math:`\theta_i = b^{-2i/D}` per token.  Trained on L tokens, a model has seen the fast pairs turn many times, and of
-the slow ones only the beginning of one turn; beyond L these show angles that it has never met.  A stretch maps the θ to slower ones:
+A rotary pair i turns by :math:`\theta_i = b^{-2i/D}` per token.  Trained on L tokens, a model has seen the fast pairs
+turn many times, and of the slow ones only the beginning of one turn; beyond L these show angles that it has never met.
+A stretch maps the θ to slower ones:
 
 - :class:`Interpolated`: all of them s times slower, so that s·L tokens make the angles that L made;
 - :class:`RaisedBase`: the fast ones stay, the slowest becomes s times slower, the others in between, as if the base b were larger;
@@ -9,8 +10,8 @@ the slow ones only the beginning of one turn; beyond L these show angles that it
 
 ``StretchedRotation`` in ``positions`` is Llama 3.1's.  Each is passed to ``RotaryPositions(head_dim, stretch=...)``.
 
-Sources: Chen et al. (2023), "Extending context window of large language models via positional interpolation"; bloc97 (2023), "NTK-aware
-scaled RoPE"; Peng et al. (2024), "YaRN", sections 3.1 to 3.4.
+Sources: Chen et al. (2023), "Extending context window of large language models via positional interpolation"; bloc97
+(2023), "NTK-aware scaled RoPE"; Peng et al. (2024), "YaRN", sections 3.1 to 3.4.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Interpolated:
 
 @dataclass(frozen=True)
 class RaisedBase:
-    r"""The base :math:`b \cdot s^{D/(D-2)}` ("NTK-aware"): :math:`\theta_i \, s^{-2i/(D-2)}`.  Source: Peng et al. (2024), eq. 14 and 15."""
+    r"""The base :math:`b \cdot s^{D/(D-2)}` ("NTK-aware"): :math:`\theta_i \, s^{-2i/(D-2)}`.  Source: Peng et al.
+    (2024), eq. 14 and 15."""
 
     factor: float
 
@@ -54,7 +56,8 @@ class RaisedBase:
 
     @classmethod
     def dynamic(cls, factor: float, original_length: int, length: int) -> RaisedBase:
-        """For a text of ``length`` tokens as much as it needs ("dynamic NTK"): nothing up to the length of training, then more and more."""
+        """For a text of ``length`` tokens as much as it needs ("dynamic NTK"): nothing up to the length of training,
+        then more and more."""
         return cls(factor * max(length, original_length) / original_length - (factor - 1))
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
@@ -64,10 +67,12 @@ class RaisedBase:
 
 @dataclass(frozen=True)
 class Yarn:
-    r"""Pairs that turn more than ``fast`` times within ``original_length`` stay, those below ``slow`` turns become s times slower, others in between.
+    r"""Pairs that turn more than ``fast`` times within ``original_length`` stay, those below ``slow`` turns become s
+    times slower, others in between.
 
-    In between means linear in the pair's number, from whole number to whole number.  Queries and keys become longer by the
-    ``amplitude`` :math:`0.1 \ln s + 1`, so that scores grow by its square.  Source: Peng et al. (2024), eq. 17 to 22.
+    In between means linear in the pair's number, from whole number to whole number.  Queries and keys become longer by
+    the ``amplitude`` :math:`0.1 \ln s + 1`, so that scores grow by its square.  Source: Peng et al. (2024), eq. 17 to
+    22.
     """
 
     factor: float
