@@ -110,7 +110,7 @@ class Trainer:
 
     @drawing_its_own
     def step(self) -> list[Any]:
-        """One batch forward, backward and an update; gives the row for the log."""
+        """One batch forward, backward and an update; returns the row for the log."""
         s = self.settings
         batch = self.objective.batch(generator(), s.batch_size)
         lr = self.schedule(self.progress.step)
