@@ -134,8 +134,9 @@ def _seen(x):
 @check
 def check_08b_decode_latent(answer):
     rng = np.random.default_rng(5)
-    for H, S, M, D, Dv in [(3, 11, 4, 5, 7), (2, 4, 6, 3, 2), (1, 1, 2, 4, 3)]:
+    for H, S, M, D, Dv, size in [(3, 11, 4, 5, 7, 1), (2, 4, 6, 3, 2, 1), (1, 1, 2, 4, 3, 1), (2, 5, 3, 4, 2, 3000)]:
         q, c, WUK, WUV = (rng.normal(size=shape) for shape in ((H, D), (S, M), (H, M, D), (H, M, Dv)))
+        q *= size
         scores = np.einsum("hd,sm,hmd->hs", q, c, WUK)
 
         def mixed(scores, c=c, WUV=WUV):
@@ -148,8 +149,10 @@ def check_08b_decode_latent(answer):
             "Each head has its own weights: these are the mean of all heads.": mixed(np.tile(scores.mean(axis=0) / np.sqrt(D), (H, 1))),
             "Every token counts the same here: are the scores used?": mixed(0 * scores),
         }
-        right = mixed(scores / np.sqrt(D))
-        same(ask(answer, q, c, WUK, WUV), right, "the result", hints, at=f"H = {H}, S = {S}, M = {M}, D = {D}, Dv = {Dv}")
+        right, got = mixed(scores / np.sqrt(D)), ask(answer, q, c, WUK, WUV)
+        if size > 1 and not np.isfinite(np.asarray(got, float)).all():
+            raise Wrong("With large scores the exponentials overflow: subtract the largest score of each head first.")
+        same(got, right, "the result", hints, at=f"H = {H}, S = {S}, M = {M}, D = {D}, Dv = {Dv}, q of size {size}")
     H, S, M, D, Dv = 3, 11, 4, 5, 7
     q, c, WUK, WUV = (rng.normal(size=shape) for shape in ((H, D), (S, M), (H, M, D), (H, M, Dv)))
     _Watched.sizes = set()

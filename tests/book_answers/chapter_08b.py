@@ -62,9 +62,10 @@ def _rms_by_inverse(y_bar, x, gamma, eps):
     return x_bar, inverse @ (x * y_bar)
 
 
-def _latent(q, c, WUK, WUV, scale=None, axis=-1):
+def _latent(q, c, WUK, WUV, scale=None, axis=-1, stable=True):
     s = np.einsum("hd,hmd->hm", q, WUK) @ c.T / (np.sqrt(q.shape[1]) if scale is None else scale)
     weights = _softmax(s) if axis == -1 else _softmax(s.T).T
+    weights = weights if stable else np.exp(s) / np.exp(s).sum(axis=-1, keepdims=True)
     return np.einsum("hm,hmv->hv", weights @ c, WUV)
 
 
@@ -148,6 +149,7 @@ WRONG = [
     ("check_08b_decode_latent", lambda *a: _latent(*a, scale=1.0), "not divided"),
     ("check_08b_decode_latent", lambda q, c, *W: _latent(q, c, *W, scale=np.sqrt(c.shape[1])), "that of the keys"),
     ("check_08b_decode_latent", lambda *a: _latent(*a, axis=0), "over the tokens"),
+    ("check_08b_decode_latent", lambda *a: _latent(*a, stable=False), "overflow"),
     ("check_08b_decode_latent", _latent_with_keys, "make the keys"),
     ("check_08b_decode_latent", _latent_with_values, "make the values"),
     ("check_08b_balance", lambda P, k: _balance(P, k, factor=False), "factor E"),
