@@ -75,6 +75,8 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     today = GPT(7, 8, 2, 2, 6, positions={"name": "rotary", "head_dim": 2}, attention=["latent", {"name": "full", "window": 3}], ffn="experts")
     yield "model", "GPT, latent attention and windows, experts", today, lambda m: loss(m, IDS), ()
     yield "model", "GPT, ALiBi, untied", GPT(7, 8, 2, 1, 6, positions="alibi", tie_embeddings=False), lambda m: loss(m, IDS), ()
+    only = GPT(7, 8, 2, 2, 6, norm="none", ffn="none", tie_embeddings=False, bias=False)
+    yield "model", "GPT, attention only", only, lambda m: loss(m, IDS), ()
     smooth = Transformer(7, 8, 2, 1, 12, 8, norm_first=True)
     yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()

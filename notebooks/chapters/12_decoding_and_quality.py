@@ -7,7 +7,7 @@
 # # 12 · Decoding and quality
 #
 # *About 50 minutes to read, 45 more for the exercises. You need [11 · Generating text](11_generating_text.ipynb): the loop that writes, nats, perplexity.
-# Next: [13 · Bias, measured and reduced](13_bias_measured_and_reduced.ipynb).*
+# Next: [12b · What the heads do](12b_what_the_heads_do.ipynb).*
 #
 # A model gives probabilities; somebody has to choose. The same model writes dull loops or wild nonsense, depending on that choice alone. This chapter builds the usual ways to choose, each in a few lines, checks every number on a vocabulary of six words, and then measures what they make of one and the same trained model. The surprise: the more likely the text, the worse it is.
 #
@@ -582,4 +582,4 @@ checks.check_12_exact_search(exact_search)
 # - J. Li et al., "A diversity-promoting objective function for neural conversation models", NAACL 2016: distinct-n. S. Welleck et al., "Neural text generation with unlikelihood training", ICLR 2020: measuring repetition.
 # - R. Sennrich, B. Haddow, A. Birch, "Neural machine translation of rare words with subword units", ACL 2016: BPE.
 #
-# **Before:** [11 · Generating text](11_generating_text.ipynb). **Next:** [13 · Bias, measured and reduced](13_bias_measured_and_reduced.ipynb).
+# **Before:** [11 · Generating text](11_generating_text.ipynb). **Next:** [12b · What the heads do](12b_what_the_heads_do.ipynb).

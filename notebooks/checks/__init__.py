@@ -17,6 +17,7 @@ from .chapter_09 import *  # noqa: F403
 from .chapter_10 import *  # noqa: F403
 from .chapter_11 import *  # noqa: F403
 from .chapter_12 import *  # noqa: F403
+from .chapter_12b import *  # noqa: F403
 from .chapter_13 import *  # noqa: F403
 from .chapter_14 import *  # noqa: F403
 from .chapter_15 import *  # noqa: F403

@@ -15,7 +15,7 @@ from typing import Any
 from minigrad import Tensor, linear, nn
 
 from ..attention import KVCache, MultiHeadAttention, divisors, padding_mask
-from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
+from ..layers import EncoderLayer, FeedForward, LayerNorm, NoFeedForward, NoNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions, StretchedRotation
 from ..variants.experts import Experts
 from ..variants.latent import LatentAttention
@@ -39,7 +39,7 @@ def full(*args: Any, norm: Any = None, window: int | None = None, sinks: int = 0
     return MultiHeadAttention(*args, **parts)
 
 
-NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm}
+NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm, "none": NoNorm}
 STRETCHES: dict[str, Callable[..., Any]] = {"interpolated": Interpolated, "raised base": RaisedBase, "yarn": Yarn, "llama 3": StretchedRotation}
 POSITIONS: dict[str, Callable[..., Positions]] = {
     "learned": lambda context, width, heads: LearnedPositions(context, width),
@@ -54,6 +54,7 @@ FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
     "relu": partial(FeedForward, activation="relu"),
     "swiglu": SwiGLU,
     "experts": Experts,
+    "none": NoFeedForward,
 }
 
 
@@ -84,8 +85,9 @@ def maker(options: dict[str, Any], given: Any, argument: str) -> Callable[..., n
 class GPT(nn.Module):
     """The decoder-only language model: ``model(ids)`` gives, at each position, the logits of the next token, (B, T, V).
 
-    ``norm`` is "layer" or "rms"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu", "swiglu" or "experts";
-    ``attention`` "full" or "latent", or a list of which the layers take turns.  In place of a name stands the name and sizes, as JSON has them:
+    ``norm`` is "layer", "rms" or "none"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu", "swiglu",
+    "experts" or "none" (without norm and feed-forward, attention is all there is); ``attention`` "full" or "latent", or a list of which the layers
+    take turns.  In place of a name stands the name and sizes, as JSON has them:
     ``attention={"name": "full", "norm": "rms", "window": 64, "sinks": 4}``, ``ffn={"name": "experts", "num_experts": 8, "per_token": 2}``,
     ``positions={"name": "rotary", "stretch": {"name": "yarn", "factor": 4, "original_length": 64}}``; or whatever makes one:
     ``norm=partial(RMSNorm, eps=1e-5)``, called with (embedding_dim, bias=), ``ffn=partial(FeedForward, activation="silu")``, with
@@ -167,5 +169,9 @@ class GPT(nn.Module):
         x = self.dropout(self.positions.embed(self.token_embedding(ids), first))  # (B, T, C)
         for i, layer in enumerate(self.layers):
             x = layer(x, mask, causal=True, cache=None if cache is None else cache.layer(i))
+        return self.readout(x)
+
+    def readout(self, x: Any) -> Tensor:
+        """The last norm and the output layer: residual stream (B, T, C) → logits (B, T, V)."""
         x = self.norm(x)
         return linear(x, self.token_embedding.weight.mT) if self.output is None else self.output(x)
