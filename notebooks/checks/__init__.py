@@ -12,6 +12,7 @@ from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
+from .chapter_08b import *  # noqa: F403
 from .chapter_09 import *  # noqa: F403
 from .chapter_10 import *  # noqa: F403
 from .chapter_11 import *  # noqa: F403
