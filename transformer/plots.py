@@ -114,7 +114,7 @@ def plot_loss(
     ax.set_xlabel("training step")
     ax.set_ylabel(f"loss ({unit})")
     ax.set_xlim(left=0)
-    ax.legend(loc="lower left")
+    ax.legend(loc="best")
     return fig
 
 

@@ -70,7 +70,8 @@ def run(trainer: Trainer, config: dict[str, Any], folder: RunFolder, say: Say) -
     say(f"task {name}: {recipes.recipe(name).says}; {size}; {steps:,} steps into {folder.path}")
     trainer.train(show=say)
     if trainer.losses and world().rank == 0:
-        unit = "nats per example" if isinstance(trainer.objective, Classification) else "nats per token"
+        each = {Classification: "example", Tagging: "word", Answering: "end of an answer"}
+        unit = f"nats per {each.get(type(trainer.objective), 'token')}"
         count = list(range(1, len(trainer.losses) + 1))
         plots.save(plots.plot_loss(count, trainer.losses, trainer.validation, unit=unit, measure=trainer.objective.measure), folder.path / "loss.png")
     if trainer.stopping and trainer.progress.step < steps:

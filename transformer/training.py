@@ -25,6 +25,7 @@ from minigrad.random import drawing_from, generator
 
 from .averaging import WeightAverage
 from .compression.recomputing import recompute_layers
+from .files import brief
 from .objectives import Objective, parts
 from .parallel import Workers
 from .reading import evaluating
@@ -288,8 +289,9 @@ class Trainer:
     def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], text: str) -> None:
         """Tell the user how it goes."""
         message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  {self.objective.measure} {row[-1]:.3f}"
-        if text:
-            message += "\n    " + " ".join(text.split())[:150]
+        for line in text.splitlines()[:3]:
+            read, arrow, said = line.rpartition(" → ")  # of a task, where the answer is what counts
+            message += f"\n    {brief(read, max(50, 140 - len(said)))}{arrow}{brief(said, 150)}"
         if self.unrecorded:
             message += f"\n    trained step by step, without a program: {self.unrecorded}"
             self.unrecorded = ""
