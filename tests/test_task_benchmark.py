@@ -72,6 +72,20 @@ def test_real_data_stands_beside_its_baselines(task):
     assert len(RESULTS[task][REAL[task][0]]) == 3 and set(REAL[task]) <= RESULTS[task].keys()
 
 
+def test_the_page_shows_the_mean_of_the_seeds_with_students_interval_and_names_baselines_beside_it():
+    ours = {str(seed): result(rate) for seed, rate in enumerate((0.9, 0.91, 0.92))}
+    page = report({"entities": {"Tagger": ours, "most frequent tag": {"0": result(0.5)}}})
+    assert "| [entities](#entities) | test span F1 | Tagger 91.00% | most frequent tag 50.00% |" in page
+    seeds = "90.00%, 91.00%, 92.00% | 91.00% | 88.5% – 93.5%"  # 91 ± 4.303 · 1 / √3
+    assert f"| test span F1 of 200 | Tagger | 1,000 | {seeds} | 80.0% – 100.0% | 7 |" in page
+    assert "| test span F1 of 200 | most frequent tag | 1,000 | 50.00% | 50.00% |  | 40.0% – 60.0% | 7 |" in page
+
+
+def result(rate):
+    score = [rate * 200, 200, rate - 0.1, min(1.0, rate + 0.1)]
+    return {"test span F1": score, "seconds": 7.0, "parameters": 1000, "examples": []}
+
+
 def test_every_interval_holds_its_score():
     for models in RESULTS.values():
         for runs in models.values():
