@@ -31,9 +31,9 @@ from minigrad.storage import write_atomically
 from transformer import GPT, Trainer, plots
 from transformer.data import corpora
 from transformer.data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from transformer.metrics import bits_per_character, token_losses
-from transformer.objectives import LanguageModelling
-from transformer.training import Settings
+from transformer.evaluation.perplexity import bits_per_character, token_losses
+from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 VALIDATION_CHARACTERS = 25_000

@@ -19,14 +19,17 @@ from PIL import Image
 
 nbformat = pytest.importorskip("nbformat")
 pytest.importorskip("nbclient")
+pytest.importorskip("jupytext")
 
 BOOK = Path(__file__).parent.parent / "notebooks"
 sys.path[:0] = [str(BOOK), str(Path(__file__).parent)]
 
 build = importlib.import_module("build")
+editions = importlib.import_module("editions")
 checks = importlib.import_module("checks")
 PATHS = build.chapters()
-NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in PATHS}
+NOTEBOOKS = {path.stem: nbformat.read(build.stored(path), as_version=4) for path in PATHS}
+SOURCES = {path.stem: path for path in PATHS}
 ALL_CHECKS = [name for name in checks.__all__ if name.startswith("check_")]
 WRONG = [
     pytest.param(*wrong, id=f"{wrong[0]}-{wrong[2]}")
@@ -36,15 +39,16 @@ WRONG = [
 every_chapter = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
-def exercises(notebook):
+def exercises(name):
     """(grade id, first code cell, try-it cell, answer cell, check cell) of each exercise."""
-    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    tried = [cell for cell in editions.book(SOURCES[name]).cells if "exercise" in editions.tags(cell)]
+    code = [cell for cell in editions.teachers(SOURCES[name]).cells if cell.cell_type == "code"]
     for i, cell in enumerate(code):
         if cell.metadata.get("nbgrader", {}).get("solution"):
-            yield cell.metadata.nbgrader.grade_id, code[0].source, code[i - 1], cell, code[i + 1]
+            yield cell.metadata.nbgrader.grade_id, code[0].source, tried.pop(0), cell, code[i + 1]
 
 
-ANSWERS = [pytest.param(*rest, id=key) for notebook in NOTEBOOKS.values() for key, *rest in exercises(notebook)]
+ANSWERS = [pytest.param(*rest, id=key) for name in NOTEBOOKS for key, *rest in exercises(name)]
 each_exercise = pytest.mark.parametrize(("start", "stub", "answer", "check"), ANSWERS)
 
 
@@ -56,16 +60,15 @@ each_exercise = pytest.mark.parametrize(("start", "stub", "answer", "check"), AN
 def test_a_chapter_runs_top_to_bottom_from_a_clean_kernel_without_a_warning(path):
     if absent := build.missing(NOTEBOOKS[path.stem]):
         pytest.skip(f"{path.stem} needs {' and '.join(absent)}, which is not installed")
-    notebook = build.run(path)
+    notebook = build.run(editions.book(path))
     complaints = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream" and o.name == "stderr"]
     assert not complaints
 
 
 @every_chapter
 def test_stored_outputs_are_those_of_the_code(name):
-    notebook = NOTEBOOKS[name]
-    assert notebook.metadata.get("code_hash") == build.code_hash(notebook), f"stale outputs: python notebooks/build.py {name[:2]}"
-    counts = [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"]
+    assert build.current(SOURCES[name]), f"stale outputs: python notebooks/build.py {name.split('_')[0]}"
+    counts = [cell.execution_count for cell in NOTEBOOKS[name].cells if cell.cell_type == "code"]
     assert counts == list(range(1, len(counts) + 1))
 
 
@@ -110,10 +113,10 @@ def test_each_chapter_leads_to_the_next_and_back():
 @every_chapter
 def test_a_chapter_has_its_parts(name):
     prose = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "markdown")
-    assert prose.startswith(f"# {name[:2]} · ")
+    assert prose.startswith(f"# {name.split('_')[0]} · ")
     for part in ("minutes", "After this chapter you can", "Experiment", "Common misunderstandings", "## Exercises", "## References"):
         assert part in prose, part
-    assert 3 <= len(list(exercises(NOTEBOOKS[name]))) <= 6
+    assert 3 <= len(list(exercises(name))) <= 6
 
 
 # Pictures ----------------------------------------------------------------------------------------------------------------
@@ -125,19 +128,20 @@ def pixels(png):
 
 @every_chapter
 def test_the_picture_of_a_chapter_comes_from_its_stored_outputs(name):
-    stored, drawn = (BOOK / "pictures" / f"{name[:2]}.png").read_bytes(), build.thumbnail(build.cover(NOTEBOOKS[name]))
+    number = name.split("_")[0]
+    stored, drawn = (BOOK / "pictures" / f"{number}.png").read_bytes(), build.thumbnail(build.cover(NOTEBOOKS[name]))
     assert len(stored) <= 40_000
     stored, drawn = pixels(stored), pixels(drawn)
-    assert stored.shape == drawn.shape and stored.shape[1] == 640, f"python notebooks/build.py --pictures {name[:2]}"
-    assert np.abs(stored - drawn).mean() < 3, f"python notebooks/build.py --pictures {name[:2]}"  # of 255: releases of Pillow differ a little
+    assert stored.shape == drawn.shape and stored.shape[1] == 640, f"python notebooks/build.py --pictures {number}"
+    assert np.abs(stored - drawn).mean() < 3, f"python notebooks/build.py --pictures {number}"  # of 255: releases of Pillow differ a little
 
 
 def test_the_readme_shows_every_chapter_with_its_picture():
     rows = [line for line in (BOOK.parent / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| [")]
     for path in PATHS:
-        (row,) = [line for line in rows if f"(notebooks/{path.name})" in line]
-        assert row.startswith(f"| [{path.stem[:2]} · ") and f'src="notebooks/pictures/{path.stem[:2]}.png"' in row
-    assert {f"{path.stem[:2]}.png" for path in PATHS} == {path.name for path in (BOOK / "pictures").iterdir()}
+        (row,) = [line for line in rows if f"(notebooks/{path.stem}.ipynb)" in line]
+        assert row.startswith(f"| [{editions.number(path)} · ") and f'src="notebooks/pictures/{editions.number(path)}.png"' in row
+    assert {f"{editions.number(path)}.png" for path in PATHS} == {path.name for path in (BOOK / "pictures").iterdir()}
 
 
 def test_the_cover_is_the_last_figure_unless_the_chapter_says_which():
@@ -169,20 +173,20 @@ def last_value(namespace, source):
 @each_exercise
 def test_a_check_accepts_the_solution_and_not_the_stub(start, stub, answer, check):
     """The solution needs the chapter's imports only."""
-    assert "try-it" in build.tags(stub) and "NotImplementedError" in stub.source and answer.metadata.jupyter.source_hidden
     namespace = {}
     exec(start, namespace)
     verdict = last_value(namespace, stub.source)
     assert not verdict and "stub" in verdict.words
     exec(answer.source, namespace)
-    assert last_value(namespace, check.source)
+    call = ast.unparse(ast.parse(check.source).body[0].value.args[0])
+    assert last_value(namespace, call)
 
 
 @each_exercise
 def test_a_grader_sees_the_stub_fail(start, stub, answer, check):
     namespace = {}
     exec(start, namespace)
-    exec(build.SOLUTION.sub(lambda match: match[1] + build.STUB, answer.source), namespace)
+    exec(editions.stubbed(answer.source), namespace)
     with pytest.raises(AssertionError, match="Not yet"):
         last_value(namespace, check.source)
     assert check.metadata.nbgrader.grade and check.metadata.nbgrader.locked and check.metadata.nbgrader.points > 0
@@ -205,7 +209,7 @@ def test_every_check_belongs_to_an_exercise_and_meets_two_wrong_answers_at_least
 @every_chapter
 def test_an_exercise_is_worth_its_stars(name):
     stars = 0
-    for cell in NOTEBOOKS[name].cells:
+    for cell in editions.teachers(SOURCES[name]).cells:
         heading = re.search(r"^### .*?(★+)", cell.source, re.M) if cell.cell_type == "markdown" else None
         stars = len(heading[1]) if heading else stars
         if cell.metadata.get("nbgrader", {}).get("grade"):
@@ -214,13 +218,37 @@ def test_an_exercise_is_worth_its_stars(name):
 
 @every_chapter
 def test_the_students_edition_holds_no_solution(name):
-    notebook = build.students(nbformat.from_dict(NOTEBOOKS[name]))
-    for key, _, _, answer, check in [(k, *rest) for k, *rest in exercises(NOTEBOOKS[name])]:
+    notebook = editions.students(SOURCES[name])
+    for key, _, _, answer, check in exercises(name):
         (mine,) = [cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade_id") == key]
-        assert "SOLUTION" not in mine.source and build.STUB in mine.source and "jupyter" not in mine.metadata
+        assert "SOLUTION" not in mine.source and editions.STUB in mine.source
         assert mine.source.splitlines()[0] == answer.source.splitlines()[0]  # the signature stays
-        assert f"print({check.source})" in [cell.source for cell in notebook.cells]
+        assert check.source in [cell.source for cell in notebook.cells]
     assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+@every_chapter
+def test_running_a_whole_notebook_leaves_the_readers_answers_alone(name):
+    """The published edition holds a solution as folded text only: no cell defines what the reader is to write."""
+    code = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "code")
+    assert "SOLUTION" not in code and code.count(editions.STUB) >= len(list(exercises(name)))
+    for _, _, stub, answer, _ in exercises(name):
+        (folded,) = [cell.source for cell in NOTEBOOKS[name].cells if editions.solved(answer.source) in cell.source]
+        assert folded.count("<details>") == folded.count("</details>") == 2
+        for definition in re.findall(r"(?m)^def \w+\(.*$", answer.source):
+            assert definition in stub.source
+
+
+def test_an_exercise_without_its_parts_is_refused(tmp_path):
+    path = tmp_path / "01_x.py"
+    answer = "def f():\n    ### BEGIN SOLUTION\n    return 1\n    ### END SOLUTION\n\n\nchecks.check_01_f(f)\n"
+    whole = f'# %% tags=["exercise"]\n{answer}\n# %% [markdown] tags=["idea"]\n# One.\n'
+    path.write_text(whole, encoding="utf-8")
+    assert "raise NotImplementedError" in editions.book(path).cells[0].source
+    for part, lacks in (("    ### BEGIN SOLUTION\n", "marks"), ("checks.check_01_f(f)\n", "check"), (' tags=["idea"]', "idea")):
+        path.write_text(whole.replace(part, ""), encoding="utf-8")
+        with pytest.raises(ValueError, match=lacks):
+            editions.book(path)
 
 
 def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path):
@@ -229,7 +257,7 @@ def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path)
     assert path.parent.name == path.stem
     notebook = nbformat.read(path, as_version=4)
     keys = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
-    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(NOTEBOOKS[path.stem])))
+    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(path.stem)))
     text = "\n".join(cell.source for cell in notebook.cells)
     assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
     settings = types.SimpleNamespace(CourseDirectory=types.SimpleNamespace(), ClearSolutions=types.SimpleNamespace(), Execute=types.SimpleNamespace())
@@ -237,7 +265,7 @@ def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path)
         patch.setenv("PYTHONPATH", "elsewhere")
         exec((tmp_path / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: settings})
         assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(BOOK.resolve().parent), str(BOOK.resolve()), "elsewhere"]
-    assert settings.ClearSolutions.code_stub == {"python": build.STUB} and settings.Execute.timeout > 100
+    assert settings.ClearSolutions.code_stub == {"python": editions.STUB} and settings.Execute.timeout > 100
 
 
 def test_tables_show_numbers_shapes_and_arrays():

@@ -9,13 +9,14 @@ import pytest
 import minigrad as mg
 from transformer import GPT, Classification, Classifier, LanguageModelling, RecurrentLM, Trainer, Transformer, Translation, cli, generate
 from transformer.compression import count, recompute_layers, share_layers, watch
+from transformer.data.codec import BEGIN, END, PAD
 from transformer.data.tasks import MADE
 from transformer.data.tokenizers import CharTokenizer
-from transformer.objectives import Labelled, Penalised, parts
-from transformer.recipes import make_tokenizer
-from transformer.runs import RunFolder
-from transformer.training import Settings
-from transformer.translation import BEGIN, END, PAD
+from transformer.training.checkpoints import RunFolder
+from transformer.training.classification import Labelled
+from transformer.training.objectives import Penalised, parts
+from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
 
 V = 9
 IDS = np.random.default_rng(0).integers(0, V, (2, 3, 12))

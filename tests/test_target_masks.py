@@ -7,9 +7,8 @@ import pytest
 
 from minigrad import Tensor, no_grad
 from transformer import DecoderLayer, KVCache, causal_mask, padding_mask
-from transformer.attention import attention_maps
+from transformer.attention import as_bias, attention_maps
 from transformer.checks import check_module, shaken
-from transformer.masks import as_bias
 
 B, T, S, H, C = 2, 5, 4, 2, 8
 SHAPES = {"one for all": (), "one for each text": (B, 1), "one for each head": (B, H)}

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from minigrad import manual_seed
-from transformer import recipes
-from transformer.answering import Answering
 from transformer.checks import check_module, shaken
+from transformer.data.codec import BEGIN, END, PAD
 from transformer.data.tasks import Pair, PairTask, Question, Tagged
 from transformer.data.tokenizers import CharTokenizer
-from transformer.objectives import Translation
-from transformer.runs import build_model
-from transformer.tagging import Tagging
-from transformer.translation import BEGIN, END, PAD
+from transformer.models.build import build_model
+from transformer.training import recipes
+from transformer.training.answering import Answering
+from transformer.training.tagging import Tagging
+from transformer.training.translation import Translation
 
 TOKENIZER = CharTokenizer(PAD + BEGIN + END + " abcd")
 TAGGED = (Tagged(("ab", "c", "d"), ("B-PER", "I-PER", "O"), "1"), Tagged(("cad",), ("B-DATE",), "2"))

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from minigrad import manual_seed
-from transformer import recipes
 from transformer.checks import shaken
+from transformer.data.codec import BEGIN, END, PAD, Codec
 from transformer.data.tokenizers import CharTokenizer
-from transformer.runs import build_model
-from transformer.translation import BEGIN, END, PAD, Codec, translate
+from transformer.decoding.translate import translate
+from transformer.models.build import build_model
+from transformer.training import recipes
 
 TOKENIZER = CharTokenizer(PAD + BEGIN + END + "abcdefgh ")
 

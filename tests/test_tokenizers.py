@@ -11,15 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer.data.tokenizers import (
-    CACHE_ENTRIES,
-    CHUNK,
-    BPETokenizer,
-    CharTokenizer,
-    Tokenizer,
-    load_tokenizer,
-    tokenizer_from_dict,
-)
+from transformer.data.tokenizers import CACHE_ENTRIES, CHUNK, BPETokenizer, CharTokenizer, Tokenizer, load_tokenizer, tokenizer_from_dict
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 ODD_TEXTS = ["", " ", "\n", "\r\n\r\n", "\0", "a\0b", "naïve café", "e\u0301\u0327",

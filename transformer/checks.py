@@ -12,14 +12,13 @@ from minigrad.byhand.gradcheck import Report, gradcheck, gradgradcheck
 from minigrad.byhand.ops import derivation
 from minigrad.nn import Module, functional_call
 
-from .attention import MultiHeadAttention
+from .attention import MultiHeadAttention, padding_mask
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
-from .masks import padding_mask
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
-from .models.decoder_only import GPT
-from .models.encoder_decoder import Transformer
-from .models.encoder_only import Classifier, ImageClassifier
-from .models.recurrent import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.classifier import Classifier, ImageClassifier
+from .models.gpt import GPT
+from .models.rnn import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.transformer import Transformer
 from .positions import AlibiBias, RotaryPositions
 
 IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])

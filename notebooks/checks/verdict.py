@@ -52,7 +52,7 @@ def check(function: Callable[..., str]) -> Check:
         except Wrong as wrong:
             return Verdict(False, str(wrong))
         except NotImplementedError:
-            return Verdict(False, "The stub is still in place: write your lines in the cell above its call, and run it again.")
+            return Verdict(False, "The stub is still in place: write your lines where it says so, and run the cell again.")
         except Exception as error:
             frames = [f for f in traceback.extract_tb(error.__traceback__) if "checks" not in f.filename.replace("\\", "/").split("/")]
             at = f", at the line `{frames[0].line}`" if frames and frames[0].line else ""

@@ -7,19 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad.ops.attention import KEPT
-from transformer import (
-    BERT,
-    GPT,
-    Classifier,
-    FeedForward,
-    ImageClassifier,
-    KVCache,
-    MaskedLM,
-    RecurrentLM,
-    Seq2SeqRNN,
-    Transformer,
-    cli,
-)
+from transformer import BERT, GPT, Classifier, FeedForward, ImageClassifier, KVCache, MaskedLM, RecurrentLM, Seq2SeqRNN, Transformer, cli
 from transformer.compression import count, kept_bytes, watch
 
 V = 11

@@ -23,7 +23,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..files import brief, read_bytes, read_json
+from .files import brief, read_bytes, read_json
 from .tokenizers import CACHE_ENTRIES, Ids, Tokenizer, _checked_text, _encoded, _learn_merges
 
 END_OF_TEXT = "<|endoftext|>"

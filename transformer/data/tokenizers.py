@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from minigrad.storage import write_atomically
 
-from ..files import brief, parse_json, read_bytes
+from .files import brief, parse_json, read_bytes
 
 Ids = npt.NDArray[np.integer[Any]]
 Pair = tuple[int, int]

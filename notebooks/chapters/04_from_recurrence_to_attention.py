@@ -1,0 +1,540 @@
+# ---
+# jupyter:
+#   cover: 2
+# ---
+
+# %% [markdown]
+# # 04 · From recurrence to attention
+#
+# *About 50 minutes to read, 60 more for the exercises. You need [03 · Softmax, cross-entropy, layer norm backward by hand](03_softmax_cross_entropy_layer_norm.ipynb): softmax, and how a gradient walks back through small steps.
+# Next: [05 · Attention as soft lookup](05_attention_as_soft_lookup.ipynb).*
+#
+# Before there were Transformers, networks read text as we do, one word after the other, keeping in mind what came before. These are **recurrent** networks. They still are a fine idea, and this chapter builds them. But what they keep in mind is *one vector*, and everything has to pass through it: the meaning of the first word on
+# its way to the last, and the gradient on its way back. You will measure both. Then comes the repair of 2014, **attention**: let the writer look back at everything that was read. Three years later somebody asked what happens if one keeps the repair and throws away the network.
+#
+# **After this chapter you can**
+#
+# - run a recurrent network and a GRU for a few steps on paper;
+# - say why the gradient of an early word fades, measure how fast, and what gates and attention change about it;
+# - build additive attention, check it against the library, and read an alignment map;
+# - show with an experiment what a single vector costs, and at which length.
+
+# %%
+import numpy as np
+
+import checks
+import minigrad as mg
+from book import figure, line, table
+from minigrad import optim
+from transformer import AdditiveAttention, CharTokenizer, Seq2SeqRNN, Translation, attention_maps, translate
+from transformer.data.tasks import dates
+from transformer.models.rnn import GRUCell
+from transformer.evaluation.metrics import exact_match
+from transformer.data.codec import BEGIN, END, PAD
+
+# %% [markdown]
+# ## 1 · A network with a memory
+#
+# The input is a sequence of vectors $x_1, x_2, \dots, x_T$, each with $C$ numbers. The network keeps a **state** $h$ of $H$ numbers, which begins at zero. At each step it mixes the new input with the old state:
+#
+# $$h_t = \tanh(x_t W + h_{t-1} U + b), \qquad W: (C, H),\quad U: (H, H),\quad b: (H,) .$$
+#
+# The same $W$, $U$, $b$ at every step; so it reads texts of any length. ($\tanh$ squeezes any number into $-1 \dots 1$; its slope is $1 - \tanh^2$.)
+#
+# On paper, with $C = H = 1$, $W = 1$, $U = \tfrac12$, $b = 0$, and the input $1, 0, 0$, a single knock at the door:
+#
+# $$h_1 = \tanh(1) = 0.7616, \qquad h_2 = \tanh(0.3808) = 0.3634, \qquad h_3 = \tanh(0.1817) = 0.1797 .$$
+#
+# Each step forgets half. How much does $h_3$ still depend on $x_1$? By the chain rule, one factor for each step, slope times $U$:
+#
+# $$\frac{\partial h_3}{\partial x_1} = \underbrace{(1 - h_3^2)\,U}_{0.4838} \cdot \underbrace{(1 - h_2^2)\,U}_{0.4340} \cdot \underbrace{(1 - h_1^2)\,W}_{0.4200} = 0.0882 .$$
+
+# %%
+def rnn(X, W, U, b):  # (T, C), (C, H), (H, H), (H,) → (T, H)
+    h, states = np.zeros(len(U)), []
+    for x in X:
+        h = np.tanh(x @ W + h @ U + b)
+        states.append(h)
+    return np.stack(states)
+
+
+one = np.ones((1, 1))
+knock = np.array([[1.0], [0], [0]])
+h = rnn(knock, one, one / 2, np.zeros(1))[:, 0]
+factors = [(1 - h[2] ** 2) * 0.5, (1 - h[1] ** 2) * 0.5, (1 - h[0] ** 2) * 1.0]
+step = np.array([[1e-6], [0], [0]])
+numeric = (rnn(knock + step, one, one / 2, np.zeros(1)) - rnn(knock - step, one, one / 2, np.zeros(1)))[2, 0] / 2e-6
+assert np.allclose(h, [0.7616, 0.3634, 0.1797], atol=5e-5) and np.isclose(np.prod(factors), 0.0882, atol=5e-5) and np.isclose(np.prod(factors), numeric)
+print(f"states {np.round(h, 4)}; factors {np.round(factors, 4)}, product {np.prod(factors):.4f}, finite differences {numeric:.4f}")
+
+# %% [markdown]
+# ## 2 · Gates: the GRU
+#
+# A product of many factors below 1 vanishes. The remedy of the nineties (LSTM) and its simpler sister (GRU, *gated recurrent unit*): do not overwrite the state, **mix** it with the new, in shares that the network chooses itself. With $\sigma(a) = 1/(1 + e^{-a})$, a number between 0 and 1, and $\odot$ for the product entry by entry:
+#
+# $$r = \sigma(x W_r + h U_r + b_r), \quad z = \sigma(x W_z + h U_z + b_z), \quad n = \tanh\!\big(x W_n + b_n + r \odot (h U_n)\big), \qquad h' = (1 - z) \odot n + z \odot h .$$
+#
+# $n$ is the *new* candidate, $r$ says how much of the old state it may see (*reset*), and $z$ says how much of the old state is **kept**. Where $z = 1$ the state passes unchanged, and so does its gradient: the factor of that step is 1.
+#
+# On paper, with $C = H = 1$: $x = 1$, $h = 0.8$, $W_r = U_r = 0$, $W_z = \ln 3$, $U_z = 0$, $W_n = 0$, $U_n = 1$, no biases. Then $r = \tfrac12$, $z = \tfrac{1}{1 + 1/3} = \tfrac34$, $n = \tanh(\tfrac12 \cdot 0.8) = 0.3799$ and $h' = \tfrac14 \cdot 0.3799 + \tfrac34 \cdot 0.8 = 0.6950$.
+
+# %%
+def sigmoid(a):
+    return 1 / (1 + np.exp(-a))
+
+
+def gru_step(x, h, W, U, b):  # (B, C), (B, H), (C, 3H), (H, 3H), (3H,) → (B, H); the blocks r, z, n lie side by side
+    H = h.shape[-1]
+    a, u = x @ W + b, h @ U
+    r, z = sigmoid(a[:, :H] + u[:, :H]), sigmoid(a[:, H : 2 * H] + u[:, H : 2 * H])
+    n = np.tanh(a[:, 2 * H :] + r * u[:, 2 * H :])
+    return (1 - z) * n + z * h
+
+
+by_hand = gru_step(np.ones((1, 1)), np.array([[0.8]]), np.array([[0, np.log(3), 0]]), np.array([[0.0, 0, 1]]), np.zeros(3))
+assert np.isclose(by_hand[0, 0], 0.6950, atol=5e-5)
+
+mg.manual_seed(0)
+cell = GRUCell(5, 4)  # the library's: C = 5, H = 4
+for p in cell.parameters():
+    p.data = p.data.astype(float)
+rng = np.random.default_rng(0)
+x, h, h_bar = rng.normal(size=(3, 5)), rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+weights = cell.input.weight.data, cell.recurrent.data, cell.input.bias.data
+tx, th = mg.Tensor(x, requires_grad=True), mg.Tensor(h, requires_grad=True)
+(out,) = cell(tx, (th,))
+out.backward(h_bar)
+numeric = np.zeros_like(h)
+for i in np.ndindex(h.shape):
+    step = np.zeros_like(h)
+    step[i] = 1e-5
+    numeric[i] = ((gru_step(x, h + step, *weights) - gru_step(x, h - step, *weights)) * h_bar).sum() / 2e-5
+gaps = np.abs(gru_step(x, h, *weights) - out.data).max(), np.abs(th.grad.data - numeric).max()
+assert gaps[0] < 1e-12 and gaps[1] < 1e-8
+print(f"h' = {by_hand[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; gradient by h, engine − finite differences: {gaps[1]:.0e}")
+
+# %% [markdown]
+# ## 3 · Experiment: the gradient through time
+#
+# How much does the end of a text of 60 tokens depend on the token $k$ places before its end? Take a random direction $u$ and measure the length of the gradient of $u \cdot h_T$ by $x_{T-k}$, for every distance $k$. In general the factor of a step is a matrix, $\operatorname{diag}(1 - h_t^2)\,U^\top$, and lengths shrink or grow like a product of
+# $k$ of them.
+#
+# Five networks, with random weights, $H = 32$: a plain RNN whose entries of $U$ have the size $0.5/\sqrt H$ or $4/\sqrt H$; a GRU as it is initialised; a GRU whose keep-gate $z$ has the bias 4, so that it keeps about 98 % at each step; and the ordinary GRU again, but read through **attention** (section 4): instead of $h_T$ we take a mixture of *all* its states.
+
+# %%
+def gradient_by_distance(network, T=60, B=16, C=8):
+    """Length of the gradient by x[T − 1 − k], for k = 0 … T − 1, mean over the batch."""
+    rng = np.random.default_rng(0)
+    x = [mg.Tensor(rng.normal(size=(B, C)), requires_grad=True) for _ in range(T)]
+    out = network(x)
+    u = rng.normal(size=out.shape)
+    out.backward(u / np.linalg.norm(u, axis=-1, keepdims=True))
+    return np.array([np.linalg.norm(t.grad.data, axis=-1).mean() for t in reversed(x)])
+
+
+def plain(size, H=32):
+    W, U = (np.random.default_rng(1).normal(size=s) for s in ((8, H), (H, H)))
+
+    def network(x):
+        h = mg.Tensor(np.zeros((len(x[0]), H)))
+        for t in x:
+            h = mg.tanh(t @ (W / np.sqrt(8)) + h @ (U * size / np.sqrt(H)))
+        return h
+
+    return network
+
+
+def gated(bias=0.0, look_back=False, H=32):
+    mg.manual_seed(1)
+    cell, attention = GRUCell(8, H), AdditiveAttention(H, H, H)
+    cell.recurrent_bias.data[H : 2 * H] = bias
+
+    def network(x):
+        h, states = np.zeros((len(x[0]), H)), []
+        for t in x:
+            (h,) = cell(t, (h,))
+            states.append(h)
+        return attention(h, mg.stack(states, axis=1)) if look_back else h
+
+    return network
+
+
+networks = {
+    "plain, U small (0.5)": plain(0.5), "plain, U large (4)": plain(4.0), "GRU": gated(), "GRU that keeps 98 %": gated(4.0), "GRU with attention": gated(look_back=True),
+}  # fmt: skip
+lengths = {name: gradient_by_distance(network) for name, network in networks.items()}
+fig, ax = figure(7.0, 4.0)
+for i, (name, values) in enumerate(lengths.items()):
+    ax.plot(np.arange(60), values, label=name, marker="os^Dv"[i], markevery=10, markersize=5, **line(i))
+ax.set_yscale("log")
+ax.set_ylim(1e-12, None)
+ax.set_xlabel("distance k of the token from the end")
+ax.set_ylabel("length of its gradient")
+ax.legend(fontsize=9)
+assert lengths["plain, U small (0.5)"][50] < 1e-12 and lengths["plain, U large (4)"][50] > 1e4 and lengths["GRU"][50] < 1e-4 and lengths["GRU with attention"][50] > 1e-3 and lengths["GRU that keeps 98 %"][50] > 1e-4
+fig
+
+# %%
+rows = [(name, *(f"{values[k]:.0e}" for k in (0, 10, 50)), f"{(values[40] / values[10]) ** (1 / 30):.3f}") for name, values in lengths.items()]
+table(["network", "k = 0", "k = 10", "k = 50", "factor per step, k = 10 … 40"], rows)
+
+# %% [markdown]
+# A straight line on a logarithmic axis is a constant factor per step. With small weights the gradient is gone after a dozen words: training cannot find out that an early word mattered. With large weights it *explodes*: a tiny change of an early word changes everything, and a step of training leads anywhere. (Between the two there is a size at which it would just hold. Nothing keeps the weights there while they are trained.) An ordinary GRU fades more slowly; one that has learned to keep fades
+# hardly at all, but then it has little room for new things: what is kept is not written.
+#
+# **Attention changes the picture, not the slope.** Every state is one step away from the output, at any distance. Nothing has to be carried.
+#
+# ## 4 · Additive attention
+#
+# Translation with recurrent networks: an **encoder** reads the source $x_1 \dots x_S$ into states $h_1 \dots h_S$; a **decoder**, another recurrent network, writes the target. In the first models (2014) all it got from the encoder was one vector, the last state. Bahdanau, Cho and Bengio let it look back instead. Before it writes token $i$, its
+# state $s_{i-1}$ asks every state of the encoder how well it fits:
+#
+# $$e_{ij} = v^\top \tanh(s_{i-1} W + h_j U), \qquad \alpha_{ij} = \operatorname{softmax}_j(e_{ij}), \qquad c_i = \sum_j \alpha_{ij}\, h_j .$$
+#
+# The score $e_{ij}$ is a tiny network with one hidden layer; $W$ and $U$ bring both states to a common width, $v$ makes one number of it. The context $c_i$ is a mixture of the encoder's states, and a different one for each $i$. It is *additive* because $s$ and $h$ are added; chapter 05 multiplies them instead, which is cheaper.
+#
+# On paper, all widths 1: $s = 0$, $W = U = 1$, $v = \ln 4$, and two states $h_1 = 0$, $h_2 = \tfrac12\ln 3 = 0.5493$. Since $\tanh(\tfrac12 \ln a) = \frac{a - 1}{a + 1}$, we have $\tanh(h_2) = \tfrac12$. Scores: $e = (0, \tfrac12 \ln 4) = (0, \ln 2)$. Weights: $\alpha = (\tfrac13, \tfrac23)$. Context: $c = \tfrac23 \cdot 0.5493 = 0.3662$.
+
+# %%
+def additive_attention(s, h, W, U, v, mask=None):  # (B, Hs), (B, S, M), (Hs, A), (M, A), (A,) → (B, M), (B, S)
+    e = np.tanh((s @ W)[:, None] + h @ U) @ v  # (B, S)
+    if mask is not None:
+        e = np.where(mask, e, -np.inf)
+    p = np.exp(e - e.max(axis=-1, keepdims=True))
+    alpha = p / p.sum(axis=-1, keepdims=True)
+    return (alpha[:, :, None] * h).sum(axis=1), alpha
+
+
+c, alpha = additive_attention(np.zeros((1, 1)), np.array([[[0.0], [0.5 * np.log(3)]]]), one, one, np.array([np.log(4)]))
+assert np.allclose(alpha, [[1 / 3, 2 / 3]]) and np.isclose(c[0, 0], 0.3662, atol=5e-5)
+
+mg.manual_seed(2)
+module = AdditiveAttention(4, 6, 5)
+for p in module.parameters():
+    p.data = p.data.astype(float)
+module.query.bias.data[:] = 0  # the library has a bias inside the tanh; ours has none
+rng = np.random.default_rng(3)
+s, h, c_bar = rng.normal(size=(2, 4)), rng.normal(size=(2, 7, 6)), rng.normal(size=(2, 6))
+mask = np.arange(7) < np.array([[7], [5]])
+given = module.query.weight.data, module.key.weight.data, module.score.weight.data[:, 0]
+ours, alpha = additive_attention(s, h, *given, mask)
+ts, th = mg.Tensor(s, requires_grad=True), mg.Tensor(h, requires_grad=True)
+library = module(ts, th, mask)
+library.backward(c_bar)
+
+
+def along(step, direction):
+    return (additive_attention(s, h + step * direction, *given, mask)[0] * c_bar).sum()
+
+
+direction = rng.normal(size=h.shape)
+slope = (along(1e-5, direction) - along(-1e-5, direction)) / 2e-5
+gaps = np.abs(ours - library.data).max(), abs(slope - (th.grad.data * direction).sum())
+assert gaps[0] < 1e-12 and gaps[1] < 1e-8 and np.all(alpha[1, 5:] == 0) and np.abs(th.grad.data[1, 5:]).max() == 0
+print(f"c = {c[0, 0]:.4f}; ours − the library's: {gaps[0]:.0e}; slope by h, engine − finite differences: {gaps[1]:.0e}; padding gets weight and gradient 0")
+
+# %% [markdown]
+# ## 5 · Experiment: how much fits into one vector?
+#
+# The task: read $n$ random digits, write them backwards. An encoder of GRUs (one reads forwards, one backwards) and a decoder that is a GRU; the library's `Seq2SeqRNN`. **Without** attention, every step of the decoder gets the same summary, the last states of both readers. **With** attention, each step gets its own mixture. Nothing else differs: same
+# training data, same number of steps. Lengths 2 to 12 are trained, each batch of one length; then we test on 2 to 16, where 13 to 16 were never seen. To see whether a larger vector helps, the model without attention comes in three sizes.
+#
+# **Predict:** what happens to the share of right answers as $n$ grows?
+
+# %%
+def train(model, batch, loss_of, steps, rate, watch=None):
+    """Adam with warm-up and slowing down."""
+    rng = np.random.default_rng(0)
+    optimizer = optim.Adam(model.parameters(), betas=(0.9, 0.98))
+    for step in range(steps):
+        optimizer.lr = rate * min(1, (step + 1) / 50) * min(1, 2 * (1 - step / steps))
+        loss = loss_of(model, batch(rng))
+        optimizer.zero_grad()
+        loss.backward()
+        optim.clip_grad_norm(model.parameters(), 1.0)  # recurrent networks need it: now and then a gradient explodes
+        optimizer.step()
+        if watch:
+            watch(step + 1)
+
+
+def digits(rng, n, length):
+    """Sources (n, length), and [10] + the digits backwards; 10 says begin."""
+    x = rng.integers(0, 10, (n, length))
+    return x, np.concatenate([np.full((n, 1), 10), x[:, ::-1]], axis=1)
+
+
+def reversing(H, attention, steps=500):
+    mg.manual_seed(0)
+    model = Seq2SeqRNN(11, 32, H, attention=attention)
+
+    def loss_of(model, pair):
+        return mg.cross_entropy(model(pair[0], None, pair[1][:, :-1]), pair[1][:, 1:])
+
+    train(model, lambda rng: digits(rng, 64, rng.integers(2, 13)), loss_of, steps, 5e-3)
+    return model
+
+
+def write(model, x):
+    """As many digits as were read, the most probable each time: (n, length)."""
+    rows = np.full((len(x), 1), 10)
+    with mg.no_grad():
+        memory = model.encode(x)
+        for _ in range(x.shape[1]):
+            rows = np.concatenate([rows, model.decode(rows, memory).data[:, -1].argmax(axis=-1)[:, None]], axis=1)
+    return rows[:, 1:]
+
+
+tested = np.arange(2, 17, 2)
+
+
+def exact_by_length(model):
+    """The share of 200 sequences of each tested length that is right as a whole."""
+    return np.array([(write(model, x) == y[:, 1:]).all(axis=1).mean() for x, y in (digits(np.random.default_rng(9), 200, n) for n in tested)])
+
+
+exact = {f"no attention, H = {H}": exact_by_length(reversing(H, False)) for H in (16, 32, 64)}
+
+# %%
+exact["attention, H = 32"] = exact_by_length(reversing(32, True))
+
+fig, ax = figure(7.0, 3.8)
+for i, (name, found) in enumerate(exact.items()):
+    ax.plot(tested, found * 100, label=name, marker="os^D"[i], markersize=5, **line(i))
+ax.axvline(12.5, color="0.35", linewidth=1, linestyle=":")
+ax.text(12.6, 103, "longer than in training", fontsize=9, color="0.25", va="bottom")
+ax.set_xlabel("how many digits are to be written backwards")
+ax.set_ylabel("right as a whole (%)")
+ax.legend(loc="lower left")
+fig
+
+# %%
+at = {n: int(np.flatnonzero(tested == n)[0]) for n in (4, 8, 12, 16)}
+with_attention, without = exact["attention, H = 32"], exact["no attention, H = 32"]
+half = {name: int(tested[found >= 0.5].max(initial=0)) for name, found in exact.items()}
+assert min(found[at[4]] for name, found in exact.items() if "16" not in name) > 0.9 and with_attention[at[12]] > 0.4 > 0.2 > without[at[12]]
+assert with_attention[at[8]] - without[at[8]] > 0.2
+assert half["no attention, H = 64"] - half["no attention, H = 32"] <= 4 <= half["attention, H = 32"] - half["no attention, H = 32"]
+print("longest tested length of which at least half is right: " + "; ".join(f"{name}: {n}" for name, n in half.items()))
+table(["model", *(f"{n} digits" for n in at)], [(name, *(f"{found[i]:.1%}" for i in at.values())) for name, found in exact.items()])
+
+# %% [markdown]
+# Without attention the answers fall apart as the sequence grows, and doubling the vector moves the cliff by a digit or two. It is not that the numbers could not hold it: 32 numbers of 32 bits hold far more than 12 digits. But the network must *learn* to pack any 12 digits into one vector and to unpack them in order, through a gradient
+# that fades. With attention there is nothing to pack.
+#
+# Beyond the trained lengths attention gets worse too: it has learned where to look for up to twelve digits.
+#
+# ## 6 · Experiment: dates, with and without attention
+#
+# The same two networks on a task that looks more like language: dates as people write them, in sixteen forms (*Monday, May 20th, 2002*; *20.05.02*; …), to ISO 8601 (*2002-05-20*). No date of the test occurs in training. $H = 48$.
+
+# %%
+task = dates()
+objective = Translation(task, CharTokenizer(PAD + BEGIN + END + "".join(sorted(set(task.text()) - {"\n"}))))
+check_on, test = task.sample("validation", 100), task.sample("test", 500)
+
+
+def right(model, pairs):
+    model.eval()
+    result = exact_match(translate(model, objective.codec, [pair.source for pair in pairs]), [pair.target for pair in pairs])
+    model.train()
+    return result
+
+
+curves, results = {}, {}
+
+
+def learn(name, attention):
+    """A model trained on dates; its curve and its result on the test are kept under the name."""
+    mg.manual_seed(0)
+    model = Seq2SeqRNN(objective.codec.tokenizer.vocab_size, 32, 48, attention=attention, max_length=64)
+    curve = curves[name] = []
+
+    def watch(step):
+        if step % 50 == 0:
+            curve.append((step, right(model, check_on).rate))
+
+    train(model, lambda rng: objective.batch(rng, 32), objective.loss, 300, 6e-3, watch)
+    results[name] = right(model, test)
+    return model
+
+
+_ = learn("no attention", False)
+
+# %%
+model = learn("attention", True)
+fig, ax = figure(6.6, 3.4)
+for i, (name, curve) in enumerate(curves.items()):
+    ax.plot(*np.array(curve).T * [[1], [100]], marker="os"[i], markersize=5, label=name, **line(i))
+ax.set_xlabel("training step (32 dates each)")
+ax.set_ylabel("unseen dates right (%)")
+ax.set_ylim(0, 102)
+ax.legend()
+assert curves["no attention"][-1][1] > curves["no attention"][2][1]  # still climbing
+assert results["attention"].rate > 0.85 and results["attention"].rate - results["no attention"].rate > 0.15
+fig
+
+# %%
+table(["model", "exact match on unseen dates"], [(name, str(result)) for name, result in results.items()])
+
+# %% [markdown]
+# A date is short, and one vector could learn to hold it: the model without attention is still climbing when we stop. But with attention the task is solved by then: looking is easier to learn than packing.
+#
+# **The alignment map.** Since every $\alpha_{ij}$ is a share, we can look at it: a row for each token of the target (it asks), a column for each token of the source (it is looked at). Nobody told the model which characters belong together.
+
+# %%
+model.eval()
+source = next(p.source for p in test if "," in p.source and 18 < len(p.source) < 26 and p.source not in (p.source.upper(), p.source.lower()) and translate(model, objective.codec, [p.source]) == [p.target])
+(target,) = translate(model, objective.codec, [source])
+ids, _ = objective.codec.sources([source])
+reads, _ = objective.codec.targets([target], -100)
+with mg.no_grad(), attention_maps(model) as maps:
+    model(ids, None, reads)
+(steps,) = maps.values()  # one array (1, 1, 1, S) for each step of the decoder
+alignment = np.concatenate([w[0, 0] for w in steps])  # (T, S)
+assert alignment.shape == (len(target) + 1, len(source) + 1) and np.allclose(alignment.sum(axis=1), 1, atol=1e-5)
+
+fig, ax = figure(7.2, 4.0)
+image = ax.imshow(alignment, vmin=0, vmax=1, cmap="Greys", interpolation="nearest", aspect="auto")
+ax.grid(False)
+ax.set_xticks(range(len(source) + 1), [*source, "\n⟨end⟩"], parse_math=False)
+ax.set_yticks(range(len(target) + 1), [*target, "⟨end⟩"])
+ax.tick_params(length=0)
+ax.spines[:].set_visible(True)
+ax.set_xlabel("source token looked at (key)")
+ax.set_ylabel("target token about to be written (query)")
+fig.colorbar(image, ax=ax, label="attention weight")
+print(f"{source} → {target}")
+fig
+
+# %% [markdown]
+# The digits of the year are written while looking near the end of the source, those of the day while looking at the day. (A dark square need not stand at the very character that matters: each state of a recurrent network contains its neighbours too.)
+#
+# ## 7 · What was left to do
+#
+# Two things remained recurrent: reading and writing go token by token. For a text of $n$ tokens,
+#
+# | | steps that must wait for one another | longest way between two tokens | multiplications per layer |
+# | --- | --- | --- | --- |
+# | recurrent layer, width $C$ | $n$ | $n$ | about $n \cdot C^2$ |
+# | attention layer, width $C$ | 1 | 1 | about $n^2 \cdot C$, and $n \cdot C^2$ for the projections |
+#
+# (Vaswani et al., table 1.) If attention can look anywhere from anywhere, why carry a state at all? Let every token look at every other, and drop the recurrence. What one loses is the *order*, which recurrence gave for free; it has to be put back (chapter 07). What one gains is that all tokens are computed at the same time. That is the Transformer.
+#
+# ## Common misunderstandings
+#
+# - ***Recurrent networks cannot remember.*** A gate can keep a number for a thousand steps. The difficulty is to *learn* what to keep, through a gradient that fades.
+# - ***Clipping the gradient cures vanishing.*** It cures exploding. What is too small to be seen is not made visible by it.
+# - ***Attention was invented with the Transformer.*** It came three years earlier, as a part of recurrent networks. New in 2017 was that nothing else was needed.
+# - ***The attention weights are the explanation.*** They say where the model looked. The states it looked at contain more than their own token.
+# - ***$z$ is the update gate, so $z = 1$ means: take the new.*** Conventions differ. In this library (and PyTorch) $z = 1$ keeps the **old**; in the paper of Cho et al. as well; elsewhere the two are swapped. Read the formula.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 ★ · A recurrent network
+#
+# From memory: all states $(T, H)$ of $h_t = \tanh(x_t W + h_{t-1}U + b)$, $h_0 = 0$, for $X: (T, C)$.
+
+# %% tags=["exercise"]
+def my_rnn(X, W, U, b):
+    """The states (T, H) of a plain recurrent network."""
+    ### BEGIN SOLUTION
+    h, states = np.zeros(U.shape[0]), []
+    for x in X:
+        h = np.tanh(x @ W + h @ U + b)
+        states.append(h)
+    return np.stack(states)
+    ### END SOLUTION
+
+
+checks.check_04_rnn(my_rnn)
+
+# %% [markdown] tags=["idea"]
+# A loop over the rows of $X$; the state of one step is an input of the next. $h_0$ itself is not part of the answer.
+
+# %% [markdown]
+# ### Exercise 2 ★★ · One step of a GRU
+#
+# With $W: (C, 3H)$, $U: (H, 3H)$ and $b: (3H,)$, whose blocks $r, z, n$ lie side by side: $(B, C)$ and $(B, H)$ → the new state $(B, H)$. The reset gate multiplies $h U_n$, after the product.
+
+# %% tags=["exercise"]
+def my_gru_step(x, h, W, U, b):
+    """The next state (B, H)."""
+    ### BEGIN SOLUTION
+    H = h.shape[-1]
+    a, u = x @ W + b, h @ U
+    r = 1 / (1 + np.exp(-(a[:, :H] + u[:, :H])))
+    z = 1 / (1 + np.exp(-(a[:, H : 2 * H] + u[:, H : 2 * H])))
+    n = np.tanh(a[:, 2 * H :] + r * u[:, 2 * H :])
+    return (1 - z) * n + z * h
+    ### END SOLUTION
+
+
+checks.check_04_gru_step(my_gru_step)
+
+# %% [markdown] tags=["idea"]
+# As in section 2. Two places to slip: $r \odot (hU_n)$ is not $(r \odot h)U_n$ (the original paper has the latter, PyTorch and this library the former), and $z$ belongs to the *old* state.
+
+# %% [markdown]
+# ### Exercise 3 ★★ · Additive attention
+#
+# For one decoder state $s: (H_s,)$ and encoder states $h: (S, M)$, with $W: (H_s, A)$, $U: (M, A)$, $v: (A,)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the context $(M,)$ and the weights $(S,)$.
+
+# %% tags=["exercise"]
+def my_additive_attention(s, h, W, U, v, mask):
+    """The pair (context (M,), weights (S,))."""
+    ### BEGIN SOLUTION
+    e = np.tanh(s @ W + h @ U) @ v
+    e = np.where(np.asarray(mask, bool), e, -np.inf)
+    p = np.exp(e - e.max())
+    alpha = p / p.sum()
+    return alpha @ h, alpha
+    ### END SOLUTION
+
+
+checks.check_04_additive_attention(my_additive_attention)
+
+# %% [markdown] tags=["idea"]
+# $e = \tanh(sW + hU)\,v$, one number for each row of $h$; broadcasting adds $sW$ to every row. Then $-\infty$ for padding, softmax, and $\alpha h$. There is no $\sqrt d$ here: $\tanh$ keeps the sizes in check.
+
+# %% [markdown]
+# ### Exercise 4 ★★★ · Backward through time
+#
+# Derive one step first, on paper: for $h' = \tanh(xW + hU + b)$, the gradients of $x$, $h$, $W$, $U$ and $b$ from $\bar h'$. Then write the walk back through a **whole** text: for $X: (T, C)$ (no batch), $h_0 = 0$, and an upstream gradient *for every state*, $G: (T, H)$, the gradients of $X$, $W$, $U$ and $b$.
+
+# %% tags=["exercise"]
+def rnn_backward(G, X, W, U, b):
+    """The four gradients (X_bar, W_bar, U_bar, b_bar) of all states of the RNN, from G (T, H), the upstream gradient of each state."""
+    ### BEGIN SOLUTION
+    h = [np.zeros(len(U))]
+    for x in X:
+        h.append(np.tanh(x @ W + h[-1] @ U + b))
+    X_bar, W_bar, U_bar, b_bar = np.zeros_like(X), np.zeros_like(W), np.zeros_like(U), np.zeros_like(b)
+    later = np.zeros(len(U))  # what the next step sends back
+    for t in reversed(range(len(X))):
+        a_bar = (G[t] + later) * (1 - h[t + 1] ** 2)
+        X_bar[t] = a_bar @ W.T
+        W_bar += np.outer(X[t], a_bar)
+        U_bar += np.outer(h[t], a_bar)
+        b_bar += a_bar
+        later = a_bar @ U.T
+    return X_bar, W_bar, U_bar, b_bar
+    ### END SOLUTION
+
+
+checks.check_04_rnn_backward(rnn_backward)
+
+# %% [markdown] tags=["idea"]
+# Forward first, keeping the states. Then from the last step to the first: the state $h_t$ is used twice, as an output (gradient $G_t$) and by the next step; add both. $\bar a_t = \bar h_t \odot (1 - h_t^2)$, $\bar x_t = \bar a_t W^\top$, and $\bar a_t U^\top$ goes on to $h_{t-1}$. $W$, $U$ and $b$ are used at every step: their gradients add up, $\bar W = \sum_t x_t^\top \bar a_t$, $\bar U = \sum_t h_{t-1}^\top \bar a_t$.
+
+# %% [markdown]
+# ## References
+#
+# - J. L. Elman, "Finding structure in time", Cognitive Science 14 (1990): the plain recurrent network.
+# - Y. Bengio, P. Simard, P. Frasconi, "Learning long-term dependencies with gradient descent is difficult", IEEE Transactions on Neural Networks 5 (1994): why the gradient fades.
+# - S. Hochreiter and J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997): gates.
+# - K. Cho et al., "Learning phrase representations using RNN encoder–decoder for statistical machine translation", EMNLP 2014, section 2.3: the GRU.
+# - D. Bahdanau, K. Cho, Y. Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015, section 3 and appendix A.1.2: additive attention; figure 3: alignment maps.
+# - R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013: clipping.
+#
+# **Before:** [03 · Softmax, cross-entropy, layer norm backward by hand](03_softmax_cross_entropy_layer_norm.ipynb). **Next:** [05 · Attention as soft lookup](05_attention_as_soft_lookup.ipynb), where the state is gone and the looking stays.

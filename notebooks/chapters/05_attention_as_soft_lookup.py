@@ -1,0 +1,428 @@
+# ---
+# jupyter:
+#   cover: 1
+# ---
+
+# %% [markdown]
+# # 05 · Attention as soft lookup
+#
+# *About 50 minutes to read, 60 more for the exercises. You need [03 · Softmax, cross-entropy, layer norm backward by hand](03_softmax_cross_entropy_layer_norm.ipynb): softmax and its gradient.
+# Next: [06 · Q, K, V and many heads](06_q_k_v_and_many_heads.ipynb).*
+#
+# A dictionary answers a query with the value of the one key that equals it. Attention answers with a *mixture* of all values: much of those whose keys resemble the query, little of the others. That is all. And because a mixture changes smoothly with the query and the
+# keys, it can be learned by gradient.
+#
+# **After this chapter you can**
+#
+# - compute an attention output on paper;
+# - show that attention is a kernel regression with a learned notion of nearness;
+# - derive why scores are divided by $\sqrt{d_k}$, and measure what happens without it;
+# - apply a mask in the right place, and name three wrong places;
+# - write the backward pass of attention and have it confirmed by four witnesses.
+
+# %%
+import numpy as np
+
+import checks
+import minigrad as mg
+from book import draw_matrix, figure, line, recorded, table
+from transformer import causal_mask, scaled_dot_product_attention
+
+# %% [markdown]
+# ## 1 · An answer on paper
+#
+# We have $S = 3$ pairs of a **key** $k_j$ and a **value** $v_j$, and one **query** $q$. Query and keys are vectors with $d_k = 4$ numbers; the values are single numbers for now:
+#
+# $$q = (2, 0, 0, 0), \qquad k_1 = (0, 0, 0, 0), \quad k_2 = (\ln 2, 0, 0, 0), \quad k_3 = (\ln 3, 0, 0, 0), \qquad v_1 = 6,\; v_2 = 12,\; v_3 = 24 .$$
+#
+# 1. **Scores**: how well does each key fit? The dot product, divided by $\sqrt{d_k} = 2$ (section 3 says why): $s = (0, \ln 2, \ln 3)$.
+# 2. **Weights**: softmax of the scores. The exponentials are $1, 2, 3$, so $p = (\tfrac16, \tfrac13, \tfrac12)$.
+# 3. **Output**: the mixture $\sum_j p_j v_j = \tfrac66 + \tfrac{12}3 + \tfrac{24}2 = 1 + 4 + 12 = 17$.
+
+# %%
+def softmax(s):  # (..., S) → (..., S)
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+q = np.array([2.0, 0, 0, 0])
+k = np.array([[0.0, 0, 0, 0], [np.log(2), 0, 0, 0], [np.log(3), 0, 0, 0]])
+v = np.array([6.0, 12, 24])
+
+s = k @ q / np.sqrt(4)
+p = softmax(s)
+o = p @ v
+assert np.allclose(p, [1 / 6, 1 / 3, 1 / 2]) and np.isclose(o, 17)
+table(["key", "score", "weight", "value", "weight · value"], [*((f"k{j + 1}", s[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)])
+
+# %% [markdown]
+# ## 2 · An old friend: kernel regression
+#
+# Measure a noisy curve at 40 places $k_j$ and find values $v_j$. What is the curve's height at another place $q$? Average the values, with more weight on near places. With a bell-shaped weight of width $w$ (Nadaraya and Watson, 1964):
+#
+# $$o(q) = \sum_j p_j v_j, \qquad p_j = \frac{e^{-(q-k_j)^2 / 2w^2}}{\sum_i e^{-(q-k_i)^2/2w^2}} = \operatorname{softmax}_j\!\Big({-\frac{(q-k_j)^2}{2w^2}}\Big) .$$
+#
+# This *is* attention, with minus the squared distance as the score. To the dot product it is one step. For vectors,
+#
+# $$-\frac{\|q-k_j\|^2}{2w^2} = \frac{q \cdot k_j}{w^2} - \frac{\|k_j\|^2}{2w^2} - \frac{\|q\|^2}{2w^2} .$$
+#
+# The last term is the same for all keys, and softmax does not notice what is added to all scores. The middle one vanishes in the same way if all keys have the same length. What remains is a **dot product, divided by $w^2$**: the scale of the scores is the width of the bell.
+
+# %%
+rng = np.random.default_rng(0)
+places = np.sort(rng.uniform(0, 6, 40))  # keys
+heights = np.sin(places) + 0.3 * rng.normal(size=40)  # values
+queries = np.linspace(0, 6, 200)
+
+
+def kernel_regression(q, k, v, w):  # (T,), (S,), (S,) → (T,), (T, S)
+    p = softmax(-((q[:, None] - k[None, :]) ** 2) / (2 * w**2))
+    return p @ v, p
+
+
+fig, (left, right) = figure(9.2, 3.8, 1, 2)
+left.plot(places, heights, "o", color="0.55", markersize=4, label="measured (key, value)")
+rows = []
+for i, w in enumerate((0.05, 0.4, 3.0)):
+    o, p = kernel_regression(queries, places, heights, w)
+    left.plot(queries, o, label=f"width {w}", **line(i))
+    rows.append((w, np.sqrt(np.mean((o - np.sin(queries)) ** 2))))
+left.set_xlabel("place")
+left.set_ylabel("height")
+left.legend(fontsize=8)
+_, p = kernel_regression(queries, places, heights, 0.4)
+image = right.imshow(p, cmap="Greys", aspect="auto", extent=(-0.5, 39.5, 6, 0), interpolation="nearest")
+right.grid(False)
+right.set_xlabel("key (number of the measured place)")
+right.set_ylabel("query (place asked for)")
+fig.colorbar(image, ax=right, label="weight, at width 0.4")
+assert rows[1][1] < 0.6 * rows[0][1] and rows[1][1] < 0.4 * rows[2][1]
+fig
+
+# %%
+print("error of the answers (root mean square): " + ", ".join(f"width {w}: {e:.3f}" for w, e in rows))
+
+angle = rng.uniform(0, 2 * np.pi, (2, 5))
+K = np.stack([np.cos(angle[0]), np.sin(angle[0])], axis=1)  # five keys of length 1
+Q = 3 * np.stack([np.cos(angle[1]), np.sin(angle[1])], axis=1)  # queries may have any length
+w = 0.7
+distance = np.sum((Q[:, None] - K[None]) ** 2, axis=-1)  # (5, 5)
+gap = np.abs(softmax(-distance / (2 * w**2)) - softmax(Q @ K.T / w**2)).max()
+print(f"bell weights and dot-product weights, keys of equal length: they differ by {gap:.0e} at most")
+assert gap < 1e-14
+
+# %% [markdown]
+# Too narrow a bell believes single noisy neighbours, too wide a bell sees only the mean. In the map on the right, each row is a query; read it from left to right to see where it looks.
+#
+# In kernel regression, *near* is given. In attention it is **learned**: queries and keys are computed from the data by trained matrices (chapter 06), so that what a word needs lies near what another word offers.
+#
+# ## 3 · Experiment: why $\sqrt{d_k}$
+#
+# Let the $d$ numbers in $q$ and in $k$ be independent, with mean 0 and variance 1. The score $q \cdot k = \sum_i q_i k_i$ is a sum of $d$ products, each with mean 0 and variance $1 \cdot 1$. Variances of independent terms add:
+#
+# $$\operatorname{Var}(q\cdot k) = d \qquad\Rightarrow\qquad \text{typical size } \sqrt d, \qquad \operatorname{Var}\!\Big(\frac{q\cdot k}{\sqrt d}\Big) = 1 .$$
+#
+# Without the division, scores grow with the width of the model. Softmax of large scores is *saturated*: almost all weight on one key. Measure it with the **entropy** $H = -\sum_j p_j \ln p_j$: it is $\ln S$ when all $S$ keys get the same weight, and 0 when one gets all. And measure what learning gets:
+# the size of softmax's Jacobian $p_j(\delta_{jk} - p_k)$ (chapter 03), which multiplies every gradient on its way to the scores.
+
+# %%
+S, trials = 16, 800
+widths = 2 ** np.arange(1, 12)
+
+
+def measure(d, scale):
+    rng = np.random.default_rng(d)
+    q, k = rng.normal(size=(trials, 1, d)), rng.normal(size=(trials, S, d))
+    s = scale(d) * (q * k).sum(axis=-1)  # (trials, S)
+    p = softmax(s)
+    entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
+    jacobian = p[:, :, None] * (np.eye(S) - p[:, None, :])  # (trials, S, S)
+    return s.std(), entropy.mean(), p.max(axis=-1).mean(), np.median(np.linalg.norm(jacobian, axis=(1, 2)))
+
+
+with_scale = np.array([measure(d, lambda d: 1 / np.sqrt(d)) for d in widths])
+without = np.array([measure(d, lambda d: 1.0) for d in widths])
+
+fig, axes = figure(9.2, 3.6, 1, 2)
+for ax, column, what in zip(axes, (1, 3), ("entropy of the weights (nats)", "size of softmax's Jacobian (median)")):
+    for i, (name, found) in enumerate((("divided by √d", with_scale), ("not divided", without))):
+        ax.plot(widths, found[:, column], marker="os"[i], markersize=4, label=name, **line(i))
+    ax.set_xscale("log", base=2)
+    ax.set_xlabel("width d of queries and keys")
+    ax.set_ylabel(what)
+axes[0].axhline(np.log(S), color="0.35", linewidth=1, linestyle=":")
+axes[0].text(widths[-1], np.log(S), "all keys alike", ha="right", va="bottom", fontsize=9, color="0.25")
+axes[1].set_yscale("log")
+axes[1].legend(loc="lower left")
+fig
+
+# %%
+chosen = [i for i, d in enumerate(widths) if d in (4, 64, 1024)]
+rows = []
+for i in chosen:
+    for name, found in (("yes", with_scale), ("no", without)):
+        deviation, entropy, largest, jacobian = found[i]
+        rows.append((int(widths[i]), name, f"{deviation:.1f}", f"{entropy:.2f}", f"{largest:.2f}", f"{jacobian:.1e}"))
+i = chosen[1]
+assert abs(without[i, 0] - 8) < 0.2 and abs(with_scale[i, 0] - 1) < 0.03
+assert np.ptp(with_scale[3:, 1]) < 0.1 and without[-1, 1] < 0.1 and without[-1, 3] < 1e-3 * with_scale[-1, 3]
+table(["d", "divided by √d", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows)
+
+# %%
+print(f"At d = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√d = {np.sqrt(widths[i]):.0f}), the best of {S} keys takes {without[i, 2]:.0%} of the weight")
+print(f"before anything is learned, and the gradient that reaches the scores is {with_scale[i, 3] / without[i, 3]:.1f} times smaller than with the division (in the median).")
+print(f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is {with_scale[chosen[2], 3] / without[chosen[2], 3]:,.0f} times smaller.")
+
+# %% [markdown]
+# With the division, nothing depends on the width: one can make heads wider without touching anything else. Without it, wide heads begin as hard lookups that hardly learn.
+#
+# **Question.** A trained model may *want* a hard lookup. Can it still have one? (Yes: it learns longer queries or keys. The division fixes the start, not the end.)
+#
+# ## 4 · Many queries at once
+#
+# Let there be $T$ queries, $S$ keys and values; a value has $d_v$ numbers. Stack them as rows: $Q: (T, d_k)$, $K: (S, d_k)$, $V: (S, d_v)$. Then all scores are one matrix product, and so are all mixtures:
+#
+# $$\boxed{\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt{d_k}}\Big) V} \qquad (T, d_k)(d_k, S) \to (T, S), \quad (T, S)(S, d_v) \to (T, d_v) .$$
+#
+# Row $t$ of the $(T, S)$ matrix says where query $t$ looks; softmax goes along the rows, so each adds up to 1.
+
+# %%
+def attention(Q, K, V, allowed=None):  # (..., T, D), (..., S, D), (..., S, Dv) → (..., T, Dv), (..., T, S)
+    S = Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1])
+    if allowed is not None:
+        S = np.where(allowed, S, -np.inf)
+    P = softmax(S)
+    return P @ V, P
+
+
+rng = np.random.default_rng(1)
+Q, K, V = rng.normal(size=(3, 4)), rng.normal(size=(5, 4)), rng.normal(size=(5, 2))
+
+loop = np.zeros((3, 2))
+for t in range(3):  # the same, one query and one key at a time, as in section 1
+    p = softmax(np.array([Q[t] @ K[j] for j in range(5)]) / np.sqrt(4))
+    for j in range(5):
+        loop[t] += p[j] * V[j]
+
+O, P = attention(Q, K, V)
+case = recorded("attention_weights_too")  # (2, 3, 5, 4) queries: batch, heads, T, D; 7 keys
+o, p = attention(*(case[f"input.{name}"] for name in "qkv"))
+rows = [
+    ("our loop", np.abs(O - loop).max()),
+    ("the library", np.abs(O - scaled_dot_product_attention(Q, K, V).data).max()),
+    ("PyTorch, output (2, 3, 5, 4)", np.abs(o - case["output"][..., :4]).max()),
+    ("PyTorch, weights (2, 3, 5, 7)", np.abs(p - case["output"][..., 4:]).max()),
+]
+assert all(gap < 1e-14 for _, gap in rows)
+table(["our matrix form, against", "largest difference"], [(what, f"{gap:.0e}") for what, gap in rows])
+
+# %% [markdown]
+# ## 5 · Masks: who may look where
+#
+# Sometimes a query must not see a key. A text model must not see the words that it is to predict (the **causal** mask); and in a batch of sentences of different lengths, nobody should look at the filling (the **padding** mask). A mask is a boolean array, true where looking is allowed, that broadcasts to $(T, S)$:
+# rows are queries, columns are keys.
+#
+# Where it is false, the score becomes $-\infty$ **before** softmax, so that the weight is $e^{-\infty} = 0$, and the other weights share the 1 among themselves.
+
+# %%
+words = ["the", "cat", "sat", "down", "⟨pad⟩"]
+rng = np.random.default_rng(5)
+Q, K, V = (rng.normal(size=(5, 8)) for _ in range(3))
+real = np.array([True, True, True, True, False])
+masks = {"no mask": None, "causal": causal_mask(5), "padding": real[None, :]}
+
+fig, axes = figure(10.2, 3.7, 1, 3, sharey=True)
+for ax, (name, mask) in zip(axes, masks.items()):
+    _, P = attention(Q, K, V, mask)
+    assert np.allclose(P.sum(axis=-1), 1) and (mask is None or np.all(P[~np.broadcast_to(mask, P.shape)] == 0))
+    image = draw_matrix(ax, P, words, words, ".2f", 0, 1)
+    ax.set_title(name)
+axes[1].set_xlabel("key (attended to)")
+axes[0].set_ylabel("query (attending)")
+fig.colorbar(image, ax=axes, label="attention weight", shrink=0.8)
+fig
+
+# %% [markdown]
+# Three wrong places for a mask, each seen in real code. The test that finds them all: *change what must not be seen, and see whether anything moves*.
+
+# %%
+def too_late(Q, K, V, allowed):
+    _, P = attention(Q, K, V)
+    return (P * allowed) @ V  # the rows no longer add up to 1, and the future still counts in their denominators
+
+
+def transposed(Q, K, V, allowed):
+    return attention(Q, K, V, allowed.T)[0]  # rows and columns confused
+
+
+def too_weak(Q, K, V, allowed):
+    S = Q @ K.T / np.sqrt(Q.shape[-1]) + np.where(allowed, 0, -10.0)  # a penalty instead of a prohibition
+    return softmax(S) @ V
+
+
+allowed = causal_mask(5)
+later_K, later_V = K.copy(), V.copy()
+later_K[3:], later_V[3:] = 5 * K[3:] + 1, -V[3:]  # other words at places 4 and 5
+rows = []
+for name, function in [("before softmax, −∞", lambda *a: attention(*a)[0]), ("after softmax", too_late), ("transposed", transposed), ("minus 10", too_weak)]:
+    change = np.abs(function(Q, K, V, allowed) - function(Q, later_K, later_V, allowed))[:3].max()
+    rows.append((name, f"{change:.1e}", "nothing leaks" if change == 0 else "sees the future"))
+assert rows[0][1] == "0.0e+00" and all(row[2] == "sees the future" for row in rows[1:])
+table(["mask applied", "change at the first three words", "verdict"], rows)
+
+# %% [markdown]
+# One case needs a decision: a query that may look at *nothing*, such as one in a sentence of filling only. All its scores are $-\infty$, softmax divides 0 by 0, and one NaN ruins the whole batch. In this library such a query gets zeros:
+
+# %%
+nothing = np.zeros((5, 5), bool)
+with np.errstate(invalid="ignore"):
+    ours = attention(Q, K, V, nothing)[0]
+theirs = scaled_dot_product_attention(Q, K, V, mask=nothing).data
+print("ours:", ours[0, :3], " the library's:", theirs[0, :3])
+assert np.isnan(ours).all() and not theirs.any()
+
+# %% [markdown]
+# ## 6 · Backward
+#
+# With $\tau = 1/\sqrt{d_k}$, the forward steps are $S = \tau Q K^\top$, $P = \operatorname{softmax}(S)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, d_v)$:
+#
+# $$\bar V = P^\top \bar O, \qquad \bar P = \bar O\, V^\top, \qquad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \bar Q = \tau\, \bar S K, \qquad \bar K = \tau\, \bar S^\top Q .$$
+
+# %%
+def attention_backward(O_bar, Q, K, V, P):
+    tau = 1 / np.sqrt(Q.shape[-1])
+    V_bar = P.swapaxes(-1, -2) @ O_bar
+    P_bar = O_bar @ V.swapaxes(-1, -2)
+    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    return tau * S_bar @ K, tau * S_bar.swapaxes(-1, -2) @ Q, V_bar
+
+
+case = recorded("attention_causal")
+Q, K, V, O_bar = (case[key] for key in ("input.q", "input.k", "input.v", "upstream"))  # (2, 3, 5, 4)
+allowed = causal_mask(5)
+O, P = attention(Q, K, V, allowed)
+ours = attention_backward(O_bar, Q, K, V, P)
+tensors = [mg.Tensor(x, requires_grad=True) for x in (Q, K, V)]
+scaled_dot_product_attention(*tensors, causal=True).backward(O_bar)
+rows = []
+for i, name in enumerate("QKV"):
+    difference = np.zeros_like(Q)
+    for j in np.ndindex(Q.shape):
+        sides = []
+        for h in (1e-5, -1e-5):
+            moved = [np.array(x) for x in (Q, K, V)]
+            moved[i][j] += h
+            sides.append((attention(*moved, allowed)[0] * O_bar).sum())
+        difference[j] = (sides[0] - sides[1]) / 2e-5
+    gaps = [np.abs(ours[i] - other).max() for other in (difference, tensors[i].grad.data, case[f"grad.input.{name.lower()}"])]
+    assert gaps[0] < 1e-8 and max(gaps[1:]) < 1e-14
+    rows.append((name, f"{np.abs(ours[i]).max():.3f}", *(f"{gap:.0e}" for gap in gaps)))
+table(["causal attention, gradient of", "paper: largest entry", "− finite differences", "− engine", "− PyTorch"], rows)
+
+# %% [markdown]
+# The mask does not appear in the backward formulas. It need not: where it forbids, $P$ is 0, hence $\bar S$ is 0.
+#
+# ## Common misunderstandings
+#
+# - ***The weights are learned parameters.*** No. They are computed anew from every input. What is learned are the matrices that make queries, keys and values.
+# - ***$d_k$ is the width of the model.*** It is the width of one query, that is of one head (chapter 06). Dividing by the square root of the whole width makes scores too small.
+# - ***The columns add up to 1.*** The rows do: a query distributes its attention. A key may be looked at by everybody, or by nobody.
+# - ***A large weight means an important word.*** It means that much of its *value* is mixed in; if the value is near zero, nothing comes of it.
+# - ***$-10000$ is as good as $-\infty$.*** It is, until somebody masks every key, or adds a second mask, or computes in half precision, where it overflows or survives by accident.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 ★ · The weights
+#
+# Without looking up: the attention weights $(T, S)$ for $Q: (T, d)$ and $K: (S, d)$, for scores of any size (think of overflow).
+
+# %% tags=["exercise"]
+def attention_weights(Q, K):
+    """The weights (T, S) of scaled dot-product attention."""
+    ### BEGIN SOLUTION
+    S = Q @ K.T / np.sqrt(Q.shape[-1])
+    e = np.exp(S - S.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+    ### END SOLUTION
+
+
+checks.check_05_attention_weights(attention_weights)
+
+# %% [markdown] tags=["idea"]
+# Scores $QK^\top/\sqrt d$, less the largest of each row, then exponentials, divided by the sum of each row.
+
+# %% [markdown]
+# ### Exercise 2 ★★ · A causal mask for a late query
+#
+# A text model that has already seen $S - T$ words gets $T$ new ones. The queries are the $T$ new words, the keys all $S$ words: the *last* query belongs to the *last* key. Write the mask $(T, S)$, true where looking is allowed: at itself and at all earlier words.
+
+# %% tags=["exercise"]
+def late_causal_mask(T, S):
+    """Boolean (T, S): query i may look at key j; the last query is the last key's word."""
+    ### BEGIN SOLUTION
+    return np.arange(S)[None, :] <= np.arange(S - T, S)[:, None]
+    ### END SOLUTION
+
+
+checks.check_05_late_causal_mask(late_causal_mask)
+
+# %% [markdown] tags=["idea"]
+# Query $i$ is the word number $i + (S - T)$; it may see key $j$ when $j \le i + S - T$. With broadcasting: compare a column of query positions with a row of key positions.
+
+# %% [markdown]
+# ### Exercise 3 ★★ · Attention that survives filling
+#
+# Write masked attention for $Q: (T, d)$, $K: (S, d)$, $V: (S, d_v)$ and a boolean mask $(T, S)$, in which a query that may look at nothing gets zeros, not NaN, and without a warning.
+
+# %% tags=["exercise"]
+def masked_attention(Q, K, V, allowed):
+    """softmax(Q Kᵀ/√d) V with `allowed` (T, S); a row of False gives zeros."""
+    ### BEGIN SOLUTION
+    S = np.where(allowed, Q @ K.T / np.sqrt(Q.shape[-1]), -np.inf)
+    top = S.max(axis=-1, keepdims=True)
+    e = np.exp(S - np.where(np.isneginf(top), 0, top))
+    total = e.sum(axis=-1, keepdims=True)
+    return e / np.where(total == 0, 1, total) @ V
+    ### END SOLUTION
+
+
+checks.check_05_masked_attention(masked_attention)
+
+# %% [markdown] tags=["idea"]
+# Two places make trouble in a row of $-\infty$: subtracting the maximum ($-\infty$ minus $-\infty$) and dividing by the sum (0). Replace a maximum of $-\infty$ by 0, and a sum of 0 by 1.
+
+# %% [markdown]
+# ### Exercise 4 ★★★ · The backward pass, alone
+#
+# From $\bar O: (T, d_v)$, $Q: (T, d)$, $K: (S, d)$ and $V: (S, d_v)$ to $(\bar Q, \bar K, \bar V)$. Compute $P$ again inside. The check knows a good dozen of the usual mistakes by name.
+
+# %% tags=["exercise"]
+def my_attention_backward(O_bar, Q, K, V):
+    """The gradients (Q_bar, K_bar, V_bar) of O = softmax(Q Kᵀ/√d) V."""
+    ### BEGIN SOLUTION
+    tau = 1 / np.sqrt(Q.shape[-1])
+    S = tau * Q @ K.T
+    e = np.exp(S - S.max(axis=-1, keepdims=True))
+    P = e / e.sum(axis=-1, keepdims=True)
+    P_bar = O_bar @ V.T
+    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    return tau * S_bar @ K, tau * S_bar.T @ Q, P.T @ O_bar
+    ### END SOLUTION
+
+
+checks.check_05_attention_backward(my_attention_backward)
+
+# %% [markdown] tags=["idea"]
+# Section 6. Shapes help: $\bar S$ is $(T, S)$; only $\bar S K$ has the shape of $Q$, and only $\bar S^\top Q$ that of $K$. Do not forget $\tau$ in both.
+
+# %% [markdown]
+# ## References
+#
+# - A. Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.2.1: the formula, and in its footnote 4 the variance argument for $\sqrt{d_k}$.
+# - E. A. Nadaraya, "On estimating regression", Theory of Probability and Its Applications 9 (1964); G. S. Watson, "Smooth regression analysis", Sankhyā A 26 (1964): kernel regression.
+# - Y.-H. H. Tsai et al., "Transformer dissection: a unified understanding of Transformer's attention via the lens of kernel", EMNLP 2019, section 2.
+# - D. Bahdanau, K. Cho, Y. Bengio, "Neural machine translation by jointly learning to align and translate", ICLR 2015, section 3.1: attention before the dot product.
+# - S. Jain and B. C. Wallace, "Attention is not explanation", NAACL 2019: what weights do not tell.
+#
+# **Before:** [04 · From recurrence to attention](04_from_recurrence_to_attention.ipynb). **Next:** [06 · Q, K, V and many heads](06_q_k_v_and_many_heads.ipynb), where queries, keys and values come from one sentence.

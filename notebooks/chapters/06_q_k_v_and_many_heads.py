@@ -1,0 +1,404 @@
+# ---
+# jupyter:
+#   cover: 1
+# ---
+
+# %% [markdown]
+# # 06 · Q, K, V and many heads
+#
+# *About 50 minutes to read, 45 more for the exercises. You need [05 · Attention as soft lookup](05_attention_as_soft_lookup.ipynb): the attention formula and its backward pass.
+# Next: [07 · Where am I? Position](07_where_am_i_position.ipynb).*
+#
+# In chapter 05 queries, keys and values fell from the sky. In a Transformer they all come from the *same* words: each word asks (query), offers (key) and has something to say (value), and three trained matrices decide what. This is **self-attention**. And since a word may have several questions at once,
+# several small attentions work side by side: the **heads**.
+#
+# **After this chapter you can**
+#
+# - follow one six-word sentence through three heads, with every number on paper;
+# - write multi-head attention as a loop and as a reshape, and say why the obvious reshape is wrong;
+# - load weights into the library's `MultiHeadAttention` and get PyTorch's numbers;
+# - say what a second head can do that one head cannot, and predict the error of one head before measuring it.
+
+# %%
+import numpy as np
+
+import checks
+import minigrad as mg
+from book import draw_matrix, figure, line, plot_attention, recorded, table
+from minigrad import optim
+from transformer import MultiHeadAttention, attention_maps
+
+# %% [markdown]
+# ## 1 · Six words, three numbers each
+#
+# The sentence is *the dog chased the small cat*: $T = 6$ words. Each word is a vector of $C = 3$ numbers, which we choose by hand so that they mean something: *is it a noun, is it a verb, does it describe?* The words are the rows of $X: (6, 3)$.
+#
+# $$X = \begin{pmatrix} 0&0&1\\ 1&0&0\\ 0&1&0\\ 0&0&1\\ 0&0&2\\ 1&0&0 \end{pmatrix} \begin{matrix} \text{the}\\ \text{dog}\\ \text{chased}\\ \text{the}\\ \text{small}\\ \text{cat}\end{matrix}$$
+#
+# A head has three matrices with $C$ rows and $D$ columns; here $D = 1$, so that a query is a single number. **Head 1** lets verbs look for nouns:
+#
+# $$W^Q_1 = \begin{pmatrix}0\\ \ln 4\\ 0\end{pmatrix} \text{(verbs ask)}, \qquad W^K_1 = \begin{pmatrix}1\\0\\0\end{pmatrix} \text{(nouns answer)}, \qquad W^V_1 = \begin{pmatrix}1\\0\\0\end{pmatrix} \text{(and say that they are nouns)} .$$
+#
+# Then $q = XW^Q_1$ is $\ln 4$ for *chased* and 0 for the others; $k = XW^K_1$ is 1 for *dog* and *cat*. The scores of *chased* are $q \cdot k / \sqrt{D} = \ln 4$ at the nouns and 0 elsewhere. Exponentials: $4$ at two words, $1$ at four, sum $12$. So *chased* looks at *dog* and at *cat* with weight $\tfrac4{12} = \tfrac13$ each, and
+# at the other four with $\tfrac1{12}$. All other words ask nothing: their scores are 0, their weights $\tfrac16$. The output of *chased* is $\tfrac13 \cdot 1 + \tfrac13\cdot 1 = \tfrac23$.
+
+# %%
+words = ["the", "dog", "chased", "the", "small", "cat"]
+X = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 2], [1, 0, 0]], float)  # (T, C) = (6, 3)
+
+
+def softmax(s):
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def head(X, W_Q, W_K, W_V):  # (T, C), three times (C, D) → (T, D), (T, T)
+    Q, K, V = X @ W_Q, X @ W_K, X @ W_V  # each (T, D)
+    P = softmax(Q @ K.T / np.sqrt(Q.shape[-1]))  # (T, T)
+    return P @ V, P
+
+
+def column(*numbers):
+    return np.array(numbers, float)[:, None]  # (3, 1)
+
+
+heads = [
+    (column(0, np.log(4), 0), column(1, 0, 0), column(1, 0, 0)),  # verbs look for nouns
+    (column(np.log(3), 0, 0), column(0, 0, 1), column(0, 0, 1)),  # nouns look for what describes them
+    (column(np.log(6), 0, np.log(6)), column(0, 1, 0), column(0, 1, 0)),  # all but the verb look for the verb
+]
+outputs, maps = zip(*(head(X, *weights) for weights in heads))
+assert np.allclose(maps[0][2], [1 / 12, 1 / 3, 1 / 12, 1 / 12, 1 / 12, 1 / 3]) and np.isclose(outputs[0][2, 0], 2 / 3)
+plot_attention([np.stack(maps)], words)
+
+# %% [markdown]
+# **Question.** The two *the* have exactly the same rows in every map, and so have *dog* and *cat*, though one chases and the other runs. Why? (The same vector asks the same and offers the same. Nothing in $X$ says *where* a word stands; chapter 07 mends that.)
+#
+# The outputs of the heads are put side by side, $(T, 3 \cdot 1)$, and a last matrix $W^O: (H D, C)$ mixes them. With $H$ heads:
+#
+# $$\operatorname{head}_h = \operatorname{softmax}\!\Big(\frac{X W^Q_h (X W^K_h)^\top}{\sqrt{D}}\Big) X W^V_h, \qquad \operatorname{MultiHead}(X) = \big[\operatorname{head}_1 \cdots \operatorname{head}_H\big]\, W^O .$$
+
+# %%
+W_O = np.eye(3)
+Y = np.concatenate(outputs, axis=-1) @ W_O  # (6, 3)
+assert np.isclose(Y[2, 0], 2 / 3)
+table(["word", "noun seen (head 1)", "description seen (head 2)", "verb seen (head 3)"], [(word, *row) for word, row in zip(words, Y)])
+
+# %% [markdown]
+# Read a row: after attention, the vector of *chased* knows that nouns are near, and *dog* knows that it is described. (Everyone gets a little of everything: a query without a question averages.)
+#
+# ## 2 · All heads at once
+#
+# Usually $D = C/H$: the heads share the width. Instead of $H$ matrices $W^Q_h: (C, D)$, keep one $W^Q: (C, C)$ whose columns $hD \dots (h+1)D$ belong to head $h$ (counting from 0). Then one product gives all queries, and what remains is to cut the last axis into heads and put the heads in front:
+#
+# $$(T, C) \;\xrightarrow{\text{reshape}}\; (T, H, D) \;\xrightarrow{\text{swap axes}}\; (H, T, D) .$$
+#
+# It is tempting to reshape straight to $(H, T, D)$. The shape is right and no error comes, but words and heads are scrambled. Number the entries and look:
+
+# %%
+def split_heads(x, H):  # (..., T, C) → (..., H, T, D)
+    *batch, T, C = x.shape
+    return x.reshape(*batch, T, H, C // H).swapaxes(-2, -3)
+
+
+def join_heads(x):  # (..., H, T, D) → (..., T, C)
+    *batch, H, T, D = x.shape
+    return x.swapaxes(-2, -3).reshape(*batch, T, H * D)
+
+
+T, H, D = 3, 2, 2
+word_of = np.repeat(np.arange(T)[:, None], H * D, axis=1)  # (3, 4): which word an entry belongs to
+fig, axes = figure(8.6, 2.9, 1, 3, width_ratios=[4, 4, 4])
+for ax, matrix, name in (
+    (axes[0], word_of, "all queries (T, C)"),
+    (axes[1], split_heads(word_of, H)[0], "head 1, swapped axes"),
+    (axes[2], word_of.reshape(H, T, D)[0], "head 1, straight reshape"),
+):
+    draw_matrix(ax, matrix, [f"row {i + 1}" for i in range(3)], [f"{j + 1}" for j in range(matrix.shape[1])], low=-1, high=3)
+    for (i, j), w in np.ndenumerate(matrix):
+        ax.text(j, i, f"word {w + 1}", ha="center", va="center", fontsize=8, color="white" if w > 1 else "black")
+    ax.set_title(name, fontsize=10)
+    ax.set_xlabel("number in the vector")
+assert np.array_equal(split_heads(word_of, H)[0], [[0, 0], [1, 1], [2, 2]])
+assert np.array_equal(join_heads(split_heads(word_of, H)), word_of)
+fig
+
+# %% [markdown]
+# On the right, row 2 of head 1, which should be word 2, holds the second half of word 1. A model with this mistake even trains, only worse.
+#
+# ## 3 · Experiment: loop = reshape = library = PyTorch
+#
+# The stored case `multihead_self` has $B = 2$ sentences of $T = 5$ words, $C = 12$, $H = 3$, and biases. Four computations of the same:
+
+# %%
+case = recorded("multihead_self")
+X = case["input.query"]  # (2, 5, 12)
+W = {name: case[f"param.{name}_proj.weight"] for name in ("q", "k", "v", "out")}  # each (12, 12)
+b = {name: case[f"param.{name}_proj.bias"] for name in W}  # each (12,)
+H, C = 3, 12
+D = C // H
+
+
+def by_loop(X):
+    result = np.zeros_like(X)
+    for i, sentence in enumerate(X):
+        parts = []
+        for h in range(H):
+            mine = slice(h * D, (h + 1) * D)
+            Q, K, V = (sentence @ W[name][:, mine] + b[name][mine] for name in "qkv")  # (T, D)
+            parts.append(softmax(Q @ K.T / np.sqrt(D)) @ V)
+        result[i] = np.concatenate(parts, axis=-1) @ W["out"] + b["out"]
+    return result
+
+
+def by_reshape(X, split=split_heads, scale=D**-0.5):
+    Q, K, V = (split(X @ W[name] + b[name], H) for name in "qkv")  # (B, H, T, D)
+    P = softmax(Q @ K.mT * scale)  # (B, H, T, T)
+    return join_heads(P @ V) @ W["out"] + b["out"]
+
+
+numbers = {key.removeprefix("param."): value for key, value in case.items() if key.startswith("param.")}
+module = MultiHeadAttention(C, H)
+for name, parameter in module.named_parameters():
+    parameter.data = np.array(numbers[name])  # float64 instead of the usual float32, to compare all digits
+
+results = {"loop over heads": by_loop(X), "reshape": by_reshape(X), "library": module(mg.Tensor(X)).data, "PyTorch": case["output"]}
+wrong = {
+    "straight reshape (wrong)": by_reshape(X, split=lambda x, H: x.reshape(2, H, 5, D)),
+    "divided by √C instead of √D (wrong)": by_reshape(X, scale=C**-0.5),
+}
+rows = [(name, f"{np.abs(y - case['output']).max():.0e}") for name, y in (results | wrong).items()]
+assert all(np.abs(y - case["output"]).max() < 1e-14 for y in results.values())
+assert all(np.abs(y - case["output"]).max() > 0.01 for y in wrong.values())
+table(["computed by", "largest difference from PyTorch"], rows)
+
+# %% [markdown]
+# ## 4 · Backward: three ways to X
+#
+# $X$ is used three times: for queries, keys and values. By the rule of chapter 02 the parts of its gradient add (with $\bar Q, \bar K, \bar V$ from chapter 05, heads joined again):
+#
+# $$\bar X = \bar Q\, W^{Q\top} + \bar K\, W^{K\top} + \bar V\, W^{V\top}, \qquad \bar W^Q = X^\top \bar Q, \quad \bar W^K = X^\top \bar K, \quad \bar W^V = X^\top \bar V .$$
+
+# %%
+Y_bar = case["upstream"]  # (2, 5, 12)
+Q, K, V = (split_heads(X @ W[name] + b[name], H) for name in "qkv")
+P = softmax(Q @ K.mT / np.sqrt(D))
+joined = join_heads(P @ V)  # (2, 5, 12)
+
+g = {"out_proj.weight": np.einsum("btc,bto->co", joined, Y_bar), "out_proj.bias": Y_bar.sum(axis=(0, 1))}
+O_bar = split_heads(Y_bar @ W["out"].T, H)  # back through W_O, then cut into heads
+P_bar = O_bar @ V.mT
+S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True)) / np.sqrt(D)
+bars = {"q": join_heads(S_bar @ K), "k": join_heads(S_bar.mT @ Q), "v": join_heads(P.mT @ O_bar)}
+for name, bar in bars.items():
+    g[f"{name}_proj.weight"] = np.einsum("btc,bto->co", X, bar)
+    g[f"{name}_proj.bias"] = bar.sum(axis=(0, 1))
+g["X"] = sum(bar @ W[name].T for name, bar in bars.items())
+
+x = mg.Tensor(X, requires_grad=True)
+module.zero_grad()
+module(x).backward(Y_bar)
+engine = {name: p.grad.data for name, p in module.named_parameters()} | {"X": x.grad.data}
+pytorch = {name: case[f"grad.param.{name}"] for name in numbers} | {"X": case["grad.input.query"]}
+
+
+def difference(name, h=1e-5):
+    """Central differences of Σ Y_bar ⊙ Y along twenty random entries of one array."""
+    array = X if name == "X" else (W if "weight" in name else b)[name.split("_")[0]]
+    rng, gaps = np.random.default_rng(0), []
+    for flat in rng.choice(array.size, min(20, array.size), replace=False):
+        place, sides = np.unravel_index(flat, array.shape), []
+        kept = array[place]
+        for step in (h, -h):
+            array[place] = kept + step
+            sides.append((by_reshape(X) * Y_bar).sum())
+        array[place] = kept
+        gaps.append(abs((sides[0] - sides[1]) / (2 * h) - g[name][place]))
+    return max(gaps)
+
+
+rows = []
+for name in g:
+    gaps = [difference(name), np.abs(g[name] - engine[name]).max(), np.abs(g[name] - pytorch[name]).max()]
+    assert gaps[0] < 1e-7 and max(gaps[1:]) < 1e-12
+    rows.append((name, str(g[name].shape), f"{np.abs(g[name]).max():.2e}", *(f"{gap:.0e}" for gap in gaps)))
+table(["gradient of", "shape", "paper: largest entry", "− finite differences", "− engine", "− PyTorch"], rows)
+
+# %% [markdown]
+# Look at `k_proj.bias`: its gradient is zero. Adding one vector to *all* keys adds the same number to all scores of a query, and softmax does not notice. A bias on keys is a parameter that never learns.
+#
+# ## 5 · Experiment: what can two heads do that one cannot?
+#
+# A task that needs two looks at once. Six words stand in a circle. Each carries six random numbers, and a one-hot vector that says where it stands. Every word must report the first three numbers of its *left* neighbour and the last three of its *right* neighbour.
+#
+# **Predict before you measure.** All numbers have variance 1. One head has one set of weights for both halves. If it looks left only, the first half is perfect and the second is unknown: mean squared error $\tfrac12(0 + 1) = \tfrac12$. If it looks at both with weight ½ and the values are scaled by $g$, each half gets
+# $\tfrac g2(\text{left} + \text{right})$, with error $(1 - \tfrac g2)^2 + (\tfrac g2)^2$, at best (for $g = 1$) again $\tfrac12$. Neither plan of one head gets below ½; two heads can reach 0.
+
+# %%
+def batch(rng, size=64):
+    content = rng.normal(size=(size, 6, 6))
+    where = np.broadcast_to(2 * np.eye(6), (size, 6, 6))
+    left, right = np.roll(content, 1, axis=1), np.roll(content, -1, axis=1)
+    target = np.concatenate([left[..., :3], right[..., 3:]], axis=-1)  # (size, 6, 6)
+    return mg.Tensor(np.concatenate([content, where], axis=-1), dtype=np.float32), target.astype(np.float32)  # (size, 6, 12)
+
+
+def train(num_heads, steps=500):
+    mg.manual_seed(3)
+    rng = np.random.default_rng(3)
+    model = MultiHeadAttention(12, num_heads)
+    optimizer = optim.Adam(model.parameters(), lr=0.02)
+    errors = []
+    for _ in range(steps):
+        x, target = batch(rng)
+        loss = ((model(x)[..., :6] - target) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        errors.append(loss.item())
+    return model, errors
+
+
+trained = {n: train(n) for n in (1, 2, 3)}
+fig, ax = figure(6.6, 3.9)
+for i, (n, (_, errors)) in enumerate(trained.items()):
+    ax.semilogy(np.convolve(errors, np.ones(10) / 10, "valid"), label=f"{n} head" + "s" * (n > 1), **line(i))
+ax.axhline(0.5, color="0.35", linewidth=1, linestyle=":")
+ax.text(500, 0.52, "predicted for one head", ha="right", va="bottom", fontsize=9, color="0.25")
+ax.set_xlabel("training step")
+ax.set_ylabel("mean squared error")
+ax.legend(loc="lower left")
+fig
+
+# %%
+rows = []
+x, target = batch(np.random.default_rng(99), 5000)
+for n, (model, _) in trained.items():
+    with mg.no_grad():
+        error = float(((model(x).data[..., :6] - target) ** 2).mean())
+    rows.append((n, 12 // n, model.num_parameters(), f"{error:.4f}"))
+assert abs(float(rows[0][3]) - 0.5) < 0.02 and float(rows[1][3]) < 0.02
+print(f"one head: {rows[0][3]} (predicted 0.5); two heads: {rows[1][3]}")
+table(["heads", "width of a head", "parameters", "error on new data"], rows)
+
+# %% [markdown]
+# More heads do not cost parameters: $W^Q, W^K, W^V, W^O$ are $(C, C)$ whatever $H$ is. What they cost is width: a head of width $D$ compares with $D$ numbers only. (Here even a width of 4 is enough to find the neighbour.)
+#
+# And the two heads did divide the work. Nobody told them which should look left:
+
+# %%
+with mg.no_grad(), attention_maps(trained[2][0]) as kept:
+    trained[2][0](x[:1])
+(weights,) = next(iter(kept.values()))  # (1, heads, queries, keys)
+places = [f"place {i + 1}" for i in range(6)]
+plot_attention([weights[0]], places)
+
+# %%
+looks = {"left": np.roll(np.eye(6), -1, axis=1), "right": np.roll(np.eye(6), 1, axis=1)}
+share = {side: [float((w * mask).sum() / 6) for w in weights[0]] for side, mask in looks.items()}
+print("mean weight on the left neighbour, by head: ", [f"{s:.2f}" for s in share["left"]])
+print("mean weight on the right neighbour, by head:", [f"{s:.2f}" for s in share["right"]])
+assert max(share["left"]) > 0.9 and max(share["right"]) > 0.9
+
+# %% [markdown]
+# ## Common misunderstandings
+#
+# - ***Each head sees a part of the word vector.*** Each head sees all $C$ numbers of every word; its $W_h$ is $(C, D)$. What is cut into heads is the *result* of the projection.
+# - ***More heads mean more parameters.*** Not if $D = C/H$.
+# - ***Heads are averaged.*** They are put side by side and mixed by $W^O$, which may add, subtract or ignore them.
+# - ***Q, K and V are three copies of X.*** They are three *projections*, which is why a word's question may differ from its offer. With $W^Q = W^K$ every word would look mostly at itself and its like.
+# - ***A head has a meaning that one can read off.*** Ours had because we built it, or because the task left no choice. In large models most heads do several things, or nothing much.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 ★ · Cut into heads
+#
+# From memory: $(T, C)$ to $(H, T, C/H)$, so that head $h$ gets the columns $hD \dots (h+1)D - 1$ of every word.
+
+# %% tags=["exercise"]
+def my_split_heads(x, H):
+    """(T, C) → (H, T, C / H)."""
+    ### BEGIN SOLUTION
+    T, C = x.shape
+    return x.reshape(T, H, C // H).swapaxes(0, 1)
+    ### END SOLUTION
+
+
+checks.check_06_split_heads(my_split_heads)
+
+# %% [markdown] tags=["idea"]
+# A reshape never moves numbers in memory, it only draws the boundaries anew. Cutting the last axis is a reshape, $(T, H, D)$; bringing the heads to the front is not, so it needs `swapaxes` or `transpose`.
+
+# %% [markdown]
+# ### Exercise 2 ★★ · Count parameters
+#
+# How many trained numbers has an attention layer of width $C$ with $H$ heads, biases included? Larger models let groups of heads share keys and values (*grouped-query attention*): there are only $H_{kv}$ heads of keys and of values, each of width $D = C/H$.
+
+# %% tags=["exercise"]
+def attention_parameters(C, H, H_kv):
+    """The number of weights and biases in W_Q, W_K, W_V and W_O."""
+    ### BEGIN SOLUTION
+    kv = H_kv * (C // H)
+    return 2 * (C * C + C) + 2 * (C * kv + kv)
+    ### END SOLUTION
+
+
+checks.check_06_attention_parameters(attention_parameters)
+
+# %% [markdown] tags=["idea"]
+# $W^Q$ and $W^O$ are $(C, C)$ with $C$ biases each. $W^K$ and $W^V$ are $(C, H_{kv} D)$ with $H_{kv} D$ biases each.
+
+# %% [markdown]
+# ### Exercise 3 ★★ · The order of heads means nothing
+#
+# Reorder the heads of a layer: new head $i$ is old head `order[i]`. Change the columns and rows of the four matrices, each $(C, C)$, so that the layer computes exactly what it did before.
+
+# %% tags=["exercise"]
+def reorder_heads(W_Q, W_K, W_V, W_O, H, order):
+    """The four matrices with their heads in another order and the same function."""
+    ### BEGIN SOLUTION
+    places = np.arange(len(W_Q)).reshape(H, -1)[list(order)].ravel()
+    return W_Q[:, places], W_K[:, places], W_V[:, places], W_O[places]
+    ### END SOLUTION
+
+
+checks.check_06_reorder_heads(reorder_heads)
+
+# %% [markdown] tags=["idea"]
+# The heads are blocks of *columns* in $W^Q, W^K, W^V$, and blocks of *rows* in $W^O$, which reads what the heads wrote. List the old column numbers in the new order, and index with the list.
+
+# %% [markdown]
+# ### Exercise 4 ★★★ · Multi-head attention, alone
+#
+# The whole layer for one sentence, without biases: $X: (T, C)$, four matrices $(C, C)$, $H$ heads, and with `causal` a word may not look at later words.
+
+# %% tags=["exercise"]
+def multi_head_attention(X, W_Q, W_K, W_V, W_O, H, causal=False):
+    """(T, C) → (T, C)."""
+    ### BEGIN SOLUTION
+    T, C = X.shape
+    Q, K, V = ((X @ W).reshape(T, H, C // H).swapaxes(0, 1) for W in (W_Q, W_K, W_V))  # (H, T, D)
+    S = Q @ K.swapaxes(-1, -2) / np.sqrt(C // H)
+    if causal:
+        S = np.where(np.tri(T, dtype=bool), S, -np.inf)
+    e = np.exp(S - S.max(axis=-1, keepdims=True))
+    P = e / e.sum(axis=-1, keepdims=True)  # (H, T, T)
+    return (P @ V).swapaxes(0, 1).reshape(T, C) @ W_O
+    ### END SOLUTION
+
+
+checks.check_06_multi_head_attention(multi_head_attention)
+
+# %% [markdown] tags=["idea"]
+# Project, cut into heads, scores over $\sqrt D$ (not $\sqrt C$), mask before softmax, mix the values, join the heads, multiply with $W^O$.
+
+# %% [markdown]
+# ## References
+#
+# - A. Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.2.2: multi-head attention.
+# - P. Michel, O. Levy, G. Neubig, "Are sixteen heads really better than one?", NeurIPS 2019, sections 3–4: many heads can be removed after training.
+# - K. Clark, U. Khandelwal, O. Levy, C. D. Manning, "What does BERT look at?", BlackboxNLP 2019, section 3: heads that look at the neighbour.
+# - J. Ainslie et al., "GQA: training generalized multi-query Transformer models from multi-head checkpoints", EMNLP 2023, section 2: grouped heads.
+#
+# **Before:** [05 · Attention as soft lookup](05_attention_as_soft_lookup.ipynb). **Next:** [07 · Where am I? Position](07_where_am_i_position.ipynb), where the two *the* learn to differ.

@@ -1,0 +1,429 @@
+# ---
+# jupyter:
+#   cover: 1
+# ---
+
+# %% [markdown]
+# # 07 · Where am I? Position
+#
+# *About 45 minutes to read, 45 more for the exercises. You need [06 · Q, K, V and many heads](06_q_k_v_and_many_heads.ipynb).
+# Next: [08 · The block](08_the_block.ipynb).*
+#
+# *Dog bites man* and *man bites dog* have the same words. Attention, as we built it, cannot tell them apart: it treats a sentence as a bag. This chapter proves that, then gives each word a sense of place in four ways, and finds out what each of them can and cannot do.
+#
+# **After this chapter you can**
+#
+# - prove and measure that attention without positions does not see order;
+# - compute sinusoidal encodings by hand, and say why their dot product depends on the distance only;
+# - derive rotary positions and ALiBi, and say at which point of the layer each scheme acts;
+# - predict which scheme solves which task, and which one survives texts longer than those of training.
+
+# %%
+import numpy as np
+
+import checks
+import minigrad as mg
+from book import figure, line, table
+from minigrad import nn, optim
+from transformer import AlibiBias, EncoderLayer, LearnedPositions, MultiHeadAttention, RotaryPositions, SinusoidalPositions
+from transformer.positions import Positions
+
+# %% [markdown]
+# ## 1 · Experiment: shuffle the words
+#
+# Let $f$ be a self-attention layer and $X: (T, C)$ a sentence. Shuffle its rows: $X' = \Pi X$, where $\Pi$ (a *permutation matrix*, $(T, T)$) has a single 1 in each row and column. Follow it through the formula: $Q' = \Pi Q$, $K' = \Pi K$, $V' = \Pi V$, so the scores are $Q'K'^\top = \Pi\, QK^\top\, \Pi^\top$: rows and columns shuffled alike.
+# Softmax acts on each row, so $P' = \Pi P \Pi^\top$, and
+#
+# $$f(\Pi X) = \Pi P \Pi^\top \Pi V W^O = \Pi\, f(X), \qquad\text{because } \Pi^\top \Pi = 1 .$$
+#
+# The same word gets the same vector, wherever it stands. On paper that is a proof; in the machine:
+
+# %%
+rng = np.random.default_rng(0)
+mg.manual_seed(0)
+layer = MultiHeadAttention(8, 2)
+X = rng.normal(size=(1, 6, 8)).astype(np.float32)
+order = rng.permutation(6)
+
+
+def shuffled_gap(positions):
+    """How much more than the rows of the output change when the input's rows are shuffled."""
+    layer.positions = positions
+    with mg.no_grad():
+        straight = layer(positions.embed(mg.Tensor(X))).data
+        shuffled = layer(positions.embed(mg.Tensor(X[:, order]))).data
+    return np.abs(shuffled - straight[:, order]).max()
+
+
+mg.manual_seed(1)
+schemes = {"none": Positions(), "sinusoidal": SinusoidalPositions(8), "learned": LearnedPositions(6, 8, std=0.3), "rotary": RotaryPositions(4), "ALiBi": AlibiBias(2)}
+gaps = {name: shuffled_gap(scheme) for name, scheme in schemes.items()}
+assert gaps["none"] < 1e-6 and min(gap for name, gap in gaps.items() if name != "none") > 1e-3
+table(["positions", "f(ΠX) − Π f(X), at most"], [(name, f"{gap:.0e}") for name, gap in gaps.items()])
+
+# %% [markdown]
+# Without positions the difference is round-off. The four schemes act at three different points:
+#
+# | scheme | acts on | how |
+# | --- | --- | --- |
+# | sinusoidal, learned | the word vectors, once, at the bottom | a vector for each position is **added** |
+# | rotary | queries and keys, in every layer | they are **turned** by an angle proportional to the position |
+# | ALiBi | the scores, in every layer | a penalty proportional to the **distance** is subtracted |
+#
+# ## 2 · Waves
+#
+# Position $t = 0, 1, 2, \dots$ gets a vector of $d$ numbers (the width of the model, even). They come in pairs, a sine and a cosine of the same frequency $\theta_i$:
+#
+# $$PE_{t, 2i} = \sin(t\,\theta_i), \quad PE_{t, 2i+1} = \cos(t\,\theta_i), \qquad \theta_i = 10000^{-2i/d}, \quad i = 0, \dots, \tfrac d2 - 1 .$$
+#
+# With $d = 4$ there are two frequencies, $\theta_0 = 1$ and $\theta_1 = 10000^{-1/2} = 0.01$. On paper (in radians):
+#
+# $$PE_0 = (0, 1, 0, 1), \qquad PE_1 = (\sin 1, \cos 1, \sin 0.01, \cos 0.01) = (0.8415,\; 0.5403,\; 0.0100,\; 1.0000) .$$
+#
+# It is a clock with $d/2$ hands: the first turns fast, each of the others more slowly. Two positions that look alike on one hand differ on another.
+
+# %%
+def sinusoids(T, d):  # → (T, d)
+    t = np.arange(T)[:, None]  # (T, 1)
+    i = np.arange(d // 2)[None, :]  # (1, d/2)
+    theta = 10000.0 ** (-2 * i / d)
+    PE = np.empty((T, d))
+    PE[:, 0::2], PE[:, 1::2] = np.sin(t * theta), np.cos(t * theta)
+    return PE
+
+
+assert np.allclose(sinusoids(2, 4)[1], [0.8415, 0.5403, 0.0100, 1.0000], atol=5e-5)
+library = SinusoidalPositions(64).embed(mg.Tensor(np.zeros((1, 100, 64)))).data[0]
+print(f"ours − the library's: {np.abs(sinusoids(100, 64) - library).max():.0e}")
+assert np.allclose(sinusoids(100, 64), library, atol=1e-12)
+
+# %% [markdown]
+# **What does a query see?** Take the dot product of two encodings, pair by pair; $\sin a \sin b + \cos a \cos b = \cos(a - b)$:
+#
+# $$PE_t \cdot PE_s = \sum_{i} \cos\big((t - s)\,\theta_i\big) .$$
+#
+# Only the *distance* $t - s$ is left. It is largest at distance 0 and falls off on both sides.
+
+# %%
+PE = sinusoids(100, 64)
+dots = PE @ PE.T
+fig, (left, right) = figure(9.4, 3.7, 1, 2)
+image = left.imshow(PE, cmap="cividis", aspect="auto", interpolation="nearest", vmin=-1, vmax=1)
+left.grid(False)
+left.set_xlabel("number in the vector (2i: sine, 2i + 1: cosine)")
+left.set_ylabel("position t")
+fig.colorbar(image, ax=left, label="value")
+for i, t in enumerate((20, 50, 80)):
+    distance = np.arange(100) - t
+    right.plot(distance, dots[t], label=f"t = {t}", **line(i))
+right.set_xlabel("distance s − t")
+right.set_ylabel("dot product of the encodings")
+right.legend()
+predicted = np.cos(np.subtract.outer(np.arange(100), np.arange(100))[..., None] * 10000.0 ** (-2 * np.arange(32) / 64)).sum(axis=-1)
+assert np.allclose(dots, predicted) and np.allclose(np.diag(dots), 32)
+fig
+
+# %% [markdown]
+# The three curves lie on one another, as the formula says. (Each is cut off where the text begins or ends.)
+#
+# **Learned** positions are simpler still: a table $(T_{\max}, d)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_{\max} + 1$.
+#
+# ## 3 · Rotary: turn instead of add
+#
+# Adding mixes *what* and *where* in one vector. Rotary positions leave the vectors alone and turn queries and keys just before they meet. Take a pair of numbers $(a, b)$ of a query at position $t$ and turn it by the angle $t\theta$:
+#
+# $$R_t \begin{pmatrix} a\\ b\end{pmatrix} = \begin{pmatrix} a\cos t\theta - b \sin t\theta \\ b\cos t\theta + a\sin t\theta\end{pmatrix}, \qquad (R_t\, q)\cdot(R_s\, k) = q \cdot (R_{s-t}\, k) .$$
+#
+# Turning both by the same angle changes no dot product, so only the difference of the angles counts: **the score depends on the contents and on the distance, never on the absolute position.** By hand, with $\theta = \tfrac\pi2$ (a quarter turn per step), $q = (1, 0)$ at $t = 1$ and $k = (1, 0)$ at $s = 2$: $R_1 q = (0, 1)$, $R_2 k = (-1, 0)$, and the score is 0. One step further, $t = 2$, $s = 3$: $(-1, 0)\cdot(0,-1) = 0$ again.
+#
+# A head of width $D$ has $D/2$ pairs, each with its own $\theta_i = 10000^{-2i/D}$; here a pair is $(i, i + D/2)$.
+
+# %%
+def rotate(x, base=10000.0):  # (..., T, D) → (..., T, D)
+    T, D = x.shape[-2:]
+    angle = np.arange(T)[:, None] * base ** (-2 * np.arange(D // 2) / D)  # (T, D/2)
+    a, b = x[..., : D // 2], x[..., D // 2 :]
+    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1)
+
+
+rng = np.random.default_rng(2)
+q, k = rng.normal(size=8), rng.normal(size=8)
+scores = rotate(np.tile(q, (12, 1))) @ rotate(np.tile(k, (12, 1))).T  # the same q and k at all pairs of positions: (12, 12)
+spread = max(np.ptp(np.diag(scores, distance)) for distance in range(-11, 12))
+x = rng.normal(size=(3, 12, 8))
+ours, library = rotate(x), RotaryPositions(8).rotate(mg.Tensor(x))
+print(f"scores at equal distance differ by {spread:.0e}; scores at different distances by {np.ptp(scores):.2f}")
+print(f"ours − the library's: {np.abs(ours - library.data).max():.0e}")
+assert spread < 1e-13 < np.ptp(scores) and np.allclose(ours, library.data, atol=1e-12)
+
+# %% [markdown]
+# The gradient is easy too: turning is linear, so the upstream gradient is turned *back*, $\bar x = R_{-t}\, \bar y$. Engine, paper and finite differences:
+
+# %%
+def rotate_backward(y_bar, base=10000.0):
+    T, D = y_bar.shape[-2:]
+    angle = -np.arange(T)[:, None] * base ** (-2 * np.arange(D // 2) / D)  # the other way
+    a, b = y_bar[..., : D // 2], y_bar[..., D // 2 :]
+    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1)
+
+
+x, y_bar = np.random.default_rng(3).normal(size=(2, 5, 6))
+t = mg.Tensor(x, requires_grad=True)
+RotaryPositions(6).rotate(t).backward(y_bar)
+paper = rotate_backward(y_bar)
+numeric = np.zeros_like(x)
+for i in np.ndindex(x.shape):
+    step = np.zeros_like(x)
+    step[i] = 1e-5
+    numeric[i] = ((rotate(x + step) - rotate(x - step)) * y_bar).sum() / 2e-5
+report = mg.compare({"engine": t.grad, "finite differences": numeric}, {"engine": paper, "finite differences": paper})
+assert report
+report
+
+# %% [markdown]
+# **ALiBi** is the simplest of all. Query $i$ pays for looking at key $j$ in proportion to the distance, with a slope $m_h$ of its own for each head, $\tfrac12, \tfrac14, \dots$ for 8 heads:
+#
+# $$S_{hij} = \frac{q_i \cdot k_j}{\sqrt D} - m_h\, |i - j| .$$
+#
+# Steep heads are short-sighted, flat ones see far. How much do the schemes favour near words, before anything is learned?
+
+# %%
+T = 40
+fig, ax = figure(6.8, 3.7)
+alibi = AlibiBias(8).bias(T, T, np.float64)  # (8, T, T)
+for i, h in enumerate((0, 3)):
+    ax.plot(np.arange(T), np.exp(alibi[h, 0]), label=f"ALiBi, head {h + 1} (slope {-alibi[h, 0, 1]:g})", **line(i))
+ones = np.ones((T, 64)) / 8
+rotary = (rotate(ones) @ rotate(ones).T)[0]
+ax.plot(np.arange(T), np.exp((rotary - rotary[0]) * 4), label="rotary, equal q and k", **line(2))
+ax.set_xlabel("distance to the key")
+ax.set_ylabel("weight, relative to distance 0")
+ax.set_ylim(bottom=0)
+ax.legend()
+assert np.allclose(-alibi[:, 0, 1], 2.0 ** -np.arange(1, 9))
+fig
+
+# %% [markdown]
+# ## 4 · Experiment: reverse
+#
+# Ten symbols, length 16; the answer is the same sequence backwards. At place $t$ the model must look at place $15 - t$: that is an **absolute** question. One layer, one head, width 32.
+#
+# **Predict.** Without positions, equal symbols get equal answers. Which of the four schemes will solve it? (Remember what a rotary score may depend on.)
+
+# %%
+class Tagger(nn.Module):
+    """An answer for each place: embedding, blocks of attention and feed-forward, one linear map."""
+
+    def __init__(self, positions, heads, layers, width=32, symbols=10, causal=False):
+        self.embedding = nn.Embedding(symbols, width)
+        self.positions = positions
+        self.layers = nn.ModuleList([EncoderLayer(width, heads, 2 * width, norm_first=True, positions=positions) for _ in range(layers)])
+        self.out = nn.Linear(width, symbols)
+        self.causal = causal
+
+    def forward(self, ids):  # (B, T) → (B, T, symbols)
+        x = self.positions.embed(self.embedding(ids))
+        for block in self.layers:
+            x = block(x, causal=self.causal)
+        return self.out(x)
+
+
+def make(name, heads, width=32, length=16):
+    return {
+        "none": Positions,
+        "sinusoidal": lambda: SinusoidalPositions(width),
+        "learned": lambda: LearnedPositions(length, width, std=0.3),
+        "rotary": lambda: RotaryPositions(width // heads),
+        "ALiBi": lambda: AlibiBias(heads),
+    }[name]()
+
+
+def train(task, name, heads, layers, causal, steps=300, rate=3e-3):
+    mg.manual_seed(0)
+    rng = np.random.default_rng(0)
+    model = Tagger(make(name, heads), heads, layers, causal=causal)
+    optimizer = optim.Adam(model.parameters(), lr=rate)
+    for step in range(steps):
+        optimizer.lr = rate * min(1, (step + 1) / 50) * (1 if step < 0.7 * steps else 0.2)  # warm up, slow down at the end
+        x, y = task(rng, 64, 16)
+        loss = mg.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    return model
+
+
+def accuracy(model, task, length, examples=200):
+    x, y = task(np.random.default_rng(9), examples, length)
+    with mg.no_grad():
+        right = model(x).data.argmax(axis=-1) == y
+    return right.mean(), right.all(axis=1).mean()  # single places, whole sequences
+
+
+def reverse(rng, n, length):
+    x = rng.integers(0, 10, (n, length))
+    return x, x[:, ::-1]
+
+
+names = ["none", "sinusoidal", "learned", "rotary", "ALiBi"]
+reversing = {name: accuracy(train(reverse, name, 1, 1, False), reverse, 16) for name in names}
+assert all(reversing[name][1] > 0.95 for name in ("sinusoidal", "learned")) and all(reversing[name][1] < 0.05 for name in ("none", "rotary", "ALiBi"))
+table(["positions", "places right", "whole sequences right"], [(name, f"{a:.1%}", f"{b:.1%}") for name, (a, b) in reversing.items()])
+
+# %% [markdown]
+# The absolute schemes are perfect. Rotary and ALiBi are hardly better than none: they know how far a word is, not where one is oneself, and no distance answers *look at place $15 - t$*. (With more layers, or with marks at the ends of the sentence to measure from, they can find out.)
+#
+# ## 5 · Experiment: longer than ever seen
+#
+# Now a **relative** task, reading from left to right (causal). Symbols 0–3 are *marked*, 4–9 are not; the answer at each place is the most recent marked symbol, this place included. Train on length 16, then test on longer texts. Learned positions cannot even be asked.
+
+# %%
+def most_recent(rng, n, length):
+    x = rng.integers(0, 10, (n, length))
+    x[:, 0] = rng.integers(0, 4, n)
+    y = x.copy()
+    for t in range(1, length):
+        y[:, t] = np.where(x[:, t] < 4, x[:, t], y[:, t - 1])
+    return x, y
+
+
+lengths = [16, 24, 32, 48, 64, 96, 128]
+longer = {}
+for name in names:
+    model = train(most_recent, name, 4, 2, True)
+    longer[name] = [accuracy(model, most_recent, n, 64)[0] for n in (lengths if name != "learned" else lengths[:1])]
+
+try:
+    model = Tagger(LearnedPositions(16, 32), 4, 2, causal=True)
+    model(np.zeros((1, 17), int))
+except ValueError as error:
+    print(error)
+
+fig, ax = figure(6.8, 4.0)
+for i, (name, found) in enumerate(longer.items()):
+    ax.plot(lengths[: len(found)], np.array(found) * 100, marker="os^Dv"[i], markersize=5, label=name, **line(i))
+ax.axvline(16, color="0.35", linewidth=1, linestyle=":")
+ax.text(16.5, 37, "length of training", rotation=90, fontsize=9, color="0.25", va="bottom")
+ax.set_xscale("log", base=2)
+ax.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"])
+ax.set_xlabel("length of the test text")
+ax.set_ylabel("places right (%)")
+ax.set_ylim(35, 102)
+ax.legend(loc="lower left", bbox_to_anchor=(0.12, 0))
+fig
+
+# %%
+rows = [(name, *(f"{longer[name][lengths.index(n)]:.1%}" if len(longer[name]) > 1 or n == 16 else "error" for n in (16, 32, 64, 128))) for name in names]
+assert min(found[0] for found in longer.values()) > 0.95 and longer["ALiBi"][-1] > 0.95 and longer["sinusoidal"][-1] < 0.75
+assert longer["rotary"][2] > longer["sinusoidal"][2]
+print(f"ALiBi keeps {longer['ALiBi'][-1]:.0%} at eight times the length; sinusoidal falls to {longer['sinusoidal'][-1]:.0%}, rotary to {longer['rotary'][-1]:.0%}.")
+table(["positions", "length 16", "32", "64", "128"], rows)
+
+# %% [markdown]
+# At the length of training everyone solves the task (*none* almost). Beyond it, sinusoidal vectors that never occurred in training confuse the model at once; rotary holds on for a while; ALiBi hardly notices, since its penalty goes on as before.
+#
+# And *none*? It is better than guessing: a **causal** model can count. Place $t$ averages over $t + 1$ words, so the size of an average tells where it is. The proof of section 1 needs every word to see every other.
+#
+# ## Common misunderstandings
+#
+# - ***Positions are needed because attention processes words in parallel.*** They are needed because softmax-weighted sums have no order, however they are computed.
+# - ***Sinusoidal encodings extrapolate, since sines go on forever.*** The encodings do; the trained model that reads them does not.
+# - ***Adding a position to a word destroys the word.*** In 32 or 512 dimensions there is room: the model learns to keep the two in different directions.
+# - ***Rotary positions rotate the values too.*** Only queries and keys. The values are what is said, not where.
+# - ***A KV cache starts a new text at position 0.*** It must go on counting (`start=` in this library); otherwise every new word claims to be the first.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 ★ · Waves
+#
+# From memory: the table $(T, d)$ of sinusoidal encodings, $d$ even, sines in the even columns and cosines in the odd ones.
+
+# %% tags=["exercise"]
+def my_sinusoids(T, d):
+    """The sinusoidal position encodings (T, d)."""
+    ### BEGIN SOLUTION
+    angle = np.arange(T)[:, None] * 10000.0 ** (-2 * np.arange(d // 2) / d)
+    return np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, d)
+    ### END SOLUTION
+
+
+checks.check_07_sinusoids(my_sinusoids)
+
+# %% [markdown] tags=["idea"]
+# $i$ counts *pairs*, $0 \dots d/2 - 1$, and the exponent is $2i/d$. Beware of writing $2j/d$ with the column number $j$: the frequencies would fall off twice as fast.
+
+# %% [markdown]
+# ### Exercise 2 ★★ · Rotary, with a start
+#
+# Turn $x: (T, D)$, whose first row stands at position `start`, pairs $(i, i + D/2)$, $\theta_i = 10000^{-2i/D}$.
+
+# %% tags=["exercise"]
+def my_rotate(x, start=0):
+    """Rotary positions start, start + 1, … for x (T, D)."""
+    ### BEGIN SOLUTION
+    T, D = x.shape
+    angle = np.arange(start, start + T)[:, None] * 10000.0 ** (-2 * np.arange(D // 2) / D)
+    a, b = x[:, : D // 2], x[:, D // 2 :]
+    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=1)
+    ### END SOLUTION
+
+
+checks.check_07_rotate(my_rotate)
+
+# %% [markdown] tags=["idea"]
+# As in section 3, with `np.arange(start, start + T)` for the positions.
+
+# %% [markdown]
+# ### Exercise 3 ★★ · ALiBi for a late query
+#
+# As with the causal mask of chapter 05: $T$ new words come after $S - T$ old ones, so that the last query stands at the last key. With slopes $m: (H,)$, give the bias $(H, T, S)$ that is added to the scores.
+
+# %% tags=["exercise"]
+def alibi(slopes, T, S):
+    """The bias (H, T, S): −slope · distance, the last query at the last key."""
+    ### BEGIN SOLUTION
+    distance = np.abs(np.arange(S - T, S)[:, None] - np.arange(S)[None, :])
+    return -np.asarray(slopes)[:, None, None] * distance
+    ### END SOLUTION
+
+
+checks.check_07_alibi(alibi)
+
+# %% [markdown] tags=["idea"]
+# Query $i$ stands at $i + S - T$, key $j$ at $j$. Broadcasting: positions of queries as a column, of keys as a row, slopes on an axis in front.
+
+# %% [markdown]
+# ### Exercise 4 ★★★ · A step is a turn
+#
+# The authors of the Transformer hoped that the model could easily learn to look $k$ places back, since "$PE_{t+k}$ is a linear function of $PE_t$". Find that function: the matrix $M_k: (d, d)$ with $M_k\, PE_t = PE_{t+k}$ for *every* $t$.
+
+# %% tags=["exercise"]
+def shift_matrix(k, d):
+    """M (d, d) with M @ PE[t] = PE[t + k] for all t."""
+    ### BEGIN SOLUTION
+    M = np.zeros((d, d))
+    for i in range(d // 2):
+        angle = k * 10000.0 ** (-2 * i / d)
+        M[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    return M
+    ### END SOLUTION
+
+
+checks.check_07_shift_matrix(shift_matrix)
+
+# %% [markdown] tags=["idea"]
+# For one pair, $\sin(a + b) = \sin a\cos b + \cos a \sin b$ and $\cos(a+b) = \cos a\cos b - \sin a\sin b$ with $a = t\theta_i$, $b = k\theta_i$. So each pair is multiplied by $\begin{pmatrix}\cos b & \sin b\\ -\sin b & \cos b\end{pmatrix}$, and $M_k$ has these blocks on its diagonal. That is a rotation: rotary positions are sinusoidal ones,
+# used differently.
+
+# %% [markdown]
+# ## References
+#
+# - A. Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.5: the waves.
+# - J. Gehring et al., "Convolutional sequence to sequence learning", ICML 2017, section 3.1: learned positions.
+# - J. Su et al., "RoFormer: enhanced Transformer with rotary position embedding", arXiv:2104.09864 (2021), section 3.2 and eq. 34.
+# - O. Press, N. A. Smith, M. Lewis, "Train short, test long: attention with linear biases enables input length extrapolation", ICLR 2022, section 3.
+# - A. Haviv et al., "Transformer language models without positional encodings still learn positional information", Findings of EMNLP 2022: why *none* is not lost when the model is causal.
+#
+# **Before:** [06 · Q, K, V and many heads](06_q_k_v_and_many_heads.ipynb). **Next:** [08 · The block](08_the_block.ipynb).

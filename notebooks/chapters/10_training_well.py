@@ -1,0 +1,629 @@
+# ---
+# jupyter:
+#   cover: 4
+# ---
+
+# %% [markdown]
+# # 10 · Training well
+#
+# *About 60 minutes to read, 45 more for the exercises. You need [08 · The block](08_the_block.ipynb), and the gradients of [03 · Softmax, cross-entropy, layer norm](03_softmax_cross_entropy_layer_norm.ipynb).
+# Next: [11 · Generating text](11_generating_text.ipynb).*
+#
+# A gradient says in which direction to go, not how far, and it is only a guess from a few examples. Everything in a training recipe answers one of these two problems. This chapter builds the pieces (momentum, Adam, AdamW, warm-up, clipping, dropout, label smoothing), each in a few lines, and then takes them away one at a time to see which of them were needed. Some were not.
+#
+# **After this chapter you can**
+#
+# - write SGD, momentum, Adam and AdamW from memory, and compute their first steps on paper;
+# - say what the bias correction corrects, by how much, and why it is related to warm-up;
+# - read a learning-rate schedule, and compute the two that Transformers are trained with;
+# - say what clipping, dropout, label smoothing and weight decay are for, and find out whether they help in *your* case;
+# - measure the noise of a gradient.
+
+# %%
+import numpy as np
+
+import checks
+import minigrad as mg
+from book import figure, line, recorded, table
+from minigrad import nn, optim
+from transformer import EncoderLayer, SinusoidalPositions
+
+# %% [markdown]
+# ## 1 · How far to go
+#
+# The parameters of a model are a long vector $\theta$, the gradient of the loss is a vector $g$ of the same shape. **Gradient descent** takes a step against the gradient, $\theta \leftarrow \theta - \eta\, g$; the **learning rate** $\eta$ (eta) says how far.
+#
+# Take the smallest case with a difficulty: two parameters and the loss $L(\theta) = \tfrac12\theta_1^2 + \tfrac{20}2\theta_2^2$, a valley that is flat along $\theta_1$ and steep along $\theta_2$. The gradient is $g = (\theta_1,\; 20\,\theta_2)$, so one step makes
+#
+# $$\theta_1 \leftarrow (1 - \eta)\,\theta_1, \qquad \theta_2 \leftarrow (1 - 20\,\eta)\,\theta_2 .$$
+#
+# The steep direction sets the limit: for $\eta > \tfrac2{20} = 0.1$ the factor $1 - 20\eta$ is below $-1$, and $\theta_2$ jumps from one wall to the other, farther each time. But with $\eta < 0.1$, the flat direction shrinks by less than 10 % in a step. One rate cannot suit both.
+#
+# **Momentum** lets a velocity $v$ remember the gradients: with $\mu$ (mu) between 0 and 1,
+#
+# $$v \leftarrow \mu\, v + g, \qquad \theta \leftarrow \theta - \eta\, v .$$
+#
+# On paper, with $\mu = \tfrac12$ and $v = 0$ at the start: if the gradient is always $1$, then $v = 1,\; 1.5,\; 1.75,\; 1.875, \dots \to 2 = \frac{1}{1-\mu}$. If it alternates, $1, -1, 1, -1$, then $v = 1,\; -0.5,\; 0.75,\; -0.625, \dots$, of size $\to \tfrac23 = \frac1{1+\mu}$. So momentum **speeds up where the gradients agree and damps where they alternate**: just what the valley needs. With the usual $\mu = 0.9$ the factors are 10 and 0.53.
+#
+# **Adam** gives each parameter a rate of its own. It keeps two running means, of the gradient and of its square, both starting at 0:
+#
+# $$m \leftarrow \beta_1 m + (1 - \beta_1)\, g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2, \qquad \theta \leftarrow \theta - \eta\, \frac{\hat m}{\sqrt{\hat v} + \epsilon} .$$
+#
+# All of this is entry by entry. $\sqrt{\hat v}$ is the usual size of the gradient of *this* parameter; divided by it, a parameter with small gradients moves as far as one with large gradients. $\epsilon = 10^{-8}$ prevents division by zero. The hats are the **bias correction**. The means start at 0, and are too small at first; after $t$ steps ($t = 1, 2, \dots$) with a constant gradient, $m = (1 - \beta_1^t)\,g$ exactly. So divide by that:
+#
+# $$\hat m = \frac{m}{1 - \beta_1^t}, \qquad \hat v = \frac{v}{1 - \beta_2^t} .$$
+#
+# **On paper**, with $\beta_1 = 0.9$, $\beta_2 = 0.999$ and a first gradient $g = 2$: $m = 0.1 \cdot 2 = 0.2$ and $v = 0.001 \cdot 4 = 0.004$. Without the correction the step would be $\eta\, \frac{0.2}{\sqrt{0.004}} = 3.16\,\eta$. With it, $\hat m = 0.2/0.1 = 2$ and $\hat v = 0.004/0.001 = 4$, and the step is
+# $\eta\, \frac{2}{\sqrt 4} = \eta$. **Adam's first step is $\eta$ in every entry, up or down, however large the gradient is** (unless it is 0). The reason for the factor: $v$ needs about 1000 steps to reach its size, $m$ only 10.
+
+# %%
+def sgd(mu=0.0, lam=0.0):
+    def step(theta, g, memory, t, eta):
+        v = mu * memory[0] + (g + lam * theta)
+        return theta - eta * v, (v,)
+
+    return step
+
+
+def adam(beta1=0.9, beta2=0.999, eps=1e-8, lam=0.0, decoupled=False, correct=True):
+    def step(theta, g, memory, t, eta):
+        m, v = memory
+        if decoupled:
+            theta = theta - eta * lam * theta  # AdamW, section 2
+        else:
+            g = g + lam * theta
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        m_hat, v_hat = (m / (1 - beta1**t), v / (1 - beta2**t)) if correct else (m, v)
+        return theta - eta * m_hat / (np.sqrt(v_hat) + eps), (m, v)
+
+    return step
+
+
+def first_steps(step, gradients):
+    """How far θ moves in each step, with η = 1."""
+    theta, memory, moves = 0.0, (0.0, 0.0), []
+    for t, g in enumerate(gradients, 1):
+        new, memory = step(theta, g, memory, t, 1.0)
+        moves.append(theta - new)
+        theta = new
+    return np.array(moves)
+
+
+assert np.allclose(first_steps(sgd(0.5), [1, 1, 1, 1]), [1, 1.5, 1.75, 1.875])
+assert np.allclose(first_steps(sgd(0.5), [1, -1, 1, -1]), [1, -0.5, 0.75, -0.625])
+corrected, bare = (first_steps(adam(correct=c), [2.0] * 1000) for c in (True, False))
+assert np.allclose(corrected, 1) and np.isclose(bare[0], 10**0.5) and bare.max() > 6
+print(f"without the correction the largest step is {bare.max():.2f} η, at t = {bare.argmax() + 1}")
+table(["t", "step with bias correction (in η)", "without"], [(t, f"{corrected[t - 1]:.4f}", f"{bare[t - 1]:.4f}") for t in (1, 2, 3, 10, 100, 1000)])
+
+# %% [markdown]
+# Now the valley, from the point $(-2, 0.8)$, 40 steps with each.
+
+# %%
+c = np.array([1.0, 20.0])  # L = ½ Σ c θ², gradient c θ
+
+
+def path(step, eta, steps=40):
+    theta, memory, points = np.array([-2.0, 0.8]), (0.0, 0.0), []
+    for t in range(1, steps + 1):
+        points.append(theta)
+        theta, memory = step(theta, c * theta, memory, t, eta)
+    return np.array([*points, theta])
+
+
+paths = {"gradient descent, η = 0.09": path(sgd(), 0.09), "momentum 0.8, η = 0.04": path(sgd(0.8), 0.04), "Adam, η = 0.15": path(adam(0.8, 0.9), 0.15)}
+fig, axes = figure(8.6, 2.7, 1, 3, sharey=True)
+X, Y = np.meshgrid(np.linspace(-2.4, 0.9, 120), np.linspace(-1, 1, 100))
+for i, (ax, (name, points)) in enumerate(zip(axes, paths.items(), strict=True)):
+    ax.contour(X, Y, 0.5 * (X**2 + 20 * Y**2), levels=np.geomspace(0.3, 12, 5), colors="0.75", linewidths=0.8)
+    ax.plot(*points.T, marker="o", markersize=3, **line(i))
+    ax.plot(0, 0, marker="*", color="black", markersize=10)
+    ax.set_title(name, fontsize=10)
+    ax.set_xlabel("θ₁ (flat)")
+    ax.grid(False)
+axes[0].set_ylabel("θ₂ (steep)")
+losses = {name: 0.5 * (c * points[-1] ** 2).sum() for name, points in paths.items()}
+assert all(value < 0.05 for value in losses.values()) and np.isclose(paths["gradient descent, η = 0.09"][-1, 0], -2 * 0.91**40)
+print({name: f"loss {value:.1e}" for name, value in losses.items()})
+fig
+
+# %% [markdown]
+# Gradient descent jumps from wall to wall and creeps along the floor. Momentum swings, and rolls. Adam begins with a step of equal length in both directions: it does not notice at first that one is steep.
+#
+# ## 2 · AdamW, and the proof that ours are the real ones
+#
+# **Weight decay** pulls every weight towards 0 by a small share $\lambda$ (lambda) in each step, so that only weights that the data keep asking for stay large. One way is to add $\lambda\theta$ to the gradient. With SGD that does what it says, $\theta \leftarrow \theta - \eta(g + \lambda\theta)$. With Adam it does not: $\lambda\theta$ is divided by $\sqrt{\hat v}$ like the rest, so the weights with *large* gradients are hardly pulled at all. **AdamW** pulls on its own, apart from the gradient:
+#
+# $$\theta \leftarrow \theta - \eta\lambda\theta, \qquad\text{then Adam's step.}$$
+#
+# On paper: $\theta = 1$, $\lambda = 0.1$, $\eta = 0.01$, and a first gradient $g = 10$. Adam with $\lambda\theta$ in the gradient moves by $\eta\,\frac{10.1}{10.1} = \eta$: the decay has vanished. AdamW moves by $\eta\lambda\theta + \eta\,\frac{10}{10} = 0.001 + 0.01$.
+#
+# **Clipping** limits the length of a step's gradient. With $\lVert g\rVert$ the Euclidean norm of *all* gradients of the model together, and a limit $c$: if $\lVert g\rVert > c$, multiply all of them by $c / \lVert g\rVert$. The direction stays. For $g = (3, 4)$ the norm is 5; with $c = 1$ what remains is $(0.6, 0.8)$.
+#
+# PyTorch once trained a small network for 20 steps with each of these optimizers, and we have its parameters after every step. Ours, the library's and PyTorch's must be the same path:
+
+# %%
+def clip(gradients, limit):
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    return [g * min(1.0, limit / (norm + 1e-6)) for g in gradients], norm
+
+
+assert np.allclose(clip([np.array([3.0]), np.array([4.0])], 1.0)[0], [[0.6], [0.8]], atol=1e-6)
+names = ("w1", "b1", "w2", "b2")
+
+
+def follow(case, update):
+    """The recorded network, trained by ``update(parameters, t)``: the parameters after each of 20 steps."""
+    theta = [mg.Tensor(case[f"param.{name}"].copy(), requires_grad=True) for name in names]
+    trail = []
+    for t, (x, y) in enumerate(zip(case["input.x"], case["input.y"], strict=True), 1):
+        w1, b1, w2, b2 = theta
+        for p in theta:
+            p.grad = None
+        mg.cross_entropy(mg.tanh(x @ w1 + b1) @ w2 + b2, y, reduction="sum").backward()
+        update(theta, t)
+        trail.append([p.data.copy() for p in theta])
+    return trail
+
+
+def by_us(step, eta, limit=np.inf):
+    memory = [(0.0, 0.0)] * 4
+
+    def update(theta, t):
+        gradients, _ = clip([p.grad.data for p in theta], limit)
+        for i, (p, g) in enumerate(zip(theta, gradients, strict=True)):
+            p.data, memory[i] = step(p.data, g, memory[i], t, eta(t - 1))
+
+    return update
+
+
+def by_library(make, eta, limit=np.inf):
+    optimizers = []
+
+    def update(theta, t):
+        optimizers[:] = optimizers or [make(theta, eta(0))]
+        optimizers[0].lr = eta(t - 1)
+        optim.clip_grad_norm(theta, limit)
+        optimizers[0].step()
+
+    return update
+
+
+cosine = optim.warmup_cosine(0.05, warmup_steps=5, total_steps=18, min_lr=0.005)
+runs = {
+    "sgd": (sgd(), optim.constant(0.05), np.inf, optim.SGD),
+    "sgd_momentum": (sgd(0.9), optim.constant(0.02), np.inf, lambda p, lr: optim.SGD(p, lr, momentum=0.9)),
+    "sgd_momentum_weight_decay_clipped": (sgd(0.8, 0.1), optim.constant(0.05), 2.0, lambda p, lr: optim.SGD(p, lr, momentum=0.8, weight_decay=0.1)),
+    "adam": (adam(0.8, 0.95, 1e-6), optim.constant(0.02), np.inf, lambda p, lr: optim.Adam(p, lr, betas=(0.8, 0.95), eps=1e-6)),
+    "adam_weight_decay": (adam(lam=0.05), optim.constant(0.02), np.inf, lambda p, lr: optim.Adam(p, lr, weight_decay=0.05)),
+    "adamw": (adam(lam=0.01, decoupled=True), optim.constant(0.01), np.inf, lambda p, lr: optim.AdamW(p, lr, weight_decay=0.01)),
+    "adamw_clipped_scheduled": (adam(0.9, 0.99, lam=0.1, decoupled=True), cosine, 4.0, lambda p, lr: optim.AdamW(p, lr, betas=(0.9, 0.99), weight_decay=0.1)),
+}
+rows = []
+for name, (step, eta, limit, make) in runs.items():
+    case = recorded(name)
+    ours, library = follow(case, by_us(step, eta, limit)), follow(case, by_library(make, eta, limit))
+    torch = [[case[f"trajectory.{k}"][t] for k in names] for t in range(20)]
+    apart = [max(np.abs(a - b).max() for x, y in zip(one, other, strict=True) for a, b in zip(x, y, strict=True)) for one, other in ((ours, library), (ours, torch))]
+    assert max(apart) < 1e-10
+    rows.append((name, *(f"{gap:.0e}" for gap in apart)))
+table(["optimizer", "ours − the library's, at most in 20 steps", "ours − PyTorch's"], rows)
+
+# %% [markdown]
+# A consequence worth seeing: multiply the loss by 1000, and Adam takes the same steps, since numerator and denominator both grow by 1000. So clipping *every* gradient of a run by the same factor would do nothing under Adam. What clipping can do is to keep **one** unusual batch from counting more than the others. Adam remembers it twice: $m$ for some ten steps, in which $\theta$ runs on in that direction; and $v$ for about a thousand, in which all steps are too short. Here are 100 ordinary gradients, and the 11th of them may be a hundred times too large:
+
+# %%
+g = np.random.default_rng(0).normal(size=100)
+assert np.allclose(first_steps(adam(), g), first_steps(adam(), 1000 * g), atol=1e-6)
+spike = g.copy()
+spike[10] = 100
+moves = {name: np.abs(first_steps(adam(), x)[50:]).mean() for name, x in (("ordinary", g), ("with the spike", spike), ("with the spike, clipped to 3", np.clip(spike, -3, 3)))}
+assert moves["with the spike"] < 0.3 * moves["ordinary"] and moves["with the spike, clipped to 3"] > 0.7 * moves["ordinary"]
+table(["100 gradients", "mean size of the last 50 steps, in η"], [(name, f"{move:.3f}") for name, move in moves.items()])
+
+# %% [markdown]
+# ## 3 · Schedules
+#
+# The rate need not be the same throughout. Let $s = 0, 1, 2, \dots$ be the number of steps made so far.
+#
+# **Warm-up** raises it in a straight line over the first $w$ steps. The means $m$ and $v$ are made of few gradients then, and a fresh model changes its mind quickly. Afterwards the rate should fall, because the noise of the gradients (section 4) keeps a model with a constant rate dancing around the minimum. With a **cosine** it falls from $\eta_{\max}$ to $\eta_{\min}$ at the last step $S$:
+#
+# $$\eta(s) = \begin{cases}\eta_{\max}\, \dfrac{s + 1}{w} & s < w\\[2mm] \eta_{\min} + \tfrac12(\eta_{\max} - \eta_{\min})\left(1 + \cos \pi\dfrac{s - w}{S - w}\right) & s \ge w .\end{cases}$$
+#
+# With $\eta_{\max} = 1$, $\eta_{\min} = 0$, $w = 4$, $S = 12$: $\tfrac14, \tfrac12, \tfrac34, 1$ in the warm-up, then $1$ at $s = 4$, $\tfrac12$ at $s = 8$ (half way, where the cosine is 0), $0$ at $s = 12$.
+#
+# The Transformer's own paper used another one, with width $C$, often called *Noam*: $\;\eta(s) = C^{-1/2}\,\min\big((s+1)^{-1/2},\; (s+1)\, w^{-3/2}\big)$. It rises in a straight line as well, until both terms are equal at $s + 1 = w$, and then falls as $1/\sqrt{s + 1}$. With $C = 512$ and $w = 4000$ its peak is $1/\sqrt{512 \cdot 4000} = 0.0007$.
+
+# %%
+def warmup_cosine(s, top, w, S, low=0.0):
+    if s < w:
+        return top * (s + 1) / w
+    return low + (top - low) / 2 * (1 + np.cos(np.pi * (s - w) / (S - w)))
+
+
+def noam(s, C, w):
+    return C**-0.5 * min((s + 1) ** -0.5, (s + 1) * w**-1.5)
+
+
+assert np.allclose([warmup_cosine(s, 1, 4, 12) for s in (0, 1, 2, 3, 4, 8, 12)], [0.25, 0.5, 0.75, 1, 1, 0.5, 0])
+assert np.isclose(noam(3999, 512, 4000), (512 * 4000) ** -0.5)
+S = 20_000
+shapes = {
+    "warm-up, then constant": [0.0007 * min(1, (s + 1) / 4000) for s in range(S)],
+    "warm-up and cosine": [warmup_cosine(s, 0.0007, 4000, S) for s in range(S)],
+    "Noam, C = 512": [noam(s, 512, 4000) for s in range(S)],
+}
+for name, make in (("warm-up and cosine", optim.warmup_cosine(0.0007, 4000, S)), ("Noam, C = 512", optim.noam(512, 4000))):
+    assert np.allclose(shapes[name], [make(s) for s in range(S)], rtol=1e-12)
+fig, ax = figure(6.8, 3.4)
+for i, (name, rates) in enumerate(shapes.items()):
+    ax.plot(rates, label=name, **line(i))
+ax.set_xlabel("steps made so far (s)")
+ax.set_ylabel("learning rate η(s)")
+ax.set_ylim(bottom=0, top=0.00092)
+ax.legend(loc="upper right", ncols=3, fontsize=9)
+fig
+
+# %% [markdown]
+# ## 4 · Gradient noise
+#
+# The gradient that we would like is the mean over all examples; the one that we have is the mean over a **batch** of $B$. It is right on average, but off by chance, and by the law of averages the error falls as $1/\sqrt B$: four times the work for half of the noise. Measured on the model of the next section, with 4096 examples as *all*:
+
+# %%
+class Sorter(nn.Module):
+    """Reads T digits and says the same digits in rising order, each at its place: (B, T) → logits (B, T, 10)."""
+
+    def __init__(self, blocks, dropout=0.0, width=32):
+        self.embedding, self.positions = nn.Embedding(10, width), SinusoidalPositions(width)
+        self.blocks = nn.ModuleList([EncoderLayer(width, 4, 2 * width, dropout, norm_first=False) for _ in range(blocks)])
+        self.out = nn.Linear(width, 10)
+
+    def forward(self, ids):
+        x = self.positions.embed(self.embedding(ids))
+        for block in self.blocks:
+            x = block(x)
+        return self.out(x)
+
+
+def examples(n, seed, T=10):
+    x = np.random.default_rng(seed).integers(0, 10, (n, T))
+    return x, np.sort(x, axis=1)
+
+
+def gradient(model, x, y):
+    for p in model.parameters():
+        p.grad = None
+    mg.cross_entropy(model(x), y).backward()
+    return np.concatenate([p.grad.data.ravel() for p in model.parameters()])
+
+
+mg.manual_seed(0)
+model, (x, y), rng = Sorter(2), examples(4096, 1), np.random.default_rng(2)
+full = gradient(model, x, y)
+rms = [np.sqrt((p.grad.data ** 2).mean()) for p in model.parameters() if p.ndim == 2]  # one number for each weight matrix
+sizes = np.array([1, 4, 16, 64, 256])
+noise = []
+for B in sizes:
+    draws = [gradient(model, x[k], y[k]) for k in rng.integers(0, len(x), (20, B))]
+    noise.append(np.sqrt(np.mean([((g - full) ** 2).sum() for g in draws])) / np.linalg.norm(full))
+slope = np.polyfit(np.log(sizes), np.log(noise), 1)[0]
+fig, ax = figure(5.6, 3.5)
+ax.loglog(sizes, noise, marker="o", label="measured", **line(0))
+ax.loglog(sizes, noise[0] / np.sqrt(sizes), label="1/√B", **line(1))
+ax.set_xticks(sizes, [str(B) for B in sizes])
+ax.minorticks_off()
+ax.set_xlabel("examples in a batch (B)")
+ax.set_ylabel("error of the gradient / its size")
+ax.legend()
+assert -0.6 < slope < -0.4 and max(rms) > 5 * min(rms)
+print(f"typical size of a gradient entry, by weight matrix: from {min(rms):.1e} to {max(rms):.1e}")
+print("noise by batch size:", ", ".join(f"{B}: {n:.2f}" for B, n in zip(sizes, noise)), f"(falls as B to the power {slope:.2f})")
+fig
+
+# %% [markdown]
+# ## 5 · Dropout and label smoothing
+#
+# **Dropout** sets each number of a vector to 0 with probability $p$ while training, and divides the others by $1 - p$, so that the mean stays what it was. With $p = \tfrac12$, $(2, 4, 6)$ may become $(4, 0, 12)$. No number can rely on another one being there. When the model is *used*, nothing is dropped.
+#
+# **Label smoothing** changes the target. Instead of 1 for the truth and 0 for the other classes of $V$, the truth gets $1 - \varepsilon + \varepsilon/V$ and the others $\varepsilon/V$ each. With $V = 4$, $\varepsilon = 0.1$: $(0.925, 0.025, 0.025, 0.025)$. The loss is then smallest when the model's probabilities *are* these numbers, and not when they are as extreme as possible: the best logit of the truth is only $\ln\frac{0.925}{0.025} = 3.61$ above the others, instead of infinitely far. The smallest loss is no longer 0 but the entropy of the target,
+# $-0.925\ln 0.925 - 3\cdot 0.025 \ln 0.025 = 0.349$. A training loss with label smoothing must not be compared with one without.
+
+# %%
+def smooth_cross_entropy(x, t, eps):  # (N, V), (N,) → one number
+    V = x.shape[-1]
+    target = (1 - eps) * np.eye(V)[t] + eps / V  # (N, V)
+    log_p = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
+    return -(target * log_p).sum(axis=-1).mean()
+
+
+best = np.log([[0.925, 0.025, 0.025, 0.025]])
+assert np.isclose(smooth_cross_entropy(best, [0], 0.1), 0.349, atol=5e-4) and np.isclose(best[0, 0] - best[0, 1], 3.61, atol=5e-3)
+x, t = np.random.default_rng(3).normal(size=(5, 7)), np.array([0, 6, 2, 2, 4])
+ours, library = smooth_cross_entropy(x, t, 0.1), mg.cross_entropy(x, t, label_smoothing=0.1).item()
+case = recorded("cross_entropy_smooth")
+logits = mg.Tensor(case["input.logits"], requires_grad=True)
+assert abs(ours - library) < 1e-12
+
+mg.manual_seed(0)
+dropped = mg.dropout(mg.Tensor(np.ones((200, 100))), 0.3).data
+assert set(np.unique(dropped.round(6))) == {0, round(1 / 0.7, 6)} and abs(dropped.mean() - 1) < 0.02
+print(f"label smoothing: ours − the library's {abs(ours - library):.0e}")
+print(f"dropout with p = 0.3 on 20 000 ones: {np.mean(dropped == 0):.1%} are 0, the others {dropped.max():.4f}; mean {dropped.mean():.4f}")
+
+# %% [markdown]
+# ## 6 · Experiment: take one away
+#
+# The task: **sort ten digits**. The model has four post-norm blocks of width 32, the kind of stack that chapter 08 found hard to train. It gets 240 batches of 32 out of 20 000 examples, so that few are seen twice; AdamW with $\eta_{\max} = 0.01$, which is a high rate, a warm-up of 50 steps and a cosine, and gradients clipped to norm 1. Then one thing is changed at a time. Everything is done three times with other seeds, because a difference between two runs that is smaller than the difference between two seeds means nothing. Guessing costs $\ln 10 = 2.303$; all losses are measured on 400 new examples *without* label smoothing and dropout.
+#
+# **Predict.** Which of these changes will make it fail, which will make it worse, and which will nobody notice? Write down your order before you look.
+
+# %%
+test_x, test_y = examples(400, 77)
+
+
+def test(model):
+    model.eval()
+    with mg.no_grad():
+        logits = model(test_x)
+        loss = mg.cross_entropy(logits, test_y).item()
+    model.train()
+    return loss, (logits.data.argmax(axis=-1) == test_y).mean()
+
+
+def train(seed, steps=240, blocks=4, number=20_000, rate=0.01, warmup=50, falls=True, limit=1.0, dropout=0.0, smoothing=0.0, decay=0.01, make=None):
+    """The test losses every 20 steps, and loss and accuracy at the end; ``number`` examples to train on."""
+    mg.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model, (x, y) = Sorter(blocks, dropout), examples(number, 5)
+    optimizer = make(model.parameters(), rate) if make else optim.AdamW(model.parameters(), rate, weight_decay=decay)
+    curve = []
+    for s in range(steps):
+        optimizer.lr = warmup_cosine(s, rate, warmup, steps) if falls else rate * min(1, (s + 1) / warmup)
+        chosen = rng.integers(0, number, 32)
+        loss = mg.cross_entropy(model(x[chosen]), y[chosen], label_smoothing=smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optim.clip_grad_norm(model.parameters(), limit)
+        optimizer.step()
+        if s % 20 == 19:
+            curve.append(test(model)[0])
+    model.eval()
+    with mg.no_grad():
+        seen = mg.cross_entropy(model(x[:400]), y[:400]).item()
+    return np.array(curve), seen, *test(model)
+
+
+def three_runs(changes, **settings):
+    return {name: [train(seed, **settings | change) for seed in range(3)] for name, change in changes.items()}
+
+
+beginning = {
+    "nothing changed": {},
+    "no warm-up": {"warmup": 0},
+    "no warm-up, a third of the rate": {"warmup": 0, "rate": 0.0033},
+    "no clipping": {"limit": np.inf},
+    "no warm-up, no clipping": {"warmup": 0, "limit": np.inf},
+}
+found = three_runs(beginning)
+
+# %%
+others = {
+    "rate stays high": {"falls": False},
+    "dropout 0.1": {"dropout": 0.1},
+    "label smoothing 0.1": {"smoothing": 0.1},
+    "momentum instead of Adam": {"make": lambda p, lr: optim.SGD(p, lr, momentum=0.9), "rate": 0.1},
+    "SGD instead of Adam": {"make": optim.SGD, "rate": 1.0},
+}
+found |= three_runs(others)
+
+
+def verdict(runs, base):
+    """Better or worse, when all three seeds agree and the difference is worth a word."""
+    gaps = np.array([run[2] for run in runs]) - np.array([run[2] for run in base])
+    if np.ptp(np.sign(gaps)) or abs(gaps.mean()) < 0.03:
+        return "undecided" if gaps.any() else ""
+    return "worse" if gaps.mean() > 0 else "better"
+
+
+def shown(found):
+    base = next(iter(found.values()))
+    for name, runs in found.items():
+        losses, accuracies = np.array([run[2] for run in runs]), np.array([run[3] for run in runs])
+        yield name, f"{losses.mean():.3f}", " ".join(f"{loss:.2f}" for loss in losses), f"{accuracies.mean():.1%}", verdict(runs, base)
+
+
+table(["change", "test loss (mean)", "of each seed", "places right", "against the first row"], shown(found))
+
+# %%
+fig, (left, right) = figure(8.8, 3.7, 1, 2, sharey=True)
+at = np.arange(20, 241, 20)
+for ax, chosen in ((left, ["nothing changed", "no clipping", "no warm-up", "no warm-up, no clipping"]), (right, ["nothing changed", "rate stays high", "dropout 0.1", "momentum instead of Adam", "SGD instead of Adam"])):
+    for i, name in enumerate(chosen):
+        curves = np.array([run[0] for run in found[name]])  # (seeds, times)
+        ax.plot(at, curves.mean(axis=0), label=name, **line(i))
+        ax.fill_between(at, curves.min(axis=0), curves.max(axis=0), color=line(i)["color"], alpha=0.15, linewidth=0)
+    ax.axhline(np.log(10), color="0.35", linewidth=1, linestyle=":")
+    ax.set_xlabel("training step")
+    ax.set_ylim(0, 2.6)
+    ax.legend(fontsize=8, loc="lower left")
+left.set_ylabel("test loss (nats; mean and range of 3 seeds)")
+left.text(240, np.log(10) + 0.02, "guessing", ha="right", fontsize=9, color="0.25")
+fig
+
+# %%
+mean = {name: np.mean([run[2] for run in runs]) for name, runs in found.items()}
+base = mean["nothing changed"]
+assert base < 0.5 and mean["no warm-up"] > base + 0.4 and mean["no warm-up, no clipping"] > base + 0.8
+assert mean["dropout 0.1"] > base + 0.03 and mean["rate stays high"] > base and base + 0.1 < mean["momentum instead of Adam"] < mean["SGD instead of Adam"]
+assert abs(mean["no clipping"] - base) < 0.5 * (mean["no warm-up"] - base) and base < mean["no warm-up, a third of the rate"] < mean["no warm-up"] - 0.3
+right = {name: np.mean([run[3] for run in runs]) for name, runs in found.items()}
+assert mean["label smoothing 0.1"] > base - 0.03 and right["label smoothing 0.1"] > right["nothing changed"] - 0.03
+print(f"cost of leaving it out, in nats: warm-up {mean['no warm-up'] - base:+.2f}, clipping {mean['no clipping'] - base:+.2f}, both {mean['no warm-up, no clipping'] - base:+.2f}")
+
+# %% [markdown]
+# What the numbers say, here:
+#
+# - **Warm-up decides.** Without it, at this rate, the first steps do damage that 240 steps hardly repair: look how many seeds end near 2.30, the loss of guessing. A third of the rate does without it, and learns more slowly. Warm-up is what makes a high rate possible.
+# - **Clipping** matters far less: with a warm-up, leaving it out changes the loss by a small part of what the warm-up is worth, not much more than another seed does. It is an insurance against the spike of section 2.
+# - **Letting the rate fall** pays at the end: noise is averaged away.
+# - **Adam against SGD**: their rates were chosen for them, each from three that were tried. The gradients of the weight matrices are of very different sizes (printed in section 4), and one rate for all of them is a bad compromise.
+# - **Dropout makes it worse.** With so many examples nothing is learned by heart, and dropout only disturbs.
+# - **Label smoothing** does not lower the loss: it asks for less confidence than is right on a task without doubt. It does no harm to the number of right answers.
+#
+# ## 7 · Experiment: too few examples
+#
+# What are dropout, weight decay and label smoothing for, then? The same task, but only **64 different examples** to train on, two blocks, rate 0.003, 360 steps: each example is seen 180 times.
+
+# %%
+changes = {"nothing changed": {}, "dropout 0.2": {"dropout": 0.2}, "weight decay 0.3 (not 0.01)": {"decay": 0.3}, "label smoothing 0.1": {"smoothing": 0.1}}
+found_few = three_runs(changes, number=64, blocks=2, rate=0.003, steps=360)
+fig, ax = figure(6.2, 3.5)
+at = np.arange(20, 361, 20)
+for i, (name, runs) in enumerate(found_few.items()):
+    curves = np.array([run[0] for run in runs])
+    ax.plot(at, curves.mean(axis=0), label=name, **line(i))
+    ax.fill_between(at, curves.min(axis=0), curves.max(axis=0), color=line(i)["color"], alpha=0.15, linewidth=0)
+ax.set_xlabel("training step")
+ax.set_ylabel("test loss (nats; mean and range of 3 seeds)")
+ax.set_ylim(0.4, 2.4)
+ax.legend()
+fig
+
+# %%
+mean_few = {name: np.mean([run[2] for run in runs]) for name, runs in found_few.items()}
+seen_few = {name: np.mean([run[1] for run in runs]) for name, runs in found_few.items()}
+base = mean_few["nothing changed"]
+assert base > seen_few["nothing changed"] + 0.5 and mean_few["dropout 0.2"] < base - 0.15 and mean_few["weight decay 0.3 (not 0.01)"] < base
+right_few = {name: np.mean([run[3] for run in runs]) for name, runs in found_few.items()}
+assert mean_few["dropout 0.2"] == min(mean_few.values()) and abs(right_few["label smoothing 0.1"] - right_few["nothing changed"]) < 0.05
+print("loss on the 64 examples themselves:", ", ".join(f"{name} {value:.2f}" for name, value in seen_few.items()))
+table(["change", "test loss (mean)", "of each seed", "places right", "against the first row"], shown(found_few))
+
+# %% [markdown]
+# Now the same dropout that did harm is the best of the four. The model could learn 64 answers by heart: its loss on them is far lower than on new examples. Dropout and weight decay make that harder. Whether they are worth their price depends on **how much there is to learn from**.
+#
+# What label smoothing changes here is small, and the number of right answers hardly moves. It was invented for models that are too sure of themselves, and whose labels are sometimes wrong; ours are always right. The same is found on text by `benchmarks/ablations.py`: for a small model in a short training dropout and label smoothing cost, warm-up gains a little at a moderate rate, and clipping changes nothing that one could measure.
+#
+# So a training recipe is not a list of good things. Each piece treats a disease: **find out whether you have it.**
+#
+# ## Common misunderstandings
+#
+# - ***Adam needs no learning rate.*** It needs none for each parameter; the common one still decides between learning and failure, as section 6 shows.
+# - ***The bias correction is a detail.*** Without it the first steps are three to six and a half times too long, just when the model is most fragile. (A warm-up would hide the mistake.)
+# - ***AdamW is Adam with weight decay.*** Adam with $\lambda\theta$ added to the gradient is another thing: there, parameters with large gradients are hardly decayed.
+# - ***Clipping is entry by entry.*** The usual one scales all gradients of the model by one common factor; the direction stays.
+# - ***Dropout is a good thing to have.*** It is a remedy for learning by heart. Where that does not happen, it is harm.
+# - ***A lower training loss is a better recipe.*** With label smoothing or dropout the training loss is another quantity. Compare on test data, without both, and with several seeds.
+#
+# ## Exercises
+
+# %% [markdown]
+# ### Exercise 1 ★ · Clipping
+#
+# A list of arrays, the gradients of a model. If their joint norm exceeds `limit`, scale all of them by one factor so that it equals `limit`; otherwise leave them alone.
+
+# %% tags=["exercise"]
+def clipped(gradients, limit):
+    """The list of gradients, with a joint norm of `limit` at most."""
+    ### BEGIN SOLUTION
+    norm = np.sqrt(sum((g**2).sum() for g in gradients))
+    return [g * min(1.0, limit / norm) for g in gradients]
+    ### END SOLUTION
+
+
+checks.check_10_clipped(clipped)
+
+# %% [markdown] tags=["idea"]
+# The joint norm: the root of the sum of *all* squares, over all arrays. The factor is `min(1, limit / norm)`.
+
+# %% [markdown]
+# ### Exercise 2 ★ · A schedule
+#
+# Warm-up over $w$ steps (at step $s = 0$ the rate is $\text{top}/w$), then in a **straight line** down to 0 at step $S$.
+
+# %% tags=["exercise"]
+def warmup_linear(s, top, w, S):
+    """The learning rate at step s = 0, 1, …, S."""
+    ### BEGIN SOLUTION
+    return top * (s + 1) / w if s < w else top * (S - s) / (S - w)
+    ### END SOLUTION
+
+
+checks.check_10_warmup_linear(warmup_linear)
+
+# %% [markdown] tags=["idea"]
+# As in section 3, with $(S - s)/(S - w)$ in the place of the cosine's half wave: 1 at $s = w$ and 0 at $s = S$.
+
+# %% [markdown]
+# ### Exercise 3 ★★ · Adam
+#
+# One step: from $\theta$, $g$, the means $m$ and $v$ before the step, and its number $t = 1, 2, \dots$
+
+# %% tags=["exercise"]
+def adam_step(theta, g, m, v, t, eta, beta1, beta2, eps):
+    """The new (theta, m, v)."""
+    ### BEGIN SOLUTION
+    m = beta1 * m + (1 - beta1) * g
+    v = beta2 * v + (1 - beta2) * g**2
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+    return theta - eta * m_hat / (np.sqrt(v_hat) + eps), m, v
+    ### END SOLUTION
+
+
+checks.check_10_adam_step(adam_step)
+
+# %% [markdown] tags=["idea"]
+# The formulas of section 1 from top to bottom. The means that are remembered are the ones *without* hat; $\epsilon$ is added after the root.
+
+# %% [markdown]
+# ### Exercise 4 ★★ · Label smoothing, backwards
+#
+# Logits $x: (N, V)$, true classes $t: (N,)$, and the loss of section 5, a mean over the $N$ rows. Its gradient $\bar x$ by hand.
+
+# %% tags=["exercise"]
+def smooth_backward(x, t, eps):
+    """The gradient of the smoothed cross-entropy with respect to x."""
+    ### BEGIN SOLUTION
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    p = e / e.sum(axis=-1, keepdims=True)
+    target = (1 - eps) * np.eye(x.shape[-1])[t] + eps / x.shape[-1]
+    return (p - target) / len(x)
+    ### END SOLUTION
+
+
+checks.check_10_smooth_backward(smooth_backward)
+
+# %% [markdown] tags=["idea"]
+# As in chapter 03, but with the smooth target: the weighted mean of $\bar p_k p_k$ is $-\tfrac1N\sum_k T_k = -\tfrac1N$ for any target whose entries add up to 1. So again $\bar x = (p - T)/N$, with $T = (1-\varepsilon)\cdot\text{one-hot} + \varepsilon/V$.
+
+# %% [markdown]
+# ### Exercise 5 ★★★ · How far does a run of equal gradients carry?
+#
+# With momentum $\mu$ and $v = 0$ at the start, the gradient is $1$ in every one of $n$ steps, and $\eta = 1$. How far has $\theta$ moved *in all* after the $n$ steps? (A formula without a loop; $0 \le \mu < 1$.)
+
+# %% tags=["exercise"]
+def distance_moved(mu, n):
+    """The sum of the first n velocities."""
+    ### BEGIN SOLUTION
+    return (n - mu * (1 - mu**n) / (1 - mu)) / (1 - mu)
+    ### END SOLUTION
+
+
+checks.check_10_distance_moved(distance_moved)
+
+# %% [markdown] tags=["idea"]
+# After $k$ steps $v_k = 1 + \mu + \dots + \mu^{k-1} = \frac{1 - \mu^k}{1 - \mu}$. Their sum is $\frac{1}{1-\mu}\big(n - \sum_{k=1}^n \mu^k\big) = \frac{1}{1-\mu}\Big(n - \mu\frac{1 - \mu^n}{1 - \mu}\Big)$.
+
+# %% [markdown]
+# ## References
+#
+# - D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR 2015: algorithm 1, and section 3 for the bias correction.
+# - I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019: AdamW, algorithm 2; "SGDR: stochastic gradient descent with warm restarts", ICLR 2017, equation 5: the cosine.
+# - A. Vaswani et al., "Attention is all you need", NeurIPS 2017, sections 5.3 and 5.4: Adam, the schedule with warm-up, dropout, label smoothing.
+# - R. Xiong et al., "On layer normalization in the Transformer architecture", ICML 2020: why post-norm needs a warm-up.
+# - R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013, algorithm 1: clipping.
+# - N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014). C. Szegedy et al., "Rethinking the Inception architecture", CVPR 2016, section 7: label smoothing.
+# - G. Goh, "Why momentum really works", Distill (2017): the valley, with pictures that move.
+#
+# **Before:** [09 · Encoder–decoder](09_encoder_decoder.ipynb). **Next:** [11 · Generating text](11_generating_text.ipynb).
