@@ -2,9 +2,10 @@
 
 from . import threads  # noqa: F401  isort: skip (before NumPy is imported)
 from .attention import KVCache, MultiHeadAttention, attention_maps, causal_mask, padding_mask, scaled_dot_product_attention
+from .data.bpe import BPETokenizer
 from .data.byte_level import GPT2Tokenizer
 from .data.codec import Codec
-from .data.tokenizers import BPETokenizer, CharTokenizer
+from .data.tokenizers import CharTokenizer
 from .data.wordpiece import WordPieceTokenizer
 from .decoding.generate import beam_search, generate
 from .decoding.translate import translate

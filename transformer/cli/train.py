@@ -13,8 +13,9 @@ from typing import Any
 from minigrad import manual_seed
 
 from .. import plots
+from ..data.bpe import BPETokenizer
 from ..data.texts import TEXTS, load_text
-from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..models.build import build_model
 from ..models.gpt import FEED_FORWARDS, NORMS, POSITIONS
 from ..models.rnn import CELLS

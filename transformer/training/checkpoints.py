@@ -8,11 +8,8 @@ identity of the run, a checksum of its configuration, so that none of another ru
 from __future__ import annotations
 
 import contextlib
-import csv
 import importlib
-import io
 import json
-import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -29,12 +26,12 @@ from ..data.tokenizers import Tokenizer, load_tokenizer
 from ..models.build import build_model
 from ..models.outline import outline
 from .locking import FolderLock
+from .log import LOG_COLUMNS, append, log_bytes, read_rows
 
 FORMAT = "attention-by-hand run 2"
 OLD_FORMAT = "attention-by-hand run 1"  # its checkpoints do not say of which run they are
 RUN = "@run"  # in best.npz: the identity of the run, and the step at which it had these weights
 PACKING = "transformer.compression.packing"  # an extra, imported when a run needs it
-LOG_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "validation_loss"]
 
 
 class RunFolder:
@@ -49,8 +46,6 @@ class RunFolder:
         self.log_file = self.path / "log.csv"
         self.samples_file = self.path / "samples.txt"
         self.lock = FolderLock(self.path)
-
-    # Beginning --------------------------------------------------------------------------------------------------------
 
     def create(self, config: dict[str, Any], tokenizer: Tokenizer | None) -> None:
         """Start a new run (images need no tokenizer); FileExistsError when the folder holds one already, or a file that would be lost.
@@ -143,8 +138,6 @@ class RunFolder:
         """Of the tokenizer's file, whatever the ends of its lines."""
         return zlib.crc32(self.tokenizer_file.read_bytes().replace(b"\r\n", b"\n"))
 
-    # Checkpoints ------------------------------------------------------------------------------------------------------
-
     def save_last(self, model: Any, optimizers: list[Any], progress: dict[str, Any]) -> None:
         """Everything that the run needs to continue."""
         state: dict[str, Any] = {f"model.{name}": a for name, a in model.state_dict().items()}
@@ -233,27 +226,19 @@ class RunFolder:
             raise ValueError(f"{self.tokenizer_file}: has {tokenizer.vocab_size} tokens, the model {model.vocab_size}; they do not belong together")
         return model.eval(), tokenizer, config
 
-    # Logs -------------------------------------------------------------------------------------------------------------
-
     def append_log(self, rows: list[list[Any]]) -> bytes:
         """Add rows, numbers in full precision, and see them on the disk; gives what was written."""
-        lines = _log_bytes([["" if v is None else repr(v) if isinstance(v, float) else str(v) for v in row] for row in rows])
+        lines = log_bytes([["" if v is None else repr(v) if isinstance(v, float) else str(v) for v in row] for row in rows])
         append(self.log_file, lines)
         return lines
 
     def rewrite_log(self, rows: list[list[str]]) -> None:
         """Replace the log by these rows."""
-        write_atomically(self.log_file, lambda file: file.write(_log_bytes([LOG_COLUMNS, *rows])))
+        write_atomically(self.log_file, lambda file: file.write(log_bytes([LOG_COLUMNS, *rows])))
 
     def read_log(self) -> list[list[str]]:
         """The rows of the log, as text; a line cut short by a crash is left out."""
-        try:
-            rows = list(csv.reader(io.StringIO(read_bytes(self.log_file).decode("utf-8"), newline="")))
-        except (OSError, ValueError, csv.Error) as error:
-            raise ValueError(f"{self.log_file}: not readable: {error}") from error
-        if not rows or rows[0] != LOG_COLUMNS:
-            raise ValueError(f"{self.log_file}: not the log of a run; expected the columns {', '.join(LOG_COLUMNS)}")
-        return [row for row in rows[1:] if len(row) == len(LOG_COLUMNS) and re.fullmatch(r"[0-9]{1,15}", row[0])]
+        return read_rows(self.log_file)
 
     def cut_back(self, step: int, checksum: int) -> None:
         """Drop what log and samples say of the steps after ``step``, which will be made again, and what a crash left lying about.
@@ -264,7 +249,7 @@ class RunFolder:
         kept = [row for row in rows if int(row[0]) <= step]
         if len(kept) != step:
             raise ValueError(f"{self.log_file}: holds {len(kept)} of the {step} steps that {self.last_file.name} has seen; it was changed or lost")
-        if zlib.crc32(_log_bytes(kept)) != checksum:
+        if zlib.crc32(log_bytes(kept)) != checksum:
             raise ValueError(f"{self.log_file}: damaged or edited: the first {step} steps are not those that {self.last_file.name} has seen")
         text = self.samples_file.read_text(encoding="utf-8", errors="replace") if self.samples_file.exists() else ""
         if text and not "=== step ".startswith(text[:9]):
@@ -276,23 +261,11 @@ class RunFolder:
             good = "".join(b for b in blocks if (m := re.match(r"=== step (\d+) ===\n", b)) and int(m[1]) <= step)
             write_atomically(self.samples_file, lambda file: file.write(good.encode("utf-8")))
 
-
     def sweep(self) -> None:
         """Remove the temporary files of writes that a crash cut short."""
         for file in (self.config_file, self.tokenizer_file, self.last_file, self.best_file, self.log_file, self.samples_file):
             for leftover in self.path.glob(f".{file.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
-
-
-def append(path: Path, data: bytes) -> None:
-    """Add to a file and see it on the disk; OSError names the file."""
-    try:
-        with path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise OSError(error.errno, f"not written: {error.strerror}", str(path)) from error
 
 
 def remove_empty(folders: list[Path]) -> None:
@@ -323,9 +296,3 @@ def checksum(state: Mapping[str, Any]) -> int:
 
 def _checksum(config: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(config, sort_keys=True).encode())
-
-
-def _log_bytes(rows: list[list[str]]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue().encode("utf-8")

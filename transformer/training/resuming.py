@@ -13,7 +13,8 @@ import numpy as np
 from minigrad import detect_anomaly
 from minigrad.random import drawing_from
 
-from .checkpoints import RunFolder, append
+from .checkpoints import RunFolder
+from .log import append
 
 if TYPE_CHECKING:
     from .loop import Trainer
