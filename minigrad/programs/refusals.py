@@ -11,6 +11,8 @@ from .straight import SIMPLE
 from .tape import Line, Name, Tape
 from .watched import Refused
 
+_same = object()
+
 
 def close(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two results agree but for rounding, relative to the largest finite number."""
