@@ -23,7 +23,7 @@ def rng():
 
 
 def decoder_layer(rng, norm_first=False):
-    manual_seed(3)  # with which the differences by a key's bias, whose derivative is 0 in theory, say nothing at one entry
+    manual_seed(3)
     return shaken(DecoderLayer(C, H, 12, norm_first=norm_first, activation="gelu_erf"), rng)
 
 
