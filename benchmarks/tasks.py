@@ -274,9 +274,9 @@ def central_sentences(seed: int) -> Result:
 
 
 FINE_TUNING = {  # all-MiniLM-L6-v2 under a Tagger: what learns, and how fast
-    "frozen": {"lr": 3e-3, "steps": 200},
-    "adapters": {"lr": 1e-3, "steps": 120},
-    "whole": {"lr": 1e-4, "steps": 120},
+    "frozen": {"lr": 3e-3, "steps": 100},
+    "adapters": {"lr": 2e-3, "steps": 60},
+    "whole": {"lr": 2e-4, "steps": 60},
 }
 
 
@@ -296,7 +296,7 @@ def minilm_tagger(how: str) -> Callable[[int], Result]:
         for p in model.bert.parameters() if how == "frozen" else ():
             p.requires_grad = False
         learning = sum(p.size for p in model.parameters() if p.requires_grad)
-        given = {"batch_size": 8, "warmup": 10, "evaluate_every": 40, "weight_decay": 0.01, "min_lr": 1e-5}
+        given = {"batch_size": 8, "warmup": 10, "evaluate_every": 30, "weight_decay": 0.01, "min_lr": 1e-5}
         settings = Settings(seed=seed, **{**given, **FINE_TUNING[how]})
         seconds = train(model, recipes.objective("conll", encoder.tokenizer), settings)
         return scored("conll", model, encoder.tokenizer, seconds, learning)
