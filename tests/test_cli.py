@@ -115,7 +115,8 @@ def test_evaluate_as_json_has_its_keys_and_the_loss_is_the_log_of_the_perplexity
     capsys.readouterr()
     assert main(["evaluate", str(run), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert set(result) == {"tokens", "loss", "perplexity", "bits_per_character", "uniform_loss", "unigram_loss", "bigram_loss"}
+    lines = ("uniform", "unigram", "bigram", "3-gram", "4-gram", "5-gram")
+    assert set(result) == {"tokens", "loss", "perplexity", "bits_per_character", *(f"{name}_loss" for name in lines)}
     model, tokenizer, _ = RunFolder(run).load_model()
     _, validation = corpora.train_validation_split(tokenizer.encode(TEXT), model.context_length)
     assert result["tokens"] == len(validation) - 1

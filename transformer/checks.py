@@ -137,7 +137,7 @@ def check_everything(only: str | None = None) -> int:
 
 
 def row(kind: str, name: str, first: Report, second: Report | None) -> int:
-    """Print one line: the largest relative errors; gives 1 when it is wrong."""
+    """Print one line: the largest relative errors; returns 1 when it is wrong."""
     right = bool(first) and (second is None or bool(second))
     other = f"{second.max_rel:14.1e}" if second is not None else " " * 14
     print(f"{kind:<9}{name:<34}{first.max_rel:12.1e}{other}  {'ok' if right else 'WRONG'}", flush=True)

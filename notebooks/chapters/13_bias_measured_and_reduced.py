@@ -437,7 +437,7 @@ checks.check_13_p_value(p_value)
 #
 # $$L = \sum_j p_j\, \big(\log p_j - \log p_{\sigma(j)}\big) .$$
 #
-# Derive $\partial L/\partial z_k$. What is it where $p_j = p_{\sigma(j)}$ for all $j$? `sigma` is an integer array $(V,)$. Your answer is compared with the engine and finite differences.
+# Derive $\partial L/\partial z_k$, for logits of any size. What is it where $p_j = p_{\sigma(j)}$ for all $j$? `sigma` is an integer array $(V,)$. Your answer is compared with the engine and finite differences.
 
 # %% tags=["exercise"]
 def kl_gradient(z, sigma):

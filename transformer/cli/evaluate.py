@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
-    """Loss, perplexity and bits per character, against the uniform, unigram and bigram lines; of a task, its scores on the test part."""
+    """Loss, perplexity and bits per character, against the lines of models that count; of a task, its scores on the test part."""
     folder = RunFolder(args.dir)
     if args.text and is_task(folder.config()):
         raise UsageError("--text is for language models; a run on a task is judged on the task's test part")

@@ -27,7 +27,7 @@ from ..training.classification import Classification
 from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling, Objective
 from ..training.run_data import is_task, language_modelling, objective_of_run, text_of_run
-from ..training.settings import Settings
+from ..training.settings import OPTIMIZERS, Settings
 from ..training.tagging import Tagging
 from . import options
 from .attention import draw_example
@@ -78,6 +78,9 @@ def add_training_options(train: argparse.ArgumentParser) -> None:
         option = names.get(field.name, "--" + field.name.replace("_", "-"))
         if kind is bool:
             train.add_argument(option, dest=field.name, action="store_const", const=True)
+            continue
+        if kind is str:
+            train.add_argument(option, dest=field.name, choices=OPTIMIZERS)
             continue
         train.add_argument(option, dest=field.name, type=kind, metavar="N" if kind is int else "X")
 

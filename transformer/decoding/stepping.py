@@ -75,7 +75,7 @@ def append(stepper: Stepper, layer: int, k: np.ndarray, v: np.ndarray) -> tuple[
 
 
 class Stepper:
-    """Gives the logits (B, 1, V) after one more token of each row, whose keys and values it puts into a cache."""
+    """Returns the logits (B, 1, V) after one more token of each row, whose keys and values it puts into a cache."""
 
     def __init__(self, model: Any) -> None:
         owner: Any = weakref.ref(model)  # the model keeps its steppers, and not the other way round

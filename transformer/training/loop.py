@@ -10,13 +10,13 @@ import contextlib
 import functools
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import numpy as np
 
-from minigrad import manual_seed, program
-from minigrad.optim import AdamW, clip_grad_norm, warmup_cosine
+from minigrad import manual_seed, nn, program
+from minigrad.optim import AdamW, Muon, Optimizer, clip_grad_norm, warmup_cosine
 from minigrad.programs import Program, Refused
 from minigrad.random import drawing_from, generator
 
@@ -42,8 +42,26 @@ def drawing_its_own(method: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
+def optimizers(model: nn.Module, parameters: list[Any], s: Settings) -> list[Optimizer]:
+    """Who moves which parameters: Muon those that ``within_layers`` names, AdamW all others.  Decay acts on matrices only, as is usual."""
+    within = {id(p) for p in within_layers(model)} if s.optimizer == "muon" else set()
+    hidden, rest = [p for p in parameters if id(p) in within], [p for p in parameters if id(p) not in within]
+    found: list[Optimizer] = [Muon(hidden, s.lr, weight_decay=s.weight_decay)] if hidden else []
+    for group, decay in (([p for p in rest if p.ndim >= 2], s.weight_decay), ([p for p in rest if p.ndim < 2], 0.0)):
+        if group:
+            found.append(AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay))
+    return found
+
+
+def within_layers(model: nn.Module) -> Iterator[nn.Parameter]:
+    """The weights of linear layers within stacks of layers: no embedding, and no output layer."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and {"layers", "cells"} & set(name.split(".")):
+            yield module.weight
+
+
 class Trainer:
-    """Trains a model for an objective (see ``objectives``), optionally into a run folder.  Decay acts on matrices only, as is usual.
+    """Trains a model for an objective (see ``objectives``), optionally into a run folder.
 
     ``workers`` are the processes that share the work: this one, or ``parallel.world()``.
     """
@@ -72,8 +90,7 @@ class Trainer:
         if s.recompute_layers:
             recompute_layers(model)
         parameters = [p for p in model.parameters() if p.requires_grad]
-        groups = [([p for p in parameters if p.ndim >= 2], s.weight_decay), ([p for p in parameters if p.ndim < 2], 0.0)]
-        self.optimizers = [AdamW(group, s.lr, (s.beta1, s.beta2), weight_decay=decay) for group, decay in groups if group]
+        self.optimizers = optimizers(model, parameters, s)
         self.average = WeightAverage(parameters, s.average) if s.average else None
         self.program: Program | None = program(self.loss, model)  # forward and backward, recorded once for each set of shapes
         self.unrecorded = ""  # why there is no program any more
@@ -93,7 +110,7 @@ class Trainer:
 
     @drawing_its_own
     def step(self) -> list[Any]:
-        """One batch forward, backward and an update; gives the row for the log."""
+        """One batch forward, backward and an update; returns the row for the log."""
         s = self.settings
         batch = self.objective.batch(generator(), s.batch_size)
         lr = self.schedule(self.progress.step)

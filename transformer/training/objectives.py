@@ -22,6 +22,7 @@ from minigrad import Tensor, cross_entropy
 from minigrad.random import generator
 
 from ..data import corpora
+from ..data.ngrams import ngram_losses
 from ..data.tokenizers import Tokenizer
 from ..decoding.generate import generate
 from ..decoding.window import Spread, evaluating
@@ -153,7 +154,7 @@ class LanguageModelling:
 
     @functools.cached_property
     def lines(self) -> dict[str, float]:
-        """The loss of models that count: nothing, tokens, pairs of tokens."""
+        """The loss of models that count: nothing, tokens, pairs of tokens, and up to five in a row."""
         if self.tokenizer is None:
             raise ValueError("LanguageModelling: needs a tokenizer to know the size of the vocabulary")
         size = self.tokenizer.vocab_size
@@ -161,7 +162,7 @@ class LanguageModelling:
             "uniform": corpora.uniform_loss(size),
             "unigram": corpora.unigram_loss(self.train_ids, self.validation_ids, size),
             "bigram": corpora.bigram_loss(self.train_ids, self.validation_ids, size),
-        }
+        } | {f"{n}-gram": loss for n, loss in ngram_losses(self.train_ids, self.validation_ids, size).items() if n > 2}
 
     def tokens(self, batch: Any) -> int:
         """B · T."""

@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
+OPTIMIZERS = ("adamw", "muon")
+
 
 @dataclass
 class Settings:
     """How to train: lengths in steps, rates per step.
 
     With ``accumulate`` > 1 each batch is read in so many parts, whose gradients are added: the same gradient in less memory.
+    With ``optimizer`` "muon" the matrices within the layers are moved by Muon, all else by AdamW, at the same rate.
     ``recompute_layers`` saves more memory, for a third more time (see ``models.recomputing``).
     """
 
+    optimizer: str = "adamw"
     steps: int = 2000
     batch_size: int = 12
     lr: float = 1e-3
@@ -38,6 +42,8 @@ class Settings:
     def __post_init__(self) -> None:
         for field in fields(self):
             checked_number(field.name, getattr(self, field.name), type(field.default))
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"training: optimizer={self.optimizer!r:.80}; expected {' or '.join(OPTIMIZERS)}")
         for name in ("steps", "batch_size", "evaluate_every", "evaluation_tokens", "accumulate"):
             if getattr(self, name) < 1:
                 raise ValueError(f"training: {name}={getattr(self, name)}; expected 1 or more")
