@@ -5,20 +5,33 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from transformer.plots import COLOURS, LINES, draw_matrix, figure, plot_attention, use_style
 
-__all__ = ["BOOK", "COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "recorded_sentences", "table"]
+__all__ = ["BOOK", "COLOURS", "IN_BROWSER", "LINES", "ROOT", "draw_matrix", "figure", "line", "plot_attention", "recorded", "recorded_sentences", "sized", "table"]
 BOOK = Path(__file__).resolve().parent
-REFERENCE = BOOK.parent / "tests" / "reference"
+ROOT = BOOK / "book_data" if (BOOK / "book_data").is_dir() else BOOK.parent  # docs, benchmarks, tests: packed for a browser, or the project
+REFERENCE = ROOT / "tests" / "reference"
+IN_BROWSER = sys.platform == "emscripten"
+
+Size = TypeVar("Size")
 
 use_style()
+
+
+def sized(full: Size, browser: Size) -> Size:
+    """``full``, or ``browser`` in a browser, where a training step takes three to twenty times as long.
+
+    What a chapter claims has to hold for both; tests run both.
+    """
+    return browser if IN_BROWSER else full
 
 
 class Table:

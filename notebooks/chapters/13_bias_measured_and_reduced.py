@@ -27,7 +27,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import BOOK, COLOURS, figure, table
+from book import COLOURS, ROOT, figure, table
 from transformer.bias import LanguageModel, corpus, counterfactual, counterfactual_gap, pronoun_gap
 from transformer.bias.experiment import BASELINE, TOKENIZER, Cure, cured, measured, projected
 from transformer.bias.reduce import CounterfactualPenalty, augmented
@@ -298,7 +298,7 @@ table(["", "gap in running text", "gap in templates never seen"], [(str(cure), *
 # sentences that stand first, and of sentences in running text, where others stand before:
 
 # %%
-record = (BOOK.parent / "docs" / "bias_results.md").read_text(encoding="utf-8").split("What the cures do")[1]
+record = (ROOT / "docs" / "bias_results.md").read_text(encoding="utf-8").split("What the cures do")[1]
 kept = {cells[0]: cells for row in record.splitlines() if len(cells := [cell.strip() for cell in row.strip("| ").split("|")]) == 7}
 chosen = ["none", "ratio penalty 0.03", "ratio penalty at starts 0.03", "projection", "ratio penalty 10", "KL penalty 10"]
 low = float(kept[chosen[2]][1].split("[")[1].split(",")[0])

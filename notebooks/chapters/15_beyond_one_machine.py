@@ -275,7 +275,7 @@ else:
 # `benchmarks/parallel.py` measured a GPT of width 384 on a machine with two cores, one thread for each rank: the throughput with 1, 2 and 4 ranks, four sequences for each. Beside it stands the throughput of as many processes that do *not* talk to each other. No way of working together can do better than that.
 
 # %%
-stored = json.loads((Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8"))
+stored = json.loads((book.ROOT / "benchmarks" / "parallel.json").read_text(encoding="utf-8"))
 measured = {name: np.median(times) for name, times in stored["measured"]["seconds"].items()}  # seconds of a step
 cores, one = stored["measured"]["cores"], measured["1 rank"]
 rows = [("1", f"{one:.3f}", "1.00", "", "")]
