@@ -180,7 +180,10 @@ def settings(preloaded: Sequence[str]) -> dict[str, Any]:
     config = {
         "appName": "attention by hand", "enableMemoryStorage": True,
         "litePluginSettings": {"@jupyterlite/pyodide-kernel-extension:kernel": kernel},
-        "settingsOverrides": {"@jupyterlab/apputils-extension:themes": {"adaptive-theme": True}},
+        "settingsOverrides": {
+            "@jupyterlab/apputils-extension:themes": {"adaptive-theme": True},  # dark where the reader's system is
+            "@jupyterlab/notebook-extension:tracker": {"windowingMode": "defer"},  # so that the page's own search finds every cell
+        },
     }  # fmt: skip
     return {"jupyter-lite-schema-version": 0, "jupyter-config-data": config}
 

@@ -20,7 +20,9 @@ import editions
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK.parent
 PLACE = ROOT / "transformer" / "data" / "default.txt"
-ASCII = str.maketrans({"−": "-", "–": "-", "→": "->", "×": "x", "…": "...", "⟨": "<", "⟩": ">", "·": "*", "≤": "<=", "≥": ">=", "²": "**2", "√": "sqrt ", "ᵀ": ".T"})
+ASCII = str.maketrans({
+    "−": "-", "–": "-", "→": "->", "×": "x", "…": "...", "⟨": "<", "⟩": ">", "·": "*", "≤": "<=", "≥": ">=", "²": "**2", "√": "sqrt ", "ᵀ": ".T",
+})  # fmt: skip
 NOT_PROSE = re.compile(r"[$|\\]|^#|^- |^\d+\.|^\*\*(Before|Next)|https?:|```|<|^\*About|\]\(", re.M)
 
 

@@ -14,7 +14,10 @@ from transformer import GPT, BPETokenizer, CharTokenizer, Transformer, beam_sear
 from transformer.checks import cases
 from transformer.data import corpora
 
-RETURN_INDICES = "arange argmax argmin argpartition argsort argwhere array asarray count_nonzero flatnonzero indices lexsort nonzero searchsorted unravel_index".split()
+RETURN_INDICES = [
+    "arange", "argmax", "argmin", "argpartition", "argsort", "argwhere", "array", "asarray", "count_nonzero", "flatnonzero", "indices", "lexsort",
+    "nonzero", "searchsorted", "unravel_index",
+]  # fmt: skip
 TEXT = "she sells sea shells by the sea shore\n" * 30
 
 
@@ -54,7 +57,7 @@ def narrow_numpy(monkeypatch):
 
         def made(*args, **kwargs):
             value = function(*args, **kwargs)
-            asked = "dtype" in kwargs or len(args) > 1 and not plain
+            asked = "dtype" in kwargs or (len(args) > 1 and not plain)
             return value if asked else narrow(value, () if plain and name != "arange" else args)
 
         monkeypatch.setattr(np, name, made)
@@ -69,7 +72,8 @@ def narrow_numpy(monkeypatch):
 
 def test_the_imitation_refuses_what_a_browser_refuses(narrow_numpy):
     x, wide = np.zeros((3, 2)), np.ones(2, np.int64)
-    for call in (lambda: np.take(x, wide, axis=0), lambda: np.take(x, indices=wide, axis=0), lambda: np.repeat(x, wide, axis=1), lambda: np.bincount(wide)):
+    calls = lambda: np.take(x, wide, axis=0), lambda: np.take(x, indices=wide, axis=0), lambda: np.repeat(x, wide, axis=1), lambda: np.bincount(wide)
+    for call in calls:
         with pytest.raises(TypeError, match="int64"):
             call()
     assert np.take(x, np.arange(2), axis=0).shape == (2, 2) and x[wide].shape == (2, 2) and len(np.bincount([1, 1])) == 2

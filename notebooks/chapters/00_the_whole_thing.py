@@ -22,7 +22,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, table
+from book import figure, line, sized, table
 from minigrad import optim
 from transformer import Transformer, attention_maps
 
@@ -441,7 +441,7 @@ mg.manual_seed(0)
 rng = np.random.default_rng(0)
 model = Transformer(vocab_size=V, embedding_dim=32, num_heads=2, num_layers=2, dropout=0.0, norm_first=True)
 optimizer = optim.Adam(model.parameters())
-steps, losses = 300, []
+steps, losses = sized(300, 150, "steps"), []
 for step in range(steps):
     optimizer.lr = 5e-3 * min(1, (step + 1) / 50) * min(1, 2 * (1 - step / steps))  # warm up, and slow down at the end
     sources, mask, targets = batch(rng, 64)

@@ -24,7 +24,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, table
+from book import figure, line, sized, table
 from minigrad import optim
 from transformer import AdditiveAttention, CharTokenizer, Seq2SeqRNN, Translation, attention_maps, translate
 from transformer.data.tasks import dates
@@ -263,7 +263,10 @@ def digits(rng, n, length):
     return x, np.concatenate([np.full((n, 1), 10), x[:, ::-1]], axis=1)
 
 
-def reversing(H, attention, steps=500):
+STEPS = sized(500, 250, "steps")
+
+
+def reversing(H, attention, steps=STEPS):
     mg.manual_seed(0)
     model = Seq2SeqRNN(11, 32, H, attention=attention)
 
@@ -353,7 +356,7 @@ def learn(name, attention):
         if step % 50 == 0:
             curve.append((step, right(model, check_on).rate))
 
-    train(model, lambda rng: objective.batch(rng, 32), objective.loss, 300, 6e-3, watch)
+    train(model, lambda rng: objective.batch(rng, 32), objective.loss, sized(300, 200, "steps"), 6e-3, watch)
     results[name] = right(model, test)
     return model
 

@@ -25,7 +25,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, recorded, table
+from book import figure, line, recorded, sized, table
 from minigrad import optim
 from transformer import (
     BERT,
@@ -236,7 +236,7 @@ def score(model, objective, part="test", count=500):
 trained, rows = {}, []
 for task in (copying(length=8), reversal(length=8)):
     model, objective = start(task)
-    losses = train(model, objective, 400)
+    losses = train(model, objective, sized(400, 250, "steps"))
     trained[task.name] = model, objective, losses
     result = score(model, objective)
     rows.append((task.name, f"{np.mean(losses[-20:]):.4f}", str(result)))
@@ -323,7 +323,7 @@ def watch(step):
         early.update({name: p.data.copy() for name, p in model.named_parameters()})  # for sections 8 and 9
 
 
-losses = train(model, objective, 1200, watch=watch)
+losses = train(model, objective, sized(1200, 500, "steps"), watch=watch)
 result = score(model, objective)
 fig, (left, right) = figure(9.0, 3.4, 1, 2)
 left.plot(np.arange(1, len(losses) + 1), losses, **line(0))
@@ -568,7 +568,7 @@ sizes = recipes.configuration("entities", None, {}, tokenizer)["model"]
 work = recipes.objective("entities", tokenizer)
 mg.manual_seed(0)
 tagger = Tagger.sized(**sizes)
-settings = Settings(steps=250, batch_size=32, lr=3e-3, warmup=25, weight_decay=0.01, beta2=0.98, evaluate_every=250, sample_tokens=0)
+settings = Settings(steps=sized(250, 120, "steps"), batch_size=32, lr=3e-3, warmup=25, weight_decay=0.01, beta2=0.98, evaluate_every=250, sample_tokens=0)
 Trainer(tagger, work, settings, output=io.StringIO()).train()
 
 counts = {}

@@ -24,7 +24,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, recorded, table
+from book import figure, line, recorded, sized, table
 from minigrad import nn, optim
 from transformer import EncoderLayer, SinusoidalPositions
 
@@ -395,7 +395,7 @@ def train(seed, steps=240, blocks=4, number=20_000, rate=0.01, warmup=50, falls=
 
 
 def three_runs(changes, **settings):
-    return {name: [train(seed, **settings | change) for seed in range(3)] for name, change in changes.items()}
+    return {name: [train(seed, **settings | change) for seed in range(sized(3, 1, "seeds"))] for name, change in changes.items()}
 
 
 beginning = {

@@ -26,7 +26,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import COLOURS, figure, line, table
+from book import COLOURS, figure, line, sized, table
 from minigrad import optim
 from transformer import GPT, BPETokenizer, beam_search, generate, metrics
 from transformer import filters as library
@@ -223,8 +223,9 @@ mg.manual_seed(0)
 rng = np.random.default_rng(0)
 model = GPT(tokenizer.vocab_size, 96, num_heads=4, num_layers=2, context_length=64, positions="rotary", tie_embeddings=False)
 optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
-schedule = optim.warmup_cosine(4e-3, warmup_steps=50, total_steps=600, min_lr=4e-4)
-for step in range(600):
+steps = sized(600, 250, "steps")
+schedule = optim.warmup_cosine(4e-3, warmup_steps=50, total_steps=steps, min_lr=4e-4)
+for step in range(steps):
     optimizer.lr = schedule(step)
     x, y = corpora.batch(train, 12, 64, rng)
     loss = mg.cross_entropy(model(x), y)
