@@ -23,7 +23,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, recorded, sized, table
+from book import figure, line, recorded, table
 from minigrad import nn, optim
 from transformer import EncoderLayer, FeedForward, LayerNorm, MultiHeadAttention, SinusoidalPositions
 
@@ -226,10 +226,7 @@ class Stack(nn.Module):
         return self.out(self.norm(x))
 
 
-STEPS = sized(300, 200, "steps")
-
-
-def train(how, depth, steps=STEPS, rate=3e-3):
+def train(how, depth, steps=300, rate=3e-3):
     mg.manual_seed(0)
     rng = np.random.default_rng(0)
     model = Stack(how, depth)

@@ -323,7 +323,7 @@ def watch(step):
         early.update({name: p.data.copy() for name, p in model.named_parameters()})  # for sections 8 and 9
 
 
-losses = train(model, objective, sized(1200, 500, "steps"), watch=watch)
+losses = train(model, objective, sized(1200, 900, "steps"), watch=watch)
 result = score(model, objective)
 fig, (left, right) = figure(9.0, 3.4, 1, 2)
 left.plot(np.arange(1, len(losses) + 1), losses, **line(0))

@@ -223,7 +223,7 @@ mg.manual_seed(0)
 rng = np.random.default_rng(0)
 model = GPT(tokenizer.vocab_size, 96, num_heads=4, num_layers=2, context_length=64, positions="rotary", tie_embeddings=False)
 optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
-steps = sized(600, 250, "steps")
+steps = sized(600, 400, "steps")
 schedule = optim.warmup_cosine(4e-3, warmup_steps=50, total_steps=steps, min_lr=4e-4)
 for step in range(steps):
     optimizer.lr = schedule(step)

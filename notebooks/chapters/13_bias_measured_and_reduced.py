@@ -82,7 +82,7 @@ def swap(text):
 
 
 assert all(swap(s.text) == s.twin.text and swap(swap(s.text)) == s.text for s in found)  # the library's twin is the same
-STEPS = sized(400, 150, "steps")
+STEPS = sized(400, 300, "steps")
 model = cured(BASELINE, found, SKEW, 0, STEPS)  # no cure yet
 
 

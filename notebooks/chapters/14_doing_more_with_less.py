@@ -250,7 +250,7 @@ def train(model, task, steps, rate, seed=0, step_by=None):
 
 
 model = new_model()
-trained_loss = train(model, first, sized(800, 300, "steps"), 3e-3)
+trained_loss = train(model, first, sized(800, 500, "steps"), 3e-3)
 trained = model.state_dict()
 print(f"{len(text):,} characters; loss {trained_loss:.3f} nats per character (guessing: {math.log(V):.3f})")
 assert trained_loss < 2.4 < math.log(V)
