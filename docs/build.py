@@ -252,7 +252,7 @@ def broken(folder: Path) -> list[str]:
     """Every link inside the site that leads nowhere, and everything that a page would load from elsewhere."""
     pages = {}
     for path in sorted(folder.rglob("*.html")):
-        if "lite" not in path.relative_to(folder).parts[:1]:
+        if path.relative_to(folder).parts[0] not in ("lite", "_static"):
             pages[path.resolve()] = reader = Links()
             reader.feed(path.read_text(encoding="utf-8"))
             loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"(https?://[^\"]+)|<link[^>]*rel=\"stylesheet\"[^>]*href=\"(https?://[^\"]+)", path.read_text(encoding="utf-8"))

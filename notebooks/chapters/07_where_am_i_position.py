@@ -23,7 +23,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, sized, table
+from book import figure, line, table
 from minigrad import nn, optim
 from transformer import AlibiBias, EncoderLayer, LearnedPositions, MultiHeadAttention, RotaryPositions, SinusoidalPositions
 from transformer.positions import Positions
@@ -238,10 +238,7 @@ def make(name, heads, width=32, length=16):
     }[name]()
 
 
-STEPS = sized(300, 150, "steps")
-
-
-def train(task, name, heads, layers, causal, steps=STEPS, rate=3e-3):
+def train(task, name, heads, layers, causal, steps=300, rate=3e-3):
     mg.manual_seed(0)
     rng = np.random.default_rng(0)
     model = Tagger(make(name, heads), heads, layers, causal=causal)

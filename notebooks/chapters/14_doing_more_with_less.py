@@ -253,7 +253,7 @@ model = new_model()
 trained_loss = train(model, first, sized(800, 500, "steps"), 3e-3)
 trained = model.state_dict()
 print(f"{len(text):,} characters; loss {trained_loss:.3f} nats per character (guessing: {math.log(V):.3f})")
-assert trained_loss < 2.4 < math.log(V)
+assert trained_loss < 2.6 < math.log(V)
 
 # %% [markdown]
 # The gradients of a small model with a small batch are large. In large models with large batches they are smaller, so to see the fault here we divide the loss by 4096. (Adam does not mind, since it divides by the size of the gradients again.)
