@@ -30,10 +30,11 @@ import minigrad as mg
 from minigrad.storage import write_atomically
 from transformer import GPT, Trainer, plots
 from transformer.data import corpora
-from transformer.data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
-from transformer.metrics import bits_per_character, token_losses
-from transformer.objectives import LanguageModelling
-from transformer.training import Settings
+from transformer.data.bpe import BPETokenizer
+from transformer.data.tokenizers import CharTokenizer, Tokenizer
+from transformer.evaluation.perplexity import bits_per_character, token_losses
+from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 VALIDATION_CHARACTERS = 25_000

@@ -29,7 +29,7 @@ from transformer.compression import count
 from transformer.parallel import Workers
 from transformer.parallel.scaling import Job, Layout, Machine, step
 from transformer.parallel.workers import Ranks
-from transformer.training import Settings
+from transformer.training.settings import Settings
 
 HERE = Path(__file__).resolve().parent
 VOCABULARY, WIDTH, LAYERS, HEADS, CONTEXT, BATCH = 96, 384, 6, 6, 256, 4

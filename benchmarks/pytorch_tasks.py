@@ -16,11 +16,12 @@ from torch import nn
 from torch.nn import functional as F
 
 import minigrad as mg
-from transformer.answering import SpanBatch
 from transformer.data.corpora import IGNORE_INDEX
-from transformer.objectives import Objective, PairBatch
 from transformer.positions import AlibiBias, sinusoids
-from transformer.training import Settings
+from transformer.training.answering import SpanBatch
+from transformer.training.objectives import Objective
+from transformer.training.settings import Settings
+from transformer.training.translation import PairBatch
 
 torch.backends.mha.set_fastpath_enabled(False)  # in eval mode it gives NaN for additive masks of each head
 

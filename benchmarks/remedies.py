@@ -30,20 +30,10 @@ from minigrad import optim
 from minigrad.ops.attention import attention
 from minigrad.storage import write_atomically
 from transformer import GPT, KVCache, LanguageModelling, Trainer, plots
-from transformer.compression import (
-    HalfTraining,
-    LossScale,
-    add_adapters,
-    count,
-    pack,
-    recompute_layers,
-    remove_adapters,
-    share_layers,
-    unpack,
-)
+from transformer.compression import HalfTraining, LossScale, add_adapters, count, pack, recompute_layers, remove_adapters, share_layers, unpack
 from transformer.data import corpora
 from transformer.data.tokenizers import CharTokenizer
-from transformer.training import Settings
+from transformer.training.settings import Settings
 
 from .paired import seconds
 

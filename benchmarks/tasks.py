@@ -28,12 +28,14 @@ import numpy as np
 from benchmarks import logistic
 from minigrad import manual_seed
 from minigrad.storage import write_atomically
-from transformer import recipes, scores, task_runs
 from transformer.data import real
+from transformer.evaluation import metrics as scores
+from transformer.evaluation.metrics import share
+from transformer.models.build import build_model
 from transformer.positions import Positions
-from transformer.runs import build_model
-from transformer.scores import share
-from transformer.training import Settings, Trainer
+from transformer.training import recipes
+from transformer.training.loop import Trainer
+from transformer.training.settings import Settings
 
 HERE = Path(__file__).parent
 Result = dict[str, Any]  # scores by name, "seconds", "parameters", "examples"
@@ -167,7 +169,7 @@ def train_twin(task: str, seed: int) -> Result:
 
 
 def scored(task: str, model: Any, tokenizer: Any, seconds: float, parameters: int) -> Result:
-    result = task_runs.judge(task, model, tokenizer)
+    result = recipes.objective(task, tokenizer).test(model)
     return {**plain(result), "seconds": seconds, "parameters": parameters}
 
 

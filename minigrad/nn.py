@@ -1,4 +1,7 @@
-r"""Modules: parameters with names, nested.  Linear weights are stored ``(in, out)``: :math:`Y = X W + b`."""
+r"""Modules: parameters with names, nested.  Linear weights are stored ``(in, out)``: :math:`Y = X W + b`.
+
+It has more than 300 lines because the base class and the six small modules are read together.
+"""
 
 from __future__ import annotations
 

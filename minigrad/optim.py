@@ -4,19 +4,21 @@ r"""Optimizers, schedules and clipping.  With gradient :math:`g`, learning rate 
 - Adam: :math:`m \leftarrow \beta_1 m + (1-\beta_1) g`, :math:`v \leftarrow \beta_2 v + (1-\beta_2) g^2`,
   :math:`\theta \leftarrow \theta - \eta\, \hat m / (\sqrt{\hat v} + \epsilon)`,
   with :math:`\hat m = m/(1-\beta_1^t)`, :math:`\hat v = v/(1-\beta_2^t)`; t counts the steps of each parameter, those at which it had a gradient
-- AdamW: as Adam, after :math:`\theta \leftarrow \theta - \eta \lambda \theta`.
+- AdamW: as Adam, after :math:`\theta \leftarrow \theta - \eta \lambda \theta`
+- Muon: momentum made orthogonal, for the matrices of hidden layers.
 
-Sources: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2.
+Sources: Kingma & Ba (2015), algorithm 1; Loshchilov & Hutter (2019), algorithm 2; Jordan et al. (2024).
 
 Small parameters lie side by side in one flat array, so that a step moves them all at once; a step updates in place, block by
-block, so that a block and all that is remembered about it stay in the cache.
+block, so that a block and all that is remembered about it stay in the cache.  The file has more than 300 lines for that reason: the
+rules themselves take five each.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,10 @@ import numpy as np
 
 from .graph import USED
 from .guards import note_write
+from .schedules import constant, noam, warmup_cosine
 from .tensor import Tensor
+
+__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer", "clip_grad_norm", "constant", "noam", "orthogonal", "warmup_cosine"]
 
 BLOCK = 1 << 15
 
@@ -265,8 +270,79 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
 
+class Muon(Optimizer):
+    r"""For the matrices of hidden layers: momentum, whose direction is kept and whose singular values are all brought near 1.
+
+    :math:`V \leftarrow \mu V + G`, then, for W of shape (m, n),
+    :math:`W \leftarrow W - \eta \lambda W - 0.2\, \eta \sqrt{\max(m, n)}\; O(G + \mu V)`.
+    O's entries have a mean square of 1 / max(m, n); the factor makes steps of the size of Adam's, so that one learning rate
+    serves both.  Embeddings, output layers and vectors belong to another optimizer.  Raises ValueError for what is no matrix.
+
+    Sources: Jordan et al. (2024), "Muon"; Liu et al. (2025), "Muon is scalable for LLM training", section 2.2, for the factor.
+    """
+
+    memory = ("velocity",)
+
+    def __init__(self, params: Iterable[Tensor], lr: float = 1e-3, momentum: float = 0.95, weight_decay: float = 0.01, iterations: int = 5) -> None:
+        super().__init__(params, lr, weight_decay)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"Muon: momentum={momentum}; expected a number from 0 up to, but not including, 1")
+        if not isinstance(iterations, int) or iterations < 1:
+            raise ValueError(f"Muon: iterations={iterations!r}; expected a whole number from 1")
+        for p in self.params:
+            if p.ndim != 2:
+                raise ValueError(f"Muon: a parameter of shape {p.shape}; expected matrices: give vectors and the like to AdamW")
+        self.momentum, self.iterations = momentum, iterations
+
+    def step(self) -> None:
+        """Move every matrix that has a gradient, in place; those of one shape together."""
+        self.steps += 1
+        groups: dict[Any, list[tuple[int, np.ndarray]]] = {}
+        for i, p in enumerate(self.params):
+            if p.grad is not None:
+                self.counts[i] += 1
+                groups.setdefault((p.shape, p.dtype), []).append((i, p.grad.data))
+        for (shape, _), members in groups.items():
+            places = [i for i, _ in members]
+            g = np.stack([gradient for _, gradient in members])  # (N, m, n)
+            for i, one in zip(places, g):
+                v = self.state["velocity"][i]
+                v *= self.momentum
+                v += one
+                one += self.momentum * v
+            move = orthogonal(g, self.iterations)
+            move *= 0.2 * self.lr * math.sqrt(max(shape))
+            for i, one in zip(places, move):
+                theta = self.params[i].data
+                note_write(theta)
+                theta *= 1 - self.lr * self.weight_decay
+                theta -= one
+
+
+def orthogonal(G: np.ndarray, iterations: int = 5) -> np.ndarray:
+    r"""(..., m, n): with :math:`G = U S V^\top`, about :math:`U V^\top`, without computing the SVD; zeros stay zeros.
+
+    An odd polynomial acts on the singular values alone:
+    :math:`a X + b X X^\top X + c (X X^\top)^2 X = U (a S + b S^3 + c S^5) V^\top`.
+    Applied five times, with coefficients that are steep at 0, it brings nearly all of (0, 1] into [0.7, 1.2], which is near
+    enough.  Source: Jordan et al. (2024).
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    wide = G.shape[-2] <= G.shape[-1]
+    X = G if wide else np.swapaxes(G, -1, -2)
+    X = X / (np.sqrt(np.einsum("...ij,...ij->...", X, X))[..., None, None] + 1e-7)  # no singular value above 1
+    for _ in range(iterations):
+        A = X @ np.swapaxes(X, -1, -2)
+        B = A @ A
+        B *= c
+        A *= b
+        B += A
+        X = a * X + B @ X
+    return X if wide else np.swapaxes(X, -1, -2)
+
+
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients so that their joint Euclidean norm is ``max_norm`` at most; gives the norm before.
+    """Scale all gradients so that their joint Euclidean norm is ``max_norm`` at most; returns the norm before.
 
     Source: Pascanu, Mikolov & Bengio (2013), algorithm 1.  Raises FloatingPointError when the norm is NaN or infinite.
     """
@@ -282,35 +358,3 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
         for g in gradients:
             g.data *= max_norm / (total + 1e-6)
     return total
-
-
-# Schedules: functions from the step (0, 1, …) to the learning rate ------------------------------------------------------
-
-
-def constant(lr: float) -> Callable[[int], float]:
-    """The same learning rate throughout."""
-    return lambda step: lr
-
-
-def warmup_cosine(max_lr: float, warmup_steps: int, total_steps: int, min_lr: float = 0.0) -> Callable[[int], float]:
-    """A straight rise to ``max_lr`` over ``warmup_steps``, then half a cosine down to ``min_lr`` at ``total_steps``.
-    Source: Loshchilov & Hutter (2017), eq. 5."""
-    if not (0 <= min_lr < math.inf and 0 <= max_lr < math.inf):
-        raise ValueError(f"warmup_cosine: max_lr={max_lr}, min_lr={min_lr}; expected numbers ≥ 0")
-    if not 0 <= warmup_steps <= total_steps:
-        raise ValueError(f"warmup_cosine: warmup_steps={warmup_steps} of total_steps={total_steps}; expected 0 ≤ warm-up ≤ total")
-
-    def schedule(step: int) -> float:
-        if step < warmup_steps:
-            return max_lr * (step + 1) / warmup_steps
-        progress = min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps))
-        return min_lr + (max_lr - min_lr) * 0.5 * (1 + math.cos(math.pi * progress))
-
-    return schedule
-
-
-def noam(embedding_dim: int, warmup_steps: int = 4000, factor: float = 1.0) -> Callable[[int], float]:
-    """The 2017 paper's schedule: ∝ d^−½ · min(t^−½, t · warmup^−3/2).  Source: Vaswani et al. (2017), eq. 3."""
-    if warmup_steps < 1 or embedding_dim < 1:
-        raise ValueError(f"noam: embedding_dim={embedding_dim}, warmup_steps={warmup_steps}; expected positive numbers")
-    return lambda step: factor * embedding_dim**-0.5 * min((step + 1) ** -0.5, (step + 1) * warmup_steps**-1.5)

@@ -1,4 +1,7 @@
-"""The Tensor: an array, its gradient, and NumPy's grammar.  Sugar only; the calculus is in ``ops`` and ``graph``."""
+"""The Tensor: an array, its gradient, and NumPy's grammar.  Sugar only; the calculus is in ``ops`` and ``graph``.
+
+It has more than 300 lines because NumPy's arrays have that many methods; nearly all are one line.
+"""
 
 from __future__ import annotations
 

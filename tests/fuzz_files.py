@@ -35,16 +35,17 @@ import numpy as np
 import minigrad as mg
 from minigrad import load, save, storage
 from transformer import GPT, BPETokenizer, CharTokenizer, GPT2Tokenizer, WordPieceTokenizer
+from transformer.cli.prompts import read_prompts
 from transformer.compression.adapters import add_adapters, load_adapters, save_adapters
 from transformer.compression.packing import pack_run
 from transformer.data import real
 from transformer.data.corpora import read_text
 from transformer.data.tokenizers import _document, load_tokenizer
 from transformer.data.wordpiece import SPECIAL
-from transformer.objectives import LanguageModelling
-from transformer.prompts import read_prompts
-from transformer.runs import RunFolder, _checksum
-from transformer.training import Settings, Trainer
+from transformer.training.checkpoints import RunFolder, _checksum
+from transformer.training.loop import Trainer
+from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 SECONDS, MEGABYTES = 5.0, 64.0  # that one try may take; the good files have a few kilobytes
 TEXT = "the cat sat on the mat; the dog saw the cat. " * 30

@@ -8,17 +8,8 @@ import pytest
 import minigrad as mg
 from minigrad import optim
 from transformer import GPT, cli
-from transformer.compression import (
-    LowRank,
-    add_adapters,
-    count,
-    load_adapters,
-    merge_adapters,
-    remove_adapters,
-    save_adapters,
-    watch,
-)
-from transformer.runs import RunFolder
+from transformer.compression import LowRank, add_adapters, count, load_adapters, merge_adapters, remove_adapters, save_adapters, watch
+from transformer.training.checkpoints import RunFolder
 
 IDS = np.random.default_rng(0).integers(0, 9, (2, 3, 8))
 EVERY = ("q_proj", "k_proj", "v_proj", "out_proj", "up", "down", "gate")

@@ -7,8 +7,8 @@ import pytest
 from small_models import Table, certain, log_probability, tiny
 
 from transformer import GPT, beam_search, generate
-from transformer.generation import beam_hypotheses
-from transformer.models.decoder_only import POSITIONS
+from transformer.decoding.generate import beam_hypotheses
+from transformer.models.gpt import POSITIONS
 
 
 @pytest.mark.parametrize("seed", range(4))

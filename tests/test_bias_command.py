@@ -5,7 +5,8 @@ import pytest
 from transformer.bias import experiment
 from transformer.bias.report import open_model, start_of
 from transformer.cli import main
-from transformer.data.tokenizers import BPETokenizer, CharTokenizer
+from transformer.data.bpe import BPETokenizer
+from transformer.data.tokenizers import CharTokenizer
 
 TEXT = "".join(f"The nurse {n} said that she was tired. The pilot took his lunch to the park at {n}; he slept.\n" for n in range(60))
 SHORT = ["--steps", "3", "--evaluate-every", "3", "--batch", "4", "--warmup", "1", "--sample-tokens", "4"]

@@ -25,7 +25,7 @@ from transformer.bias.stereotypes import (
     stereoset_scores,
     writable,
 )  # fmt: skip
-from transformer.metrics import token_losses
+from transformer.evaluation.perplexity import token_losses
 
 TOKENIZER = corpus.tokenizer()
 

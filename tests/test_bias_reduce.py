@@ -12,9 +12,9 @@ from transformer import GPT, CharTokenizer, Trainer
 from transformer.bias import corpus, experiment, results
 from transformer.bias.experiment import BASELINE, SWAPPED_IDS, TOKENIZER, Cure, Result
 from transformer.bias.reduce import CounterfactualPenalty, additional, augmented, balanced_weights, project_out, running_pairs
-from transformer.objectives import LanguageModelling, Penalised
-from transformer.runs import RunFolder
-from transformer.training import Settings
+from transformer.training.checkpoints import RunFolder
+from transformer.training.objectives import LanguageModelling, Penalised
+from transformer.training.settings import Settings
 
 FOUND = corpus.sentences(0.5, 8, seed=0)
 IDS = corpus.ids_of(FOUND, TOKENIZER)

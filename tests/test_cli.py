@@ -14,7 +14,7 @@ from minigrad.graph import REGISTRY
 from transformer import cli, perplexity
 from transformer.cli import main
 from transformer.data import corpora
-from transformer.runs import RunFolder
+from transformer.training.checkpoints import RunFolder
 
 TEXT = "".join(f"The {n} cats sat on mat {n * n}, and the dog number {n + 3} saw them.\n" for n in range(60))
 SHAPE = ["--layers", "1", "--heads", "2", "--width", "16", "--context", "16"]
@@ -70,7 +70,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(run, tmp_path, capsys)
 
 def test_the_attention_map_after_training_is_drawn_without_dropout(text_file, tmp_path, monkeypatch):
     modes = []
-    monkeypatch.setattr(cli, "draw_attention", lambda model, *rest: modes.append(model.training))
+    monkeypatch.setattr(cli.attention, "draw_attention", lambda model, *rest: modes.append(model.training))
     assert main(["train", "--text", str(text_file), "--out", str(tmp_path / "r"), *SHAPE, *LENGTH, "--dropout", "0.2"]) == 0
     assert modes == [False]
 
@@ -115,7 +115,8 @@ def test_evaluate_as_json_has_its_keys_and_the_loss_is_the_log_of_the_perplexity
     capsys.readouterr()
     assert main(["evaluate", str(run), "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
-    assert set(result) == {"tokens", "loss", "perplexity", "bits_per_character", "uniform_loss", "unigram_loss", "bigram_loss"}
+    lines = ("uniform", "unigram", "bigram", "3-gram", "4-gram", "5-gram")
+    assert set(result) == {"tokens", "loss", "perplexity", "bits_per_character", *(f"{name}_loss" for name in lines)}
     model, tokenizer, _ = RunFolder(run).load_model()
     _, validation = corpora.train_validation_split(tokenizer.encode(TEXT), model.context_length)
     assert result["tokens"] == len(validation) - 1

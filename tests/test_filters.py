@@ -7,8 +7,8 @@ import pytest
 from small_models import Table, chi_square
 
 from transformer import generate
-from transformer.filters import Sampling, draw, min_p_filter, penalise_repetition, temperature_filter, top_k_filter, top_p_filter
-from transformer.generation import next_distribution
+from transformer.decoding.generate import next_distribution
+from transformer.decoding.sampling import Sampling, draw, min_p_filter, penalise_repetition, temperature_filter, top_k_filter, top_p_filter
 
 
 def logits_of(*probabilities):

@@ -10,9 +10,11 @@ import minigrad as mg
 from tests.test_parallel import IDS, together
 from transformer import GPT, Trainer, beam_search
 from transformer.data.tasks import MADE
-from transformer.objectives import Classification, Labelled, LanguageModelling, Translation
-from transformer.recipes import make_tokenizer
-from transformer.training import Settings
+from transformer.training.classification import Classification, Labelled
+from transformer.training.objectives import LanguageModelling
+from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
+from transformer.training.translation import Translation
 
 
 def test_a_list_of_bools_is_an_index_as_in_numpy():

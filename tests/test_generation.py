@@ -9,8 +9,8 @@ from small_models import Table, certain, tiny
 import minigrad as mg
 from minigrad import no_grad
 from transformer import beam_search, generate
-from transformer.generation import speculative_generate, steps, stream
-from transformer.models.decoder_only import POSITIONS
+from transformer.decoding.generate import speculative_generate, steps, stream
+from transformer.models.gpt import POSITIONS
 
 
 def test_each_draw_follows_the_token_before_it():
@@ -146,7 +146,7 @@ PROMPTS = [[1], [2, 3, 4, 5, 6], [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 3, 4, 5, 6, 0, 1
 
 
 def naive(model, prompt, count, options, seed):
-    """What the definition says: no batch, no cache, no padding; the window of ``reading``, written out."""
+    """What the definition says: no batch, no cache, no padding; the window of ``decoding.window``, written out."""
     ids, rng, context = list(prompt), np.random.default_rng(seed), model.context_length
     for _ in range(count):
         start = 0
@@ -300,7 +300,7 @@ def test_stops_that_are_no_ids_are_refused_before_anything_is_written():
 def test_a_step_tells_the_logits_and_the_probabilities_that_its_token_was_drawn_from():
     model = tiny()
     ids = [1, 2]
-    from transformer.filters import Sampling
+    from transformer.decoding.sampling import Sampling
 
     for step in steps(model, ids, 5, Sampling(0.5, top_k=3), rng=0):
         with no_grad():

@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 
 from minigrad import manual_seed, no_grad
-from transformer import SpanReader, Tagger, recipes
+from transformer import SpanReader, Tagger
 from transformer.compression.adapters import add_adapters, merge_adapters
+from transformer.data.pieces import Pieces
 from transformer.data.tasks import PairTask, Tagged
-from transformer.pieces import Pieces
+from transformer.models.build import build_model
 from transformer.pretrained import load_pretrained, load_sentence_encoder, save_pretrained
-from transformer.runs import build_model
-from transformer.tagging import Tagging
-from transformer.training import Settings, Trainer
+from transformer.training import recipes
+from transformer.training.loop import Trainer
+from transformer.training.settings import Settings
+from transformer.training.tagging import Tagging
 
 LABELS = ("O", "B-LOC")
 TOWNS = ("Paris", "Rome", "Oslo", "Cairo", "Lima", "Delhi", "Kyoto", "Quito", "London", "Boston")

@@ -9,8 +9,8 @@ import pytest
 from small_models import Table, certain, tiny
 
 from transformer import BPETokenizer, CharTokenizer, generate
-from transformer.filters import Sampling, softmax
-from transformer.interactive import HELP, Session, text_steps
+from transformer.cli.interactive import HELP, Session, text_steps
+from transformer.decoding.sampling import Sampling, softmax
 
 LETTERS = CharTokenizer("abcdefg")
 

@@ -11,9 +11,10 @@ from small_models import Table, tiny
 
 import minigrad as mg
 from minigrad import no_grad
-from transformer import GPT, metrics, perplexity, plots
-from transformer.generation import steps
-from transformer.metrics import (
+from transformer import GPT, perplexity, plots
+from transformer.decoding.generate import steps
+from transformer.evaluation import perplexity as metrics
+from transformer.evaluation.perplexity import (
     bits_per_character,
     calibration,
     distinct_n,

@@ -378,3 +378,70 @@ def test_frozen_parameters_are_passed_over_until_they_are_not():
 def test_warmup_cosine_ends_at_zero_unless_told_otherwise():
     assert optim.warmup_cosine(0.1, 2, 10)(10) == pytest.approx(0.0, abs=1e-12)
     assert optim.warmup_cosine(0.1, 2, 10)(6) == pytest.approx(0.05)
+
+
+# Muon --------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (3, 8), (8, 3), (1, 5)])
+def test_the_orthogonal_part_has_the_same_vectors_and_singular_values_near_one(shape):
+    G = np.random.default_rng(0).normal(size=shape)
+    U, S, Vt = np.linalg.svd(G, full_matrices=False)
+    O = optim.orthogonal(G)
+    values = np.diag(U.T @ O @ Vt.T)
+    assert np.allclose(U.T @ O @ Vt.T, np.diag(values), atol=1e-12) and (values > 0.6).all() and (values < 1.25).all()
+    a, b, c = 3.4445, -4.7750, 2.0315
+    s = S / np.linalg.norm(G)
+    for _ in range(5):
+        s = a * s + b * s**3 + c * s**5
+    assert np.allclose(values, s, atol=1e-6)
+    assert not optim.orthogonal(np.zeros(shape)).any()
+    assert np.allclose(optim.orthogonal(np.stack([G, 2 * G]))[1], O, atol=1e-6)  # stacks, and the size of G does not matter
+
+
+def test_muon_follows_its_formula_for_matrices_of_several_shapes():
+    rng = np.random.default_rng(1)
+    start = [rng.normal(size=shape) for shape in [(3, 4), (5, 2), (3, 4)]]
+    params = [Tensor(a.copy(), requires_grad=True) for a in start]
+    optimizer = optim.Muon(params, lr=0.1, momentum=0.9, weight_decay=0.2)
+    velocity = [np.zeros_like(a) for a in start]
+    for _ in range(3):
+        for p, theta, v in zip(params, start, velocity):
+            g = rng.normal(size=theta.shape)
+            p.grad = Tensor(g.copy())
+            v[...] = 0.9 * v + g
+            theta[...] = theta * (1 - 0.1 * 0.2) - 0.2 * 0.1 * np.sqrt(max(theta.shape)) * optim.orthogonal(g + 0.9 * v)
+            kept = g
+        optimizer.step()
+        assert np.array_equal(params[-1].grad.data, kept)  # the gradient stays as it was
+    for p, theta in zip(params, start):
+        assert np.allclose(p.data, theta, rtol=1e-12)
+
+
+def test_muon_refuses_what_is_no_matrix_and_steps_are_as_large_as_adams():
+    with pytest.raises(ValueError, match=r"shape \(3,\); expected matrices"):
+        optim.Muon([Tensor(np.zeros(3), requires_grad=True)])
+    for wrong in ({"momentum": 1.0}, {"iterations": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            optim.Muon([Tensor(np.zeros((2, 2)), requires_grad=True)], **wrong)
+    p = Tensor(np.zeros((64, 32)), requires_grad=True)
+    p.grad = Tensor(np.random.default_rng(0).normal(size=(64, 32)))
+    optim.Muon([p], lr=1.0).step()
+    assert 0.1 < np.sqrt((p.data**2).mean()) < 0.3  # Adam's steps have about 0.2 of its rate (Liu et al. 2025)
+
+
+@pytest.mark.torch
+def test_muon_moves_as_pytorchs_does():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    start = rng.normal(size=(6, 10)).astype(np.float32)
+    ours, theirs = Tensor(start.copy(), requires_grad=True), torch.nn.Parameter(torch.tensor(start))
+    mine = optim.Muon([ours], lr=0.05, momentum=0.95, weight_decay=0.1)
+    other = torch.optim.Muon([theirs], lr=0.05, momentum=0.95, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        g = rng.normal(size=start.shape).astype(np.float32)
+        ours.grad, theirs.grad = Tensor(g.copy()), torch.tensor(g)
+        mine.step()
+        other.step()
+    moved = np.abs(theirs.detach().numpy() - start).max()
+    assert np.abs(ours.data - theirs.detach().numpy()).max() < 0.03 * moved  # PyTorch iterates in bfloat16

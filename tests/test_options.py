@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import transformer.recipes as recipes
+import transformer.training.recipes as recipes
 from tests.test_runs import ROOT, hashes
-from transformer import cli, options, threads
-from transformer.cli import main
-from transformer.runs import RunFolder
-from transformer.training import Settings
+from transformer import cli, threads
+from transformer.cli import main, options
+from transformer.data import corpora
+from transformer.training.checkpoints import RunFolder
+from transformer.training.settings import Settings
 
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
 BRIEF = ["--steps", "4", "--evaluate-every", "2", "--batch", "4", "--evaluation-tokens", "50", "--sample-tokens", "4"]
@@ -219,9 +220,9 @@ def test_an_option_of_bias_that_would_be_ignored_is_refused(words, expected, run
 def test_every_command_reads_the_text_that_the_run_was_trained_on(kind, command, runs, monkeypatch, capsys, tmp_path):
     path = Path(shutil.copytree(runs[kind], tmp_path / "run"))
     read = []
-    real = cli.corpora.read_text
-    monkeypatch.setattr(cli.corpora, "default_text", lambda: read.append("default") or TEXT)
-    monkeypatch.setattr(cli.corpora, "read_text", lambda files: read.append(Path(files[0]).name) or real(files))
+    real = corpora.read_text
+    monkeypatch.setattr(corpora, "default_text", lambda: read.append("default") or TEXT)
+    monkeypatch.setattr(corpora, "read_text", lambda files: read.append(Path(files[0]).name) or real(files))
     monkeypatch.setitem(recipes.TEXTS, "shakespeare", lambda: read.append("shakespeare") or PLAY)
     words = {
         "evaluate": ["evaluate", str(path)],
@@ -271,6 +272,7 @@ def test_a_setting_of_another_kind_is_refused_with_its_value(field):
         int: [20.5, "3", True, None, float("nan")],
         float: ["0.1", True, None, float("inf"), float("nan")],
         bool: [1, "yes", None],
+        str: ["sgd", 1, None],
     }
     for value in wrong[type(field.default)]:
         with pytest.raises(

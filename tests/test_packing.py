@@ -8,8 +8,8 @@ import pytest
 import minigrad as mg
 from transformer import GPT, cli
 from transformer.compression import pack, quantize, unpack
-from transformer.metrics import perplexity
-from transformer.runs import RunFolder
+from transformer.evaluation.perplexity import perplexity
+from transformer.training.checkpoints import RunFolder
 
 
 def weights(shape=(64, 48), seed=0):

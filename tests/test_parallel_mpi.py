@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from transformer.runs import RunFolder
+from transformer.training.checkpoints import RunFolder
 
 pytestmark = pytest.mark.mpi
 needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux's /proc to find the ranks")

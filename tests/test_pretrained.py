@@ -45,7 +45,7 @@ from transformer.pretrained import (
 )
 from transformer.pretrained.llama import interleaving
 from transformer.pretrained.names import to_theirs
-from transformer.runs import RunFolder
+from transformer.training.checkpoints import RunFolder
 
 FILE = np.load(Path(__file__).parent / "reference" / "pretrained" / "models.npz", allow_pickle=False)
 NAMES = sorted({key.split("/")[0] for key in FILE.files})

@@ -431,7 +431,8 @@ class Deciding(Text):
 
 
 def trained(objective, recorded, **settings):
-    from transformer.training import Settings, Trainer
+    from transformer.training.loop import Trainer
+    from transformer.training.settings import Settings
 
     model = small_gpt(dropout=0.1)
     trainer = Trainer(model, objective, Settings(steps=6, batch_size=4, seed=3, **settings))

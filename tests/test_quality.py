@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from small_models import Table
 
-from transformer import CharTokenizer, plots, quality
+from transformer import CharTokenizer, plots
 from transformer.cli import main
 from transformer.data import corpora
-from transformer.filters import Sampling
-from transformer.metrics import distinct_n, repetition_rate, token_losses
-from transformer.runs import RunFolder
+from transformer.decoding.sampling import Sampling
+from transformer.evaluation import quality
+from transformer.evaluation.perplexity import distinct_n, repetition_rate, token_losses
+from transformer.training.checkpoints import RunFolder
 
 TEXT = "".join(f"The {n} cats sat on mat {n * n}, and the dog number {n + 3} saw them.\n" for n in range(60))
 SHAPE = ["--layers", "1", "--heads", "2", "--width", "32", "--context", "16", "--batch", "8", "--sample-tokens", "8"]

@@ -12,9 +12,9 @@ import pytest
 import minigrad as mg
 from tests.fuzz_files import TEXT, checkpoint, run_folder
 from transformer import GPT, GPT2Tokenizer, WordPieceTokenizer
-from transformer.files import DEEPEST, parse_json, read_bytes
-from transformer.outline import outline
-from transformer.runs import RunFolder
+from transformer.data.files import DEEPEST, parse_json, read_bytes
+from transformer.models.outline import outline
+from transformer.training.checkpoints import RunFolder
 
 
 @pytest.fixture

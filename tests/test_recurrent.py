@@ -6,9 +6,9 @@ import pytest
 import minigrad as mg
 from transformer import Classifier, RecurrentLM, Seq2SeqRNN, attention_maps, generate
 from transformer.attention import KVCache
-from transformer.models.encoder_only import ImageClassifier, patches
-from transformer.models.recurrent import CELLS, AdditiveAttention, run
-from transformer.reading import Reader
+from transformer.decoding.window import Reader
+from transformer.models.classifier import ImageClassifier, patches
+from transformer.models.rnn import CELLS, AdditiveAttention, run
 
 RNG = np.random.default_rng(0)
 SOURCES = RNG.integers(0, 9, (3, 6))

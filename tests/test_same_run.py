@@ -20,12 +20,15 @@ from minigrad.random import generator
 from tests.test_parallel import MPI, Threads
 from transformer import GPT, CharTokenizer, Trainer
 from transformer.data.tasks import MADE
-from transformer.objectives import Classification, Labelled, LanguageModelling, Penalised, Translation
+from transformer.models.build import build_model
 from transformer.parallel import watcher
 from transformer.parallel.workers import Ranks
-from transformer.recipes import make_tokenizer
-from transformer.runs import RunFolder, build_model
-from transformer.training import Settings
+from transformer.training.checkpoints import RunFolder
+from transformer.training.classification import Classification, Labelled
+from transformer.training.objectives import LanguageModelling, Penalised
+from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
+from transformer.training.translation import Translation
 
 IDS = np.random.default_rng(5).integers(0, 8, 500)
 LETTERS = CharTokenizer("abcdefgh")
@@ -377,7 +380,7 @@ def test_a_thread_that_seeds_has_a_generator_of_its_own_and_one_that_does_not_sh
 
 
 def test_threads_that_generate_leave_the_model_in_the_mode_in_which_they_found_it():
-    from transformer.generation import stream
+    from transformer.decoding.generate import stream
 
     model = GPT(8, 8, 2, 1, 8, dropout=0.5)
     model.dropout.training = False  # a part that was switched off on purpose stays so

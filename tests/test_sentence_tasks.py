@@ -11,7 +11,7 @@ from transformer.data.tasks.entities import NAMES
 from transformer.data.tasks.headlines import EVENTS
 from transformer.data.tasks.roles import clause
 from transformer.data.tasks.sentences import question, tagged, text, words
-from transformer.scores import rouge, spans
+from transformer.evaluation.metrics import rouge, spans
 
 TASKS = ("entities", "roles", "answers", "headlines")
 

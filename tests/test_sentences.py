@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from transformer import BERT, WordPieceTokenizer
+from transformer.attention import masked_mean
 from transformer.data.wordpiece import SPECIAL
-from transformer.masks import masked_mean
 from transformer.pretrained import SentenceEncoder, load_sentence_encoder, save_pretrained
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -8,10 +8,10 @@ import pytest
 from small_models import Table, certain, chi_square, log_probability, tiny
 
 from transformer import GPT, generate
-from transformer.filters import Sampling
-from transformer.generation import speculative_generate
-from transformer.models.decoder_only import POSITIONS
-from transformer.speculative import residual
+from transformer.decoding.generate import speculative_generate
+from transformer.decoding.sampling import Sampling
+from transformer.decoding.speculative import residual
+from transformer.models.gpt import POSITIONS
 
 
 def random_table(seed, vocab=4, sharp=1.5, context=16):

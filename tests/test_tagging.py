@@ -8,20 +8,22 @@ import pytest
 
 import minigrad as mg
 from minigrad import manual_seed
-from transformer import BERT, AlibiBias, SpanReader, Tagger, recipes
-from transformer.answering import Answering, allowed, answer, best_span, spans
+from transformer import BERT, AlibiBias, SpanReader, Tagger
 from transformer.checks import shaken
+from transformer.data.bpe import BPETokenizer
 from transformer.data.corpora import IGNORE_INDEX
+from transformer.data.pieces import Pieces
 from transformer.data.tasks import MADE, PairTask, Question, Tagged
 from transformer.data.tasks.sentences import question
-from transformer.data.tokenizers import BPETokenizer
 from transformer.data.wordpiece import SPECIAL, WordPieceTokenizer
-from transformer.objectives import parts
-from transformer.pieces import Pieces
+from transformer.models.build import build_model
 from transformer.positions import Positions
-from transformer.runs import build_model
-from transformer.tagging import Tagging, bracketed, read, tag
-from transformer.training import Settings, Trainer
+from transformer.training import recipes
+from transformer.training.answering import Answering, allowed, answer, best_span, spans
+from transformer.training.loop import Trainer
+from transformer.training.objectives import parts
+from transformer.training.settings import Settings
+from transformer.training.tagging import Tagging, bracketed, read, tag
 
 BYTES = BPETokenizer([])  # every word is the bytes of its letters, with a space before
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")

@@ -12,14 +12,19 @@ import numpy as np
 import pytest
 
 from minigrad import load, manual_seed
-from transformer import recipes, task_runs
 from transformer.cli import main
+from transformer.cli.attention import self_attention
 from transformer.data import real
-from transformer.objectives import Classification, Labelled, Translation
-from transformer.pieces import Pieces
-from transformer.runs import RunFolder, build_model
-from transformer.scores import accuracy, exact_match, share, translation_scores
-from transformer.training import Settings, Trainer
+from transformer.data.pieces import Pieces
+from transformer.data.tasks import sentences
+from transformer.evaluation.metrics import accuracy, exact_match, share, translation_scores
+from transformer.models.build import build_model
+from transformer.training import recipes, tagging
+from transformer.training.checkpoints import RunFolder
+from transformer.training.classification import Classification, Labelled
+from transformer.training.loop import Trainer
+from transformer.training.settings import Settings
+from transformer.training.translation import Translation
 
 FEW = ["--steps", "6", "--evaluate-every", "3", "--batch", "8", "--warmup", "2", "--dropout", "0.1"]
 
@@ -179,9 +184,9 @@ def test_the_figure_of_a_reader_notes_what_it_says(tmp_path):
     config = recipes.configuration("roles", None, {"width": 16, "layers": 1}, tokenizer)
     manual_seed(0)
     model = build_model(config).eval()
-    weights, keys, queries = task_runs.self_attention(model, Pieces(tokenizer), "Anna *saw* the dog.")
+    weights, keys, queries = self_attention(model, Pieces(tokenizer), "Anna *saw* the dog.")
     assert keys == ["⊢", "Anna", "saw", "the", "dog", ".", "⊣"] and [w.shape for w in weights] == [(4, 7, 7)]
-    tags = task_runs.tagging.tag(model, Pieces(tokenizer), [task_runs.sentences.tagged("Anna *saw* the dog.")])[0]
+    tags = tagging.tag(model, Pieces(tokenizer), [sentences.tagged("Anna *saw* the dog.")])[0]
     assert queries[1:6] == [k if t == "O" else f"{k}  {t}" for k, t in zip(keys[1:6], tags, strict=True)]
 
 

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
-from transformer import scores
-from transformer.scores import Estimate, estimate, normalised, rouge, span_f1, spans, token_f1
+from transformer.evaluation import metrics as scores
+from transformer.evaluation.metrics import Estimate, estimate, normalised, rouge, span_f1, spans, token_f1
 
 TAGS = ("O", "B-A", "I-A", "B-B", "I-B")
 WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog", "12", "It's", "x-y")

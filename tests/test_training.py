@@ -7,8 +7,8 @@ import minigrad as mg
 from minigrad.optim import AdamW, warmup_cosine
 from transformer import GPT, Trainer
 from transformer.data.corpora import bigram_loss
-from transformer.objectives import LanguageModelling
-from transformer.training import Settings
+from transformer.training.objectives import LanguageModelling
+from transformer.training.settings import Settings
 
 IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
 
@@ -78,7 +78,7 @@ def test_tied_logits_have_a_gradient():
 
 def test_a_stop_on_an_evaluation_step_still_evaluates_so_that_the_log_is_that_of_the_whole_run(tmp_path, capsys):
     from transformer import CharTokenizer
-    from transformer.runs import RunFolder
+    from transformer.training.checkpoints import RunFolder
 
     def run(name, stop_at):
         folder = RunFolder(tmp_path / name)
@@ -102,7 +102,7 @@ def test_a_stop_on_an_evaluation_step_still_evaluates_so_that_the_log_is_that_of
 
 
 def test_the_average_is_the_mean_that_its_formula_gives():
-    from transformer.averaging import WeightAverage
+    from transformer.training.averaging import WeightAverage
 
     p = mg.nn.Parameter(np.zeros(3))
     average, path = WeightAverage([p], 0.8), np.random.default_rng(0).normal(size=(60, 3))
@@ -135,7 +135,7 @@ def test_averaging_changes_what_is_evaluated_and_not_the_path_of_training(capsys
 
 def test_the_best_checkpoint_holds_the_average_and_a_resumed_run_continues_it(tmp_path, capsys):
     from transformer import CharTokenizer
-    from transformer.runs import RunFolder
+    from transformer.training.checkpoints import RunFolder
 
     def run(name, stop_at=None, resume=False):
         folder = RunFolder(tmp_path / name)

@@ -29,7 +29,7 @@ from transformer import (
 )
 from transformer.checks import cases, check_module, shaken
 from transformer.data.corpora import batch
-from transformer.models.decoder_only import FEED_FORWARDS, NORMS, POSITIONS
+from transformer.models.gpt import FEED_FORWARDS, NORMS, POSITIONS
 from transformer.positions import sinusoids
 
 SCHEMES = list(POSITIONS)

@@ -9,15 +9,15 @@ import pytest
 import minigrad as mg
 from minigrad import cross_entropy
 from transformer import CharTokenizer, Codec, Seq2SeqRNN, Trainer, Transformer, translate
-from transformer.beams import beam_hypotheses
+from transformer.data.codec import BEGIN, END, PAD
 from transformer.data.corpora import IGNORE_INDEX
 from transformer.data.tasks import Pair, copying, reversal
-from transformer.objectives import Translation
+from transformer.decoding.beams import beam_hypotheses
+from transformer.decoding.translate import GivenSource, cross_attention
+from transformer.evaluation.metrics import exact_match
 from transformer.positions import Positions
-from transformer.scores import exact_match
-from transformer.task_runs import cross_attention
-from transformer.training import Settings
-from transformer.translation import BEGIN, END, PAD, GivenSource
+from transformer.training.settings import Settings
+from transformer.training.translation import Translation
 
 TOKENIZER = CharTokenizer(PAD + BEGIN + END + "abcdef")
 CODEC = Codec(TOKENIZER)

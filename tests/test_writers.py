@@ -20,9 +20,9 @@ from tests.test_runs import ROOT, hashes, one_line
 from tests.test_same_run import in_a_copy, needs_fork, trainer_of
 from transformer import Trainer, cli
 from transformer.cli import main
-from transformer.locking import FolderLock
-from transformer.objectives import LanguageModelling
-from transformer.runs import RunFolder
+from transformer.training.checkpoints import RunFolder
+from transformer.training.locking import FolderLock
+from transformer.training.objectives import LanguageModelling
 
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
 SMALL = [
@@ -161,7 +161,7 @@ def test_the_lock_of_a_process_that_was_killed_is_free_and_no_two_ever_have_it(t
 
 
 def test_without_locks_in_the_system_everything_works(tmp_path, monkeypatch):
-    monkeypatch.setattr("transformer.locking.fcntl", None)
+    monkeypatch.setattr("transformer.training.locking.fcntl", None)
     lock = FolderLock(tmp_path)
     lock.take()
     lock.give_back()
@@ -177,8 +177,8 @@ def test_windows_locks_a_byte_behind_the_text_and_frees_it(tmp_path, monkeypatch
             raise PermissionError(13, "Permission denied")
         held.add(name)
 
-    monkeypatch.setattr("transformer.locking.fcntl", None)
-    monkeypatch.setattr("transformer.locking.msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
+    monkeypatch.setattr("transformer.training.locking.fcntl", None)
+    monkeypatch.setattr("transformer.training.locking.msvcrt", SimpleNamespace(locking=locking, LK_NBLCK=2))
     first, second = FolderLock(tmp_path), FolderLock(tmp_path)
     first.take()
     with pytest.raises(BlockingIOError, match="is writing into it"):

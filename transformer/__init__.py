@@ -1,25 +1,28 @@
 """transformer: everything from softmax(QKᵀ/√d_k)V to text generation, on top of minigrad."""
 
 from . import threads  # noqa: F401  isort: skip (before NumPy is imported)
-from .answering import Answering, answer
-from .attention import KVCache, MultiHeadAttention, attention_maps, scaled_dot_product_attention
+from .attention import KVCache, MultiHeadAttention, attention_maps, causal_mask, padding_mask, scaled_dot_product_attention
+from .data.bpe import BPETokenizer
 from .data.byte_level import GPT2Tokenizer
-from .data.tokenizers import BPETokenizer, CharTokenizer
+from .data.codec import Codec
+from .data.tokenizers import CharTokenizer
 from .data.wordpiece import WordPieceTokenizer
-from .generation import beam_search, generate
+from .decoding.generate import beam_search, generate
+from .decoding.translate import translate
+from .evaluation.perplexity import perplexity
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
-from .masks import causal_mask, padding_mask
-from .metrics import perplexity
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
-from .models.decoder_only import GPT
-from .models.encoder_decoder import Transformer
-from .models.encoder_only import Classifier, ImageClassifier
-from .models.recurrent import AdditiveAttention, RecurrentLM, Seq2SeqRNN
-from .objectives import Classification, LanguageModelling, Translation
+from .models.classifier import Classifier, ImageClassifier
+from .models.gpt import GPT
+from .models.rnn import AdditiveAttention, RecurrentLM, Seq2SeqRNN
+from .models.transformer import Transformer
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
-from .tagging import Tagging, tag
-from .training import Trainer
-from .translation import Codec, translate
+from .training.answering import Answering, answer
+from .training.classification import Classification
+from .training.loop import Trainer
+from .training.objectives import LanguageModelling
+from .training.tagging import Tagging, tag
+from .training.translation import Translation
 
 __all__ = [
     "BERT",

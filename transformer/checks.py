@@ -12,14 +12,13 @@ from minigrad.byhand.gradcheck import Report, gradcheck, gradgradcheck
 from minigrad.byhand.ops import derivation
 from minigrad.nn import Module, functional_call
 
-from .attention import MultiHeadAttention
+from .attention import MultiHeadAttention, padding_mask
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
-from .masks import padding_mask
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
-from .models.decoder_only import GPT
-from .models.encoder_decoder import Transformer
-from .models.encoder_only import Classifier, ImageClassifier
-from .models.recurrent import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.classifier import Classifier, ImageClassifier
+from .models.gpt import GPT
+from .models.rnn import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.transformer import Transformer
 from .positions import AlibiBias, RotaryPositions
 
 IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])
@@ -61,6 +60,8 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     yield "model", "GPT", GPT(7, 8, 2, 2, 6, dropout=0.1), lambda m: loss(m, IDS), ()
     yield "model", "GPT, rotary, RMSNorm, SwiGLU", GPT(7, 8, 4, 1, 6, 2, 12, norm="rms", positions="rotary", ffn="swiglu"), lambda m: loss(m, IDS), ()
     yield "model", "GPT, ALiBi, untied", GPT(7, 8, 2, 1, 6, positions="alibi", tie_embeddings=False), lambda m: loss(m, IDS), ()
+    only = GPT(7, 8, 2, 2, 6, norm="none", ffn="none", tie_embeddings=False, bias=False)
+    yield "model", "GPT, attention only", only, lambda m: loss(m, IDS), ()
     smooth = Transformer(7, 8, 2, 1, 12, 8, norm_first=True)
     yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()
@@ -138,7 +139,7 @@ def check_everything(only: str | None = None) -> int:
 
 
 def row(kind: str, name: str, first: Report, second: Report | None) -> int:
-    """Print one line: the largest relative errors; gives 1 when it is wrong."""
+    """Print one line: the largest relative errors; returns 1 when it is wrong."""
     right = bool(first) and (second is None or bool(second))
     other = f"{second.max_rel:14.1e}" if second is not None else " " * 14
     print(f"{kind:<9}{name:<34}{first.max_rel:12.1e}{other}  {'ok' if right else 'WRONG'}", flush=True)

@@ -90,7 +90,7 @@ def gradcheck(
 def gradgradcheck(
     f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0
 ) -> Report:
-    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``, with respect
+    """The same for second derivatives: ``gradcheck`` of the function that returns the gradients of ``f``, with respect
     to the inputs and to the upstream gradient."""
     f, inputs, names = arranged(f, inputs, names, "gradgradcheck")
     arrays = [as_float64(x, "gradgradcheck") for x in inputs]

@@ -1,4 +1,7 @@
-"""What an op is: a primitive one with a rule for each input, or one composed of others with, perhaps, a fast kernel behind it."""
+"""What an op is: a primitive one with a rule for each input, or one composed of others with, perhaps, a fast kernel behind it.
+
+It has more than 300 lines because calling, recording and refusing are the same for all ops, and are written here once.
+"""
 
 from __future__ import annotations
 

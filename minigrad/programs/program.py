@@ -1,4 +1,7 @@
-"""A function, or a loss and its gradients, as a straight line of NumPy calls that is recorded once and replayed."""
+"""A function, or a loss and its gradients, as a straight line of NumPy calls that is recorded once and replayed.
+
+It has more than 300 lines because recording, replaying and comparing the two are one life of one object.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,12 @@ from ..nn import Module, changes
 from ..ops import declare
 from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
-from .straight import SIMPLE, Straight, needed, owners
+from .refusals import Digest, attributes_of, close, digest, refuse_differences, refuse_other_attributes, refuse_other_draws
+from .straight import Straight, needed, owners
 from .tape import Line, Name, Tape
 from .watched import Refused, array_of, unwatched, watched
 
 _data, _wants = operator.attrgetter("data"), operator.attrgetter("requires_grad")
-_same = object()
 RECORDINGS = 32  # sets of shapes that a program remembers
 
 
@@ -131,27 +134,22 @@ class Program:
         try:
             buffers = found.pool.pop()
         except IndexError:
-            buffers = [np.empty_like(b) for b in found.straight.buffers]
+            buffers = [np.empty(*shape) for shape in found.straight.buffers]
         results = found.straight.run(arrays, data, buffers)
         found.pool.append(buffers)
         return results
 
     def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
         """The results of a call, compared with those of the function itself; done at calls 1, 2, 4, 8, …, so that it costs nothing in the end."""
-        with noting_draws() as draws:
+        found.pool.clear()  # so that the buffers of the one and the graph of the other are never held at once
+        with noting_draws() as draws, enable_grad() if self.differentiates else no_grad():
+            wanted = self._by_function(found, args, given, arrays)
+        self._rewind()
+        with drawing_again(draws):
             try:
                 results = self._run(found, arrays, data)
             except (ValueError, TypeError) as error:
                 raise Refused(f"program: the recording does not fit call {found.calls}: {error}") from error
-        self._rewind()
-        with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
-            fresh = [graph.wrap(x.data).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in given]
-            out = self.function(*rebuild(args, fresh))
-            wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
-            if self.differentiates:
-                targets = [fresh[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
-                pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
-                wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
         for n, (a, b) in enumerate(zip(results, wanted, strict=True)):
             if not close(np.asarray(a), b):
                 self.recordings.clear()
@@ -164,6 +162,17 @@ class Program:
                     "call to call, or computes with NumPy from what changes. Call the function itself, or pass what changes as an argument"
                 )
         return results
+
+    def _by_function(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any]) -> list[Digest]:
+        """What the function itself returns, and its gradients: enough of them to compare others with."""
+        fresh = [graph.wrap(x.data).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in given]
+        out = self.function(*rebuild(args, fresh))
+        wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
+        if self.differentiates:
+            targets = [fresh[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
+            pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
+            wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
+        return list(map(digest, wanted))
 
     def source(self, plain: bool = False) -> str:
         """The last recording as Python text that runs with NumPy alone: the forward pass, then the backward pass, a line for each op.
@@ -342,83 +351,6 @@ class Program:
             gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
             seen.update(memory)
         return gradients
-
-
-def close(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two results agree but for rounding, relative to the largest finite number."""
-    finite = np.isfinite(b)
-    rtol = {2: 1e-2, 4: 1e-3}.get(b.dtype.itemsize, 1e-8)
-    scale = np.abs(b[finite]).max(initial=0) if b.dtype.kind == "f" else 0
-    return bool(np.array_equal(a[~finite], b[~finite], equal_nan=True) and np.allclose(a[finite], b[finite], rtol, rtol * scale / 10))
-
-
-def attributes_of(modules: list[Module]) -> list[dict[str, Any]]:
-    """What hangs at each module, by identity; whether it trains is another matter."""
-    return [{k: id(v) if not isinstance(v, SIMPLE) else v for k, v in m.__dict__.items() if k != "training"} for m in modules]
-
-
-def refuse_other_attributes(before: list[Any], after: list[Any], modules: list[Module]) -> None:
-    """Raise Refused when the function sets an attribute of a module: it keeps something from call to call."""
-    for one, two, module in zip(before, after, modules):
-        for name in two:
-            if one.get(name, _same) != two[name]:
-                raise Refused(
-                    f"program: the function sets {type(module).__name__}.{name}, which it keeps from call to call, and a program would not; "
-                    "two runs with the same arguments differ in it. Pass it as an argument, and return it"
-                )
-
-
-def refuse_other_draws(tape: Tape, before: dict[int, tuple[np.random.Generator, Any]]) -> None:
-    """Raise Refused when more was drawn than the lines on the tape draw, from the states that the generators had ``before``."""
-    after = [repr(rng.bit_generator.state) for rng, _ in before.values()]
-    for rng, state in before.values():
-        rng.bit_generator.state = state
-    for line in tape.lines:
-        if line.effects and not any(True for _ in line.reads()):
-            line.function(*line.args, **line.kwargs)
-    if after != [repr(rng.bit_generator.state) for rng, _ in before.values()]:
-        raise Refused(
-            "program: the function draws random numbers itself, which a program would not draw anew; draw them before, and pass them as arguments"
-        )
-
-
-def refuse_differences(first: Tape, again: Tape) -> None:
-    """Raise Refused where two runs of the same function on the same arguments do not make the same calls."""
-    why = "two runs with the same arguments differ: it draws numbers outside of minigrad, or keeps something from call to call"
-    if len(first.lines) != len(again.lines):
-        raise Refused(f"program: {why} ({len(first.lines)} calls, then {len(again.lines)})")
-    pairs: dict[Any, Any] = {}
-    for one, two in zip(first.lines, again.lines):
-        told = getattr(one.op, "name", getattr(one.function, "__name__", "a call"))
-        if one.function is not two.function and getattr(one.function, "__code__", 0) is not getattr(two.function, "__code__", 1):
-            raise Refused(f"program: {why} ({told}, then another call)")
-        if not alike((one.args, one.kwargs), (two.args, two.kwargs), pairs):
-            raise Refused(f"program: {why} (what {told} reads, shape {getattr(first_array(one), 'shape', '()')})")
-        alike(one.out, two.out, pairs)
-
-
-def first_array(line: Line) -> Any:
-    """An array of the line, for messages."""
-    return next((x for x in line.args if isinstance(x, np.ndarray)), next((n.what for n in line.makes()), None))
-
-
-def alike(a: Any, b: Any, pairs: dict[Any, Any]) -> bool:
-    """Whether two arguments are the same: equal constants, and names that were made in the same place."""
-    if isinstance(a, Name) and isinstance(b, Name):
-        if a in pairs or a.kind == "made":
-            return pairs.setdefault(a, b) is b
-        return a.kind == b.kind and (a.value is b.value or np.array_equal(a.value, b.value, equal_nan=a.value.dtype.kind == "f"))
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, np.ndarray):
-        return a is b or (a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
-    if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(alike(x, y, pairs) for x, y in zip(a, b))
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(alike(a[k], b[k], pairs) for k in a)
-    if isinstance(a, slice):
-        return alike((a.start, a.stop, a.step), (b.start, b.stop, b.step), pairs)
-    return a is b or a == b or (a != a and b != b)
 
 
 @contextmanager

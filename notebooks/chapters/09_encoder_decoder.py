@@ -39,15 +39,16 @@ from transformer import (
     Translation,
     attention_maps,
     beam_search,
-    recipes,
     tag,
     translate,
 )  # fmt: skip
+from transformer.training import recipes  # fmt: skip
 from transformer.data.tasks import copying, dates, reversal
-from transformer.scores import exact_match, span_f1
-from transformer.tagging import bracketed
-from transformer.training import Settings
-from transformer.translation import BEGIN, END, PAD, GivenSource
+from transformer.evaluation.metrics import exact_match, span_f1
+from transformer.training.tagging import bracketed
+from transformer.training.settings import Settings
+from transformer.data.codec import BEGIN, END, PAD
+from transformer.decoding.translate import GivenSource
 
 # %% [markdown]
 # ## 1 · The probability of a sentence
@@ -649,7 +650,7 @@ checks.check_09_masked_loss(masked_loss)
 # %% [markdown]
 # ### Exercise 3 ★★ · Cross-attention
 #
-# One head: decoder states $Y: (T, C)$, memory $M: (S, C)$, weights $W^Q, W^K, W^V: (C, D)$, and the mask $(S,)$ of the source, 1 for tokens and 0 for padding. The pair of the output $(T, D)$ and the weights $(T, S)$.
+# One head: decoder states $Y: (T, C)$, memory $M: (S, C)$, weights $W^Q, W^K, W^V: (C, D)$, and the mask $(S,)$ of the source, 1 for tokens and 0 for padding. The pair of the output $(T, D)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
 def cross_attention(Y, M, W_Q, W_K, W_V, mask):

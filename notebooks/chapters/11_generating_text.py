@@ -23,7 +23,7 @@ from book import figure, line, plot_attention, recorded, sized, table
 from minigrad import optim
 from transformer import GPT, CharTokenizer, KVCache, attention_maps, generate
 from transformer.data import corpora
-from transformer.metrics import token_losses
+from transformer.evaluation.perplexity import token_losses
 
 # %% [markdown]
 # ## 1 · What is a text worth?

@@ -38,11 +38,11 @@ import minigrad as mg
 from book import draw_matrix, figure, line, table
 from transformer import GPT, LanguageModelling, Transformer, Translation
 from transformer.data.tasks import MADE
-from transformer.objectives import piece
+from transformer.training.objectives import piece
 from transformer.parallel import scaling
 from transformer.parallel.sharing import share, weighted_share
 from transformer.pretrained import from_arrays, to_arrays
-from transformer.recipes import make_tokenizer
+from transformer.training.recipes import make_tokenizer
 
 # %% [markdown]
 # ## 1 · Half of the batch each

@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from ..data.bpe import BPETokenizer
+from ..data.tokenizers import CharTokenizer, Tokenizer
 
 Vectors = Callable[[Sequence[str]], np.ndarray]
 EXACT = 20_000  # with so many partitions or fewer, all are tried

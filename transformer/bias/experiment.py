@@ -15,10 +15,11 @@ import numpy as np
 
 from minigrad import manual_seed
 
-from ..metrics import token_losses
-from ..models.decoder_only import GPT
-from ..objectives import LanguageModelling, Objective, Penalised
-from ..training import Settings, Trainer
+from ..evaluation.perplexity import token_losses
+from ..models.gpt import GPT
+from ..training.loop import Trainer
+from ..training.objectives import LanguageModelling, Objective, Penalised
+from ..training.settings import Settings
 from . import corpus
 from .measure import counterfactual_gap
 from .reduce import CounterfactualPenalty, additional, augmented, balanced_weights, project_out, running_pairs

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..generation import generate
+from ..decoding.generate import generate
 from .corpus import OCCUPATIONS
 from .scoring import LanguageModel
 from .statistics import Estimate, estimate, share

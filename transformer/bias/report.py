@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..data.byte_level import END_OF_TEXT
+from ..data.files import read_json
 from ..data.tokenizers import CharTokenizer, Tokenizer
-from ..files import read_json
-from ..runs import RunFolder
+from ..training.checkpoints import RunFolder
 from .association import Vectors, token_vectors, weat_battery, weat_lists
 from .measure import GROUPS, PROMPTS, counterfactual_gap, generation_shares, occupation_pairs, pronoun_gap
 from .scoring import LanguageModel

@@ -1,20 +1,20 @@
 """Doing more with less: what a model costs, and the remedies, each in a room of its own.
 
-- ``counting`` (``costs``, ``families``, ``watching``): parameters, FLOPs and bytes, by formula and by watching;
-- ``halves``: float16 and bfloat16, and training that rounds to them;
+- ``counting`` (``costs``, ``model_costs``, ``measuring``): parameters, FLOPs and bytes, by formula and by watching;
+- ``mixed_precision``: float16 and bfloat16, and training that rounds to them;
 - ``quantization``: eight bits for a weight;  ``packing``: weights on disk in sixteen or eight bits;
 - ``adapters``: a small difference to train in place of all weights;  ``sharing``: one set of weights for several layers;
 - ``recomputing``: memory for time.  (Gradient accumulation is an option of the Trainer, attention without a T×T array the rule.)
 """
 
+from ..models.recomputing import recompute_layers
+from ..models.sharing import share_layers
 from .adapters import LowRank, add_adapters, load_adapters, merge_adapters, remove_adapters, save_adapters, trainable
 from .counting import Row, Table, count
-from .halves import FORMATS, HalfTraining, LossScale, from_bfloat16, rounded, rounding, to_bfloat16
+from .measuring import Work, kept_bytes, watch
+from .mixed_precision import FORMATS, HalfTraining, LossScale, from_bfloat16, rounded, rounding, to_bfloat16
 from .packing import pack, unpack
 from .quantization import Quantized, quantize
-from .recomputing import recompute_layers
-from .sharing import share_layers
-from .watching import Work, kept_bytes, watch
 
 __all__ = [
     "FORMATS",

@@ -10,7 +10,7 @@ from typing import Any
 from minigrad import nn
 
 from .costs import Cost
-from .families import FAMILIES
+from .model_costs import FAMILIES
 
 COLUMNS = ("forward_flops", "training_flops", "parameters", "weight_bytes", "activation_bytes", "cache_bytes")
 

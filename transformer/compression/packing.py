@@ -9,20 +9,17 @@ from __future__ import annotations
 import io
 import json
 import math
-import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from minigrad import nn
 
 from ..positions import LearnedPositions
-from .halves import FORMATS, from_bfloat16, to_bfloat16
+from ..training.checkpoints import RunFolder, checksum
+from .mixed_precision import FORMATS, from_bfloat16, to_bfloat16
 from .quantization import BLOCKS, Quantized, block_of, quantize
-
-if TYPE_CHECKING:
-    from ..runs import RunFolder
 
 KINDS = ("float16", "bfloat16", "int8")
 FORMAT, HALVES, VALUES, SCALES = "@format", "@halves", "@values", "@scales"
@@ -139,17 +136,8 @@ def named(described: Mapping[str, Any]) -> str:
     return f"{described.get('to', 'float32')}{by}"
 
 
-def checksum(state: Mapping[str, np.ndarray]) -> int:
-    """Of all entries, in the order of their names."""
-    crc = 0
-    for name in sorted(state):
-        array = np.ascontiguousarray(state[name])
-        crc = zlib.crc32(array.tobytes(), zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc))
-    return crc
-
-
 def pack_run(source: RunFolder, target: RunFolder, to: str, by: str = "channel", group: int = 64) -> tuple[int, int]:
-    """Write the weights of a run, packed, into a new run folder, from which they are used like the originals; gives the bytes before and after.
+    """Write the weights of a run, packed, into a new run folder, from which they are used like the originals; returns the bytes before and after.
 
     Raises ValueError for a run that is packed already, FileExistsError where the new folder holds a run.
     """

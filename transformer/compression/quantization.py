@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .halves import from_bfloat16, to_bfloat16
+from .mixed_precision import from_bfloat16, to_bfloat16
 
 BLOCKS = ("tensor", "channel", "group")
 

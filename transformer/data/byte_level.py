@@ -23,8 +23,9 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..files import brief, read_bytes, read_json
-from .tokenizers import CACHE_ENTRIES, Ids, Tokenizer, _checked_text, _encoded, _learn_merges
+from .bpe import CACHE_ENTRIES, learn_merges
+from .files import brief, read_bytes, read_json
+from .tokenizers import Ids, Tokenizer, _checked_text, _encoded
 
 END_OF_TEXT = "<|endoftext|>"
 PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -109,7 +110,7 @@ class GPT2Tokenizer(Tokenizer):
         _encoded(sample, "utf-8")
         times = Counter(match.group() for match in split_pattern().finditer(sample))
         tokens, merges = [CHARACTER[byte] for byte in range(256)], []
-        for left, right in _learn_merges([list(word.encode("utf-8")) for word in times], list(times.values()), vocab_size - 257):
+        for left, right in learn_merges([list(word.encode("utf-8")) for word in times], list(times.values()), vocab_size - 257):
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
         ordered = dict.fromkeys([*CHARACTER.values(), *tokens[256:], END_OF_TEXT])

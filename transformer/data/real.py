@@ -30,7 +30,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..files import brief
+from .files import brief
 from .tasks.base import PARTS, Pair, PairTask
 from .tasks.sentences import Tagged
 

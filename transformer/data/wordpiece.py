@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..files import brief, read_bytes
+from .files import brief, read_bytes
 from .tokenizers import Ids, Tokenizer, _checked_text, _encoded
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

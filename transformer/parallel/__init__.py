@@ -4,7 +4,8 @@
 See docs/parallel.md.
 """
 
+from ..training.workers import Workers
 from .sharing import share
-from .workers import Workers, local_rank, world
+from .workers import local_rank, world
 
 __all__ = ["Workers", "local_rank", "share", "world"]

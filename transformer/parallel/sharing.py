@@ -18,7 +18,7 @@ import numpy as np
 
 from minigrad.graph import wrap
 
-from ..objectives import piece, rows
+from ..training.objectives import piece, rows
 
 BUCKET = 1 << 22  # numbers that travel together, 16 MB in float32
 

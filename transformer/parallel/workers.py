@@ -1,4 +1,4 @@
-"""What processes do together.  One alone is the usual case, and all of this costs it nothing; MPI, through mpi4py, serves several.
+"""What several processes do together, over MPI, through mpi4py; one alone is a plain ``Workers``, and all of this costs it nothing.
 
 Every rank holds the whole model and takes the same steps; they differ in the rows of the batch that they read.  Rank 0 alone writes.
 """
@@ -15,65 +15,21 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from minigrad import Tensor, nn
 from minigrad.random import generator
 
+from ..training.workers import T, Workers
 from . import watcher
 from .sharing import Buckets, weighted_share
 
-T = TypeVar("T")
 LOCAL_RANKS = ("MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")  # one of these is in the environment of what mpiexec starts,
 MARKS = (*SIZES, "PMIX_RANK", "MPI_LOCALNRANKS")  # or one of these
 PATIENCE = 5.0  # seconds for all ranks to come to the same end
-
-
-class Workers:
-    """One process: it does all the work, and has nobody to talk to."""
-
-    rank = 0
-    size = 1
-
-    def check(self, batch_size: int) -> None:
-        """ValueError unless every rank gets a row of a batch."""
-
-    def agree(self, facts: Callable[[], dict[str, Any]]) -> None:
-        """ValueError, with rank and name, unless the facts are the same on all ranks."""
-
-    def part(self, objective: Any, batch: Any) -> tuple[Any, float]:
-        """The rows of this rank, and their weight in the mean over all."""
-        return batch, 1.0
-
-    def own_draws(self, model: Any, *key: int) -> contextlib.AbstractContextManager[None]:
-        """Within it each rank draws dropout masks of its own; afterwards all generators stand where they stood before."""
-        return contextlib.nullcontext()
-
-    def total(self, value: float) -> float:
-        """The sum of the values of all ranks."""
-        return value
-
-    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Give every rank the sum of all ranks' gradients."""
-
-    def spread(self, function: Callable[[Any], T], items: Iterable[Any]) -> Iterable[T]:
-        """``map``, with the items spread over the ranks; each of them gets all results, in order."""
-        return map(function, items)
-
-    def first(self, action: Callable[[], T]) -> T:
-        """What rank 0 alone does; the others wait for its result, or raise the same error."""
-        return action()
-
-    def watched(self, folder: Path | None) -> contextlib.AbstractContextManager[None]:
-        """Within it, the death of a rank is reported, with what to do."""
-        return contextlib.nullcontext()
-
-    def run(self, command: Callable[[], int]) -> int:
-        """The exit status of a command that all ranks run."""
-        return command()
 
 
 class Ranks(Workers):

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from ..data.files import brief, check_finite
 from ..data.tokenizers import Tokenizer
-from ..files import brief, check_finite
 from ..models.bert import BERT, MaskedLM, SpanReader, Tagger
-from ..models.decoder_only import GPT
-from ..outline import outline
+from ..models.gpt import GPT
+from ..models.outline import outline
 from . import bert, gpt2, llama
 from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, safetensors_library, write_safetensors, write_text
 from .names import Format, tidied, to_ours, to_theirs
@@ -52,7 +52,7 @@ def from_arrays(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], int
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in FORMATS:
         if "model" in config and "format" in config:
-            raise ValueError(f"{CONFIG} is that of a run of this project; open it with transformer.runs.RunFolder(...).load_model()")
+            raise ValueError(f"{CONFIG} is that of a run of this project; open it with transformer.training.checkpoints.RunFolder(...).load_model()")
         raise ValueError(f"{CONFIG} has model_type {kind!r:.80}; expected one of {', '.join(FORMATS)}")
     format = FORMATS[kind]
     arrays = tidied(format, arrays)

@@ -16,7 +16,7 @@ import numpy as np
 from minigrad import Tensor
 from minigrad.storage import write_atomically
 
-from .. import files
+from ..data import files
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 DTYPES = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import FeedForward, LayerNorm
-from ..models.decoder_only import GPT
+from ..models.gpt import GPT
 from ..positions import LearnedPositions
 from .names import NUMBER, Format, Row, module, require, setting
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..layers import RMSNorm, SwiGLU
-from ..models.decoder_only import GPT
+from ..models.gpt import GPT
 from ..positions import RotaryPositions, StretchedRotation
 from .names import NUMBER, Format, Row, module, require, setting
 

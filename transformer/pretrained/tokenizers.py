@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..data.bpe import BPETokenizer
 from ..data.byte_level import CHARACTER, GPT2Tokenizer
-from ..data.tokenizers import BPETokenizer, CharTokenizer, Tokenizer
+from ..data.files import brief
+from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..data.wordpiece import LONGEST_WORD, SPECIAL, WordPieceTokenizer
-from ..files import brief
 from .files import json_text, read_json
 
 EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 TOKENIZER_FILES = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
 SPACE = r"\s\x1c-\x1f"  # Python's white space
-OUR_CHUNKS = {  # transformer.data.tokenizers.CHUNK, in the words of that library
+OUR_CHUNKS = {  # transformer.data.bpe.CHUNK, in the words of that library
     "type": "Sequence",
     "pretokenizers": [
         {

@@ -1,0 +1,250 @@
+"""The commands that train: ``train``, and the one without a name that shows the whole thing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from minigrad import manual_seed
+
+from .. import plots
+from ..data.bpe import BPETokenizer
+from ..data.texts import TEXTS, load_text
+from ..data.tokenizers import CharTokenizer, Tokenizer
+from ..models.build import build_model
+from ..models.gpt import FEED_FORWARDS, NORMS, POSITIONS
+from ..models.rnn import CELLS
+from ..parallel import world
+from ..training import recipes
+from ..training.checkpoints import RunFolder
+from ..training.classification import Classification
+from ..training.loop import Trainer
+from ..training.objectives import LanguageModelling, Objective
+from ..training.run_data import is_task, language_modelling, objective_of_run, text_of_run
+from ..training.settings import OPTIMIZERS, Settings
+from . import options
+from .attention import draw_example
+from .evaluate import print_lines, print_result
+from .options import UsageError, positive, refuse, say
+
+LANGUAGE_MODEL: dict[str, Any] = {
+    "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "learned",
+    "norm": "layer", "ffn": "gelu", "cell": "lstm",
+}  # fmt: skip
+
+
+def add_commands(commands: Any) -> None:
+    """Register it."""
+    train = commands.add_parser("train", help="train a language model, or a model for a task, into a run folder")
+    train.set_defaults(run=train_command, works=True, shared=True)
+    train.add_argument("--text", nargs="+", metavar="FILE", help="UTF-8 text files; default: the text that every Python carries")
+    train.add_argument("--task", metavar="NAME", help=f"in place of a text: {', '.join([*recipes.RECIPES, *TEXTS])}")
+    train.add_argument("--model", choices=["gpt", *recipes.PAIR_MODELS], help="default: gpt for texts, transformer for tasks on pairs")
+    train.add_argument("--cell", choices=list(CELLS), help="of a recurrent model")
+    train.add_argument("--out", metavar="DIR", help="the run folder (default: the next free runs/NNN)")
+    train.add_argument("--resume", action="store_true", help="continue the run in --out from its last checkpoint")
+    train.add_argument("--tokenizer", choices=["char", "bpe"])
+    train.add_argument("--vocab", type=positive, metavar="N", help="vocabulary of the BPE tokenizer")
+    add_model_options(train)
+    add_training_options(train)
+
+
+def add_model_options(train: argparse.ArgumentParser) -> None:
+    """The shape of the model."""
+    train.add_argument("--layers", type=positive, metavar="N")
+    train.add_argument("--heads", type=positive, metavar="N")
+    train.add_argument("--kv-heads", type=positive, metavar="N", help="key/value heads, fewer than --heads to share them")
+    train.add_argument("--width", type=positive, metavar="N")
+    train.add_argument("--context", type=positive, metavar="N")
+    train.add_argument("--dropout", type=float, metavar="X")
+    train.add_argument("--positions", choices=list(POSITIONS))
+    train.add_argument("--norm", choices=list(NORMS))
+    train.add_argument("--ffn", choices=list(FEED_FORWARDS))
+    train.add_argument("--distinct-layers", type=positive, metavar="N", help="so many sets of weights for all --layers; default: one for each")
+
+
+def add_training_options(train: argparse.ArgumentParser) -> None:
+    """Every field of Settings is an option."""
+    names = {"batch_size": "--batch"}
+    for field in fields(Settings):
+        kind = type(field.default)
+        option = names.get(field.name, "--" + field.name.replace("_", "-"))
+        if kind is bool:
+            train.add_argument(option, dest=field.name, action="store_const", const=True)
+            continue
+        if kind is str:
+            train.add_argument(option, dest=field.name, choices=OPTIMIZERS)
+            continue
+        train.add_argument(option, dest=field.name, type=kind, metavar="N" if kind is int else "X")
+
+
+# Commands ----------------------------------------------------------------------------------------------------------------
+
+
+def first_run(parse: Callable[[list[str]], argparse.Namespace]) -> int:
+    """What a new user sees: gradients checked before their eyes, a model that learns, text, pictures."""
+    from ..checks import demonstration
+
+    print("Gradients, by the chain rule and by finite differences:")
+    for line in demonstration():
+        print("  " + line, flush=True)
+    print()
+    return train_command(parse(["train", "--steps", "1200", "--evaluate-every", "300"]))
+
+
+def next_run() -> Path:
+    """The first free runs/NNN."""
+    number = 1
+    while (path := Path("runs") / f"{number:03}").exists():
+        number += 1
+    return path
+
+
+def train_command(args: argparse.Namespace) -> int:
+    """Train, or resume, on a text or on a task, and leave the pictures."""
+    workers = world()
+    folder, config, tokenizer, text = continued(args) if args.resume else begun(args)
+    settings = options.settings_of(config, folder.config_file, args.steps if args.resume else None)
+    manual_seed(settings.seed)
+    model = build_model(config, folder.config_file if args.resume else "the options")
+    trainer = Trainer(model, objective_of(config, tokenizer, text, folder if args.resume else None), settings, folder, workers=workers)
+    if args.resume:
+        trainer.resume()
+        workers.first(lambda: folder.change_steps(settings.steps))
+        say(f"resuming {folder.path} after step {trainer.progress.step}")
+    else:
+        workers.first(lambda: folder.create({**config, "data": trainer.fingerprint}, tokenizer))
+    say(opening(trainer, config, text) + f"; {settings.steps:,} steps into {folder.path}" + (
+        f"; {workers.size} processes share each batch of {settings.batch_size}" if workers.size > 1 else ""
+    ))
+    trainer.train(show=say)
+    if workers.rank == 0:
+        draw_loss(trainer)
+    if trainer.stopping and trainer.progress.step < settings.steps:
+        say(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
+        return 128 + (trainer.signal or signal.SIGINT)
+    trainer.model, _, _ = folder.load_model()
+    result = trainer.objective.test(trainer.model, spread=workers.spread)
+    if workers.rank == 0:
+        show(trainer, config, result)
+    return 0
+
+
+def begun(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenizer | None, str | None]:
+    """The folder of a new run, its configuration and tokenizer, and the text, None for a run on a task."""
+    if args.task and args.text:
+        raise UsageError("--task brings its own data; leave out --text")
+    folder = RunFolder(args.out or world().first(next_run))
+    if args.task and args.task not in TEXTS:
+        only = ("tokenizer", "vocab", "context", "kv_heads", "positions", "norm", "ffn", "distinct_layers")
+        refuse(args, only, "is for language models of a text; a task sets it itself")
+        tokenizer = recipes.make_tokenizer(args.task)
+        config = recipes.configuration(args.task, args.model, vars(args), tokenizer)
+        options.check_rates(args, Settings(**config["training"]))
+        return folder, config, tokenizer, None
+    options.check_training(args)
+    settings = Settings(**{f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None})
+    options.check_rates(args, settings)
+    text = load_text(args.text, args.task)
+    use = {**LANGUAGE_MODEL, **{name: value for name, value in vars(args).items() if value is not None}}
+    learned: Tokenizer = CharTokenizer.train(text) if use["tokenizer"] == "char" else BPETokenizer.train(text, use["vocab"])
+    config = {
+        **language_model(use, learned.vocab_size), "training": {f.name: getattr(settings, f.name) for f in fields(Settings)},
+        "text": [str(Path(t).resolve()) for t in args.text] if args.text else None, "task": args.task,
+    }  # fmt: skip
+    return folder, config, learned, text
+
+
+def continued(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenizer | None, str | None]:
+    """The same of a run that goes on."""
+    if not args.out:
+        raise UsageError("--resume needs --out DIR, the folder of the run to continue")
+    folder = RunFolder(args.out)
+    config = folder.config()
+    if args.task and args.task != config.get("task"):
+        raise UsageError(f"--task {args.task}: the run in {args.out} is on {config.get('task') or 'a text'}; leave out --task")
+    for kind in {"compressed", "adapted"} & set(config):
+        raise ValueError(f"{folder.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
+    own = None if config.get("tokenizer") is None else folder.tokenizer()
+    options.settings_of(config, folder.config_file, args.steps)
+    options.check_resumed(args, config, own)
+    if is_task(config):
+        return folder, config, own, None
+    return folder, config, folder.tokenizer(), load_text(args.text, config.get("task")) if args.text else text_of_run(config)
+
+
+def objective_of(config: dict[str, Any], tokenizer: Any, text: str | None, resumed: RunFolder | None) -> Objective:
+    """What to train for; ValueError when a run that goes on cannot read the text."""
+    if text is None:
+        return objective_of_run(config, tokenizer)
+    try:
+        return language_modelling(text, tokenizer, config["model"]["context_length"])
+    except ValueError as error:
+        if resumed is None:
+            raise
+        raise ValueError(f"{resumed.path}: was trained on another text; resume with the same --text ({error})") from error
+
+
+def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
+    """The kind and the sizes of the model that the options describe."""
+    sizes = {
+        "vocab_size": vocab_size, "embedding_dim": use["width"], "num_layers": use["layers"], "context_length": use["context"],
+        "dropout": use["dropout"],
+    }  # fmt: skip
+    shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
+    if use.get("model") in (None, "gpt"):
+        own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"]}
+        return {"kind": "GPT", "model": {**sizes, **own}, **shared}
+    if use["model"] != "rnn":
+        raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
+    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}, **shared}
+
+
+# What is shown -----------------------------------------------------------------------------------------------------------
+
+
+def opening(trainer: Trainer, config: dict[str, Any], text: str | None) -> str:
+    """What is trained on what."""
+    count = f"{trainer.model.num_parameters():,} parameters"
+    if text is None:
+        return f"task {config['task']}: {recipes.recipe(config['task']).says}; {config['kind']} with {count}"
+    data = trainer.objective
+    assert isinstance(data, LanguageModelling) and data.tokenizer is not None
+    tokens = len(data.train_ids) + len(data.validation_ids)
+    return f"{len(text):,} characters, {tokens:,} tokens, vocabulary {data.tokenizer.vocab_size}; model with {count}"
+
+
+def draw_loss(trainer: Trainer) -> None:
+    """loss.png, with the lines to beat where there are some."""
+    if not trainer.losses or not trainer.folder:
+        return
+    work, steps = trainer.objective, list(range(1, len(trainer.losses) + 1))
+    if isinstance(work, LanguageModelling):
+        figure = plots.plot_loss(steps, trainer.losses, trainer.validation, work.lines)
+    else:
+        unit = "nats per example" if isinstance(work, Classification) else "nats per token"
+        figure = plots.plot_loss(steps, trainer.losses, trainer.validation, unit=unit, measure=work.measure)
+    plots.save(figure, trainer.folder.path / "loss.png")
+
+
+def show(trainer: Trainer, config: dict[str, Any], result: dict[str, Any]) -> None:
+    """How good the model is, what it does, where it looks, and what to try next."""
+    folder, work, model = trainer.folder, trainer.objective, trainer.model
+    assert folder is not None
+    if not isinstance(work, LanguageModelling):
+        print_result(result)
+        if example := draw_example(work, model, folder.path / "attention.png"):
+            say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(example, ensure_ascii=False)}")
+        return
+    print_lines(result["loss"], work.lines)
+    sample = trainer.sample(tokens=400)
+    say(f"\nThe model continues {work.opening()!r}:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
+    draw_example(work, model, folder.path / "attention.png")
+    say(f"{folder.path}: {', '.join(sorted(file.name for file in folder.path.iterdir()))}")
+    word = json.dumps(work.opening().split(" ")[0], ensure_ascii=False)
+    say(f"more text: python -m transformer generate {folder.path} --prompt {word}")

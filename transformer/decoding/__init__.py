@@ -1,0 +1,1 @@
+"""Writing: how a model reads a text that grows, and how the next token is chosen."""
