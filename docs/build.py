@@ -55,6 +55,7 @@ suppress_warnings = ["myst.header", "mystnb.mime_priority"]
 html_theme = "sphinx_book_theme"
 html_title = "attention by hand"
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_theme_options = {"show_navbar_depth": 1, "use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2, "navbar_persistent": []}
 html_copy_source = False
@@ -62,7 +63,11 @@ html_show_sphinx = False
 add_module_names = False
 python_use_unqualified_type_names = True
 """
+ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3" fill="#0b5fa5"/>
+<path d="M3 3h3v3H3zm3 3h4v4H6zm4 4h3v3h-3z" fill="#fff"/></svg>
+"""
 STYLE = """
+.bd-main .bd-content .bd-article-container { max-width: 66em; }
 .open-lite { display: inline-block; padding: .3em .8em; border: 1px solid var(--pst-color-primary); border-radius: .4em; text-decoration: none; }
 .bd-article details { border-left: 3px solid var(--pst-color-border); padding: .2em 0 .2em .9em; margin: .6em 0; }
 .bd-article details > summary { cursor: pointer; font-weight: 600; }
@@ -107,6 +112,7 @@ def stage(folder: Path, lite: bool) -> None:
     (folder / "static" / "mathjax").mkdir(parents=True)
     place_mathjax(folder / "static" / "mathjax")
     (folder / "static" / "site.css").write_text(STYLE, encoding="utf-8")
+    (folder / "static" / "icon.svg").write_text(ICON, encoding="utf-8")
     (folder / "conf.py").write_text(SETTINGS, encoding="utf-8")
     sections = {"The book": names, "Tools": ["docs/verify"], **{k: [p for p in v if p in pages] for k, v in PARTS.items()}}
     rest = [p for p in pages if p not in {p for group in sections.values() for p in group}]

@@ -71,7 +71,7 @@ table(["character", "probability", "surprise (bits)", "surprise (nats)"], [(x, q
 #
 # ## 2 · Three lines to beat
 #
-# A loss says nothing by itself. Three models that need no training draw lines to compare with. We need a real text: the help pages that come with Python. One character is one token; the first 90 % are for training, the rest (**validation**) is for judging and never trained on.
+# A loss says nothing by itself. Three models that need no training draw lines to compare with. We need a real text: the help pages that come with Python (in a browser, where they are missing, paragraphs of this course). One character is one token; the first 90 % are for training, the rest (**validation**) is for judging and never trained on.
 
 # %%
 whole = corpora.default_text()
