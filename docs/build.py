@@ -26,8 +26,10 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = {  # what stands together on the left; a page that is new stands under "More" until it has a place
-    "Measured": ["benchmarks/results", "benchmarks/results_2_threads", "benchmarks/tasks", "benchmarks/ablations", "benchmarks/remedies",
-                 "benchmarks/diagnose", "benchmarks/parallel", "docs/bias_results"],
+    "Measured": [
+        "benchmarks/results", "Side by side, two threads <benchmarks/results_2_threads>", "benchmarks/tasks", "benchmarks/ablations",
+        "benchmarks/remedies", "benchmarks/diagnose", "benchmarks/parallel", "docs/bias_results",
+    ],
     "Explained": ["docs/engine", "docs/quality", "docs/bias", "docs/pretrained", "docs/parallel"],
     "Teaching": ["docs/syllabus", "docs/teaching"],
 }  # fmt: skip
@@ -57,7 +59,8 @@ html_title = "attention by hand"
 html_static_path = ["static"]
 html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
-html_theme_options = {"show_navbar_depth": 1, "use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2, "navbar_persistent": []}
+html_theme_options = {"show_navbar_depth": 1, "use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2}
+html_theme_options |= {"navbar_persistent": []}
 html_copy_source = False
 html_show_sphinx = False
 add_module_names = False
@@ -68,8 +71,10 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect widt
 """
 STYLE = """
 .bd-main .bd-content .bd-article-container { max-width: 66em; }
-.open-lite { display: inline-block; padding: .3em .8em; border: 1px solid var(--pst-color-primary); border-radius: .4em; text-decoration: none; }
-.bd-article details { border-left: 3px solid var(--pst-color-border); padding: .2em 0 .2em .9em; margin: .6em 0; }
+.open-lite { display: inline-block; padding: .3em .8em; border: 1px solid var(--pst-color-primary); border-radius: .4em; }
+.open-lite { text-decoration: none; }
+.bd-article details { border-left: 3px solid var(--pst-color-border); }
+.bd-article details { padding: .2em 0 .2em .9em; margin: .6em 0; }
 .bd-article details > summary { cursor: pointer; font-weight: 600; }
 .bd-article table td, .bd-article table th { padding: .25em .7em; vertical-align: top; }
 .bd-article .pst-scrollable-table-container, .bd-article .output { overflow-x: auto; }
@@ -80,7 +85,8 @@ FRONT = """# attention by hand
 
 The Transformer in pure NumPy, with every gradient checked: {chapters} chapters, two small packages, and nothing to install but NumPy.
 
-Each chapter derives on paper, builds it in NumPy, compares it with finite differences and with PyTorch's numbers, measures something, and ends in exercises that check themselves and say what is wrong.
+Each chapter derives on paper, builds it in NumPy, compares it with finite differences and with PyTorch's numbers, measures something,
+and ends in exercises that check themselves and say what is wrong.
 
 {doors}
 
@@ -114,19 +120,25 @@ def stage(folder: Path, lite: bool) -> None:
     (folder / "static" / "site.css").write_text(STYLE, encoding="utf-8")
     (folder / "static" / "icon.svg").write_text(ICON, encoding="utf-8")
     (folder / "conf.py").write_text(SETTINGS, encoding="utf-8")
-    sections = {"The book": names, "Tools": ["docs/verify"], **{k: [p for p in v if p in pages] for k, v in PARTS.items()}}
-    rest = [p for p in pages if p not in {p for group in sections.values() for p in group}]
+    sections = {"The book": names, "Tools": ["docs/verify"], **{k: [p for p in v if name_of(p) in pages] for k, v in PARTS.items()}}
+    rest = [p for p in pages if p not in {name_of(p) for group in sections.values() for p in group}]
     sections |= {"More": rest} if rest else {}
     sections["Reference"] = reference
     doors = ["- **Read**: begin with [chapter 00](notebooks/00_the_whole_thing.ipynb)."]
     if lite:
-        doors.insert(0, "- **Open it in the browser**: every chapter [runs there](lite/lab/index.html?path=notebooks/00_the_whole_thing.ipynb), nothing to install.")
+        start = "lite/lab/index.html?path=notebooks/00_the_whole_thing.ipynb"
+        doors.insert(0, f"- **Open it in the browser**: every chapter [runs there]({start}), nothing to install.")
     doors.append("- **Check a gradient** that you derived on paper: [in five minutes](docs/verify.md).")
     doors.append("- **Teach from it**: exercises, editions, grading: [for lecturers](docs/teaching.md).")
     front = FRONT.format(chapters=len(names), doors="\n".join(doors))
     front = re.sub(r"\[([^\]]+)\]\((lite/[^)]+)\)", r'<a href="\2">\1</a>', front)
     toc = "\n\n".join(f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n" + "\n".join(group) + "\n```" for title, group in sections.items())
     (folder / "index.md").write_text(front + toc + "\n", encoding="utf-8")
+
+
+def name_of(line: str) -> str:
+    """The page that a line of a table of contents stands for, ``Title <page>`` or ``page``."""
+    return line.rpartition("<")[2].rstrip(">")
 
 
 def chapter(notebook: Any, name: str, lite: bool) -> Any:
@@ -238,6 +250,9 @@ def indented(text: str, by: int = 3) -> list[str]:
 # Checking ------------------------------------------------------------------------------------------------------------------------
 
 
+LOADED = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="(https?://[^"]+)|<link[^>]*rel="stylesheet"[^>]*href="(https?://[^"]+)')
+
+
 class Links(html.parser.HTMLParser):
     """The targets and the anchors of a page."""
 
@@ -261,8 +276,7 @@ def broken(folder: Path) -> list[str]:
         if path.relative_to(folder).parts[0] not in ("lite", "_static"):
             pages[path.resolve()] = reader = Links()
             reader.feed(path.read_text(encoding="utf-8"))
-            loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"(https?://[^\"]+)|<link[^>]*rel=\"stylesheet\"[^>]*href=\"(https?://[^\"]+)", path.read_text(encoding="utf-8"))
-            reader.targets += [f"loads {a or b}" for a, b in loaded]
+            reader.targets += [f"loads {a or b}" for a, b in LOADED.findall(path.read_text(encoding="utf-8"))]
     found = []
     for path, page in pages.items():
         for target in page.targets:
@@ -272,7 +286,8 @@ def broken(folder: Path) -> list[str]:
             elif not parts.scheme and not parts.netloc:
                 place = (path.parent / unquote(parts.path)).resolve() if parts.path else path
                 place = place / "index.html" if place.is_dir() else place
-                if not place.exists() or (parts.fragment and place in pages and unquote(parts.fragment) not in pages[place].anchors and parts.fragment != "#"):
+                anchors = pages[place].anchors if place in pages else None
+                if not place.exists() or (parts.fragment and anchors is not None and unquote(parts.fragment) not in anchors):
                     found.append(f"{path.relative_to(folder.resolve())}: {target}")
     return sorted(set(found))
 

@@ -569,7 +569,7 @@ sizes = recipes.configuration("entities", None, {}, tokenizer)["model"]
 work = recipes.objective("entities", tokenizer)
 mg.manual_seed(0)
 tagger = Tagger.sized(**sizes)
-settings = Settings(steps=sized(250, 120, "steps"), batch_size=32, lr=3e-3, warmup=25, weight_decay=0.01, beta2=0.98, evaluate_every=250, sample_tokens=0)
+settings = Settings(steps=250, batch_size=32, lr=3e-3, warmup=25, weight_decay=0.01, beta2=0.98, evaluate_every=250, sample_tokens=0)
 Trainer(tagger, work, settings, output=io.StringIO()).train()
 
 counts = {}

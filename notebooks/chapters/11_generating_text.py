@@ -77,7 +77,7 @@ table(["character", "probability", "surprise (bits)", "surprise (nats)"], [(x, q
 whole = corpora.default_text()
 tokenizer = CharTokenizer.train(whole)
 V = tokenizer.vocab_size
-ids = tokenizer.encode(whole).astype(np.int64)  # (N,)
+ids = tokenizer.encode(whole).astype(np.intp)  # (N,)
 train, val = corpora.train_validation_split(ids, context_length=64)
 print(f"{len(train):,} characters to train on, {len(val):,} to validate on, V = {V} different ones")
 start = whole.index("\n\n", len(whole) // 3) + 2
