@@ -27,7 +27,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import COLOURS, ROOT, figure, sized, table
+from book import COLOURS, ROOT, figure, table
 from transformer.bias import LanguageModel, corpus, counterfactual, counterfactual_gap, pronoun_gap
 from transformer.bias.experiment import BASELINE, TOKENIZER, Cure, cured, measured, projected
 from transformer.bias.reduce import CounterfactualPenalty, augmented
@@ -82,7 +82,7 @@ def swap(text):
 
 
 assert all(swap(s.text) == s.twin.text and swap(swap(s.text)) == s.text for s in found)  # the library's twin is the same
-STEPS = sized(400, 300, "steps")
+STEPS = 400
 model = cured(BASELINE, found, SKEW, 0, STEPS)  # no cure yet
 
 
