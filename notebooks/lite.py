@@ -17,6 +17,7 @@ import base64
 import hashlib
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -79,9 +80,15 @@ def library_wheel(folder: Path) -> Path:
     return path
 
 
+def modules() -> list[str]:
+    """The modules beside the chapters that a chapter imports: book and its like."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (BOOK / "chapters").glob("*.py"))
+    return sorted(name for name in set(re.findall(r"(?m)^(?:from|import) (\w+)", text)) if (BOOK / f"{name}.py").exists())
+
+
 def book_wheel(folder: Path, version: str) -> Path:
     """What the chapters import and read beside the library; ``book.ROOT`` finds the data."""
-    files = {"book.py": (BOOK / "book.py").read_bytes()}
+    files = {f"{name}.py": (BOOK / f"{name}.py").read_bytes() for name in modules()}
     files |= {f"checks/{path.name}": path.read_bytes() for path in sorted((BOOK / "checks").glob("*.py"))}
     for pattern in DATA:
         found = sorted(ROOT.glob(pattern))
@@ -135,7 +142,7 @@ def place_pyodide(source: Path, target: Path) -> list[str]:
     version = library.name.split("-")[1]
     ours = [
         entry(library, ["numpy", "matplotlib", "tqdm"], LIBRARY),
-        entry(book_wheel(target, version), ["attention-by-hand"], ["book", "checks"]),
+        entry(book_wheel(target, version), ["attention-by-hand"], [*modules(), "checks"]),
         entry(installed_wheel(target, "tqdm"), [], ["tqdm"]),
         entry(installed_wheel(target, "comm"), [], ["comm"]),
     ]
