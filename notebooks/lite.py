@@ -90,6 +90,8 @@ def book_wheel(folder: Path, version: str) -> Path:
     """What the chapters import and read beside the library; ``book.ROOT`` finds the data."""
     files = {f"{name}.py": (BOOK / f"{name}.py").read_bytes() for name in modules()}
     files |= {f"checks/{path.name}": path.read_bytes() for path in sorted((BOOK / "checks").glob("*.py"))}
+    for path in sorted((BOOK / "chapters").glob("[0-9][0-9]*_*.py")):  # their first cells, from which chapter 00 draws the book's map
+        files[f"chapters/{path.name}"] = (path.read_text(encoding="utf-8").split("\n\n# %%", 1)[0] + "\n\n# %%\n").encode()
     for pattern in DATA:
         found = sorted(ROOT.glob(pattern))
         if not found:

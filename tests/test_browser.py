@@ -147,7 +147,8 @@ def test_a_folder_that_is_no_distribution_is_refused(lite, tmp_path):
 def test_the_wheel_of_the_book_has_what_the_chapters_read(lite, tmp_path):
     with zipfile.ZipFile(lite.book_wheel(tmp_path, "1.2")) as archive:
         names = set(archive.namelist())
-    assert {"book.py", "checks/__init__.py"} <= names
+    assert {"book.py", "diagrams.py", "checks/__init__.py", "chapters/00_the_whole_thing.py"} <= names
+    assert "editions.py" not in names
     assert {f"book_data/{name}" for name in ("docs/bias_results.md", "benchmarks/parallel.json", "tests/reference/layers.npz")} <= names
 
 

@@ -220,7 +220,7 @@ def train(seed, steps=STEPS):
 trained = [train(seed) for seed in range(3)]  # three times, to see what chance does
 fig, ax = figure(6.4, 3.2)
 for i, (_, losses) in enumerate(trained):
-    ax.plot(np.arange(1, 301), losses, label=f"seed {i}", **line(i))
+    ax.plot(np.arange(1, STEPS + 1), losses, label=f"seed {i}", **line(i))
 steps = STEPS
 ax.legend(loc="lower left")
 ax.axhline(np.log(vocab), color="0.35", linewidth=1, linestyle=":")
