@@ -19,7 +19,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, plot_attention, recorded, table
+from book import figure, line, plot_attention, recorded, sized, table
 from minigrad import optim
 from transformer import GPT, CharTokenizer, KVCache, attention_maps, generate
 from transformer.data import corpora
@@ -71,13 +71,13 @@ table(["character", "probability", "surprise (bits)", "surprise (nats)"], [(x, q
 #
 # ## 2 · Three lines to beat
 #
-# A loss says nothing by itself. Three models that need no training draw lines to compare with. We need a real text: the help pages that come with Python. One character is one token; the first 90 % are for training, the rest (**validation**) is for judging and never trained on.
+# A loss says nothing by itself. Three models that need no training draw lines to compare with. We need a real text: the help pages that come with Python (in a browser, where they are missing, paragraphs of this course). One character is one token; the first 90 % are for training, the rest (**validation**) is for judging and never trained on.
 
 # %%
 whole = corpora.default_text()
 tokenizer = CharTokenizer.train(whole)
 V = tokenizer.vocab_size
-ids = tokenizer.encode(whole).astype(np.int64)  # (N,)
+ids = tokenizer.encode(whole).astype(np.intp)  # (N,)
 train, val = corpora.train_validation_split(ids, context_length=64)
 print(f"{len(train):,} characters to train on, {len(val):,} to validate on, V = {V} different ones")
 start = whole.index("\n\n", len(whole) // 3) + 2
@@ -218,7 +218,8 @@ assert losses[-1] < 0.2 and honest > lines["uniform"]
 # **Predict.** What will it have learned first: words, letter frequencies, or which letter follows which?
 
 # %%
-losses, seen = learn(model, 900, 4e-3, moments=(0, 60, 240, 900))
+moments = sized((0, 60, 240, 900), (0, 60, 150, 300), "steps")
+losses, seen = learn(model, moments[-1], 4e-3, moments=moments)
 steps = np.arange(1, len(losses) + 1)
 fig, ax = figure(7.2, 4.2)
 ax.plot(steps, losses, color="0.8", linewidth=0.7)
@@ -226,7 +227,7 @@ ax.plot(steps[19:], np.convolve(losses, np.ones(20) / 20, "valid"), label="train
 ax.plot(list(seen), [L for L, _ in seen.values()], label="validation", marker="o", **line(1))
 for name, value in lines.items():
     ax.axhline(value, color="0.35", linewidth=1, linestyle=":")
-    ax.text(900, value + 0.03, f"{name} {value:.2f}", ha="right", va="bottom", fontsize=9, color="0.25")
+    ax.text(len(losses), value + 0.03, f"{name} {value:.2f}", ha="right", va="bottom", fontsize=9, color="0.25")
 ax.set_xlabel("training step")
 ax.set_ylabel("loss (nats per character)")
 ax.set_ylim(1, 5.4)

@@ -330,7 +330,7 @@ else:
 
 # %%
 stored = json.loads(
-    (Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
+    (book.ROOT / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
 )
 measured = {
     name: np.median(times) for name, times in stored["measured"]["seconds"].items()
