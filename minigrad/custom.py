@@ -33,7 +33,7 @@ def custom_op(
 ) -> Callable[[Callable[..., Any]], Op[Any]]:
     r"""Decorator: make an op of a function on arrays and its vector-Jacobian product.
 
-    The decorated function takes arrays and gives an array; arguments with a default value are parameters without a gradient, unless
+    The decorated function takes arrays and returns an array; arguments with a default value are parameters without a gradient, unless
     ``inputs`` names the differentiable ones.  ``vjp(g, y, *inputs, **params)`` gets the upstream gradient and the output and gives the
     gradient of the input, or a tuple with one for each; or a dict has one such rule for each input.  A rule in plain operators and
     minigrad's functions, which also take Tensors, can be differentiated again.  ``formula`` and ``derivative`` are LaTeX.

@@ -160,7 +160,7 @@ def _pull(
 
 
 def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that gives ``f(...)`` and its gradient, in the structure of the chosen arguments.
+    """The function that returns ``f(...)`` and its gradient, in the structure of the chosen arguments.
 
     ``f`` returns a scalar, or with ``has_aux`` a pair ``(scalar, anything)``.  Raises ValueError when it is no scalar.
     """
@@ -185,7 +185,7 @@ def value_and_grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = 
 
 
 def grad(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that gives the gradient of the scalar function ``f``; with ``has_aux`` ``(gradient, aux)``."""
+    """The function that returns the gradient of the scalar function ``f``; with ``has_aux`` ``(gradient, aux)``."""
     both = value_and_grad(f, argnums, has_aux)
 
     def gradient_of(*args: Any, **kwargs: Any) -> Any:
@@ -244,7 +244,7 @@ def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) 
 
 
 def jacobian(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that gives ∂f/∂x, of shape ``f.shape + x.shape``, for each output and each chosen argument.
+    """The function that returns ∂f/∂x, of shape ``f.shape + x.shape``, for each output and each chosen argument.
 
     For a tree of outputs and a tree of arguments it is a tree of trees: outputs outside, arguments inside.  With ``has_aux``, ``f``
     returns ``(outputs, aux)`` and the function gives ``(jacobian, aux)``.
@@ -280,7 +280,7 @@ def _rows(output: Tensor, variables: Sequence[Tensor], recording: bool) -> list[
 
 
 def hessian(f: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False) -> Callable[..., Any]:
-    """The function that gives the second derivative of a scalar function: shape ``x.shape + x.shape`` for one array ``x``.
+    """The function that returns the second derivative of a scalar function: shape ``x.shape + x.shape`` for one array ``x``.
 
     For a tree of arrays, or several arguments, it has a block for each pair: ``hessian(f)(p)["w"]["b"]`` is ∂²f / ∂w ∂b, of shape
     ``w.shape + b.shape``.  With ``has_aux`` it gives ``(hessian, aux)``.

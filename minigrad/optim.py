@@ -342,7 +342,7 @@ def orthogonal(G: np.ndarray, iterations: int = 5) -> np.ndarray:
 
 
 def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> float:
-    """Scale all gradients so that their joint Euclidean norm is ``max_norm`` at most; gives the norm before.
+    """Scale all gradients so that their joint Euclidean norm is ``max_norm`` at most; returns the norm before.
 
     Source: Pascanu, Mikolov & Bengio (2013), algorithm 1.  Raises FloatingPointError when the norm is NaN or infinite.
     """

@@ -90,7 +90,7 @@ def gradcheck(
 def gradgradcheck(
     f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0
 ) -> Report:
-    """The same for second derivatives: ``gradcheck`` of the function that gives the gradients of ``f``, with respect
+    """The same for second derivatives: ``gradcheck`` of the function that returns the gradients of ``f``, with respect
     to the inputs and to the upstream gradient."""
     f, inputs, names = arranged(f, inputs, names, "gradgradcheck")
     arrays = [as_float64(x, "gradgradcheck") for x in inputs]
@@ -250,7 +250,7 @@ def _row(
     scale = max(float(finite[np.isfinite(finite)].max(initial=0)), float(np.nan_to_num(floor).max()))
     error = np.abs(analytic - numeric)
     error = np.where(judged, np.where(np.isnan(error), np.inf, error), -1.0)
-    wrong = error > rtol * scale + 2 * np.nan_to_num(doubt)
+    wrong = error > rtol * scale + 2 * np.nan_to_num(doubt, posinf=np.inf)
     worst = int(error.argmax())
     if wrong.any():
         verdict = f"WRONG at {int(wrong.sum())} of {n}"

@@ -26,7 +26,7 @@ from ..nn import Module, changes
 from ..ops import declare
 from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
-from .refusals import attributes_of, close, refuse_differences, refuse_other_attributes, refuse_other_draws
+from .refusals import Digest, attributes_of, close, digest, refuse_differences, refuse_other_attributes, refuse_other_draws
 from .straight import Straight, needed, owners
 from .tape import Line, Name, Tape
 from .watched import Refused, array_of, unwatched, watched
@@ -134,27 +134,22 @@ class Program:
         try:
             buffers = found.pool.pop()
         except IndexError:
-            buffers = [np.empty_like(b) for b in found.straight.buffers]
+            buffers = [np.empty(*shape) for shape in found.straight.buffers]
         results = found.straight.run(arrays, data, buffers)
         found.pool.append(buffers)
         return results
 
     def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
         """The results of a call, compared with those of the function itself; done at calls 1, 2, 4, 8, …, so that it costs nothing in the end."""
-        with noting_draws() as draws:
+        found.pool.clear()  # so that the buffers of the one and the graph of the other are never held at once
+        with noting_draws() as draws, enable_grad() if self.differentiates else no_grad():
+            wanted = self._by_function(found, args, given, arrays)
+        self._rewind()
+        with drawing_again(draws):
             try:
                 results = self._run(found, arrays, data)
             except (ValueError, TypeError) as error:
                 raise Refused(f"program: the recording does not fit call {found.calls}: {error}") from error
-        self._rewind()
-        with drawing_again(draws), enable_grad() if self.differentiates else no_grad():
-            fresh = [graph.wrap(x.data).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in given]
-            out = self.function(*rebuild(args, fresh))
-            wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
-            if self.differentiates:
-                targets = [fresh[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
-                pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
-                wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
         for n, (a, b) in enumerate(zip(results, wanted, strict=True)):
             if not close(np.asarray(a), b):
                 self.recordings.clear()
@@ -167,6 +162,17 @@ class Program:
                     "call to call, or computes with NumPy from what changes. Call the function itself, or pass what changes as an argument"
                 )
         return results
+
+    def _by_function(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any]) -> list[Digest]:
+        """What the function itself returns, and its gradients: enough of them to compare others with."""
+        fresh = [graph.wrap(x.data).requires_grad_(x.requires_grad) if isinstance(x, Tensor) else x for x in given]
+        out = self.function(*rebuild(args, fresh))
+        wanted = [t.data if isinstance(t, Value) else np.asarray(t) for t in leaves_of(out)]
+        if self.differentiates:
+            targets = [fresh[t] if isinstance(t, int) else t for t, _, _ in found.gradients]
+            pulled = graph.pullback([out], [np.broadcast_to(arrays[-1], out.shape)], targets)
+            wanted += [np.zeros(t.shape, t.dtype) if g is None else g for t, g in zip(targets, pulled)]
+        return list(map(digest, wanted))
 
     def source(self, plain: bool = False) -> str:
         """The last recording as Python text that runs with NumPy alone: the forward pass, then the backward pass, a line for each op.

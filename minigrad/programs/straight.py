@@ -43,7 +43,7 @@ class Straight:
         self.lines, self.results, self.reuse = lines, results, reuse
         self.globals: dict[str, Any] = {"np": np}
         self.local: dict[Name, str] = {}
-        self.buffers: list[np.ndarray] = []
+        self.buffers: list[tuple[tuple[int, ...], Any]] = []  # shapes and dtypes of the arrays that results are written into
         given = [self._declare("arguments", arguments), self._declare("leaves", leaves)]
         body = [*given, *self._body(lines, [*arguments, *leaves])]
         body.append(f"return ({''.join(self.local[r] + ', ' for r in results)})")
@@ -152,7 +152,7 @@ class Memory:
     """Which lines write into memory that is free: a buffer of the program, or an array that dies in that line."""
 
     def __init__(self, lines: list[Line], last: dict[Name, int], forever: set[Name]) -> None:
-        self.buffers: list[np.ndarray] = []
+        self.buffers: list[tuple[tuple[int, ...], Any]] = []
         self.free: dict[Any, list[int]] = {}  # buffers by shape and dtype
         self.group: dict[Name, Any] = {}  # names that share memory have one group; None: it cannot be told
         parent: dict[int, int] = {}
@@ -194,7 +194,7 @@ class Memory:
                 place = dying[0]
             else:
                 if not self.free.get(shape):
-                    self.buffers.append(np.empty(*shape))
+                    self.buffers.append(shape)
                     self.free.setdefault(shape, []).append(len(self.buffers) - 1)
                 self.held[self.group[out]] = self.free[shape].pop()
                 place = f"b{self.held[self.group[out]]}"
@@ -202,7 +202,7 @@ class Memory:
         for g in {self.group[n] for n in (*line.makes(), *line.reads())}:
             if self.death.get(g) == number and g in self.held:
                 i = self.held.pop(g)
-                self.free[self.buffers[i].shape, self.buffers[i].dtype].append(i)
+                self.free[self.buffers[i]].append(i)
         return place
 
     def _owns(self, name: Any) -> bool:

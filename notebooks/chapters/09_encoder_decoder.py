@@ -758,7 +758,7 @@ checks.check_09_masked_loss(masked_loss)
 # %% [markdown]
 # ### Exercise 3 ★★ · Cross-attention
 #
-# One head: decoder states $Y: (T, C)$, memory $M: (S, C)$, weights $W^Q, W^K, W^V: (C, D)$, and the mask $(S,)$ of the source, 1 for tokens and 0 for padding. The pair of the output $(T, D)$ and the weights $(T, S)$.
+# One head: decoder states $Y: (T, C)$, memory $M: (S, C)$, weights $W^Q, W^K, W^V: (C, D)$, and the mask $(S,)$ of the source, 1 for tokens and 0 for padding. The pair of the output $(T, D)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
 def cross_attention(Y, M, W_Q, W_K, W_V, mask):
@@ -852,4 +852,4 @@ checks.check_09_weighted_loss(weighted_loss)
 # - J. Devlin et al., "BERT: pre-training of deep bidirectional Transformers for language understanding", NAACL 2019, section 4 and figure 4: one body, a head for each task.
 # - E. F. Tjong Kim Sang and F. De Meulder, "Introduction to the CoNLL-2003 shared task", CoNLL 2003: named entities, and F1 of spans.
 #
-# **Before:** [08 · The block](08_the_block.ipynb). **Next:** [10 · Training well](10_training_well.ipynb).
+# **Before:** [08b · From 2017 to today's block](08b_todays_block.ipynb). **Next:** [10 · Training well](10_training_well.ipynb).

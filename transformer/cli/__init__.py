@@ -14,10 +14,10 @@ from typing import Any
 
 from ..data.files import brief
 from ..parallel import local_rank, world
-from . import attention, bias, check, compress, evaluate, generate, quality, streams, train
+from . import attention, bias, check, compress, course, evaluate, generate, page, quality, streams, train
 from .options import UsageError, positive
 
-ROOMS = (train, generate, evaluate, quality, attention, check, bias, compress)
+ROOMS = (train, generate, evaluate, quality, attention, check, bias, compress, page, course)
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command, on every process that mpiexec has started; gives the exit status."""
+    """Run one command, on every process that mpiexec has started; returns the exit status."""
     closed = streams.open_closed()
     for output in (sys.stdout, sys.stderr):
         if hasattr(output, "reconfigure"):

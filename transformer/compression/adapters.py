@@ -77,7 +77,7 @@ def places(model: nn.Module, kind: type, names: Iterable[str] | None = None) -> 
 
 
 def add_adapters(model: nn.Module, rank: int = 4, alpha: float | None = None, targets: Iterable[str] = TARGETS) -> list[nn.Parameter]:
-    """Put a LowRank in the place of every Linear whose name is in ``targets`` and fix all else; gives the parameters to train.
+    """Put a LowRank in the place of every Linear whose name is in ``targets`` and fix all else; returns the parameters to train.
 
     α is 2r unless given.  Raises ValueError, before anything is changed, when no Linear has such a name, or the model has adapters already.
     """
@@ -155,7 +155,7 @@ def save_adapters(model: nn.Module, path: str | Path) -> None:
 
 
 def load_adapters(model: nn.Module, path: str | Path) -> list[nn.Parameter]:
-    """Put the adapters of a file on a plain ``model``, as ``add_adapters`` does; gives the parameters to train.
+    """Put the adapters of a file on a plain ``model``, as ``add_adapters`` does; returns the parameters to train.
 
     Raises ValueError, naming the file, before anything is changed: when it is damaged or holds no adapters, or the model is not their base.
     """

@@ -170,7 +170,7 @@ class HalfTraining:
         return value.item()
 
     def step(self, loss: Callable[[], Tensor]) -> float:
-        """One step down ``loss()``, a scalar Tensor computed by the model; gives its value.  Raises FloatingPointError when that is not finite."""
+        """One step down ``loss()``, a scalar Tensor computed by the model; returns its value.  Raises FloatingPointError when that is not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             value = self.gradients(loss)
         if not math.isfinite(value):

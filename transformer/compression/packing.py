@@ -137,7 +137,7 @@ def named(described: Mapping[str, Any]) -> str:
 
 
 def pack_run(source: RunFolder, target: RunFolder, to: str, by: str = "channel", group: int = 64) -> tuple[int, int]:
-    """Write the weights of a run, packed, into a new run folder, from which they are used like the originals; gives the bytes before and after.
+    """Write the weights of a run, packed, into a new run folder, from which they are used like the originals; returns the bytes before and after.
 
     Raises ValueError for a run that is packed already, FileExistsError where the new folder holds a run.
     """

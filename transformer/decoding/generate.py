@@ -165,7 +165,7 @@ def seen_in(ids: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 
 
 def uniform_source(rng: Rng, rows: int) -> Any:
-    """A function that gives a fresh random number in [0, 1) for each row, (B,)."""
+    """A function that returns a fresh random number in [0, 1) for each row, (B,)."""
     if isinstance(rng, Sequence):
         if len(rng) != rows:
             raise ValueError(f"generate: {len(rng)} random generators for {rows} rows; pass one for each, or a single one for all")

@@ -46,7 +46,7 @@ def window_start(length: Any, context: int) -> Any:
 
 
 class Reader:
-    """Gives the logits after each row of a growing batch; it remembers what it has read when ``use_cache``."""
+    """Returns the logits after each row of a growing batch; it remembers what it has read when ``use_cache``."""
 
     def __init__(self, model: Any, use_cache: bool = True) -> None:
         self.model, self.context, self.use_cache = model, model.context_length, use_cache

@@ -23,7 +23,7 @@ from .inputs import check_sizes, checked_ids, checked_mask
 
 
 class BERT(nn.Module):
-    """``model(ids, attention_mask, segment_ids)`` gives a vector for every token, (B, T, C).
+    """``model(ids, attention_mask, segment_ids)`` returns a vector for every token, (B, T, C).
 
     Token, position and segment embeddings are added and normed; then come post-norm encoder layers with the exact (erf) GELU.
     With ``pooler``, ``model.pool(hidden)`` gives one vector for each text, (B, C).  ``distances`` is a scheme for the
@@ -116,7 +116,7 @@ class TokenHead(nn.Module):
 
 
 class Tagger(TokenHead):
-    """A label for each token: ``model(ids, attention_mask, segment_ids)`` gives logits (B, T, L).
+    """A label for each token: ``model(ids, attention_mask, segment_ids)`` returns logits (B, T, L).
 
     ``labels`` names the classes in the order of their logits.  Raises ValueError for fewer than two, or one twice.
     Source: Devlin et al. (2019), section 5.3.
@@ -151,7 +151,7 @@ class Tagger(TokenHead):
 
 
 class SpanReader(TokenHead):
-    """Two pointers into a text: ``model(ids, attention_mask, segment_ids)`` gives logits (B, 2, T).
+    """Two pointers into a text: ``model(ids, attention_mask, segment_ids)`` returns logits (B, 2, T).
 
     Row 0 says how likely the answer begins at each position, row 1 how likely it ends there, this position included.
     The question is segment 0, the passage segment 1; position 0, before both, stands for "there is no answer".

@@ -20,7 +20,7 @@ from .inputs import check_sizes, checked_ids, checked_mask
 
 
 class Classifier(nn.Module):
-    """``model(ids, attention_mask)`` gives logits (B, num_classes); ``pooling`` is "mean" (over real tokens) or "cls" (the first)."""
+    """``model(ids, attention_mask)`` returns logits (B, num_classes); ``pooling`` is "mean" (over real tokens) or "cls" (the first)."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ def patches(images: Any, size: int) -> np.ndarray:
 
 
 class ImageClassifier(nn.Module):
-    """``model(images)`` gives logits (B, num_classes): an image (height, width) is a sequence of patches, each a vector of its pixels."""
+    """``model(images)`` returns logits (B, num_classes): an image (height, width) is a sequence of patches, each a vector of its pixels."""
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from .sharing import layer_lists
 def recompute_layers(model: nn.Module) -> nn.Module:
     """Let every layer of ``model`` forget its interior between forward and backward pass; the gradients are the same.
 
-    Changes the model, whose parameters keep their names, and gives it back.  Raises ValueError for a model without layers of the kind.
+    Changes the model, whose parameters keep their names, and returns it.  Raises ValueError for a model without layers of the kind.
     """
     layers = {id(layer): layer for stack in layer_lists(model) for layer in stack if hasattr(layer, "self_attention")}
     if not layers:

@@ -148,7 +148,7 @@ class AdditiveAttention(nn.Module):
 
 
 class Seq2SeqRNN(nn.Module):
-    """``model(ids, mask, target_ids)`` gives logits (B, T, V), called like the Transformer: the encoder reads the source in both directions.
+    """``model(ids, mask, target_ids)`` returns logits (B, T, V), called like the Transformer: the encoder reads the source in both directions.
 
     With ``attention`` each step of the decoder gets its own mixture of the encoder's states; without, all get the same summary, the last
     states of both directions.  Nothing else differs.  ``cell`` is "gru" or "lstm".

@@ -20,7 +20,7 @@ def layer_lists(model: nn.Module) -> list[nn.ModuleList]:
 
 
 def share_layers(model: Any, distinct: int = 1) -> Any:
-    """Let each stack use ``distinct`` sets of weights, in runs: 6 layers and 2 sets are the layers 0 0 0 1 1 1.  Changes the model; gives it back.
+    """Let each stack use ``distinct`` sets of weights, in runs: 6 layers and 2 sets are the layers 0 0 0 1 1 1.  Changes the model; returns it.
 
     Raises ValueError when the number of layers is no multiple of ``distinct``, or there are no layers.
     """

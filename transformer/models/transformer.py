@@ -19,7 +19,7 @@ from .inputs import check_sizes, checked_ids, checked_mask
 
 
 class Transformer(nn.Module):
-    """The encoder–decoder model: ``model(input_ids, attention_mask)`` gives logits (B, T, V).
+    """The encoder–decoder model: ``model(input_ids, attention_mask)`` returns logits (B, T, V).
 
     Source, target and output share one embedding matrix when ``tie_embeddings``.  Without ``target_ids`` the decoder reads
     ``input_ids`` itself.  For training, feed the target shifted by one: the decoder reads ``target[:, :-1]`` and predicts ``target[:, 1:]``.

@@ -22,7 +22,7 @@ def start(places: Sequence[tuple[str, int]], folder: Path | None) -> subprocess.
 
 
 def stop(watcher: subprocess.Popen[bytes] | None) -> None:
-    """All is well."""
+    """End the watching: every rank has come to its end."""
     if watcher is not None:
         watcher.kill()
         watcher.wait()

@@ -37,7 +37,7 @@ def minilm_folder() -> Path:
 
 
 class SentenceEncoder:
-    """A BERT, its tokenizer and the way of pooling: ``encoder(texts)`` gives their vectors, (N, C) in float32.
+    """A BERT, its tokenizer and the way of pooling: ``encoder(texts)`` returns their vectors, (N, C) in float32.
 
     ``pooling`` is "mean" or "cls"; with ``normalise`` the vectors have length 1.
     """

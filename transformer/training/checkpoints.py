@@ -227,7 +227,7 @@ class RunFolder:
         return model.eval(), tokenizer, config
 
     def append_log(self, rows: list[list[Any]]) -> bytes:
-        """Add rows, numbers in full precision, and see them on the disk; gives what was written."""
+        """Add rows, numbers in full precision, and see them on the disk; returns what was written."""
         lines = log_bytes([["" if v is None else repr(v) if isinstance(v, float) else str(v) for v in row] for row in rows])
         append(self.log_file, lines)
         return lines

@@ -46,7 +46,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class PairTask(Generic[I]):
-    """``make(rng)`` gives any pair; ``every`` n-th key is for the test, another n-th for validation, all others for training.
+    """``make(rng)`` returns any pair; ``every`` n-th key is for the test, another n-th for validation, all others for training.
 
     ``pairs`` lists all there are where they can be listed, and then pairs are drawn from the list.
     """
