@@ -19,13 +19,13 @@ def reference():
     return tiny(seed=1)
 
 
-def batch_of(objective, places=range(len(PAIRS))):
-    """The batch of these pairs, drawn by a generator that says so."""
+def batch_of(objective):
+    """The batch of all pairs, drawn by a generator that says so."""
 
     class Fixed:
-        integers = staticmethod(lambda low, high, size: np.array(list(places)))
+        integers = staticmethod(lambda low, high, size: np.arange(len(PAIRS)))
 
-    return objective.batch(Fixed(), len(list(places)))
+    return objective.batch(Fixed(), len(PAIRS))
 
 
 def by_hand(model, ref, beta, smoothing=0.0):

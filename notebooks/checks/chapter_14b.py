@@ -191,7 +191,8 @@ def check_14b_unsure_backward(answer):
             }
             hints = {words: sign * beta * wrong * rows for words, wrong in factor.items()}
             hints["Where the target is −100, the row of the gradient is 0."] = sign * beta * m_bar * free
-            hints["Divided by the number of tokens: ln π of an answer is the sum over its places, not the mean."] = right / max(1, np.abs(rows).any(axis=1).sum())
+            places = max(1, np.abs(rows).any(axis=1).sum())
+            hints["Divided by the number of tokens: ln π of an answer is the sum over its places, not the mean."] = right / places
             same(got, right, what, hints, at=at, scale=1e-6)
         if not far:
             _by_diagnosis(z_w, y_w, z_l, y_l, ref_w, ref_l, beta, eps, z_w_bar, z_l_bar, at)
