@@ -244,7 +244,7 @@ print(f"prompt counts too: {on_the_way} nats behind on the way, {at_the_end} at 
 fig
 
 # %% [markdown]
-# On the way, a model that also learns to predict small talk is mostly later; but each seed finds the form of an answer at a moment of its own, and with three seeds the mean over the whole way is undecided: the interval holds 0. At the end the prompt costs about a hundredth of a nat, in every seed. So the mask is no trick that makes much better models of this size. It says what is wanted, and all of the gradient is then about that. (The gap between both and the line "as low as it gets" is what 1000 examples do not tell.)
+# A model that also learns to predict small talk is later on the way, and at the end a hundredth of a nat behind, in every seed; neither interval holds 0. Each seed finds the form of an answer at a moment of its own, though, and the curves cross. So the mask makes no much better model of this size. It says what is wanted, and all of the gradient is about that. (Both end close to the line below which nobody gets.)
 #
 # ## 4 · What fine-tuning forgets
 #
@@ -297,7 +297,7 @@ print(f"loss on the old texts before fine-tuning: {interval(before, 2)} nats per
 table(["what learned", "loss on answers", *(f"right: {group}" for group in exact), "loss on old texts"], rows)
 
 # %% [markdown]
-# **Asked about what it was asked about in training, every model is right. Asked about the others, the model whose weights all moved guesses**, one kind out of three, although it knew all 24 before. It has learned 18 answers, not how to answer from what it knows, and to it the old texts have become noise. The adapters answer from what the base model knows, in all three seeds; the price is a higher loss on answers, at this rank, rate and number of steps. They do not keep the *texts*: a small difference, added to the weights, changes all that is written. Mixing keeps the old texts exactly as likely as before, but whether the knowledge can be *asked* for differs from seed to seed: two have it, one does not, and three seeds cannot say more.
+# **Asked about what it was asked about in training, every model is right. Asked about the others, the model whose weights all moved guesses**, one kind out of three, although it knew all 24 before. It has learned 18 answers, not how to answer from what it knows, and to it the old texts have become noise. The adapters answer from what the base model knows, in all three seeds; the price is a higher loss on answers, at this rank, rate and number of steps. They do not keep the *texts*: a small difference, added to the weights, changes all that is written. Mixing keeps the old texts exactly as likely as before, but whether the knowledge can be *asked* for differs from seed to seed, from all of it to none; three seeds cannot say more.
 #
 # ## 5 · Which of two answers? DPO, by hand
 #
