@@ -183,7 +183,20 @@ def survivors(check, namespace, source):
 
 # What computes the same as the solution, or differs only where the task leaves it open: the reason, and of which checks.
 EQUIVALENT = {
+    "the only entry of an axis is its last": {
+        "08b_decode_latent": ["down = (WUK @ q[:, :, None])[:, :, -1]", "return (mixed[:, None] @ WUV)[:, -1]"],
+    },
     "axis 1 of an array with two axes is its last": {
+        "08b_rms_norm_backward": [
+            "r = np.sqrt((x * x).mean(axis=1, keepdims=True) + eps)",
+            "return ((n_bar - n * (n_bar * n).mean(axis=1, keepdims=True)) / r, (y_bar * n).sum(axis=0))",
+        ],
+        "08b_decode_latent": [
+            "s = down @ c.T / np.sqrt(q.shape[1])",
+            "e = np.exp(s - s.max(axis=1, keepdims=True))",
+            "mixed = e / e.sum(axis=1, keepdims=True) @ c",
+        ],
+        "08b_balance": ["chosen = np.argsort(-P, axis=1)[:, :k]"],
         "00_masked_attention": [
             "s = Q @ K.T / np.sqrt(Q.shape[1])",
             "weights = e / e.sum(axis=1, keepdims=True)",
@@ -226,6 +239,11 @@ EQUIVALENT = {
             "e = np.exp(x - x.max(axis=1, keepdims=True))",
             "target = (1 - eps) * np.eye(x.shape[1])[t] + eps / x.shape[-1]",
         ],
+        "12b_qk_gradient": [
+            "P = e / e.sum(axis=1, keepdims=True)",
+            "e = np.exp(S - S.max(axis=1, keepdims=True))",
+            "S_bar = P * (P_bar - (P_bar * P).sum(axis=1, keepdims=True))",
+        ],
         "14b_unsure_backward": [
             "log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)",
             "one_hot = np.arange(z.shape[1]) == y[:, None]",
@@ -233,6 +251,21 @@ EQUIVALENT = {
         "16_pool_backward": [
             "length = np.linalg.norm(m, axis=1, keepdims=True)",
             "m_bar = (v_bar - v * (v * v_bar).sum(axis=1, keepdims=True)) / length",
+        ],
+    },
+    "a square matrix has as many rows as columns": {
+        "12b_token_circuit": ["width = w_v.shape[0] // num_heads"],
+    },
+    "any large score, any size of note and answer will do, and nobody asks for the last note or that of position 2": {
+        "12b_skip_circuits": [
+            "for i in range(2 + 1, T):",
+            "for i in range(2, T + 1):",
+            "for i in range(2, T - 1):",
+            "C, beta = (3 * V + T, 60.0)",
+            "C, beta = (3 * V + T, 15.0)",
+            "for i in range(3, T):",
+            "ov0[v, V + T + v] = 2",
+            "ov1[v, 2 * V + T + v] = 2",
         ],
     },
     "the only column is the first and the last": {
@@ -278,6 +311,7 @@ EQUIVALENT = {
         ],
     },
     "every entry is written": {
+        "12b_patching_map": ["found = np.ones(len(clean))"],
         "13_balanced_weights": ["weights = np.ones(len(jobs))"],
     },
     "an occupation that comes twice is written twice, alike": {

@@ -25,6 +25,9 @@ from .training.objectives import LanguageModelling
 from .training.preference import Preferences
 from .training.tagging import Tagging, tag
 from .training.translation import Translation
+from .variants.experts import Experts
+from .variants.latent import LatentAttention
+from .variants.windows import Window
 
 __all__ = [
     "BERT",
@@ -41,12 +44,14 @@ __all__ = [
     "DecoderLayer",
     "Encoder",
     "EncoderLayer",
+    "Experts",
     "FeedForward",
     "GPT2Tokenizer",
     "ImageClassifier",
     "Instructions",
     "KVCache",
     "LanguageModelling",
+    "LatentAttention",
     "LayerNorm",
     "LearnedPositions",
     "MaskedLM",
@@ -64,6 +69,7 @@ __all__ = [
     "Trainer",
     "Transformer",
     "Translation",
+    "Window",
     "WordPieceTokenizer",
     "answer",
     "attention_maps",

@@ -48,6 +48,17 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+class NoNorm(nn.Module):
+    """No norm at all, where a block expects one: every output is then a sum of products of the weights, as a circuit is."""
+
+    def __init__(self, embedding_dim: int, bias: bool = False) -> None:
+        pass
+
+    def forward(self, x: Any) -> Any:
+        """x itself."""
+        return x
+
+
 def checked_eps(what: str, eps: float) -> float:
     """ValueError unless it is a number that keeps a division from failing, and does no more."""
     if isinstance(eps, bool) or not isinstance(eps, int | float | np.number) or not 0 <= eps < 1:
@@ -57,6 +68,8 @@ def checked_eps(what: str, eps: float) -> float:
 
 class FeedForward(nn.Module):
     """Two linear maps with an activation between them, at each position alike: (..., C) → (..., ffn_dim) → (..., C)."""
+
+    writes = "down"  # into the residual stream
 
     def __init__(self, embedding_dim: int, ffn_dim: int | None = None, activation: str = "relu", dropout: float = 0.0, bias: bool = True) -> None:
         if activation not in ACTIVATIONS:
@@ -75,6 +88,8 @@ class FeedForward(nn.Module):
 class SwiGLU(nn.Module):
     """silu(gate(x)) ⊙ up(x), projected down; a third matrix, so ffn_dim is 8/3·C by default.  Source: Shazeer (2020), eq. 6."""
 
+    writes = "down"
+
     def __init__(self, embedding_dim: int, ffn_dim: int | None = None, dropout: float = 0.0, bias: bool = False) -> None:
         ffn_dim = max(1, round(8 * embedding_dim / 3)) if ffn_dim is None else ffn_dim
         self.gate = nn.Linear(embedding_dim, ffn_dim, bias)
@@ -85,6 +100,17 @@ class SwiGLU(nn.Module):
     def forward(self, x: Any) -> Tensor:
         """(..., C) → (..., C)."""
         return self.down(self.dropout(silu(self.gate(x)) * self.up(x)))
+
+
+class NoFeedForward(nn.Module):
+    """Zeros, where a block expects a feed-forward network: what is left is a model of attention alone.  Source: Elhage et al. (2021)."""
+
+    def __init__(self, embedding_dim: int, ffn_dim: int | None = None, bias: bool = False) -> None:
+        self.embedding_dim = embedding_dim
+
+    def forward(self, x: Any) -> Any:
+        """(..., C) → (..., C)."""
+        return 0.0 * x
 
 
 class _Block(nn.Module):
@@ -103,16 +129,17 @@ class _Block(nn.Module):
         """Shrink the projections that write into the residual stream, so that its variance does not grow with depth.
         Source: Radford et al. (2019), section 2.3."""
         for module in self.modules():
-            if isinstance(module, MultiHeadAttention):
-                module.out_proj.weight.data *= np.float32(factor)
-            elif isinstance(module, FeedForward | SwiGLU):
-                module.down.weight.data *= np.float32(factor)
+            if written := getattr(type(module), "writes", None):  # the name of a Linear, or of a Parameter
+                last = getattr(module, written)
+                weight = last if isinstance(last, nn.Parameter) else last.weight
+                weight.data *= np.float32(factor)
 
 
 class EncoderLayer(_Block):
     """Self-attention, then feed-forward; with ``causal`` it is a GPT block.
 
-    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the attention.
+    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the attention, and
+    ``attention`` what makes it, called as MultiHeadAttention is.
     """
 
     def __init__(
@@ -128,9 +155,10 @@ class EncoderLayer(_Block):
         norm: Callable[..., nn.Module] = LayerNorm,
         ffn: nn.Module | None = None,
         bias: bool = True,
+        attention: Callable[..., nn.Module] = MultiHeadAttention,
     ) -> None:
         self.norm1 = norm(embedding_dim, bias=bias)
-        self.self_attention = MultiHeadAttention(embedding_dim, num_heads, num_kv_heads, bias, dropout, positions)
+        self.self_attention = attention(embedding_dim, num_heads, num_kv_heads, bias, dropout, positions)
         self.norm2 = norm(embedding_dim, bias=bias)
         self.ffn = FeedForward(embedding_dim, ffn_dim, activation, 0.0, bias) if ffn is None else ffn
         self.dropout = nn.Dropout(dropout)

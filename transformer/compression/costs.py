@@ -22,7 +22,7 @@ from minigrad import nn
 from minigrad.ops.attention import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
-from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, RMSNorm, SwiGLU
+from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, NoFeedForward, NoNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 
 
@@ -58,6 +58,8 @@ def product(n: int, k: int, m: int, left: bool = True, right: bool = True) -> Co
 # Layers ------------------------------------------------------------------------------------------------------------------
 
 LINEARS: dict[type, Callable[..., Cost]] = {}  # what stands in place of a Linear, such as an adapter, brings a formula of its own
+FEED_FORWARDS: dict[type, Callable[..., Cost]] = {}  # and so does what stands in place of a feed-forward network,
+ATTENTIONS: dict[type, Callable[..., Iterator[Part]]] = {}  # or of attention
 
 
 def linear(m: Any, n: int, wants: bool = True) -> Cost:
@@ -86,6 +88,8 @@ def out_features(m: Any) -> int:
 
 def norm(m: Any, n: int) -> Cost:
     """Result, 1/σ, and of a layer norm the mean, of each row."""
+    if isinstance(m, NoNorm):
+        return Cost()
     return kept(n * (m.weight.size + (1 if isinstance(m, RMSNorm) else 2)))
 
 
@@ -96,13 +100,17 @@ def dropout(m: nn.Dropout, numbers: int) -> Cost:
 
 def feed_forward(m: nn.Module, n: int) -> Cost:
     """Two linear maps and an activation, or three and a gate."""
+    if type(m) in FEED_FORWARDS:
+        return FEED_FORWARDS[type(m)](m, n)
     if isinstance(m, SwiGLU):
         inner = n * out_features(m.up)
         return activated(m.gate, n, "silu") + linear(m.up, n) + kept(inner) + dropout(m.dropout, inner) + linear(m.down, n)
     if isinstance(m, FeedForward):
         inner = n * out_features(m.up)
         return activated(m.up, n, m.activation) + dropout(m.dropout, inner) + linear(m.down, n)
-    raise TypeError(f"count: no formula for a feed-forward of type {type(m).__name__}; it knows FeedForward and SwiGLU")
+    if isinstance(m, NoFeedForward):
+        return kept(n * m.embedding_dim)
+    raise TypeError(f"count: no formula for a feed-forward of type {type(m).__name__}; it knows FeedForward, SwiGLU and NoFeedForward")
 
 
 def embedded(m: Positions, B: int, T: int, C: int) -> Cost:
@@ -135,7 +143,7 @@ def scores(m: MultiHeadAttention, B: int, T: int, S: int, causal: bool = False, 
     heads, D = m.num_heads, m.head_dim
     pairs = B * heads * (T * S if dense else visible(T, S, causal))
     remembered = B * heads * T * S <= KEPT
-    bias = heads * T * S if isinstance(m.positions, AlibiBias) else 0
+    bias = (heads if isinstance(m.positions, AlibiBias) else 1 if m.window else 0) * T * S
     again = 0 if remembered or dense else 2 * pairs * D
     return Cost(4 * pairs * D, 8 * pairs * D + again, (pairs if remembered else B * heads * T) + B * T * heads * D + bias)
 
@@ -145,18 +153,25 @@ def projections(m: MultiHeadAttention, B: int, T: int, S: int, wants: bool = Tru
     q, k, v = (linear(p, B * n, wants) for p, n in ((m.q_proj, T), (m.k_proj, S), (m.v_proj, S)))
     out = linear(m.out_proj, B * T)
     turned = rotated(m.positions, m.num_heads, B, T, m.head_dim) + rotated(m.positions, m.num_kv_heads, B, S, m.head_dim)
-    return q + k + v + out + turned + Cost(cache=2 * B * S * m.num_kv_heads * m.head_dim)
+    normed = Cost()
+    if m.q_norm is not None:  # head after head in memory, and so is the result, until it is copied to put the heads side by side
+        normed = norm(m.q_norm, B * T * m.num_heads) + norm(m.k_norm, B * S * m.num_kv_heads) + kept(B * T * m.num_heads * m.head_dim)
+    held = S if m.window is None else min(S, m.window.size + m.window.sinks)
+    return q + k + v + out + normed + turned + Cost(cache=2 * B * held * m.num_kv_heads * m.head_dim)
 
 
-def attention(name: str, m: MultiHeadAttention, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
+def attention(name: str, m: Any, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
     """The projections and what lies between them."""
+    if type(m) in ATTENTIONS:
+        yield from ATTENTIONS[type(m)](name, m, B, T, S, causal, dense, wants)
+        return
     yield name, "projections", projections(m, B, T, S, wants)
     yield name, "scores", scores(m, B, T, S, causal, dense)
 
 
 def sublayer(m: Any, norm_module: Any, B: int, T: int) -> Cost:
     """Norm, dropout and the sum around a sub-layer."""
-    n, C = B * T, norm_module.weight.size
+    n, C = B * T, out_features(m.self_attention.out_proj)
     return norm(norm_module, n) + dropout(m.dropout, n * C) + kept(n * C)
 
 
