@@ -6,15 +6,19 @@ import html
 import importlib.util
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from transformer.bias.statistics import over_seeds
 from transformer.plots import COLOURS, LINES, draw_matrix, figure, plot_attention, use_style
 
-__all__ = ["BOOK", "COLOURS", "LINES", "draw_matrix", "figure", "line", "plot_attention", "recorded", "recorded_sentences", "table"]
+__all__ = [
+    "BOOK", "COLOURS", "LINES", "Paired", "draw_matrix", "figure", "line", "paired", "plot_attention", "recorded", "recorded_sentences", "table",
+]  # fmt: skip
 BOOK = Path(__file__).resolve().parent
 REFERENCE = BOOK.parent / "tests" / "reference"
 
@@ -49,6 +53,38 @@ def _cell(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return np.array2string(value, precision=4, suppress_small=True, separator=", ").replace("\n", "")
     return str(value)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A mean difference with its 95 % interval; ``print`` shows both, and whether 0 lies inside."""
+
+    mean: float
+    low: float
+    high: float
+    digits: int = 2
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        mean, low, high = (f"{x:+.{self.digits}f}".replace("-", "−") for x in (self.mean, self.low, self.high))
+        return f"{mean} [{low}, {high}]" + ("" if self.decided else " undecided")
+
+
+def paired(a: Any, b: Any, digits: int = 2) -> Paired:
+    """The mean of a − b over runs with the same seeds, (N,) each, with Student's 95 % interval; 3 to 11 seeds.
+
+    This is the standard of evidence in the whole book: two ways differ when the interval leaves out 0.
+    Raises ValueError for rows of different lengths, and for fewer than three seeds.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 3:
+        raise ValueError(f"paired: shapes {a.shape} and {b.shape}; expected two rows with one number for each of the same three seeds or more")
+    found = over_seeds(a - b)
+    return Paired(found.value, found.low, found.high, digits)
 
 
 @cache

@@ -6,7 +6,7 @@
 # %% [markdown]
 # # 01 · Derivatives by hand
 #
-# *About 45 minutes to read, 45 more for the exercises. You need Python with NumPy, and the derivative as school taught it.
+# *About 45 minutes to read, 45 more for the exercises. You need Python with NumPy, and derivatives as taught at school.
 # Next: [02 · A tensor that differentiates itself](02_a_tensor_that_differentiates_itself.ipynb).*
 #
 # A network learns by asking, for each of its numbers: *if I were a little larger, would the loss grow or shrink, and how fast?* The answer is a
@@ -34,13 +34,13 @@ from book import COLOURS, figure, line, recorded, table
 #
 # $$f(x) = x^3 - 2x \qquad\text{at}\qquad x = 2 .$$
 #
-# School's rules give $f'(x) = 3x^2 - 2$, so $f'(2) = 10$. Without any rule, walk a small step $h$ to the right and see how much $f$ rose:
+# The rules of calculus give $f'(x) = 3x^2 - 2$, so $f'(2) = 10$. Without any rule, take a small step $h$ to the right and see by how much $f$ rises:
 #
-# $$\text{forward difference:}\qquad F(h) = \frac{f(x+h) - f(x)}{h} .$$
+# $$\text{forward difference:}\qquad \delta^+(h) = \frac{f(x+h) - f(x)}{h} .$$
 #
 # Or step to both sides, so that $x$ is in the middle:
 #
-# $$\text{central difference:}\qquad C(h) = \frac{f(x+h) - f(x-h)}{2h} .$$
+# $$\text{central difference:}\qquad \delta(h) = \frac{f(x+h) - f(x-h)}{2h} .$$
 #
 # With $h = 0.1$ you can do it on paper:
 #
@@ -49,17 +49,17 @@ from book import COLOURS, figure, line, recorded, table
 # | $f(2) = 8 - 4$ | $4$ |
 # | $f(2.1) = 9.261 - 4.2$ | $5.061$ |
 # | $f(1.9) = 6.859 - 3.8$ | $3.059$ |
-# | $F = (5.061 - 4)/0.1$ | $10.61$ |
-# | $C = (5.061 - 3.059)/0.2$ | $10.01$ |
+# | $\delta^+ = (5.061 - 4)/0.1$ | $10.61$ |
+# | $\delta = (5.061 - 3.059)/0.2$ | $10.01$ |
 #
 # The forward difference is wrong by $0.61$, the central one by $0.01$. The code has the same letters:
 
 # %%
-def F(f, x, h):
+def forward(f, x, h):
     return (f(x + h) - f(x)) / h
 
 
-def C(f, x, h):
+def central(f, x, h):
     return (f(x + h) - f(x - h)) / (2 * h)
 
 
@@ -67,23 +67,26 @@ def f(x):
     return x**3 - 2 * x
 
 
-rows = [(h, F(f, 2.0, h), F(f, 2.0, h) - 10, C(f, 2.0, h), C(f, 2.0, h) - 10) for h in (0.1, 0.05, 0.025)]
+rows = [
+    (h, forward(f, 2.0, h), forward(f, 2.0, h) - 10, central(f, 2.0, h), central(f, 2.0, h) - 10)
+    for h in (0.1, 0.05, 0.025)
+]
 assert np.allclose(rows[0][1:], [10.61, 0.61, 10.01, 0.01])
-table(["h", "F(h)", "error of F", "C(h)", "error of C"], rows)
+table(["h", "δ⁺(h)", "error of δ⁺", "δ(h)", "error of δ"], rows)
 
 # %% [markdown]
-# Halve the step: the error of $F$ is halved (about), the error of $C$ is divided by **four**.
+# Halve the step: the error of $\delta^+$ is halved (about), the error of $\delta$ is divided by **four**.
 #
 # Why? Near $x$, a smooth function is a polynomial in $h$ (Taylor's formula; $f''$ is the derivative of $f'$, and $f'''$ of $f''$):
 #
 # $$f(x \pm h) = f(x) \pm h f'(x) + \tfrac{h^2}{2} f''(x) \pm \tfrac{h^3}{6} f'''(x) + \dots$$
 #
-# Put it into the two formulas. In $F$ the term with $f''$ stays; in $C$ it is the same on both sides and cancels:
+# Put it into the two formulas. In $\delta^+$ the term with $f''$ stays; in $\delta$ it is the same on both sides and cancels:
 #
-# $$F(h) = f'(x) + \tfrac{h}{2} f''(x) + \tfrac{h^2}{6} f'''(x) + \dots \qquad\qquad C(h) = f'(x) + \tfrac{h^2}{6} f'''(x) + \dots$$
+# $$\delta^+(h) = f'(x) + \tfrac{h}{2} f''(x) + \tfrac{h^2}{6} f'''(x) + \dots \qquad\qquad \delta(h) = f'(x) + \tfrac{h^2}{6} f'''(x) + \dots$$
 #
-# Here $f''(2) = 6 \cdot 2 = 12$ and $f''' = 6$. With $h = 0.1$ that predicts an error of $0.6 + 0.01 = 0.61$ for $F$ and $0.01$ for $C$: exactly what we saw. What
-# the formula leaves out is called the **truncation error**; it shrinks like $h$ for $F$ and like $h^2$ for $C$.
+# Here $f''(2) = 6 \cdot 2 = 12$ and $f''' = 6$. With $h = 0.1$ that predicts an error of $0.6 + 0.01 = 0.61$ for $\delta^+$ and $0.01$ for $\delta$: exactly what we saw. What
+# the formula leaves out is called the **truncation error**; it shrinks like $h$ for $\delta^+$ and like $h^2$ for $\delta$.
 #
 # **Question.** So take $h = 10^{-15}$ and be done? Decide before you read on.
 
@@ -94,7 +97,7 @@ table(["h", "F(h)", "error of F", "C(h)", "error of C"], rows)
 # $\varepsilon$ (*machine epsilon*): $2.2\cdot10^{-16}$ and $1.2\cdot10^{-7}$. So $f(x+h)$ and $f(x)$ each carry a **rounding error** of about $\varepsilon\,|f(x)|$. When $h$ is
 # tiny the two are nearly equal, their difference is mostly rounding, and we divide it by $h$:
 #
-# $$\text{error} \;\approx\; \underbrace{c\, h^{p}}_{\text{truncation}} + \underbrace{\varepsilon\,|f| / h}_{\text{rounding}} \qquad p = 1 \text{ for } F,\; p = 2 \text{ for } C .$$
+# $$\text{error} \;\approx\; \underbrace{c\, h^{p}}_{\text{truncation}} + \underbrace{\varepsilon\,|f| / h}_{\text{rounding}} \qquad p = 1 \text{ for } \delta^+,\; p = 2 \text{ for } \delta .$$
 #
 # One part falls as $h$ shrinks, the other grows. Measure it on $f(x) = \sin x$ at $x = 1$, where the truth $\cos 1$ is known. (One measured point jumps up
 # and down, because rounding is erratic; we take the root mean square over 50 points near 1.)
@@ -113,7 +116,7 @@ def error(difference, h, dtype):
 
 errors = {}
 for name, dtype in [("float64", np.float64), ("float32", np.float32)]:
-    for kind, difference in [("forward", F), ("central", C)]:
+    for kind, difference in [("forward", forward), ("central", central)]:
         usable = steps[steps > 4 * np.finfo(dtype).eps]  # below, x + h is x
         errors[kind, name] = usable, np.array([error(difference, h, dtype) for h in usable])
 
@@ -141,42 +144,69 @@ for (kind, name), (h, e) in errors.items():
     right = order(h, e, 10 * best, 0.3)
     left = order(h, e, 0, best / 10)
     theory = eps ** (1 / 2) if kind == "forward" else eps ** (1 / 3)
-    rows.append((kind, name, f"{best:.0e}", f"{theory:.0e}", f"{e.min():.0e}", f"h^{right:.2f}", f"h^{left:.2f}"))
-    assert abs(right - (1 if kind == "forward" else 2)) < 0.1 and abs(left + 1) < 0.2 and theory / 30 < best < 30 * theory
-table(["difference", "precision", "best step", "predicted", "error there", "right of it, error ~", "left of it, error ~"], rows)
+    rows.append(
+        (kind, name, f"{best:.0e}", f"{theory:.0e}", f"{e.min():.0e}", f"h^{right:.2f}", f"h^{left:.2f}")
+    )
+    assert (
+        abs(right - (1 if kind == "forward" else 2)) < 0.1
+        and abs(left + 1) < 0.2
+        and theory / 30 < best < 30 * theory
+    )
+table(
+    [
+        "difference",
+        "precision",
+        "best step",
+        "predicted",
+        "error there",
+        "right of it, error ~",
+        "left of it, error ~",
+    ],
+    rows,
+)
 
 # %% [markdown]
 # The picture is a V, and every part of it is understood. On the right the error falls like $h$ or $h^2$; on the left it grows like
-# $1/h$. The best step balances the two: setting the derivative of $c\,h^p + \varepsilon/h$ to zero gives $h \sim \varepsilon^{1/2}$ for $F$ and $\varepsilon^{1/3}$ for $C$,
+# $1/h$. The best step balances the two: setting the derivative of $c\,h^p + \varepsilon/h$ to zero gives $h \sim \varepsilon^{1/2}$ for $\delta^+$ and $\varepsilon^{1/3}$ for $\delta$,
 # up to a factor that depends on $f$. The next cell prints what to remember.
 
 # %%
 best = {key: e.min() for key, (_, e) in errors.items()}
 digits = {key: int(-np.log10(e)) for key, e in best.items()}
-print(f"At its best step, the central difference has {digits['central', 'float64']} right digits in float64 and {digits['central', 'float32']} in float32;")
+print(
+    f"At its best step, the central difference has {digits['central', 'float64']} right digits in float64 "
+    f"and {digits['central', 'float32']} in float32;"
+)
 print(f"the forward difference has {digits['forward', 'float64']} and {digits['forward', 'float32']}.")
-print(f"With h = 1e-14, float64 gives only {int(-np.log10(errors['forward', 'float64'][1][0]))} or so. Hence the house rule: check in float64, with central differences.")
-assert digits["central", "float64"] >= 9 and digits["central", "float32"] <= 5 and digits["forward", "float64"] in (7, 8)
+print(
+    f"With h = 1e-14, float64 gives only {int(-np.log10(errors['forward', 'float64'][1][0]))} or so. Hence "
+    "the house rule: check in float64, with central differences."
+)
+assert (
+    digits["central", "float64"] >= 9
+    and digits["central", "float32"] <= 5
+    and digits["forward", "float64"] in (7, 8)
+)
 
 # %% [markdown]
 # ## 3 · Many variables: the gradient
 #
-# A loss depends on many numbers. Change one of them and hold the others still: the slope is a **partial derivative**, $\partial L/\partial w_i$. All of them,
+# A loss depends on many numbers. Change one of them and hold the others still: the slope is a **partial derivative**, $\partial \mathcal L/\partial w_i$. All of them,
 # arranged in the shape of $w$, are the **gradient**. This book writes it with a bar, after the variable:
 #
-# $$\bar w \;:=\; \frac{\partial L}{\partial w}, \qquad \text{the same shape as } w .$$
+# $$\bar w \;:=\; \frac{\partial \mathcal L}{\partial w}, \qquad \text{the same shape as } w .$$
 #
-# Finite differences give it one entry at a time. That costs two evaluations of $L$ for each entry: fine for a check, hopeless for training, and therefore
+# Finite differences give it one entry at a time. That costs two evaluations of $\mathcal L$ for each entry: fine for a check, hopeless for training, and therefore
 # the next section.
 
 # %%
-def numerical_gradient(L, w, h=1e-5):
-    """The central difference of the number L(w) by every entry of the array w, any shape."""
+def numerical_gradient(f, w, h=1e-5):
+    """The central difference of the number f(w) with respect to every entry of the array w, any shape."""
     w_bar = np.zeros_like(w)
     for i in np.ndindex(w.shape):
         step = np.zeros_like(w)
         step[i] = h
-        w_bar[i] = (L(w + step) - L(w - step)) / (2 * h)
+        w_bar[i] = (f(w + step) - f(w - step)) / (2 * h)
     return w_bar
 
 
@@ -188,20 +218,20 @@ gradient
 # %% [markdown]
 # ## 4 · The chain rule, backwards
 #
-# One neuron with one input $x$, weight $w$ and bias $b$ should answer the target $t$. Its loss is $L = (wx + b - t)^2$. Take
+# One neuron with one input $x$, weight $w$ and bias $b$ should answer the target $t$. Its loss is $\mathcal L = (wx + b - t)^2$. Take
 #
 # $$w = 2,\quad x = 3,\quad b = -1,\quad t = 4 .$$
 #
 # Cut the formula into steps so small that you know the derivative of each by heart. Go **forward** first, with numbers:
 #
-# $$z = wx = 6, \qquad y = z + b = 5, \qquad e = y - t = 1, \qquad L = e^2 = 1 .$$
+# $$z = wx = 6, \qquad y = z + b = 5, \qquad e = y - t = 1, \qquad \mathcal L = e^2 = 1 .$$
 #
-# Then go **backward**, starting from $\bar L = \partial L / \partial L = 1$. Each step asks: *I know how $L$ reacts to my result. How does it react to my input?* The chain
+# Then go **backward**, starting from $\bar{\mathcal L} = \partial \mathcal L / \partial \mathcal L = 1$. Each step asks: *I know how $\mathcal L$ reacts to my result. How does it react to my input?* The chain
 # rule says: multiply.
 #
 # | step | its derivative | backward | number |
 # | --- | --- | --- | --- |
-# | $L = e^2$ | $\partial L/\partial e = 2e$ | $\bar e = \bar L \cdot 2e$ | $1 \cdot 2 = 2$ |
+# | $\mathcal L = e^2$ | $\partial \mathcal L/\partial e = 2e$ | $\bar e = \bar{\mathcal L} \cdot 2e$ | $1 \cdot 2 = 2$ |
 # | $e = y - t$ | $1$ and $-1$ | $\bar y = \bar e, \quad \bar t = -\bar e$ | $2, \; -2$ |
 # | $y = z + b$ | $1$ and $1$ | $\bar z = \bar y, \quad \bar b = \bar y$ | $2, \; 2$ |
 # | $z = wx$ | $x$ and $w$ | $\bar w = \bar z\, x, \quad \bar x = \bar z\, w$ | $6, \; 4$ |
@@ -215,12 +245,15 @@ gradient
 numbers = dict(w=2.0, x=3.0, b=-1.0, t=4.0)
 
 
-def L(w, x, b, t):
+def squared_error(w, x, b, t):
     return (w * x + b - t) ** 2
 
 
 paper = dict(w=6.0, x=4.0, b=2.0, t=-2.0)
-differences = {name: C(lambda value: L(**(numbers | {name: value})), numbers[name], 1e-5) for name in numbers}
+differences = {
+    name: central(lambda value: squared_error(**(numbers | {name: value})), numbers[name], 1e-5)
+    for name in numbers
+}
 w, x, b, t = (mg.Tensor(value, requires_grad=True) for value in numbers.values())
 z = w * x
 y = z + b
@@ -231,14 +264,17 @@ engine = dict(w=w.grad.item(), x=x.grad.item(), b=b.grad.item(), t=t.grad.item()
 
 for name in numbers:
     assert abs(paper[name] - differences[name]) < 1e-8 and paper[name] == engine[name]
-table(["gradient of", "paper", "finite differences", "engine"], [(name, paper[name], differences[name], engine[name]) for name in numbers])
+table(
+    ["gradient of", "paper", "finite differences", "engine"],
+    [(name, paper[name], differences[name], engine[name]) for name in numbers],
+)
 
 # %% [markdown]
 # The engine keeps its own record of the steps. `explain` writes it out in the notation of this book, so that you can hold it beside your paper, and `draw` shows who
 # was computed from whom:
 
 # %%
-letters = dict(w=w, x=x, b=b, t=t, z=z, y=y, e=e, L=loss)
+letters = {"w": w, "x": x, "b": b, "t": t, "z": z, "y": y, "e": e, "ℒ": loss}
 mg.explain(loss, names=letters)
 
 # %%
@@ -251,7 +287,7 @@ mg.draw(loss, show="gradients", names=letters)
 #
 # $$Y = X W, \qquad X: (N, I), \quad W: (I, O), \quad Y: (N, O),$$
 #
-# with $N$ examples, $I$ inputs and $O$ outputs. Some $L$ is computed from $Y$ later on, and its upstream gradient $\bar Y$, of shape $(N, O)$, has arrived. Wanted: $\bar X$, of shape $(N, I)$, and
+# with $N$ examples, $I$ inputs and $O$ outputs. Some $\mathcal L$ is computed from $Y$ later on, and its upstream gradient $\bar Y$, of shape $(N, O)$, has arrived. Wanted: $\bar X$, of shape $(N, I)$, and
 # $\bar W$, of shape $(I, O)$. One entry is a sum, $Y_{no} = \sum_i X_{ni} W_{io}$. The weight $W_{io}$ takes part in the column $Y_{1o}, \dots, Y_{No}$, each time multiplied by an $X_{ni}$; by the chain rule
 # all these paths add:
 #
@@ -284,7 +320,9 @@ X, W, Y_bar = case["input.a"], case["input.b"], case["upstream"]  # (4, 3), (3, 
 
 ours = matmul_backward(Y_bar, X, W)
 differences = (
-    numerical_gradient(lambda X: (X @ W * Y_bar).sum(), X),  # the number whose gradient by Y is Y_bar
+    numerical_gradient(
+        lambda X: (X @ W * Y_bar).sum(), X
+    ),  # the number whose gradient with respect to Y is Y_bar
     numerical_gradient(lambda W: (X @ W * Y_bar).sum(), W),
 )
 tensors = mg.Tensor(X, requires_grad=True), mg.Tensor(W, requires_grad=True)
@@ -308,7 +346,11 @@ table(["gradient of", "shape", "paper − finite differences", "paper − engine
 
 # %%
 rng = np.random.default_rng(0)
-report = mg.gradcheck(lambda X, W, b: mg.tanh(X @ W + b), *(rng.normal(size=s) for s in [(4, 3), (3, 5), (5,)]), names=["X", "W", "b"])
+report = mg.gradcheck(
+    lambda X, W, b: mg.tanh(X @ W + b),
+    *(rng.normal(size=s) for s in [(4, 3), (3, 5), (5,)]),
+    names=["X", "W", "b"],
+)
 assert report
 report
 
@@ -317,7 +359,7 @@ report
 #
 # - ***A smaller step is more exact.*** Until rounding takes over; at $h = 10^{-15}$ hardly a digit is right.
 # - ***My check fails by 10⁻³ in float32, so my gradient is wrong.*** Look at the V: float32 cannot show much more. Check in float64, train in float32.
-# - ***It passed with $L = \sum Y$.*** Then the upstream gradient is all ones, which hides mistakes: a softmax's gradient is zero there, whatever you wrote. Use random numbers.
+# - ***It passed with $\mathcal L = \sum Y$.*** Then the upstream gradient is all ones, which hides mistakes: the gradient of a softmax is zero there, and so is one with a wrong sign or a forgotten factor. (Not every mistake: keeping only the diagonal gives $p(1-p)$.) Use random numbers.
 # - ***The derivative of $|x|$ at 0 is 0, says the central difference.*** At a kink there is no slope; the symmetric estimate is the mean of two. Check elsewhere.
 # - ***$\bar W$ is a single number, the slope.*** It has one entry for every entry of $W$, always in the shape of $W$. The first thing to check in any gradient is its shape.
 #

@@ -26,27 +26,27 @@ from book import COLOURS, figure, line, recorded, table
 #
 # Take $x = 3$ and compute
 #
-# $$y = x \cdot x = 9, \qquad z = y + x = 12, \qquad L = z \cdot y = 108 .$$
+# $$y = x \cdot x = 9, \qquad z = y + x = 12, \qquad \mathcal L = z \cdot y = 108 .$$
 #
-# Both $x$ and $y$ are used more than once. School's way: $L = (x^2 + x)\,x^2 = x^4 + x^3$, so $dL/dx = 4x^3 + 3x^2 = 108 + 27 = 135$. Backwards, with $\bar v$ for $\partial L/\partial v$:
+# Both $x$ and $y$ are used more than once. Without any walk: $\mathcal L = (x^2 + x)\,x^2 = x^4 + x^3$, so $d\mathcal L/dx = 4x^3 + 3x^2 = 108 + 27 = 135$. Backwards, with $\bar v$ for $\partial \mathcal L/\partial v$:
 #
 # | step | backward | number |
 # | --- | --- | --- |
-# | $L = z \cdot y$ | $\bar z = \bar L\, y$ and a first part of $\bar y$: $\;\bar L\, z$ | $\bar z = 9$, part $12$ |
-# | $z = y + x$ | a second part of $\bar y$: $\;\bar z$, and a first part of $\bar x$: $\;\bar z$ | part $9$, part $9$ |
-# | | *all parts of $\bar y$ are here:* $\bar y = 12 + 9$ | $\bar y = 21$ |
-# | $y = x \cdot x$ | two more parts of $\bar x$: $\;\bar y\,x$ and $\bar y\,x$ | parts $63$, $63$ |
+# | $\mathcal L = z \cdot y$ | $\bar z = \bar{\mathcal L}\, y$ and a first contribution to $\bar y$: $\;\bar{\mathcal L}\, z$ | $\bar z = 9$, contribution $12$ |
+# | $z = y + x$ | a second contribution to $\bar y$: $\;\bar z$, and a first one to $\bar x$: $\;\bar z$ | contributions $9$ and $9$ |
+# | | *all contributions to $\bar y$ are here:* $\bar y = 12 + 9$ | $\bar y = 21$ |
+# | $y = x \cdot x$ | two more contributions to $\bar x$: $\;\bar y\,x$ and $\bar y\,x$ | contributions $63$ and $63$ |
 # | | $\bar x = 9 + 63 + 63$ | $\bar x = 135$ ✓ |
 #
 # Two rules are all there is to it:
 #
-# 1. **Where a variable is used several times, the parts of its gradient add.** If $v$ goes into $r_1, r_2, \dots$, then $\bar v = \sum_k \bar r_k\, \partial r_k / \partial v$.
-# 2. **Go back through a variable only when all its parts have arrived.** Had we gone back through $y = x\cdot x$ with $\bar y = 12$, we would have found $\bar x = 9 + 36 + 36 = 81$.
+# 1. **Where a variable is used several times, the contributions to its gradient add.** If $v$ goes into $r_1, r_2, \dots$, then $\bar v = \sum_k \bar r_k\, \partial r_k / \partial v$.
+# 2. **Go back through a variable only when all contributions have arrived.** Had we gone back through $y = x\cdot x$ with $\bar y = 12$, we would have found $\bar x = 9 + 36 + 36 = 81$.
 
 # %% [markdown]
 # ## 2 · The engine
 #
-# Record while going forward: each result remembers its *parents* (what it was computed from) and, for each parent, a *rule*. The rule takes the upstream gradient of the result and gives the parent's part,
+# Record while going forward: each result remembers its *parents* (what it was computed from) and, for each parent, a *rule*. The rule takes the upstream gradient of the result and returns its contribution to the parent's gradient,
 #
 # $$\text{rule}:\; \bar r \;\mapsto\; \bar r\, \frac{\partial r}{\partial v} .$$
 #
@@ -61,7 +61,7 @@ class Node:
     def __init__(self, data, parents=(), rules=()):
         self.data = np.asarray(data, dtype=float)
         self.parents = parents  # the nodes that it was computed from
-        self.rules = rules  # for each of them: upstream gradient → its part
+        self.rules = rules  # for each of them: upstream gradient → contribution to its gradient
         self.grad = None
 
     def __add__(self, other):
@@ -70,7 +70,9 @@ class Node:
 
     def __mul__(self, other):
         other = as_node(other)
-        return Node(self.data * other.data, (self, other), (lambda g: g * other.data, lambda g: g * self.data))
+        return Node(
+            self.data * other.data, (self, other), (lambda g: g * other.data, lambda g: g * self.data)
+        )
 
     def __pow__(self, n):
         return Node(self.data**n, (self,), (lambda g: g * n * self.data ** (n - 1),))
@@ -143,33 +145,36 @@ def unbroadcast(gradient, shape):
 x = Node(3.0)
 y = x * x
 z = y + x
-L = z * y
-L.backward()
-assert (L.data, x.grad, y.grad, z.grad) == (108, 135, 21, 9)
-table(["node", "value", "gradient"], [("L", L.data, L.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)])
+loss = z * y
+loss.backward()
+assert (loss.data, x.grad, y.grad, z.grad) == (108, 135, 21, 9)
+table(
+    ["node", "value", "gradient"],
+    [("ℒ", loss.data, loss.grad), ("z", z.data, z.grad), ("y", y.data, y.grad), ("x", x.data, x.grad)],
+)
 
 # %% [markdown]
-# The numbers of the table in section 1, to the last. And the library says the same, with every part named (look at "parts" of $\bar y$ and $\bar x$):
+# The numbers of the table in section 1, to the last. And the library says the same. In its derivation below the graph, look at the results: $\bar y$ and $\bar x$ are sums, a term for each use:
 
 # %%
 x_ = mg.Tensor(3.0, requires_grad=True)
 y_ = x_ * x_
 z_ = y_ + x_
-L_ = z_ * y_
-mg.draw(L_, show="gradients", names=dict(x=x_, y=y_, z=z_, L=L_))
+loss_ = z_ * y_
+mg.draw(loss_, show="gradients", names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})
 
 # %%
-mg.explain(L_, names=dict(x=x_, y=y_, z=z_, L=L_))
+mg.explain(loss_, names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})
 
 # %% [markdown]
 # ## 3 · Experiment: why that order
 #
 # Two tempting ways to walk are wrong, each in its own way.
 #
-# **Wrong number.** Go through the nodes in the order in which you meet them from $L$: first $L$, then its parents $z$ and $y$, then *their* parents (breadth first). If $y$ has its turn before $z$ has sent its
-# part, that part is lost on the way to $x$.
+# **Wrong number.** Go through the nodes in the order in which you meet them from $\mathcal L$: first $\mathcal L$, then its parents $z$ and $y$, then *their* parents (breadth first). If $y$ has its turn before $z$ has sent its
+# contribution, that contribution is lost on the way to $x$.
 #
-# **Right number, absurd price.** Follow every path from $L$ down to the leaves, and hand on each part by itself. The sum over all paths is exactly what the chain rule says; but when $x \leftarrow x + x$ is repeated $n$
+# **Right number, absurd price.** Follow every path from $\mathcal L$ down to the leaves, and hand on each contribution by itself. The sum over all paths is exactly what the chain rule says; but when $x \leftarrow x + x$ is repeated $n$
 # times, there are $2^n$ paths.
 
 # %%
@@ -191,7 +196,10 @@ def backward_breadth_first(output):
 def backward_along_paths(node, gradient=1.0):
     """Returns how many rules were called."""
     node.grad = gradient + (0 if node.grad is None else node.grad)
-    return sum(1 + backward_along_paths(parent, rule(gradient)) for parent, rule in zip(node.parents, node.rules, strict=True))
+    return sum(
+        1 + backward_along_paths(parent, rule(gradient))
+        for parent, rule in zip(node.parents, node.rules, strict=True)
+    )
 
 
 def ladder(n):
@@ -232,7 +240,7 @@ assert x.grad == 81 and paths[-1] == 2**17 - 2 and ordered[-1] == 2 * depths[-1]
 # %% [markdown]
 # Topological order calls each rule once. Its price is that of the forward computation, whatever the graph looks like.
 #
-# **Question.** A model applies the same weight matrix $W$ at 100 positions. How many parts does $\bar W$ have? (One for each use; they add. Forgetting one of them is the classic mistake with *tied* weights.)
+# **Question.** A model applies the same weight matrix $W$ at 100 positions. How many contributions does $\bar W$ have? (One for each use; they add. Forgetting one of them is the classic mistake with *tied* weights.)
 
 # %% [markdown]
 # ## 4 · Broadcasting: what is copied forward is summed backward
@@ -242,7 +250,7 @@ assert x.grad == 81 and paths[-1] == 2**17 - 2 and ordered[-1] == 2 * depths[-1]
 # $$a = \begin{pmatrix} 10 \\ 20 \end{pmatrix},\quad b = \begin{pmatrix} 1 & 2 & 3 \end{pmatrix},\quad r = \begin{pmatrix} 11 & 12 & 13 \\ 21 & 22 & 23 \end{pmatrix},
 # \qquad \bar r = \begin{pmatrix} 1 & 2 & 3 \\ 4 & 5 & 6 \end{pmatrix} .$$
 #
-# The number $a_1 = 10$ is used three times. Rule 1: its parts add, $\bar a_1 = 1 + 2 + 3 = 6$, and $\bar a_2 = 15$. Each $b_j$ is used twice: $\bar b = (1+4,\; 2+5,\; 3+6) = (5, 7, 9)$. In general:
+# The number $a_1 = 10$ is used three times. Rule 1: the contributions add, $\bar a_1 = 1 + 2 + 3 = 6$, and $\bar a_2 = 15$. Each $b_j$ is used twice: $\bar b = (1+4,\; 2+5,\; 3+6) = (5, 7, 9)$. In general:
 #
 # - an axis that was **missing** is summed away;
 # - an axis of size **1** that was stretched is summed, and kept with size 1.
@@ -278,13 +286,22 @@ cases = {
 rows = []
 for name, function in cases.items():
     case = recorded(name)
-    inputs = {key.removeprefix("input."): Node(value) for key, value in case.items() if key.startswith("input.")}
+    inputs = {
+        key.removeprefix("input."): Node(value) for key, value in case.items() if key.startswith("input.")
+    }
     output = function(*inputs.values())
     output.backward(case["upstream"])
     forward_gap = np.abs(output.data - case["output"]).max()
     gap = max(np.abs(node.grad - case[f"grad.input.{key}"]).max() for key, node in inputs.items())
     assert max(gap, forward_gap) < 1e-12
-    rows.append((name, ", ".join(str(node.data.shape) for node in inputs.values()), f"{forward_gap:.0e}", f"{gap:.0e}"))
+    rows.append(
+        (
+            name,
+            ", ".join(str(node.data.shape) for node in inputs.values()),
+            f"{forward_gap:.0e}",
+            f"{gap:.0e}",
+        )
+    )
 table(["case", "shapes", "output − PyTorch", "worst gradient − PyTorch"], rows)
 
 # %% [markdown]
@@ -297,20 +314,22 @@ table(["case", "shapes", "output − PyTorch", "worst gradient − PyTorch"], ro
 rng = np.random.default_rng(4)
 radius = np.repeat([0.5, 1.6], 20)
 angle = np.tile(np.linspace(0, 2 * np.pi, 20, endpoint=False), 2)
-X = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1) + rng.normal(0, 0.12, (40, 2))  # (40, 2)
-T = np.repeat([[1.0], [-1.0]], 20, axis=0)  # (40, 1): +1 inside, −1 on the ring
+X = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1) + rng.normal(
+    0, 0.12, (40, 2)
+)  # (40, 2)
+t = np.repeat([[1.0], [-1.0]], 20, axis=0)  # (40, 1): +1 inside, −1 on the ring
 start = [rng.normal(0, 1, (2, 8)), np.zeros(8), rng.normal(0, 0.4, (8, 1)), np.zeros(1)]
 
 
-def loss(W1, b1, W2, b2):
+def logistic(W1, b1, W2, b2):
     y = (X @ W1 + b1).tanh() @ W2 + b2  # (40, 2) → (40, 8) → (40, 1)
-    return ((y * -T).exp() + 1).log().sum() * (1 / 40)
+    return ((y * -t).exp() + 1).log().sum() * (1 / 40)
 
 
 parameters = [Node(p) for p in start]
 losses = []
 for _ in range(500):
-    value = loss(*parameters)
+    value = logistic(*parameters)
     value.backward()
     losses.append(float(value.data))
     parameters = [Node(p.data - 1.0 * p.grad) for p in parameters]  # one step against the gradient
@@ -345,11 +364,11 @@ fig
 
 # %%
 ours = [Node(p) for p in start]
-loss(*ours).backward()
+logistic(*ours).backward()
 
 theirs = [mg.Tensor(p, requires_grad=True) for p in start]
 y = mg.tanh(mg.Tensor(X) @ theirs[0] + theirs[1]) @ theirs[2] + theirs[3]
-mg.log(1 + mg.exp(-y * T)).mean().backward()
+mg.log(1 + mg.exp(-y * t)).mean().backward()
 
 rows = []
 for i, name in enumerate(["W1", "b1", "W2", "b2"]):
@@ -359,17 +378,19 @@ for i, name in enumerate(["W1", "b1", "W2", "b2"]):
         for h in (1e-5, -1e-5):
             moved = [np.array(p) for p in start]
             moved[i][j] += h
-            values.append(float(loss(*map(Node, moved)).data))
+            values.append(float(logistic(*map(Node, moved)).data))
         difference[j] = (values[0] - values[1]) / 2e-5
     gaps = np.abs(ours[i].grad - difference).max(), np.abs(ours[i].grad - theirs[i].grad.data).max()
     assert gaps[0] < 1e-9 and gaps[1] < 1e-14
-    rows.append((name, start[i].shape, f"{np.abs(ours[i].grad).max():.3f}", f"{gaps[0]:.0e}", f"{gaps[1]:.0e}"))
+    rows.append(
+        (name, start[i].shape, f"{np.abs(ours[i].grad).max():.3f}", f"{gaps[0]:.0e}", f"{gaps[1]:.0e}")
+    )
 table(["parameter", "shape", "largest entry", "ours − finite differences", "ours − minigrad"], rows)
 
 # %% [markdown]
 # ## 6 · Meet minigrad
 #
-# The library's engine is ours, grown up. Open `minigrad/graph.py` beside this page: record, order, walk, add. You know the plot. The function `walk` is the `backward` of section 2, with what a large model needs: it frees what it has used.
+# The library's engine is ours, with more features. Open `minigrad/graph.py` beside this page: record, order, walk, add. The function `walk` is the `backward` of section 2, with what a large model needs: it frees what it has used.
 #
 # | here | in `minigrad` | why it differs |
 # | --- | --- | --- |
@@ -414,19 +435,19 @@ first, second
 # One thing more that an engine can do for you. It knows every call that it made, forward and backward, so it can write them down: the derivative as a *program* of plain NumPy, a line for each op, with your letters. $\bar y$ is called `d_y`.
 
 # %%
-def L(x):
+def loss(x):
     y = x * x
     z = y + x
     return z * y
 
 
-program = mg.program(L, [x_])
+program = mg.program(loss, [x_])
 program(x_)
 text = program.source(plain=True)
 print(text)
 namespace = {}
 exec(text, namespace)  # it runs without minigrad
-value, gradients = namespace["L"](np.array(3.0))
+value, gradients = namespace["loss"](np.array(3.0))
 assert value == 108 and gradients["x"] == 135
 
 # %% [markdown]
@@ -438,7 +459,7 @@ assert value == 108 and gradients["x"] == 135
 # - ***Automatic differentiation is symbolic differentiation.*** No formula for $\bar x$ is ever written down, only numbers flow. An `if` or a loop in the forward code is no obstacle.
 # - ***It is a kind of finite difference.*** There is no step $h$ and no truncation error: section 5 agrees to fourteen digits.
 # - ***`backward` computes the gradient of the loss "with respect to the network".*** It gives one array for each leaf, with the leaf's shape.
-# - ***A second `backward()` gives the same `.grad`.*** In most libraries (minigrad too) leaves *accumulate*: the parts of several calls add, by rule 1. Set gradients to zero between steps. Ours starts from zero by itself.
+# - ***A second `backward()` gives the same `.grad`.*** In most libraries (minigrad too) leaves *accumulate*: the contributions of several calls add, by rule 1. Set gradients to zero between steps. Ours starts from zero by itself.
 # - ***Broadcasting is free.*** Forward, yes. Backward, each broadcast is a sum over the axis that was stretched.
 #
 # ## Exercises

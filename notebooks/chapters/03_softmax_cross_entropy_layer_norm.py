@@ -4,7 +4,7 @@
 # *About 60 minutes to read, 60 more for the exercises. You need [02 · A tensor that differentiates itself](02_a_tensor_that_differentiates_itself.ipynb): upstream gradients, the sum over all uses, and broadcasting.
 # Next: [04 · From recurrence to attention](04_from_recurrence_to_attention.ipynb).*
 #
-# Three functions carry every Transformer: softmax turns scores into shares, cross-entropy turns shares into a loss, and layer norm keeps the numbers in range. An engine could differentiate each through its small
+# Three functions carry every Transformer: softmax turns scores into probabilities, cross-entropy turns probabilities into a loss, and layer norm keeps the numbers in range. An engine could differentiate each through its small
 # steps. But each has a *short* gradient, which is faster, safer against overflow, and says what learning does. Here you derive all three on paper, and every line is checked.
 #
 # **After this chapter you can**
@@ -26,7 +26,7 @@ np.set_printoptions(precision=4, suppress=True)
 # %% [markdown]
 # ## 1 · Softmax
 #
-# Let $x$ be a vector of $C$ numbers, the **scores**. Softmax makes positive shares of them that add up to 1:
+# Let $x$ be a vector of $C$ numbers, the **scores**. Softmax turns them into **probabilities**, positive numbers that add up to 1 (attention will call them *weights*):
 #
 # $$p_j = \frac{e^{x_j}}{\sum_k e^{x_k}}, \qquad j = 1, \dots, C .$$
 #
@@ -35,20 +35,24 @@ np.set_printoptions(precision=4, suppress=True)
 # **How does $p_j$ react to $x_k$?** By the quotient rule. If $j \ne k$, only the denominator moves: $\partial p_j/\partial x_k = -e^{x_j} e^{x_k} / (\sum)^2 = -p_j p_k$. If $j = k$, the numerator moves too and adds $p_j$. Both cases in one, with $\delta_{jk} = 1$
 # if $j = k$ and $0$ otherwise:
 #
-# $$\boxed{\frac{\partial p_j}{\partial x_k} = p_j\,(\delta_{jk} - p_k)} \qquad\text{a matrix of shape } (C, C)\text{, the \textbf{Jacobian}.}$$
+# $$\boxed{\frac{\partial p_j}{\partial x_k} = p_j\,(\delta_{jk} - p_k)} .$$
 #
-# **Going backward**, an upstream gradient $\bar p$ with $C$ numbers arrives, and the parts add over all $j$:
+# These are the entries of a matrix of shape $(C, C)$, the **Jacobian**.
 #
-# $$\bar x_k = \sum_j \bar p_j\, p_j (\delta_{jk} - p_k) = p_k \Big(\bar p_k - \sum_j \bar p_j\, p_j\Big), \qquad \boxed{\bar x = p \odot (\bar p - \langle \bar p, p \rangle)} .$$
+# **Going backward**, an upstream gradient $\bar p$ with $C$ numbers arrives, and the contributions of all $j$ add:
 #
-# Here $\odot$ multiplies entry by entry, and $\langle \bar p, p\rangle = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the shares. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
+# $$\bar x_k = \sum_j \bar p_j\, p_j (\delta_{jk} - p_k) = p_k \Big(\bar p_k - \sum_j \bar p_j\, p_j\Big), \qquad \boxed{\bar x = p \odot (\bar p - \bar p \cdot p)} .$$
+#
+# Here $\odot$ multiplies entry by entry, and $\bar p \cdot p = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the probabilities. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
 # matters when $C$ is a vocabulary of 50 000.
 #
 # With $\bar p = (6, 0, 0)$: the weighted mean is $6 \cdot \tfrac16 = 1$, hence $\bar x = (\tfrac16 \cdot 5,\; \tfrac13 \cdot (-1),\; \tfrac12 \cdot (-1)) = (\tfrac56, -\tfrac13, -\tfrac12)$.
 
 # %%
 def softmax(x):  # (..., C) → (..., C)
-    e = np.exp(x - x.max(axis=-1, keepdims=True))  # the largest exponent is 0: nothing overflows, and the shares do not change
+    e = np.exp(
+        x - x.max(axis=-1, keepdims=True)
+    )  # the largest exponent is 0: nothing overflows, and the result is the same
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -67,7 +71,7 @@ assert np.allclose(mg.jacobian(mg.softmax)(x).data, jacobian)
 softmax_backward(p_bar, p)
 
 # %% [markdown]
-# The Jacobian as a picture: of our three scores, and of eight others, sorted. Dark means that the share grows with the score, light (yellow) that it shrinks.
+# The Jacobian as a picture: of our three scores, and of eight others, sorted. Dark means that the probability grows with the score, light (yellow) that it shrinks.
 
 # %%
 p8 = softmax(np.linspace(-1, 1, 8))
@@ -80,25 +84,25 @@ for ax, J, numbers in ((left, jacobian, ".3f"), (right, big, "")):
     ax.set_xticks(ticks, [str(i + 1) for i in ticks])
     ax.set_yticks(ticks, [str(i + 1) for i in ticks])
     ax.set_xlabel("score that moves (k)")
-    ax.set_ylabel("share that reacts (j)")
-    fig.colorbar(image, ax=ax, label="slope of the share by the score", shrink=0.85)
+    ax.set_ylabel("probability that reacts (j)")
+    fig.colorbar(image, ax=ax, label="∂ probability / ∂ score", shrink=0.85)
 fig
 
 # %% [markdown]
-# Each row adds up to zero, and so does each column. **Question:** why? (A row: raising *all* scores by the same amount changes no share. A column: the shares always add up to 1, so what one gains the others lose.)
+# Each row adds up to zero, and so does each column. **Question:** why? (A row: raising *all* scores by the same amount changes no probability. A column: the probabilities always add up to 1, so what one gains the others lose.)
 #
 # ## 2 · Cross-entropy
 #
-# A model gives $N$ rows of scores (*logits*) $x: (N, V)$, one for each of $V$ classes, and the truth is a class $t_n$ for each row. With $p = \operatorname{softmax}(x)$ row by row, the loss is the mean of the **surprise** at the truth:
+# A model gives $N$ rows of scores (*logits*) $x: (N, \mathcal V)$, one for each of $\mathcal V$ classes, and the truth is a class $t_n$ for each row. With $p = \operatorname{softmax}(x)$ row by row, the loss is the mean of the **surprise** at the truth:
 #
-# $$L = -\frac1N \sum_n \log p_{n, t_n} .$$
+# $$\mathcal L = -\frac1N \sum_n \log p_{n, t_n} .$$
 #
-# Backward, first through the logarithm: only the share of the true class takes part, $\bar p_{n,t_n} = -\tfrac1N / p_{n,t_n}$, and all other $\bar p_{nj} = 0$. The weighted mean of section 1 is then $\langle \bar p_n, p_n\rangle = -\tfrac1N$: the share cancels! So
+# Backward, first through the logarithm: only the probability of the true class takes part, $\bar p_{n,t_n} = -\tfrac1N / p_{n,t_n}$, and all other $\bar p_{nj} = 0$. The weighted mean of section 1 is then $\bar p_n \cdot p_n = -\tfrac1N$: the probability cancels! So
 #
 # $$\bar x_{nk} = p_{nk}\Big(\bar p_{nk} + \frac1N\Big) = \frac{1}{N}\begin{cases} p_{nk} - 1 & k = t_n \\ p_{nk} & \text{else}\end{cases}
-# \qquad\Rightarrow\qquad \boxed{\bar x = (p - T)/N}$$
+# \qquad\Rightarrow\qquad \boxed{\bar x = (p - \mathbf 1_t)/N}$$
 #
-# where $T: (N, V)$ has a 1 at the true class of each row and 0 elsewhere (*one-hot*). In words: **push up the truth by what it lacks, push down the others by what they have.** With the scores of section 1 and the truth $t = 1$, the first class: $L = -\ln\tfrac16 = 1.7918$ and
+# where $\mathbf 1_t: (N, \mathcal V)$ has a 1 at the true class of each row and 0 elsewhere (*one-hot*). In words: **push up the truth by what it lacks, push down the others by what they have.** With the scores of section 1 and the truth $t = 1$, the first class: $\mathcal L = -\ln\tfrac16 = 1.7918$ and
 # $\bar x = (\tfrac16 - 1, \tfrac13, \tfrac12) = (-\tfrac56, \tfrac13, \tfrac12)$.
 #
 # There is a second reason to take the two together. If $p_{t}$ is so small that it is rounded to 0, then $\log 0 = -\infty$. With $\log p_t = x_t - \log\sum_k e^{x_k}$ nothing of the kind happens:
@@ -109,17 +113,19 @@ def log_softmax(x):  # (..., C) → (..., C)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def cross_entropy(x, t):  # (N, V), (N,) → one number
+def cross_entropy(x, t):  # (N, vocab), (N,) → one number
     return -log_softmax(x)[np.arange(len(t)), t].mean()
 
 
-def cross_entropy_backward(x, t):  # → (N, V)
-    T = np.eye(x.shape[-1])[t]  # one-hot
-    return (softmax(x) - T) / len(t)
+def cross_entropy_backward(x, t):  # → (N, vocab)
+    one_hot = np.eye(x.shape[-1])[t]
+    return (softmax(x) - one_hot) / len(t)
 
 
 row = np.log([[1.0, 2.0, 3.0]])
-assert np.isclose(cross_entropy(row, [0]), np.log(6)) and np.allclose(cross_entropy_backward(row, [0]), [[-5 / 6, 1 / 3, 1 / 2]])
+assert np.isclose(cross_entropy(row, [0]), np.log(6)) and np.allclose(
+    cross_entropy_backward(row, [0]), [[-5 / 6, 1 / 3, 1 / 2]]
+)
 with np.errstate(divide="ignore"):
     naive = -np.log(softmax(np.array([800.0, 0.0]))[1])
 safe = cross_entropy(np.array([[800.0, 0.0]]), [1])
@@ -129,9 +135,9 @@ assert naive == np.inf and safe == 800
 # %% [markdown]
 # ## 3 · Layer norm
 #
-# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\langle v\rangle = \tfrac1C\sum_i v_i$ for the mean over the vector:
+# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\operatorname{mean}(v) = \tfrac1C\sum_i v_i$ for the mean of the numbers of a vector:
 #
-# $$\mu = \langle x\rangle,\quad c = x - \mu,\quad v = \langle c \odot c\rangle,\quad s = (v + \varepsilon)^{-1/2},\quad \hat x = s\,c,\quad y = \gamma \odot \hat x + \beta .$$
+# $$\mu = \operatorname{mean}(x),\quad c = x - \mu,\quad v = \operatorname{mean}(c \odot c),\quad s = (v + \varepsilon)^{-1/2},\quad \hat x = s\,c,\quad y = \gamma \odot \hat x + \beta .$$
 #
 # $\mu$, $v$ and $s$ are single numbers; $\varepsilon$ is tiny and prevents division by zero. Take $x = (1, 1, 3, 3)$, $\varepsilon = 0$: $\mu = 2$, $c = (-1,-1,1,1)$, $v = 1$, $s = 1$, $\hat x = (-1,-1,1,1)$.
 #
@@ -140,18 +146,18 @@ assert naive == np.inf and safe == 800
 # | forward | backward |
 # | --- | --- |
 # | $y = \gamma \odot \hat x + \beta$ | $u := \bar{\hat x} = \gamma \odot \bar y, \qquad \bar\gamma = \bar y \odot \hat x, \qquad \bar\beta = \bar y$ &nbsp; (added up over all rows) |
-# | $\hat x = s\,c$ | $\bar s = \sum_i u_i c_i$, and a first part of $\bar c$: $\; s\,u$ |
+# | $\hat x = s\,c$ | $\bar s = \sum_i u_i c_i$, and a first contribution to $\bar c$: $\; s\,u$ |
 # | $s = (v + \varepsilon)^{-1/2}$ | $\bar v = -\tfrac12 s^3\, \bar s$ |
-# | $v = \langle c \odot c\rangle$ | a second part of $\bar c$: $\; \tfrac2C\, c\, \bar v$ |
-# | $c = x - \mu$ | a first part of $\bar x$: $\bar c$; and $\bar\mu = -\sum_i \bar c_i$ |
-# | $\mu = \langle x\rangle$ | a second part of $\bar x$: $\bar\mu / C$ |
+# | $v = \operatorname{mean}(c \odot c)$ | a second contribution to $\bar c$: $\; \tfrac2C\, c\, \bar v$ |
+# | $c = x - \mu$ | a first contribution to $\bar x$: $\bar c$; and $\bar\mu = -\sum_i \bar c_i$ |
+# | $\mu = \operatorname{mean}(x)$ | a second contribution to $\bar x$: $\bar\mu / C$ |
 #
-# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second part of $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\langle u \odot \hat x\rangle$, because $c = \hat x/s$. And $\bar x = \bar c - \langle\bar c\rangle$, where
-# $\langle \hat x \rangle = 0$. What remains:
+# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second contribution to $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\operatorname{mean}(u \odot \hat x)$, because $c = \hat x/s$. And $\bar x = \bar c - \operatorname{mean}(\bar c)$, where
+# $\operatorname{mean}(\hat x) = 0$. What remains:
 #
-# $$\boxed{\bar x = s\,\Big(u - \underbrace{\langle u\rangle}_{\text{through }\mu} - \underbrace{\hat x\,\langle u \odot \hat x\rangle}_{\text{through }\sigma^2}\Big), \qquad u = \gamma \odot \bar y}$$
+# $$\boxed{\bar x = s\,\Big(u - \underbrace{\operatorname{mean}(u)}_{\text{through }\mu} - \underbrace{\hat x\,\operatorname{mean}(u \odot \hat x)}_{\text{through }\sigma^2}\Big), \qquad u = \gamma \odot \bar y}$$
 #
-# In words: layer norm throws away the mean and the length of $x$, so the gradient has nothing to say in these two directions; the formula subtracts them. With $\gamma = (2, 1, 1, 1)$ and $\bar y = (1, 0, 0, 0)$: $u = (2,0,0,0)$, $\langle u\rangle = \tfrac12$, $\langle u\odot\hat x\rangle = -\tfrac12$, and
+# In words: layer norm throws away the mean and the length of $x$, so the gradient has nothing to say in these two directions; the formula subtracts them. With $\gamma = (2, 1, 1, 1)$ and $\bar y = (1, 0, 0, 0)$: $u = (2,0,0,0)$, $\operatorname{mean}(u) = \tfrac12$, $\operatorname{mean}(u\odot\hat x) = -\tfrac12$, and
 # $\bar x = (2 - \tfrac12 - \tfrac12,\; 0 - \tfrac12 - \tfrac12,\; 0 - \tfrac12 + \tfrac12,\; 0 - \tfrac12 + \tfrac12) = (1, -1, 0, 0)$.
 
 # %%
@@ -204,13 +210,27 @@ case = recorded("softmax")
 x, p_bar = case["input.x"], case["upstream"]
 t = mg.Tensor(x, requires_grad=True)
 mg.softmax(t).backward(p_bar)
-witness("softmax: x", softmax_backward(p_bar, softmax(x)), lambda x: (softmax(x) * p_bar).sum(), x, t.grad.data, case["grad.input.x"])
+witness(
+    "softmax: x",
+    softmax_backward(p_bar, softmax(x)),
+    lambda x: (softmax(x) * p_bar).sum(),
+    x,
+    t.grad.data,
+    case["grad.input.x"],
+)
 
 case = recorded("cross_entropy")
-x, targets, L_bar = case["input.logits"], case["input.targets"], case["upstream"]
+x, targets, loss_bar = case["input.logits"], case["input.targets"], case["upstream"]
 t = mg.Tensor(x, requires_grad=True)
-mg.cross_entropy(t, targets).backward(L_bar)
-witness("cross-entropy: logits", L_bar * cross_entropy_backward(x, targets), lambda x: L_bar * cross_entropy(x, targets), x, t.grad.data, case["grad.input.logits"])
+mg.cross_entropy(t, targets).backward(loss_bar)
+witness(
+    "cross-entropy: logits",
+    loss_bar * cross_entropy_backward(x, targets),
+    lambda x: loss_bar * cross_entropy(x, targets),
+    x,
+    t.grad.data,
+    case["grad.input.logits"],
+)
 
 case = recorded("layer_norm")
 x, y_bar = (case[key].reshape(-1, 12) for key in ("input.x", "upstream"))  # (2, 5, 12) → (10, 12)
@@ -225,24 +245,38 @@ for i, (name, key) in enumerate([("x", "x"), ("γ", "weight"), ("β", "bias")]):
     def f(a, i=i):
         return (layer_norm(*given[:i], a, *given[i + 1 :])[0] * y_bar).sum()
 
-    witness(f"layer norm: {name}", ours[i], f, given[i], tensors[i].grad.data, case[f"grad.input.{key}"].reshape(ours[i].shape))
+    witness(
+        f"layer norm: {name}",
+        ours[i],
+        f,
+        given[i],
+        tensors[i].grad.data,
+        case[f"grad.input.{key}"].reshape(ours[i].shape),
+    )
 table(["gradient of", "shape", "paper", "− finite differences", "− engine", "− PyTorch"], rows)
 
 # %% [markdown]
 # ## 5 · Experiment: every intermediate, checked
 #
-# When a long backward pass is wrong at its end, where did it go wrong? Check every name on the way. Here is a small network: $N = 8$ rows, $I = 6$ inputs, $C = 5$, $V = 4$ classes,
+# When a long backward pass is wrong at its end, where did it go wrong? Check every name on the way. Here is a small network: $N = 8$ rows, $I = 6$ inputs, $C = 5$, $\mathcal V = 4$ classes,
 #
-# $$h = XW + b, \qquad y = \operatorname{layernorm}(h), \qquad z = yU, \qquad L = \operatorname{crossentropy}(z, t),$$
+# $$h = XW + b, \qquad y = \operatorname{layernorm}(h), \qquad z = yU, \qquad \mathcal L = \operatorname{crossentropy}(z, t),$$
 #
 # with layer norm and cross-entropy in their smallest steps. The engine runs the same steps and keeps each gradient (`retain_grad`). Then `mg.compare` puts both side by side: *exact* means equal to the last bit.
 
 # %%
 rng = np.random.default_rng(7)
-N, I, C, V = 8, 6, 5, 4
-given = dict(X=rng.normal(size=(N, I)), W=rng.normal(size=(I, C)), b=rng.normal(size=C), gamma=rng.uniform(0.5, 2, C), beta=rng.normal(size=C), U=rng.normal(size=(C, V)))
-target = rng.integers(0, V, N)
-T = np.eye(V)[target]
+N, I, C, vocab = 8, 6, 5, 4
+given = dict(
+    X=rng.normal(size=(N, I)),
+    W=rng.normal(size=(I, C)),
+    b=rng.normal(size=C),
+    gamma=rng.uniform(0.5, 2, C),
+    beta=rng.normal(size=C),
+    U=rng.normal(size=(C, vocab)),
+)
+target = rng.integers(0, vocab, N)
+one_hot = np.eye(vocab)[target]
 eps = 1e-5
 
 # The engine, step by step, with a name for each
@@ -258,15 +292,15 @@ e["z"] = e["y"] @ e["U"]
 e["exp"] = mg.exp(e["z"] - e["z"].data.max(axis=-1, keepdims=True))
 e["total"] = e["exp"].sum(axis=-1, keepdims=True)
 e["p"] = e["exp"] / e["total"]
-e["L"] = -(mg.log(e["p"]) * T).sum() / N
+e["loss"] = -(mg.log(e["p"]) * one_hot).sum() / N
 for tensor in e.values():
     tensor.retain_grad()
-e["L"].backward()
+e["loss"].backward()
 
 # By hand, from the values alone
 value = {name: tensor.data for name, tensor in e.items()}
-g = {"L": np.ones(())}
-g["p"] = -T / value["p"] / N
+g = {"loss": np.ones(())}
+g["p"] = -one_hot / value["p"] / N
 g["total"] = (-g["p"] * value["exp"] / value["total"] ** 2).sum(axis=-1, keepdims=True)
 g["exp"] = g["p"] / value["total"] + g["total"]
 g["z"] = g["exp"] * value["exp"]
@@ -293,8 +327,14 @@ short = {
 }
 report = mg.compare(short, {name: e[name].grad for name in short})
 assert report
-print(f"All {len(comparison.rows)} gradients agree; the largest difference is {max(row.max_difference for row in comparison.rows):.0e}.")
-print("The short formulas reach the same: (p − T)/N in one step instead of 4, layer norm in one instead of 6.")
+print(
+    f"All {len(comparison.rows)} gradients agree; the largest difference is "
+    f"{max(row.max_difference for row in comparison.rows):.0e}."
+)
+print(
+    "The short formulas reach the same: (p − one-hot)/N in one step instead of 4, layer norm in one "
+    "instead of 6."
+)
 report
 
 # %% [markdown]
@@ -306,7 +346,7 @@ report
 rng = np.random.default_rng(0)
 x, up = rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
 p, t = softmax(x), np.array([1, 0, 4])
-T = np.eye(5)[t]
+one_hot = np.eye(5)[t]
 gamma, beta = rng.uniform(0.5, 2, 5), rng.normal(size=5)
 _, (s, x_hat) = layer_norm(x, gamma, beta)
 u = gamma * up
@@ -326,11 +366,23 @@ def ln(x):
 
 mistakes = [
     ("softmax: p(1 − p) p̄, as for a sigmoid", mg.softmax, p * (1 - p) * up, up, "softmax diagonal"),
-    ("cross-entropy: the mean is forgotten", ce, p - T, None, "missing mean"),
-    ("cross-entropy: T − p", ce, (T - p) / 3, None, "sign"),
+    ("cross-entropy: the mean is forgotten", ce, p - one_hot, None, "missing mean"),
+    ("cross-entropy: one-hot − p", ce, (one_hot - p) / 3, None, "sign"),
     ("layer norm: μ and σ as constants", ln, s * u, up, "missing terms through the mean and the variance"),
-    ("layer norm: γ is forgotten", ln, s * (up - average(up) - x_hat * average(up * x_hat)), up, "missing factor"),
-    ("layer norm: the term through σ² is missing", ln, s * (u - average(u)), up, "missing term through the variance"),
+    (
+        "layer norm: γ is forgotten",
+        ln,
+        s * (up - average(up) - x_hat * average(up * x_hat)),
+        up,
+        "missing factor",
+    ),
+    (
+        "layer norm: the term through σ² is missing",
+        ln,
+        s * (u - average(u)),
+        up,
+        "missing term through the variance",
+    ),
 ]
 rows = []
 for what, function, claim, upstream, expected in mistakes:
@@ -341,7 +393,7 @@ print(f"{sum(row[1] == m[4] for row, m in zip(rows, mistakes))} of {len(mistakes
 table(["handed in", "diagnosis", "in words"], rows)
 
 # %% [markdown]
-# **A test that cannot fail.** The fifth mistake, $\gamma$ forgotten, has been found in published code. There were tests. But they tried a fresh layer, where $\gamma = 1$, or with an upstream gradient of ones:
+# **A test that cannot fail.** The fifth mistake, $\gamma$ forgotten, survives two tests that look natural: a fresh layer, where $\gamma = 1$, and an upstream gradient of ones:
 
 # %%
 def forgotten_gamma(y_bar, gamma, s, x_hat):
@@ -350,7 +402,10 @@ def forgotten_gamma(y_bar, gamma, s, x_hat):
 
 ones = np.ones(5)
 cases = [("γ = 1, random upstream", ones, up), ("random γ, random upstream", gamma, up)]
-rows = [(what, f"{np.abs(forgotten_gamma(g, w, s, x_hat) - layer_norm_backward(g, w, s, x_hat)[0]).max():.1e}") for what, w, g in cases]
+rows = [
+    (what, f"{np.abs(forgotten_gamma(g, w, s, x_hat) - layer_norm_backward(g, w, s, x_hat)[0]).max():.1e}")
+    for what, w, g in cases
+]
 plain = np.abs(layer_norm_backward(np.ones((3, 5)), ones, s, x_hat)[0]).max()
 rows.append(("γ = 1, upstream of ones: the right gradient itself is", f"{plain:.1e}"))
 assert float(rows[0][1]) < 1e-15 and float(rows[1][1]) > 0.1 and plain < 1e-15
@@ -359,8 +414,8 @@ table(["test", "error that it sees"], rows)
 # %% [markdown]
 # ## Common misunderstandings
 #
-# - ***The derivative of softmax is $p(1-p)$.*** That is its diagonal. Every score moves every share.
-# - ***$p - T$ is the gradient of cross-entropy by the probabilities.*** It is the gradient by the *logits*. By the probabilities it is $-T/p$, and it explodes.
+# - ***The derivative of softmax is $p(1-p)$.*** That is its diagonal. Every score moves every probability.
+# - ***$p - \mathbf 1_t$ is the gradient of cross-entropy with respect to the probabilities.*** It is the gradient with respect to the *logits*. With respect to the probabilities it is $-\mathbf 1_t/p$, and it explodes.
 # - ***Layer norm normalises over the batch.*** Over the $C$ numbers of each vector, each row by itself. (Over the batch would be *batch* norm.) But $\bar\gamma$ and $\bar\beta$ are summed over the rows, since all rows share them.
 # - ***Mean and variance are constants in the backward pass.*** They are computed from $x$; two of the three terms go through them.
 # - ***Softmax needs its inputs to be probabilities, or positive.*** Any real numbers do, and adding the same number to all changes nothing.

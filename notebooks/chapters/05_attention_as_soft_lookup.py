@@ -53,7 +53,10 @@ s = k @ q / np.sqrt(4)
 p = softmax(s)
 o = p @ v
 assert np.allclose(p, [1 / 6, 1 / 3, 1 / 2]) and np.isclose(o, 17)
-table(["key", "score", "weight", "value", "weight · value"], [*((f"k{j + 1}", s[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)])
+table(
+    ["key", "score", "weight", "value", "weight · value"],
+    [*((f"k{j + 1}", s[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)],
+)
 
 # %% [markdown]
 # ## 2 · An old friend: kernel regression
@@ -122,7 +125,7 @@ assert gap < 1e-14
 #
 # $$\operatorname{Var}(q\cdot k) = d \qquad\Rightarrow\qquad \text{typical size } \sqrt d, \qquad \operatorname{Var}\!\Big(\frac{q\cdot k}{\sqrt d}\Big) = 1 .$$
 #
-# Without the division, scores grow with the width of the model. Softmax of large scores is *saturated*: almost all weight on one key. Measure it with the **entropy** $H = -\sum_j p_j \ln p_j$: it is $\ln S$ when all $S$ keys get the same weight, and 0 when one gets all. And measure what learning gets:
+# Without the division, scores grow with the width of the model. Softmax of large scores is *saturated*: almost all weight on one key. Measure it with the **entropy** $\mathbb H(p) = -\sum_j p_j \ln p_j$: it is $\ln S$ when all $S$ keys get the same weight, and 0 when one gets all. And measure what learning gets:
 # the size of softmax's Jacobian $p_j(\delta_{jk} - p_k)$ (chapter 03), which multiplies every gradient on its way to the scores.
 
 # %%
@@ -144,7 +147,9 @@ with_scale = np.array([measure(d, lambda d: 1 / np.sqrt(d)) for d in widths])
 without = np.array([measure(d, lambda d: 1.0) for d in widths])
 
 fig, axes = figure(9.2, 3.6, 1, 2)
-for ax, column, what in zip(axes, (1, 3), ("entropy of the weights (nats)", "size of softmax's Jacobian (median)")):
+for ax, column, what in zip(
+    axes, (1, 3), ("entropy of the weights (nats)", "size of softmax's Jacobian (median)")
+):
     for i, (name, found) in enumerate((("divided by √d", with_scale), ("not divided", without))):
         ax.plot(widths, found[:, column], marker="os"[i], markersize=4, label=name, **line(i))
     ax.set_xscale("log", base=2)
@@ -162,16 +167,29 @@ rows = []
 for i in chosen:
     for name, found in (("yes", with_scale), ("no", without)):
         deviation, entropy, largest, jacobian = found[i]
-        rows.append((int(widths[i]), name, f"{deviation:.1f}", f"{entropy:.2f}", f"{largest:.2f}", f"{jacobian:.1e}"))
+        rows.append(
+            (int(widths[i]), name, f"{deviation:.1f}", f"{entropy:.2f}", f"{largest:.2f}", f"{jacobian:.1e}")
+        )
 i = chosen[1]
 assert abs(without[i, 0] - 8) < 0.2 and abs(with_scale[i, 0] - 1) < 0.03
 assert np.ptp(with_scale[3:, 1]) < 0.1 and without[-1, 1] < 0.1 and without[-1, 3] < 1e-3 * with_scale[-1, 3]
-table(["d", "divided by √d", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows)
+table(
+    ["d", "divided by √d", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows
+)
 
 # %%
-print(f"At d = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√d = {np.sqrt(widths[i]):.0f}), the best of {S} keys takes {without[i, 2]:.0%} of the weight")
-print(f"before anything is learned, and the gradient that reaches the scores is {with_scale[i, 3] / without[i, 3]:.1f} times smaller than with the division (in the median).")
-print(f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is {with_scale[chosen[2], 3] / without[chosen[2], 3]:,.0f} times smaller.")
+print(
+    f"At d = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√d = "
+    f"{np.sqrt(widths[i]):.0f}), the best of {S} keys takes {without[i, 2]:.0%} of the weight"
+)
+print(
+    "before anything is learned, and the gradient that reaches the scores is "
+    f"{with_scale[i, 3] / without[i, 3]:.1f} times smaller than with the division (in the median)."
+)
+print(
+    f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is "
+    f"{with_scale[chosen[2], 3] / without[chosen[2], 3]:,.0f} times smaller."
+)
 
 # %% [markdown]
 # With the division, nothing depends on the width: one can make heads wider without touching anything else. Without it, wide heads begin as hard lookups that hardly learn.
@@ -188,10 +206,10 @@ print(f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%
 
 # %%
 def attention(Q, K, V, allowed=None):  # (..., T, D), (..., S, D), (..., S, Dv) → (..., T, Dv), (..., T, S)
-    S = Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1])
+    Z = Q @ K.swapaxes(-1, -2) / np.sqrt(Q.shape[-1])
     if allowed is not None:
-        S = np.where(allowed, S, -np.inf)
-    P = softmax(S)
+        Z = np.where(allowed, Z, -np.inf)
+    P = softmax(Z)
     return P @ V, P
 
 
@@ -219,10 +237,10 @@ table(["our matrix form, against", "largest difference"], [(what, f"{gap:.0e}") 
 # %% [markdown]
 # ## 5 · Masks: who may look where
 #
-# Sometimes a query must not see a key. A text model must not see the words that it is to predict (the **causal** mask); and in a batch of sentences of different lengths, nobody should look at the filling (the **padding** mask). A mask is a boolean array, true where looking is allowed, that broadcasts to $(T, S)$:
+# Sometimes a query must not see a key. A text model must not see the words that it is to predict (the **causal** mask); and in a batch of sentences of different lengths, nobody should look at the padding (the **padding** mask). A mask is a boolean array, true where looking is allowed, that broadcasts to $(T, S)$:
 # rows are queries, columns are keys.
 #
-# Where it is false, the score becomes $-\infty$ **before** softmax, so that the weight is $e^{-\infty} = 0$, and the other weights share the 1 among themselves.
+# Where it is false, the score becomes $-\infty$ **before** softmax, so that the weight is $e^{-\infty} = 0$, and the other weights of the row add up to 1.
 
 # %%
 words = ["the", "cat", "sat", "down", "⟨pad⟩"]
@@ -234,7 +252,9 @@ masks = {"no mask": None, "causal": causal_mask(5), "padding": real[None, :]}
 fig, axes = figure(10.2, 3.7, 1, 3, sharey=True)
 for ax, (name, mask) in zip(axes, masks.items()):
     _, P = attention(Q, K, V, mask)
-    assert np.allclose(P.sum(axis=-1), 1) and (mask is None or np.all(P[~np.broadcast_to(mask, P.shape)] == 0))
+    assert np.allclose(P.sum(axis=-1), 1) and (
+        mask is None or np.all(P[~np.broadcast_to(mask, P.shape)] == 0)
+    )
     image = draw_matrix(ax, P, words, words, ".2f", 0, 1)
     ax.set_title(name)
 axes[1].set_xlabel("key (attended to)")
@@ -243,12 +263,14 @@ fig.colorbar(image, ax=axes, label="attention weight", shrink=0.8)
 fig
 
 # %% [markdown]
-# Three wrong places for a mask, each seen in real code. The test that finds them all: *change what must not be seen, and see whether anything moves*.
+# Three wrong places for a mask. The test that finds them all: *change what must not be seen, and see whether anything moves*.
 
 # %%
 def too_late(Q, K, V, allowed):
     _, P = attention(Q, K, V)
-    return (P * allowed) @ V  # the rows no longer add up to 1, and the future still counts in their denominators
+    return (
+        P * allowed
+    ) @ V  # the rows no longer add up to 1, and the future still counts in their denominators
 
 
 def transposed(Q, K, V, allowed):
@@ -256,22 +278,27 @@ def transposed(Q, K, V, allowed):
 
 
 def too_weak(Q, K, V, allowed):
-    S = Q @ K.T / np.sqrt(Q.shape[-1]) + np.where(allowed, 0, -10.0)  # a penalty instead of a prohibition
-    return softmax(S) @ V
+    Z = Q @ K.T / np.sqrt(Q.shape[-1]) + np.where(allowed, 0, -10.0)  # a penalty instead of a prohibition
+    return softmax(Z) @ V
 
 
 allowed = causal_mask(5)
 later_K, later_V = K.copy(), V.copy()
 later_K[3:], later_V[3:] = 5 * K[3:] + 1, -V[3:]  # other words at places 4 and 5
 rows = []
-for name, function in [("before softmax, −∞", lambda *a: attention(*a)[0]), ("after softmax", too_late), ("transposed", transposed), ("minus 10", too_weak)]:
+for name, function in [
+    ("before softmax, −∞", lambda *a: attention(*a)[0]),
+    ("after softmax", too_late),
+    ("transposed", transposed),
+    ("minus 10", too_weak),
+]:
     change = np.abs(function(Q, K, V, allowed) - function(Q, later_K, later_V, allowed))[:3].max()
     rows.append((name, f"{change:.1e}", "nothing leaks" if change == 0 else "sees the future"))
 assert rows[0][1] == "0.0e+00" and all(row[2] == "sees the future" for row in rows[1:])
 table(["mask applied", "change at the first three words", "verdict"], rows)
 
 # %% [markdown]
-# One case needs a decision: a query that may look at *nothing*, such as one in a sentence of filling only. All its scores are $-\infty$, softmax divides 0 by 0, and one NaN ruins the whole batch. In this library such a query gets zeros:
+# One case needs a decision: a query that may look at *nothing*, such as one in a sentence of padding only. All its scores are $-\infty$, softmax divides 0 by 0, and one NaN ruins the whole batch. In this library such a query gets zeros:
 
 # %%
 nothing = np.zeros((5, 5), bool)
@@ -281,20 +308,26 @@ theirs = scaled_dot_product_attention(Q, K, V, mask=nothing).data
 print("ours:", ours[0, :3], " the library's:", theirs[0, :3])
 assert np.isnan(ours).all() and not theirs.any()
 
+weak = np.full(8, -10_000.0, np.float16)  # masks of −10000, added up in half precision
+with np.errstate(over="ignore"):
+    sums = [weak[:n].sum(dtype=np.float16) for n in (6, 7)]
+print("six of them:", sums[0], " seven:", sums[1])
+assert np.isfinite(sums[0]) and np.isneginf(sums[1])
+
 # %% [markdown]
 # ## 6 · Backward
 #
-# With $\tau = 1/\sqrt{d_k}$, the forward steps are $S = \tau Q K^\top$, $P = \operatorname{softmax}(S)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, d_v)$:
+# With $\tau = 1/\sqrt{d_k}$, the forward steps are $Z = \tau Q K^\top$, $P = \operatorname{softmax}(Z)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, d_v)$:
 #
-# $$\bar V = P^\top \bar O, \qquad \bar P = \bar O\, V^\top, \qquad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \bar Q = \tau\, \bar S K, \qquad \bar K = \tau\, \bar S^\top Q .$$
+# $$\bar V = P^\top \bar O, \qquad \bar P = \bar O\, V^\top, \qquad \bar Z = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \bar Q = \tau\, \bar Z K, \qquad \bar K = \tau\, \bar Z^\top Q .$$
 
 # %%
 def attention_backward(O_bar, Q, K, V, P):
     tau = 1 / np.sqrt(Q.shape[-1])
     V_bar = P.swapaxes(-1, -2) @ O_bar
     P_bar = O_bar @ V.swapaxes(-1, -2)
-    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
-    return tau * S_bar @ K, tau * S_bar.swapaxes(-1, -2) @ Q, V_bar
+    Z_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    return tau * Z_bar @ K, tau * Z_bar.swapaxes(-1, -2) @ Q, V_bar
 
 
 case = recorded("attention_causal")
@@ -314,13 +347,25 @@ for i, name in enumerate("QKV"):
             moved[i][j] += h
             sides.append((attention(*moved, allowed)[0] * O_bar).sum())
         difference[j] = (sides[0] - sides[1]) / 2e-5
-    gaps = [np.abs(ours[i] - other).max() for other in (difference, tensors[i].grad.data, case[f"grad.input.{name.lower()}"])]
+    gaps = [
+        np.abs(ours[i] - other).max()
+        for other in (difference, tensors[i].grad.data, case[f"grad.input.{name.lower()}"])
+    ]
     assert gaps[0] < 1e-8 and max(gaps[1:]) < 1e-14
     rows.append((name, f"{np.abs(ours[i]).max():.3f}", *(f"{gap:.0e}" for gap in gaps)))
-table(["causal attention, gradient of", "paper: largest entry", "− finite differences", "− engine", "− PyTorch"], rows)
+table(
+    [
+        "causal attention, gradient of",
+        "paper: largest entry",
+        "− finite differences",
+        "− engine",
+        "− PyTorch",
+    ],
+    rows,
+)
 
 # %% [markdown]
-# The mask does not appear in the backward formulas. It need not: where it forbids, $P$ is 0, hence $\bar S$ is 0.
+# The mask does not appear in the backward formulas. It need not: where it forbids, $P$ is 0, hence $\bar Z$ is 0.
 #
 # ## Common misunderstandings
 #
@@ -328,7 +373,7 @@ table(["causal attention, gradient of", "paper: largest entry", "− finite diff
 # - ***$d_k$ is the width of the model.*** It is the width of one query, that is of one head (chapter 06). Dividing by the square root of the whole width makes scores too small.
 # - ***The columns add up to 1.*** The rows do: a query distributes its attention. A key may be looked at by everybody, or by nobody.
 # - ***A large weight means an important word.*** It means that much of its *value* is mixed in; if the value is near zero, nothing comes of it.
-# - ***$-10000$ is as good as $-\infty$.*** It is, until somebody masks every key, or adds a second mask, or computes in half precision, where it overflows or survives by accident.
+# - ***$-10000$ is as good as $-\infty$.*** It is, until every key of a query is masked (then all forbidden keys get equal weights), or scores are of that size themselves, or masks are added up in half precision: float16 ends at 65 504, so that the seventh $-10000$ on the same score makes it $-\infty$ after all.
 #
 # ## Exercises
 

@@ -9,7 +9,7 @@
 # *About 50 minutes to read, 45 more for the exercises. You need [05 · Attention as soft lookup](05_attention_as_soft_lookup.ipynb): the attention formula and its backward pass.
 # Next: [07 · Where am I? Position](07_where_am_i_position.ipynb).*
 #
-# In chapter 05 queries, keys and values fell from the sky. In a Transformer they all come from the *same* words: each word asks (query), offers (key) and has something to say (value), and three trained matrices decide what. This is **self-attention**. And since a word may have several questions at once,
+# In chapter 05 queries, keys and values were simply given. In a Transformer they all come from the *same* words: each word asks (query), offers (key) and has something to say (value), and three trained matrices decide what. This is **self-attention**. And since a word may have several questions at once,
 # several small attentions work side by side: the **heads**.
 #
 # **After this chapter you can**
@@ -24,9 +24,9 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import draw_matrix, figure, line, plot_attention, recorded, table
+from book import draw_matrix, figure, line, paired, plot_attention, recorded, table
 from minigrad import optim
-from transformer import MultiHeadAttention, attention_maps
+from transformer import MultiHeadAttention, RotaryPositions, attention_maps, scaled_dot_product_attention
 
 # %% [markdown]
 # ## 1 · Six words, three numbers each
@@ -68,8 +68,20 @@ heads = [
     (column(np.log(6), 0, np.log(6)), column(0, 1, 0), column(0, 1, 0)),  # all but the verb look for the verb
 ]
 outputs, maps = zip(*(head(X, *weights) for weights in heads))
-assert np.allclose(maps[0][2], [1 / 12, 1 / 3, 1 / 12, 1 / 12, 1 / 12, 1 / 3]) and np.isclose(outputs[0][2, 0], 2 / 3)
-plot_attention([np.stack(maps)], words)
+assert np.allclose(maps[0][2], [1 / 12, 1 / 3, 1 / 12, 1 / 12, 1 / 12, 1 / 3]) and np.isclose(
+    outputs[0][2, 0], 2 / 3
+)
+
+fig, axes = figure(10.4, 4.0, 1, 3, sharey=True)
+plans = ("verbs look for nouns", "nouns look for descriptions", "all look for the verb")
+for h, (ax, weights) in enumerate(zip(axes, maps)):
+    image = draw_matrix(ax, weights, words, words, numbers=".2f", low=0, high=0.9)
+    ax.tick_params(axis="x", rotation=90)
+    ax.set_title(f"head {h + 1}: {plans[h]}", fontsize=10)
+    ax.set_xlabel("key (attended to)")
+axes[0].set_ylabel("query (attending)")
+fig.colorbar(image, ax=axes, label="attention weight", shrink=0.8)
+fig
 
 # %% [markdown]
 # **Question.** The two *the* have exactly the same rows in every map, and so have *dog* and *cat*, though one chases and the other runs. Why? (The same vector asks the same and offers the same. Nothing in $X$ says *where* a word stands; chapter 07 mends that.)
@@ -82,7 +94,10 @@ plot_attention([np.stack(maps)], words)
 W_O = np.eye(3)
 Y = np.concatenate(outputs, axis=-1) @ W_O  # (6, 3)
 assert np.isclose(Y[2, 0], 2 / 3)
-table(["word", "noun seen (head 1)", "description seen (head 2)", "verb seen (head 3)"], [(word, *row) for word, row in zip(words, Y)])
+table(
+    ["word", "noun seen (head 1)", "description seen (head 2)", "verb seen (head 3)"],
+    [(word, *row) for word, row in zip(words, Y)],
+)
 
 # %% [markdown]
 # Read a row: after attention, the vector of *chased* knows that nouns are near, and *dog* knows that it is described. (Everyone gets a little of everything: a query without a question averages.)
@@ -114,9 +129,18 @@ for ax, matrix, name in (
     (axes[1], split_heads(word_of, H)[0], "head 1, swapped axes"),
     (axes[2], word_of.reshape(H, T, D)[0], "head 1, straight reshape"),
 ):
-    draw_matrix(ax, matrix, [f"row {i + 1}" for i in range(3)], [f"{j + 1}" for j in range(matrix.shape[1])], low=-1, high=3)
+    draw_matrix(
+        ax,
+        matrix,
+        [f"row {i + 1}" for i in range(3)],
+        [f"{j + 1}" for j in range(matrix.shape[1])],
+        low=-1,
+        high=3,
+    )
     for (i, j), w in np.ndenumerate(matrix):
-        ax.text(j, i, f"word {w + 1}", ha="center", va="center", fontsize=8, color="white" if w > 1 else "black")
+        ax.text(
+            j, i, f"word {w + 1}", ha="center", va="center", fontsize=8, color="white" if w > 1 else "black"
+        )
     ax.set_title(name, fontsize=10)
     ax.set_xlabel("number in the vector")
 assert np.array_equal(split_heads(word_of, H)[0], [[0, 0], [1, 1], [2, 2]])
@@ -124,7 +148,7 @@ assert np.array_equal(join_heads(split_heads(word_of, H)), word_of)
 fig
 
 # %% [markdown]
-# On the right, row 2 of head 1, which should be word 2, holds the second half of word 1. A model with this mistake even trains, only worse.
+# On the right, row 2 of head 1, which should be word 2, holds the second half of word 1. A model with this mistake trains without a complaint; section 5 measures how well.
 #
 # ## 3 · Experiment: loop = reshape = library = PyTorch
 #
@@ -162,7 +186,12 @@ module = MultiHeadAttention(C, H)
 for name, parameter in module.named_parameters():
     parameter.data = np.array(numbers[name])  # float64 instead of the usual float32, to compare all digits
 
-results = {"loop over heads": by_loop(X), "reshape": by_reshape(X), "library": module(mg.Tensor(X)).data, "PyTorch": case["output"]}
+results = {
+    "loop over heads": by_loop(X),
+    "reshape": by_reshape(X),
+    "library": module(mg.Tensor(X)).data,
+    "PyTorch": case["output"],
+}
 wrong = {
     "straight reshape (wrong)": by_reshape(X, split=lambda x, H: x.reshape(2, H, 5, D)),
     "divided by √C instead of √D (wrong)": by_reshape(X, scale=C**-0.5),
@@ -175,7 +204,7 @@ table(["computed by", "largest difference from PyTorch"], rows)
 # %% [markdown]
 # ## 4 · Backward: three ways to X
 #
-# $X$ is used three times: for queries, keys and values. By the rule of chapter 02 the parts of its gradient add (with $\bar Q, \bar K, \bar V$ from chapter 05, heads joined again):
+# $X$ is used three times: for queries, keys and values. By the rule of chapter 02 the contributions to its gradient add (with $\bar Q, \bar K, \bar V$ from chapter 05, heads joined again):
 #
 # $$\bar X = \bar Q\, W^{Q\top} + \bar K\, W^{K\top} + \bar V\, W^{V\top}, \qquad \bar W^Q = X^\top \bar Q, \quad \bar W^K = X^\top \bar K, \quad \bar W^V = X^\top \bar V .$$
 
@@ -188,8 +217,8 @@ joined = join_heads(P @ V)  # (2, 5, 12)
 g = {"out_proj.weight": np.einsum("btc,bto->co", joined, Y_bar), "out_proj.bias": Y_bar.sum(axis=(0, 1))}
 O_bar = split_heads(Y_bar @ W["out"].T, H)  # back through W_O, then cut into heads
 P_bar = O_bar @ V.mT
-S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True)) / np.sqrt(D)
-bars = {"q": join_heads(S_bar @ K), "k": join_heads(S_bar.mT @ Q), "v": join_heads(P.mT @ O_bar)}
+Z_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True)) / np.sqrt(D)
+bars = {"q": join_heads(Z_bar @ K), "k": join_heads(Z_bar.mT @ Q), "v": join_heads(P.mT @ O_bar)}
 for name, bar in bars.items():
     g[f"{name}_proj.weight"] = np.einsum("btc,bto->co", X, bar)
     g[f"{name}_proj.bias"] = bar.sum(axis=(0, 1))
@@ -225,14 +254,32 @@ for name in g:
 table(["gradient of", "shape", "paper: largest entry", "− finite differences", "− engine", "− PyTorch"], rows)
 
 # %% [markdown]
-# Look at `k_proj.bias`: its gradient is zero. Adding one vector to *all* keys adds the same number to all scores of a query, and softmax does not notice. A bias on keys is a parameter that never learns.
-#
+# Look at `k_proj.bias`: its gradient is zero. Adding one vector to *all* keys adds the same number to all scores of a query, and softmax does not notice: here a bias on keys is a parameter that never learns. It depends on what happens between the bias and the score. With the rotary positions of chapter 07 each key is *turned* after the bias was added, by an angle that depends on its place; then it is a different vector for each key, and the bias learns:
+
+# %%
+rotary = MultiHeadAttention(C, H, positions=RotaryPositions(D))
+for name, parameter in rotary.named_parameters():
+    parameter.data = np.array(numbers[name])
+rotary(mg.Tensor(X)).backward(Y_bar)
+found = {"as above": g["k_proj.bias"], "with rotary positions": rotary.k_proj.bias.grad.data}
+assert np.abs(found["as above"]).max() < 1e-12 and np.abs(found["with rotary positions"]).max() > 0.01
+table(
+    ["attention", "largest entry of the gradient of k_proj.bias"],
+    [(name, f"{np.abs(b).max():.1e}") for name, b in found.items()],
+)
+
+# %% [markdown]
 # ## 5 · Experiment: what can two heads do that one cannot?
 #
 # A task that needs two looks at once. Six words stand in a circle. Each carries six random numbers, and a one-hot vector that says where it stands. Every word must report the first three numbers of its *left* neighbour and the last three of its *right* neighbour.
 #
-# **Predict before you measure.** All numbers have variance 1. One head has one set of weights for both halves. If it looks left only, the first half is perfect and the second is unknown: mean squared error $\tfrac12(0 + 1) = \tfrac12$. If it looks at both with weight ½ and the values are scaled by $g$, each half gets
-# $\tfrac g2(\text{left} + \text{right})$, with error $(1 - \tfrac g2)^2 + (\tfrac g2)^2$, at best (for $g = 1$) again $\tfrac12$. Neither plan of one head gets below ½; two heads can reach 0.
+# **Predict before you measure.** All numbers are independent with variance 1. One head has *one* set of weights for both halves: $a$ on the left neighbour, $b$ on the right, and the rest on others. What it may choose freely, through $W^V$ and $W^O$, is the scale of each half, $g_1$ and $g_2$. With $r = \sum_j p_j^2 \ge a^2 + b^2$ for the sum of its squared weights, the mean squared errors of the halves are
+#
+# $$1 - 2 g_1 a + g_1^2\, r \qquad\text{and}\qquad 1 - 2 g_2 b + g_2^2\, r, \qquad\text{at best (for } g_1 = a/r,\; g_2 = b/r\text{)}\qquad 1 - \frac{a^2}{r}, \quad 1 - \frac{b^2}{r} .$$
+#
+# (The term $-2g_1 a$ comes from the neighbour that is wanted, $g_1^2 r$ from the variance of the mixture.) Their mean is $1 - \dfrac{a^2 + b^2}{2r} \ge \tfrac12$. **Any split between the two neighbours gives exactly ½**: looking left only, or at both equally, or anything between; and looking at others gives more. Two heads can reach 0. (The proof takes weights that depend on the places only. The measurement below does not.)
+#
+# A third candidate: two heads with the straight reshape of section 2.
 
 # %%
 def batch(rng, size=64):
@@ -240,13 +287,25 @@ def batch(rng, size=64):
     where = np.broadcast_to(2 * np.eye(6), (size, 6, 6))
     left, right = np.roll(content, 1, axis=1), np.roll(content, -1, axis=1)
     target = np.concatenate([left[..., :3], right[..., 3:]], axis=-1)  # (size, 6, 6)
-    return mg.Tensor(np.concatenate([content, where], axis=-1), dtype=np.float32), target.astype(np.float32)  # (size, 6, 12)
+    return mg.Tensor(np.concatenate([content, where], axis=-1), dtype=np.float32), target.astype(
+        np.float32
+    )  # (size, 6, 12)
 
 
-def train(num_heads, steps=500):
-    mg.manual_seed(3)
-    rng = np.random.default_rng(3)
-    model = MultiHeadAttention(12, num_heads)
+class Scrambled(MultiHeadAttention):
+    """The same layer with the straight reshape."""
+
+    def forward(self, x):
+        B, T, C = x.shape
+        shape = (B, self.num_heads, T, C // self.num_heads)
+        q, k, v = (project(x).reshape(*shape) for project in (self.q_proj, self.k_proj, self.v_proj))
+        return self.out_proj(scaled_dot_product_attention(q, k, v).reshape(B, T, C))
+
+
+def train(make, seed, steps=500):
+    mg.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = make()
     optimizer = optim.Adam(model.parameters(), lr=0.02)
     errors = []
     for _ in range(steps):
@@ -259,36 +318,64 @@ def train(num_heads, steps=500):
     return model, errors
 
 
-trained = {n: train(n) for n in (1, 2, 3)}
+layers = {
+    "1 head": lambda: MultiHeadAttention(12, 1),
+    "2 heads": lambda: MultiHeadAttention(12, 2),
+    "3 heads": lambda: MultiHeadAttention(12, 3),
+    "2 heads, straight reshape": lambda: Scrambled(12, 2),
+}
+trained = {name: [train(make, seed) for seed in range(3)] for name, make in layers.items()}
 fig, ax = figure(6.6, 3.9)
-for i, (n, (_, errors)) in enumerate(trained.items()):
-    ax.semilogy(np.convolve(errors, np.ones(10) / 10, "valid"), label=f"{n} head" + "s" * (n > 1), **line(i))
+for i, (name, runs) in enumerate(trained.items()):
+    curves = np.array([np.convolve(errors, np.ones(10) / 10, "valid") for _, errors in runs])
+    ax.semilogy(np.exp(np.log(curves).mean(axis=0)), label=name, **line(i))
+    ax.fill_between(
+        range(curves.shape[1]),
+        curves.min(axis=0),
+        curves.max(axis=0),
+        color=line(i)["color"],
+        alpha=0.15,
+        linewidth=0,
+    )
 ax.axhline(0.5, color="0.35", linewidth=1, linestyle=":")
-ax.text(500, 0.52, "predicted for one head", ha="right", va="bottom", fontsize=9, color="0.25")
+ax.text(500, 0.57, "predicted for one head", ha="right", va="bottom", fontsize=9, color="0.25")
 ax.set_xlabel("training step")
-ax.set_ylabel("mean squared error")
+ax.set_ylabel("mean squared error (mean and range of 3 seeds)")
 ax.legend(loc="lower left")
 fig
 
 # %%
-rows = []
 x, target = batch(np.random.default_rng(99), 5000)
-for n, (model, _) in trained.items():
-    with mg.no_grad():
-        error = float(((model(x).data[..., :6] - target) ** 2).mean())
-    rows.append((n, 12 // n, model.num_parameters(), f"{error:.4f}"))
-assert abs(float(rows[0][3]) - 0.5) < 0.02 and float(rows[1][3]) < 0.02
-print(f"one head: {rows[0][3]} (predicted 0.5); two heads: {rows[1][3]}")
-table(["heads", "width of a head", "parameters", "error on new data"], rows)
+error = {}
+with mg.no_grad():
+    for name, runs in trained.items():
+        error[name] = np.array([((model(x).data[..., :6] - target) ** 2).mean() for model, _ in runs], float)
+assert np.abs(error["1 head"] - 0.5).max() < 0.02 and error["2 heads"].max() < 0.05
+assert paired(error["2 heads, straight reshape"], error["2 heads"]).low > 0.2
+table(
+    ["heads", "parameters", "error on new data, each seed", "against one head"],
+    [
+        (
+            name,
+            trained[name][0][0].num_parameters(),
+            " ".join(f"{e:.3f}" for e in found),
+            "" if name == "1 head" else paired(found, error["1 head"], 3),
+        )
+        for name, found in error.items()
+    ],
+)
 
 # %% [markdown]
+# One head ends where the proof says it must. The straight reshape has as many parameters and as many heads as the second row, learns something, and stays far behind: nothing but a comparison would have told.
+#
 # More heads do not cost parameters: $W^Q, W^K, W^V, W^O$ are $(C, C)$ whatever $H$ is. What they cost is width: a head of width $D$ compares with $D$ numbers only. (Here even a width of 4 is enough to find the neighbour.)
 #
-# And the two heads did divide the work. Nobody told them which should look left:
+# And the two heads did divide the work (the first of the three seeds). Nobody told them which should look left:
 
 # %%
-with mg.no_grad(), attention_maps(trained[2][0]) as kept:
-    trained[2][0](x[:1])
+two_heads = trained["2 heads"][0][0]
+with mg.no_grad(), attention_maps(two_heads) as kept:
+    two_heads(x[:1])
 (weights,) = next(iter(kept.values()))  # (1, heads, queries, keys)
 places = [f"place {i + 1}" for i in range(6)]
 plot_attention([weights[0]], places)

@@ -23,9 +23,16 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, table
+from book import figure, line, paired, table
 from minigrad import nn, optim
-from transformer import AlibiBias, EncoderLayer, LearnedPositions, MultiHeadAttention, RotaryPositions, SinusoidalPositions
+from transformer import (
+    AlibiBias,
+    EncoderLayer,
+    LearnedPositions,
+    MultiHeadAttention,
+    RotaryPositions,
+    SinusoidalPositions,
+)
 from transformer.positions import Positions
 
 # %% [markdown]
@@ -56,7 +63,13 @@ def shuffled_gap(positions):
 
 
 mg.manual_seed(1)
-schemes = {"none": Positions(), "sinusoidal": SinusoidalPositions(8), "learned": LearnedPositions(6, 8, std=0.3), "rotary": RotaryPositions(4), "ALiBi": AlibiBias(2)}
+schemes = {
+    "none": Positions(),
+    "sinusoidal": SinusoidalPositions(8),
+    "learned": LearnedPositions(6, 8, std=0.3),
+    "rotary": RotaryPositions(4),
+    "ALiBi": AlibiBias(2),
+}
 gaps = {name: shuffled_gap(scheme) for name, scheme in schemes.items()}
 assert gaps["none"] < 1e-6 and min(gap for name, gap in gaps.items() if name != "none") > 1e-3
 table(["positions", "f(ΠX) − Π f(X), at most"], [(name, f"{gap:.0e}") for name, gap in gaps.items()])
@@ -102,7 +115,7 @@ assert np.allclose(sinusoids(100, 64), library, atol=1e-12)
 #
 # $$PE_t \cdot PE_s = \sum_{i} \cos\big((t - s)\,\theta_i\big) .$$
 #
-# Only the *distance* $t - s$ is left. It is largest at distance 0 and falls off on both sides.
+# Only the *distance* $t - s$ is left. The sum is largest at distance 0, falls over the first few places on either side, and then goes up and down.
 
 # %%
 PE = sinusoids(100, 64)
@@ -119,14 +132,43 @@ for i, t in enumerate((20, 50, 80)):
 right.set_xlabel("distance s − t")
 right.set_ylabel("dot product of the encodings")
 right.legend()
-predicted = np.cos(np.subtract.outer(np.arange(100), np.arange(100))[..., None] * 10000.0 ** (-2 * np.arange(32) / 64)).sum(axis=-1)
+predicted = np.cos(
+    np.subtract.outer(np.arange(100), np.arange(100))[..., None] * 10000.0 ** (-2 * np.arange(32) / 64)
+).sum(axis=-1)
 assert np.allclose(dots, predicted) and np.allclose(np.diag(dots), 32)
+assert np.all(np.diff(dots[0, :4]) < 0) and not np.all(
+    np.diff(dots[0]) < 0
+)  # first it falls, later it does not
 fig
 
 # %% [markdown]
 # The three curves lie on one another, as the formula says. (Each is cut off where the text begins or ends.)
 #
-# **Learned** positions are simpler still: a table $(T_{\max}, d)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_{\max} + 1$.
+# **But a model does not take this dot product.** Queries and keys are projections, so what enters a score is $PE_t\, W^Q W^{K\top} PE_s^\top$, and that does *not* depend on the distance alone. For random projections hardly anything of the property is left:
+
+# %%
+def spreads(scores):
+    """Standard deviation of all scores, and of those at equal distance (root mean square over distances)."""
+    T = len(scores)
+    around = [np.var(np.diag(scores, distance)) for distance in range(1 - T, T)]
+    weights = [T - abs(distance) for distance in range(1 - T, T)]
+    return scores.std(), np.sqrt(np.average(around, weights=weights))
+
+
+rows = [("PE · PE", *spreads(dots))]
+for seed in range(3):
+    W_Q, W_K = np.random.default_rng(seed).normal(size=(2, 64, 64)) / 8
+    rows.append((f"projected at random, seed {seed}", *spreads(PE @ W_Q @ W_K.T @ PE.T)))
+assert rows[0][2] < 1e-9 and all(equal > 0.7 * everywhere for _, everywhere, equal in rows[1:])
+table(
+    ["scores", "spread of all", "spread at equal distance"],
+    [(name, f"{a:.2f}", f"{b:.2f}") for name, a, b in rows],
+)
+
+# %% [markdown]
+# What the waves offer is that a projection which looks $k$ places back *exists*, the same for all places (exercise 4 finds it). Training has to find it.
+#
+# **Learned** positions are simpler still: a table $(T_\text{max}, d)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_\text{max} + 1$.
 #
 # ## 3 · Rotary: turn instead of add
 #
@@ -134,7 +176,10 @@ fig
 #
 # $$R_t \begin{pmatrix} a\\ b\end{pmatrix} = \begin{pmatrix} a\cos t\theta - b \sin t\theta \\ b\cos t\theta + a\sin t\theta\end{pmatrix}, \qquad (R_t\, q)\cdot(R_s\, k) = q \cdot (R_{s-t}\, k) .$$
 #
-# Turning both by the same angle changes no dot product, so only the difference of the angles counts: **the score depends on the contents and on the distance, never on the absolute position.** By hand, with $\theta = \tfrac\pi2$ (a quarter turn per step), $q = (1, 0)$ at $t = 1$ and $k = (1, 0)$ at $s = 2$: $R_1 q = (0, 1)$, $R_2 k = (-1, 0)$, and the score is 0. One step further, $t = 2$, $s = 3$: $(-1, 0)\cdot(0,-1) = 0$ again.
+# Turning both by the same angle changes no dot product, so only the difference of the angles counts: **the score depends on the contents and on the distance, never on the absolute position.** This holds in every layer and *after* the projections, which is what the waves could not do.
+#
+# By hand, with $\theta = \tfrac\pi3$ (a sixth of a turn per step, $\cos\theta = \tfrac12$, $\sin\theta = \tfrac{\sqrt3}2$), $q = (2, 0)$ and $k = (1, 0)$. At $t = 1$ and $s = 2$: $R_1 q = (1, \sqrt3)$, $R_2 k = (-\tfrac12, \tfrac{\sqrt3}2)$, and the score is $-\tfrac12 + \tfrac32 = 1$. One step further, $t = 2$, $s = 3$: $R_2 q = (-1, \sqrt3)$, $R_3 k = (-1, 0)$, and it is $1$ again.
+# At twice the distance, $t = 1$, $s = 3$: $(1, \sqrt3) \cdot (-1, 0) = -1$. And the *sign* of the distance counts: for $k = (0, 1)$ the score is $-\sqrt3$ when the key is one place behind the query ($s = t + 1$), and $+\sqrt3$ when it is one place before.
 #
 # A head of width $D$ has $D/2$ pairs, each with its own $\theta_i = 10000^{-2i/D}$; here a pair is $(i, i + D/2)$.
 
@@ -143,16 +188,35 @@ def rotate(x, base=10000.0):  # (..., T, D) → (..., T, D)
     T, D = x.shape[-2:]
     angle = np.arange(T)[:, None] * base ** (-2 * np.arange(D // 2) / D)  # (T, D/2)
     a, b = x[..., : D // 2], x[..., D // 2 :]
-    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1)
+    return np.concatenate(
+        [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1
+    )
 
+
+def turned(x, t, theta=np.pi / 3):
+    a, b = x
+    return np.array(
+        [a * np.cos(t * theta) - b * np.sin(t * theta), b * np.cos(t * theta) + a * np.sin(t * theta)]
+    )
+
+
+by_hand = [
+    turned((2, 0), t) @ turned(k, s)
+    for t, s, k in ((1, 2, (1, 0)), (2, 3, (1, 0)), (1, 3, (1, 0)), (1, 2, (0, 1)), (2, 1, (0, 1)))
+]
+assert np.allclose(by_hand, [1, 1, -1, -np.sqrt(3), np.sqrt(3)])
 
 rng = np.random.default_rng(2)
 q, k = rng.normal(size=8), rng.normal(size=8)
-scores = rotate(np.tile(q, (12, 1))) @ rotate(np.tile(k, (12, 1))).T  # the same q and k at all pairs of positions: (12, 12)
+scores = (
+    rotate(np.tile(q, (12, 1))) @ rotate(np.tile(k, (12, 1))).T
+)  # the same q and k at all pairs of positions: (12, 12)
 spread = max(np.ptp(np.diag(scores, distance)) for distance in range(-11, 12))
 x = rng.normal(size=(3, 12, 8))
 ours, library = rotate(x), RotaryPositions(8).rotate(mg.Tensor(x))
-print(f"scores at equal distance differ by {spread:.0e}; scores at different distances by {np.ptp(scores):.2f}")
+print(
+    f"scores at equal distance differ by {spread:.0e}; scores at different distances by {np.ptp(scores):.2f}"
+)
 print(f"ours − the library's: {np.abs(ours - library.data).max():.0e}")
 assert spread < 1e-13 < np.ptp(scores) and np.allclose(ours, library.data, atol=1e-12)
 
@@ -164,7 +228,9 @@ def rotate_backward(y_bar, base=10000.0):
     T, D = y_bar.shape[-2:]
     angle = -np.arange(T)[:, None] * base ** (-2 * np.arange(D // 2) / D)  # the other way
     a, b = y_bar[..., : D // 2], y_bar[..., D // 2 :]
-    return np.concatenate([a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1)
+    return np.concatenate(
+        [a * np.cos(angle) - b * np.sin(angle), b * np.cos(angle) + a * np.sin(angle)], axis=-1
+    )
 
 
 x, y_bar = np.random.default_rng(3).normal(size=(2, 5, 6))
@@ -176,34 +242,67 @@ for i in np.ndindex(x.shape):
     step = np.zeros_like(x)
     step[i] = 1e-5
     numeric[i] = ((rotate(x + step) - rotate(x - step)) * y_bar).sum() / 2e-5
-report = mg.compare({"engine": t.grad, "finite differences": numeric}, {"engine": paper, "finite differences": paper})
+report = mg.compare(
+    {"engine": t.grad, "finite differences": numeric}, {"engine": paper, "finite differences": paper}
+)
 assert report
 report
 
 # %% [markdown]
 # **ALiBi** is the simplest of all. Query $i$ pays for looking at key $j$ in proportion to the distance, with a slope $m_h$ of its own for each head, $\tfrac12, \tfrac14, \dots$ for 8 heads:
 #
-# $$S_{hij} = \frac{q_i \cdot k_j}{\sqrt D} - m_h\, |i - j| .$$
+# $$z_{hij} = \frac{q_i \cdot k_j}{\sqrt D} - m_h\, |i - j| .$$
 #
-# Steep heads are short-sighted, flat ones see far. How much do the schemes favour near words, before anything is learned?
+# Steep heads are short-sighted, flat ones see far. How much do the schemes favour near words, before anything is learned? Draw queries of width 64 at random, and keys for all distances, and take the mean weight by distance. For rotary, two cases: queries and keys drawn *independently*, as they are when $W^Q$ and $W^K$ are fresh, and all keys *equal to* the query.
 
 # %%
-T = 40
-fig, ax = figure(6.8, 3.7)
+T, draws = 40, 4000
+rng = np.random.default_rng(6)
+q, k = (
+    rng.normal(size=(draws, 1, 64)),
+    rng.normal(size=(draws, T, 64)),
+)  # a query, and another key at each distance
+theta = 10000.0 ** (-2 * np.arange(32) / 64)
+angles = np.arange(T)[:, None] * theta  # (T, 32): how far a key at this distance is turned
+
+
+def scores_by_distance(q, k):  # (draws, 1, D), (draws, T, D) → (draws, T): q · R k / √D
+    along = (q[..., :32] * k[..., :32] + q[..., 32:] * k[..., 32:]) * np.cos(angles)
+    across = (q[..., 32:] * k[..., :32] - q[..., :32] * k[..., 32:]) * np.sin(angles)
+    return (along + across).sum(axis=-1) / 8
+
+
+def mean_weights(scores):  # (draws, T) → (T,), relative to distance 0
+    e = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights = (e / e.sum(axis=-1, keepdims=True)).mean(axis=0)
+    return weights / weights[0]
+
+
 alibi = AlibiBias(8).bias(T, T, np.float64)  # (8, T, T)
-for i, h in enumerate((0, 3)):
-    ax.plot(np.arange(T), np.exp(alibi[h, 0]), label=f"ALiBi, head {h + 1} (slope {-alibi[h, 0, 1]:g})", **line(i))
-ones = np.ones((T, 64)) / 8
-rotary = (rotate(ones) @ rotate(ones).T)[0]
-ax.plot(np.arange(T), np.exp((rotary - rotary[0]) * 4), label="rotary, equal q and k", **line(2))
+content = (q * k).sum(axis=-1) / 8  # what the scores would be without positions
+curves = {
+    f"ALiBi, head {h + 1} (slope {-alibi[h, 0, 1]:g})": mean_weights(content + alibi[h, 0]) for h in (0, 3)
+}
+curves["rotary, q and k independent"] = mean_weights(scores_by_distance(q, k))
+curves["rotary, q = k"] = mean_weights(scores_by_distance(q, q))
+assert np.allclose(scores_by_distance(q, k)[:, 0], content[:, 0]) and np.allclose(
+    -alibi[:, 0, 1], 2.0 ** -np.arange(1, 9)
+)
+assert np.abs(curves["rotary, q and k independent"] - 1).max() < 0.1 and curves["rotary, q = k"][20] < 0.1
+fig, ax = figure(6.8, 3.7)
+for i, (name, weights) in enumerate(curves.items()):
+    ax.plot(np.arange(T), weights, label=name, **line(i))
 ax.set_xlabel("distance to the key")
-ax.set_ylabel("weight, relative to distance 0")
+ax.set_ylabel("mean weight, relative to distance 0")
 ax.set_ylim(bottom=0)
 ax.legend()
-assert np.allclose(-alibi[:, 0, 1], 2.0 ** -np.arange(1, 9))
+flat = curves["rotary, q and k independent"]
+print(f"rotary, independent q and k: between {flat.min():.2f} and {flat.max():.2f} at all distances")
 fig
 
 # %% [markdown]
+# ALiBi prefers near words from the first step on. Rotary positions do not: with independent queries and keys the line is flat. The preference that is often shown for them belongs to $q = k$, a word that meets itself. Rotary positions *can* express "near", and much else; which of it, training decides.
+#
 # ## 4 · Experiment: reverse
 #
 # Ten symbols, length 16; the answer is the same sequence backwards. At place $t$ the model must look at place $15 - t$: that is an **absolute** question. One layer, one head, width 32.
@@ -217,7 +316,12 @@ class Tagger(nn.Module):
     def __init__(self, positions, heads, layers, width=32, symbols=10, causal=False):
         self.embedding = nn.Embedding(symbols, width)
         self.positions = positions
-        self.layers = nn.ModuleList([EncoderLayer(width, heads, 2 * width, norm_first=True, positions=positions) for _ in range(layers)])
+        self.layers = nn.ModuleList(
+            [
+                EncoderLayer(width, heads, 2 * width, norm_first=True, positions=positions)
+                for _ in range(layers)
+            ]
+        )
         self.out = nn.Linear(width, symbols)
         self.causal = causal
 
@@ -238,14 +342,16 @@ def make(name, heads, width=32, length=16):
     }[name]()
 
 
-def train(task, name, heads, layers, causal, steps=300, rate=3e-3):
-    mg.manual_seed(0)
-    rng = np.random.default_rng(0)
+def train(task, name, heads, layers, causal, seed, steps=300, rate=3e-3):
+    mg.manual_seed(seed)
+    rng = np.random.default_rng(seed)
     model = Tagger(make(name, heads), heads, layers, causal=causal)
     optimizer = optim.Adam(model.parameters(), lr=rate)
     for step in range(steps):
-        optimizer.lr = rate * min(1, (step + 1) / 50) * (1 if step < 0.7 * steps else 0.2)  # warm up, slow down at the end
-        x, y = task(rng, 64, 16)
+        optimizer.lr = (
+            rate * min(1, (step + 1) / 50) * (1 if step < 0.7 * steps else 0.2)
+        )  # warm up, slow down at the end
+        x, y = task(rng, 32, 16)
         loss = mg.cross_entropy(model(x), y)
         optimizer.zero_grad()
         loss.backward()
@@ -267,16 +373,42 @@ def reverse(rng, n, length):
 
 
 names = ["none", "sinusoidal", "learned", "rotary", "ALiBi"]
-reversing = {name: accuracy(train(reverse, name, 1, 1, False), reverse, 16) for name in names}
-assert all(reversing[name][1] > 0.95 for name in ("sinusoidal", "learned")) and all(reversing[name][1] < 0.05 for name in ("none", "rotary", "ALiBi"))
-table(["positions", "places right", "whole sequences right"], [(name, f"{a:.1%}", f"{b:.1%}") for name, (a, b) in reversing.items()])
+SEEDS = range(3)
+reversing = {
+    name: np.array([accuracy(train(reverse, name, 1, 1, False, seed), reverse, 16) for seed in SEEDS])
+    for name in names
+}
+assert all(reversing[name][:, 1].min() > 0.9 for name in ("sinusoidal", "learned"))
+assert all(reversing[name][:, 1].max() < 0.05 for name in ("none", "rotary", "ALiBi"))
+table(
+    ["positions (3 seeds)", "places right", "whole sequences right", "places: against none, in points"],
+    [
+        (
+            name,
+            f"{100 * a:.1f} %",
+            f"{100 * b:.1f} %",
+            paired(100 * found[:, 0], 100 * reversing["none"][:, 0], 1) if name != "none" else "",
+        )
+        for name, found in reversing.items()
+        for a, b in [found.mean(axis=0)]
+    ],
+)
 
 # %% [markdown]
-# The absolute schemes are perfect. Rotary and ALiBi are hardly better than none: they know how far a word is, not where one is oneself, and no distance answers *look at place $15 - t$*. (With more layers, or with marks at the ends of the sentence to measure from, they can find out.)
+# (The last column is the book's way to show a difference, here and in all later chapters: both are trained from the same seeds, the differences are taken seed by seed, and the mean stands with its 95 % interval, by Student's $t$. An interval that holds 0 is marked *undecided*.)
 #
-# ## 5 · Experiment: longer than ever seen
+# The absolute schemes are perfect. Rotary and ALiBi get no sequence right, and hardly more places than none: they know how far a word is, not where one is oneself, and no distance answers *look at place $15 - t$*. (With more layers, or with marks at the ends of the sentence to measure from, they can find out.)
 #
-# Now a **relative** task, reading from left to right (causal). Symbols 0–3 are *marked*, 4–9 are not; the answer at each place is the most recent marked symbol, this place included. Train on length 16, then test on longer texts. Learned positions cannot even be asked.
+# ## 5 · Experiment: two relative questions, and longer texts
+#
+# Now two **relative** tasks, read from left to right (causal), each with a rule that does not depend on the length of the text:
+#
+# - *most recent*: symbols 0–3 are *marked*, 4–9 are not; the answer at each place is the most recent marked symbol, this place included. The nearer, the better.
+# - *eight back*: the answer is the symbol exactly 8 places back (in the first 8 places, the symbol itself). Nearness is no help; one must count.
+#
+# Train on length 16, then test on longer texts. Learned positions cannot even be asked.
+#
+# **Predict.** ALiBi subtracts more the further a key is. On which of the two tasks will that help?
 
 # %%
 def most_recent(rng, n, length):
@@ -288,11 +420,24 @@ def most_recent(rng, n, length):
     return x, y
 
 
-lengths = [16, 24, 32, 48, 64, 96, 128]
-longer = {}
-for name in names:
-    model = train(most_recent, name, 4, 2, True)
-    longer[name] = [accuracy(model, most_recent, n, 64)[0] for n in (lengths if name != "learned" else lengths[:1])]
+def eight_back(rng, n, length):
+    x = rng.integers(0, 10, (n, length))
+    y = x.copy()
+    y[:, 8:] = x[:, :-8]
+    return x, y
+
+
+lengths = [16, 24, 32, 64, 128]
+
+
+def by_length(task, name):
+    """The share of places that are right, in %: (seeds, lengths)."""
+    asked = lengths if name != "learned" else lengths[:1]
+    models = [train(task, name, 4, 2, True, seed) for seed in SEEDS]
+    return np.array([[100 * accuracy(model, task, n, 64)[0] for n in asked] for model in models])
+
+
+recent = {name: by_length(most_recent, name) for name in names}
 
 try:
     model = Tagger(LearnedPositions(16, 32), 4, 2, causal=True)
@@ -300,28 +445,73 @@ try:
 except ValueError as error:
     print(error)
 
-fig, ax = figure(6.8, 4.0)
-for i, (name, found) in enumerate(longer.items()):
-    ax.plot(lengths[: len(found)], np.array(found) * 100, marker="os^Dv"[i], markersize=5, label=name, **line(i))
-ax.axvline(16, color="0.35", linewidth=1, linestyle=":")
-ax.text(16.5, 37, "length of training", rotation=90, fontsize=9, color="0.25", va="bottom")
-ax.set_xscale("log", base=2)
-ax.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"])
-ax.set_xlabel("length of the test text")
-ax.set_ylabel("places right (%)")
-ax.set_ylim(35, 102)
-ax.legend(loc="lower left", bbox_to_anchor=(0.12, 0))
+# %%
+back = {name: by_length(eight_back, name) for name in names}
+fig, axes = figure(9.6, 4.0, 1, 2, sharey=True)
+for ax, (title, result) in zip(
+    axes, {"most recent marked symbol": recent, "symbol eight places back": back}.items()
+):
+    for i, (name, found) in enumerate(result.items()):
+        style = line(i) | (
+            {"markersize": 11, "markerfacecolor": "none", "zorder": 5}
+            if name == "learned"
+            else {"markersize": 5}
+        )
+        ax.plot(lengths[: found.shape[1]], found.mean(axis=0), marker="os^Dv"[i], label=name, **style)
+        ax.fill_between(
+            lengths[: found.shape[1]],
+            found.min(axis=0),
+            found.max(axis=0),
+            color=style["color"],
+            alpha=0.15,
+            linewidth=0,
+        )
+    ax.axvline(16, color="0.35", linewidth=1, linestyle=":")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks([16, 32, 64, 128], ["16", "32", "64", "128"])
+    ax.minorticks_off()
+    ax.set_title(title, fontsize=10)
+    ax.set_xlabel("length of the test text (16: that of training)")
+axes[0].set_ylabel("places right (%; mean and range of 3 seeds)")
+axes[0].set_ylim(10, 104)
+axes[1].legend(loc="upper right", fontsize=9)
 fig
 
 # %%
-rows = [(name, *(f"{longer[name][lengths.index(n)]:.1%}" if len(longer[name]) > 1 or n == 16 else "error" for n in (16, 32, 64, 128))) for name in names]
-assert min(found[0] for found in longer.values()) > 0.95 and longer["ALiBi"][-1] > 0.95 and longer["sinusoidal"][-1] < 0.75
-assert longer["rotary"][2] > longer["sinusoidal"][2]
-print(f"ALiBi keeps {longer['ALiBi'][-1]:.0%} at eight times the length; sinusoidal falls to {longer['sinusoidal'][-1]:.0%}, rotary to {longer['rotary'][-1]:.0%}.")
-table(["positions", "length 16", "32", "64", "128"], rows)
+end, asked = len(lengths) - 1, [lengths.index(n) for n in (16, 24, 32, 128)]
+assert (
+    min(found[:, 0].min() for found in recent.values()) > 90
+    and recent["ALiBi"][:, end].min() > 95 > 75 > recent["sinusoidal"][:, end].max()
+)
+assert all(recent["rotary"][seed, 2] > recent["sinusoidal"][seed, 2] for seed in SEEDS)
+assert all(back[name][:, 0].min() > 95 for name in ("sinusoidal", "learned", "rotary")) and all(
+    back[name][:, 0].max() < 70 for name in ("none", "ALiBi")
+)
+duels = {
+    "most recent, length 128: ALiBi − rotary": paired(recent["ALiBi"][:, end], recent["rotary"][:, end], 1),
+    "eight back, length 16: ALiBi − rotary": paired(back["ALiBi"][:, 0], back["rotary"][:, 0], 1),
+    "eight back, length 16: ALiBi − none": paired(back["ALiBi"][:, 0], back["none"][:, 0], 1),
+    "eight back, length 24: rotary − sinusoidal": paired(back["rotary"][:, 1], back["sinusoidal"][:, 1], 1),
+}
+assert (
+    duels["most recent, length 128: ALiBi − rotary"].low > 5
+    and duels["eight back, length 16: ALiBi − rotary"].high < -20
+)
+for what, found in duels.items():
+    print(f"{what}, in points: {found}")
+table(
+    ["task", "positions", "length 16", "24", "32", "128"],
+    [
+        (task, name, *(f"{found[:, i].mean():.1f} %" if i < found.shape[1] else "error" for i in asked))
+        for task, result in (("most recent", recent), ("eight back", back))
+        for name, found in result.items()
+    ],
+)
 
 # %% [markdown]
-# At the length of training everyone solves the task (*none* almost). Beyond it, sinusoidal vectors that never occurred in training confuse the model at once; rotary holds on for a while; ALiBi hardly notices, since its penalty goes on as before.
+# The winners change places. When the nearest is asked for, ALiBi hardly notices that the text is eight times as long, since its penalty goes on as before; sinusoidal vectors that never occurred in training confuse the model at once, and rotary holds on for a while. When a *place* is asked for, ALiBi is not much better than no positions at all: a penalty that only grows cannot single out the eighth place. Rotary, sinusoidal and learned positions can, at the length of training. None of them carries the rule over to longer texts, though rotary loses less at first.
+#
+# So "ALiBi extrapolates" means: on questions that reward nearness. Text asks many such questions, and others. Among large models, LLaMA and its many relatives use rotary positions (and slow the turns down to read longer texts), BLOOM used ALiBi, and T5 learned a number for each distance to add to the scores, with one number for a whole range of large distances.
 #
 # And *none*? It is better than guessing: a **causal** model can count. Place $t$ averages over $t + 1$ words, so the size of an average tells where it is. The proof of section 1 needs every word to see every other.
 #
@@ -423,7 +613,9 @@ checks.check_07_shift_matrix(shift_matrix)
 # - A. Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.5: the waves.
 # - J. Gehring et al., "Convolutional sequence to sequence learning", ICML 2017, section 3.1: learned positions.
 # - J. Su et al., "RoFormer: enhanced Transformer with rotary position embedding", arXiv:2104.09864 (2021), section 3.2 and eq. 34.
+# - P. Shaw, J. Uszkoreit, A. Vaswani, "Self-attention with relative position representations", NAACL 2018, section 3: the distance enters attention. C. Raffel et al., "Exploring the limits of transfer learning with a unified text-to-text Transformer", JMLR 21 (2020), section 2.1: T5, one learned number for each range of distances.
 # - O. Press, N. A. Smith, M. Lewis, "Train short, test long: attention with linear biases enables input length extrapolation", ICLR 2022, section 3.
 # - A. Haviv et al., "Transformer language models without positional encodings still learn positional information", Findings of EMNLP 2022: why *none* is not lost when the model is causal.
+# - H. Touvron et al., "LLaMA: open and efficient foundation language models", arXiv:2302.13971 (2023), section 2.2: rotary positions in use. BigScience Workshop, "BLOOM: a 176B-parameter open-access multilingual language model", arXiv:2211.05100 (2022), section 3.2.2: ALiBi in use.
 #
 # **Before:** [06 · Q, K, V and many heads](06_q_k_v_and_many_heads.ipynb). **Next:** [08 · The block](08_the_block.ipynb).

@@ -13,7 +13,7 @@
 # - build the decoder's input and its targets by hand, shift included, and say what happens without the shift;
 # - build a decoder layer with cross-attention, and name the two masks it needs and where each acts;
 # - read a cross-attention map: source across, target down;
-# - explain why training shows the right beginning and use does not, and measure what that costs;
+# - explain why training shows the right prefix and use does not, and measure what that costs;
 # - run beam search on paper, and say what it can find that greedy choice cannot;
 # - say what changes from one task of language to the next: the head and the loss, nothing else.
 
@@ -61,7 +61,7 @@ from transformer.decoding.translate import GivenSource
 #
 # On paper: the task is to write *ab* backwards, and the model says
 #
-# | place $t$ | has read | $p(a)$ | $p(b)$ | $p($⟨end⟩$)$ | right is | its share |
+# | place $t$ | has read | $p(a)$ | $p(b)$ | $p($⟨end⟩$)$ | right is | its probability |
 # | --- | --- | --- | --- | --- | --- | --- |
 # | 1 | – | 0.4 | **0.5** | 0.1 | *b* | 0.5 |
 # | 2 | *b* | **0.8** | 0.1 | 0.1 | *a* | 0.8 |
@@ -70,11 +70,17 @@ from transformer.decoding.translate import GivenSource
 # $p(y \mid x) = 0.5 \cdot 0.8 \cdot 0.9 = 0.36$. The loss is the mean surprise per token, $-\tfrac13(\ln 0.5 + \ln 0.8 + \ln 0.9) = -\tfrac13 \ln 0.36 = 0.3406$. The ⟨end⟩ counts like any other token: a model that does not learn where to stop never stops.
 
 # %%
-p = np.array([[0.4, 0.5, 0.1], [0.8, 0.1, 0.1], [0.05, 0.05, 0.9]])  # (T, V): rows are places, columns a, b, end
+p = np.array(
+    [[0.4, 0.5, 0.1], [0.8, 0.1, 0.1], [0.05, 0.05, 0.9]]
+)  # (T, vocab): rows are places, columns a, b, end
 y = np.array([1, 0, 2])
 product = p[np.arange(3), y].prod()
 loss = -np.log(p[np.arange(3), y]).mean()
-assert np.isclose(product, 0.36) and np.isclose(loss, 0.3406, atol=5e-5) and np.isclose(mg.cross_entropy(np.log(p), y).item(), loss)
+assert (
+    np.isclose(product, 0.36)
+    and np.isclose(loss, 0.3406, atol=5e-5)
+    and np.isclose(mg.cross_entropy(np.log(p), y).item(), loss)
+)
 print(f"p(y | x) = {product:.2f}, loss = {loss:.4f}")
 
 # %% [markdown]
@@ -105,14 +111,17 @@ log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
 ours = -log_p[real, by_hand_says[real]].mean()  # over the 6 real tokens, not over 8 places
 library = mg.cross_entropy(logits, says, ignore_index=-100).item()
 assert np.isclose(ours, library)
-print(f"the library's arrays are those made by hand; loss over {real.sum()} real tokens: ours {ours:.6f}, the library's {library:.6f}")
+print(
+    f"the library's arrays are those made by hand; loss over {real.sum()} real tokens: ours {ours:.6f}, "
+    f"the library's {library:.6f}"
+)
 
 # %% [markdown]
 # ## 3 · Cross-attention, and the decoder layer
 #
 # **Cross-attention** is attention with two different sentences in it. The queries come from the decoder, $Q = Y W^Q: (T, C)$; keys and values come from the encoder's output, the *memory* $M: (S, C)$, so $K = M W^K$ and $V = M W^V$. The weights have shape $(T, S)$: **target down, source across**.
 #
-# On paper: one head of width $D = 1$, one query $q = 1$, three source tokens with keys $0, \ln 2, \ln 3$ and values $6, 12, 24$. The shares are $\tfrac16, \tfrac13, \tfrac12$, the output is $17$ (chapter 05). If the third token is padding, its score becomes $-\infty$: the shares are $\tfrac13, \tfrac23, 0$, the output is $2 + 8 = 10$. Note
+# On paper: one head of width $D = 1$, one query $q = 1$, three source tokens with keys $0, \ln 2, \ln 3$ and values $6, 12, 24$. The weights are $\tfrac16, \tfrac13, \tfrac12$, the output is $17$ (chapter 05). If the third token is padding, its score becomes $-\infty$: the weights are $\tfrac13, \tfrac23, 0$, the output is $2 + 8 = 10$. Note
 # that the mask acts on the **columns**, the *source* side; the target may have quite another length.
 #
 # A decoder layer has three sub-layers, each with its addition and norm (pre-norm here):
@@ -152,15 +161,26 @@ def decoder_layer(y, m, p, H, target_mask, source_mask):
     h = norm(y, p["norm2.weight"], p["norm2.bias"])
     y = y + attention(h, m, p, "cross_attention", H, known)
     h = norm(y, p["norm3.weight"], p["norm3.bias"])
-    return y + np.maximum(h @ p["ffn.up.weight"] + p["ffn.up.bias"], 0) @ p["ffn.down.weight"] + p["ffn.down.bias"]
+    return (
+        y
+        + np.maximum(h @ p["ffn.up.weight"] + p["ffn.up.bias"], 0) @ p["ffn.down.weight"]
+        + p["ffn.down.bias"]
+    )
 
 
-scores, values = np.log([1.0, 2, 3]), np.array([6.0, 12, 24])  # the example on paper, then with the third token hidden
-assert np.isclose(softmax(scores) @ values, 17) and np.isclose(softmax(np.where([True, True, False], scores, -np.inf)) @ values, 10)
+scores, values = (
+    np.log([1.0, 2, 3]),
+    np.array([6.0, 12, 24]),
+)  # the example on paper, then with the third token hidden
+assert np.isclose(softmax(scores) @ values, 17) and np.isclose(
+    softmax(np.where([True, True, False], scores, -np.inf)) @ values, 10
+)
 
 case = recorded("decoder_layer_pre_norm_relu_padding")  # B = 2, T = 5, S = 7, C = 12, H = 3
 p = {key.removeprefix("param."): value for key, value in case.items() if key.startswith("param.")}
-x, memory, mask, memory_mask, y_bar = (case[key] for key in ("input.x", "input.memory", "input.mask", "input.memory_mask", "upstream"))
+x, memory, mask, memory_mask, y_bar = (
+    case[key] for key in ("input.x", "input.memory", "input.mask", "input.memory_mask", "upstream")
+)
 ours = decoder_layer(x, memory, p, 3, mask, memory_mask)
 
 layer = DecoderLayer(12, 3, 8, norm_first=True)
@@ -171,7 +191,10 @@ output = layer(tx, tm, mask.astype(bool)[:, None, None, :], memory_mask.astype(b
 output.backward(y_bar)
 
 rows = [("output", np.abs(ours - output.data).max(), np.abs(ours - case["output"]).max(), "")]
-for name, given, t in (("∂ by the target side", x, tx), ("∂ by the memory", memory, tm)):
+for name, given, t in (
+    ("∂ with respect to the target side", x, tx),
+    ("∂ with respect to the memory", memory, tm),
+):
     direction = np.random.default_rng(1).normal(size=given.shape)
 
     def along(step, name=name, direction=direction):
@@ -180,18 +203,31 @@ for name, given, t in (("∂ by the target side", x, tx), ("∂ by the memory", 
 
     slope = (along(1e-5) - along(-1e-5)) / 2e-5
     key = "x" if "target" in name else "memory"
-    rows.append((name, "", np.abs(t.grad.data - case[f"grad.input.{key}"]).max(), abs(slope - (t.grad.data * direction).sum())))
+    rows.append(
+        (
+            name,
+            "",
+            np.abs(t.grad.data - case[f"grad.input.{key}"]).max(),
+            abs(slope - (t.grad.data * direction).sum()),
+        )
+    )
 assert rows[0][1] < 1e-12 and max(row[2] for row in rows) < 1e-12 and max(row[3] for row in rows[1:]) < 1e-6
-table(["", "ours − library", "− PyTorch's stored array", "engine − finite differences"], [(n, *(f"{g:.0e}" if g != "" else "" for g in gaps)) for n, *gaps in rows])
+table(
+    ["", "ours − library", "− PyTorch's stored array", "engine − finite differences"],
+    [(n, *(f"{g:.0e}" if g != "" else "" for g in gaps)) for n, *gaps in rows],
+)
 
 # %% [markdown]
-# The gradient by the memory is how the encoder learns: everything that it knows of the task arrives through cross-attention.
+# The gradient with respect to the memory is how the encoder learns: everything that it knows of the task arrives through cross-attention.
 
 # %%
 paddings = np.abs(tm.grad.data)[memory_mask == 0]
 words = np.abs(tm.grad.data)[memory_mask == 1]
 assert len(paddings) and paddings.max() == 0 < words.min()
-print(f"gradient by the memory: at {len(words)} words up to {words.max():.2f}, at {len(paddings)} paddings {paddings.max():.0f}")
+print(
+    f"gradient with respect to the memory: at {len(words)} words up to {words.max():.2f}, at "
+    f"{len(paddings)} paddings {paddings.max():.0f}"
+)
 
 # %% [markdown]
 # ## 4 · Experiment: copy, and reverse
@@ -205,10 +241,14 @@ def train(model, objective, steps, rate=5e-3, shifted=True, watch=None):
     optimizer = optim.Adam(model.parameters(), betas=(0.9, 0.98))
     losses = []
     for step in range(steps):
-        optimizer.lr = rate * min(1, (step + 1) / 50) * min(1, 2 * (1 - step / steps))  # warm up, then slow down
+        optimizer.lr = (
+            rate * min(1, (step + 1) / 50) * min(1, 2 * (1 - step / steps))
+        )  # warm up, then slow down
         sources, mask, reads, says = objective.batch(rng, 64)
         if not shifted:
-            reads = np.where(says == -100, objective.codec.pad, says)  # the fault of section 5: it reads what it is to say
+            reads = np.where(
+                says == -100, objective.codec.pad, says
+            )  # the fault of section 5: it reads what it is to say
         loss = mg.cross_entropy(model(sources, mask, reads), says, ignore_index=-100)
         optimizer.zero_grad()
         loss.backward()
@@ -225,13 +265,17 @@ def start(task, width=32, heads=1, layers=1):
     """A new model, and what it is trained for."""
     mg.manual_seed(0)
     tokenizer = CharTokenizer(PAD + BEGIN + END + "".join(sorted(set(task.text()) - {"\n"})))
-    return Transformer(tokenizer.vocab_size, width, heads, layers, max_length=64, dropout=0.0, norm_first=True), Translation(task, tokenizer)
+    return Transformer(
+        tokenizer.vocab_size, width, heads, layers, max_length=64, dropout=0.0, norm_first=True
+    ), Translation(task, tokenizer)
 
 
 def score(model, objective, part="test", count=500):
-    """How many of ``count`` unseen sources are written right, to the last character."""
+    """How many of ``count`` unseen sources are answered correctly, to the last character."""
     pairs = objective.task.sample(part, count)
-    return exact_match(translate(model, objective.codec, [pair.source for pair in pairs]), [pair.target for pair in pairs])
+    return exact_match(
+        translate(model, objective.codec, [pair.source for pair in pairs]), [pair.target for pair in pairs]
+    )
 
 
 trained, rows = {}, []
@@ -249,7 +293,7 @@ table(["task", "loss at the end", "exact match on unseen sources"], rows)
 
 # %%
 def cross_maps(model, objective, source):
-    """What is written, and the weights (H, T, S) of each layer's cross-attention while it is written again."""
+    """What is written, and the weights (H, T, S) of each layer's cross-attention, with it as the target."""
     (target,) = translate(model, objective.codec, [source])
     ids, _ = objective.codec.sources([source])
     reads, _ = objective.codec.targets([target], -100)
@@ -288,7 +332,10 @@ cheat = train(model, objective, 200, shifted=False)
 result = score(model, objective)
 written = translate(model, objective.codec, ["31415926", "27182818"])
 honest = trained["reverse"][2]
-print(f"loss after 200 steps: {np.mean(cheat[-10:]):.5f} without the shift, {np.mean(honest[190:200]):.5f} with it; exact match without: {result}")
+print(
+    f"loss after 200 steps: {np.mean(cheat[-10:]):.5f} without the shift, {np.mean(honest[190:200]):.5f} "
+    f"with it; exact match without: {result}"
+)
 print(f"31415926 → {written[0]!r}, 27182818 → {written[1]!r}")
 fig, ax = figure(6.4, 3.2)
 for i, (name, values) in enumerate((("with the shift", honest), ("without: reads what it is to say", cheat))):
@@ -375,7 +422,9 @@ fig
 
 # %%
 codec = objective.codec
-short = sorted({p.source: p for p in objective.task.sample("test", 2000)}.values(), key=lambda p: len(p.source))[:200]
+short = sorted(
+    {p.source: p for p in objective.task.sample("test", 2000)}.values(), key=lambda p: len(p.source)
+)[:200]
 longest = max(len(p.source) for p in short)
 
 
@@ -393,19 +442,29 @@ def write(model, sources, mask, hidden, longest=11):
 rows, found = [], {True: [], False: []}
 wanted = [p.target for p in short]
 for more in (0, 8, 20):
-    sources, mask = (np.pad(a, ((0, 0), (0, more)), constant_values=fill) for a, fill in zip(codec.sources([p.source for p in short]), (codec.pad, False)))
+    sources, mask = (
+        np.pad(a, ((0, 0), (0, more)), constant_values=fill)
+        for a, fill in zip(codec.sources([p.source for p in short]), (codec.pad, False))
+    )
     for hidden in (True, False):
         found[hidden].append(exact_match(write(model, sources, mask, hidden), wanted).rate)
     rows.append((sources.shape[1], f"{found[True][-1]:.1%}", f"{found[False][-1]:.1%}"))
 assert np.ptp(found[True]) < 0.01 and found[True][-1] - found[False][-1] > 0.1
-table([f"200 sources of up to {longest} characters, padded to", "padding hidden", "padding seen by cross-attention"], rows)
+table(
+    [
+        f"200 sources of up to {longest} characters, padded to",
+        "padding hidden",
+        "padding seen by cross-attention",
+    ],
+    rows,
+)
 
 # %% [markdown]
 # With the mask the answer does not depend on the company that a source happens to be in. Without it, it does: the same date is read correctly in one batch and wrongly in another. Such a model passes every test that looks at one example at a time.
 #
-# ## 8 · Training sees the right beginning; use does not
+# ## 8 · Training sees the right prefix; use does not
 #
-# With teacher forcing the model has only ever read *right* beginnings. When it writes, it reads its own. If it makes a mistake, it goes on from a beginning of a kind that it never met: **exposure bias**. Two things about it can be measured. We take the dates model as it was after 200 steps, when it was wrong often enough.
+# With teacher forcing the model has only ever read *right* prefixes. When it writes, it reads its own. If it makes a mistake, it goes on from a prefix of a kind that it never met: **exposure bias**. Two things about it can be measured. We take the dates model as it was after 200 steps, when it was wrong often enough.
 #
 # First, a fact. As long as everything written is right, writing and teacher forcing are the *same computation*. So a greedy answer is right as a whole exactly if **every** teacher-forced choice in it is right: exact match can be computed in one pass, without writing. Second, after a mistake: how good are the places that follow it? And how good are
 # they if we force the model to read *one wrong token*, that it did not choose?
@@ -420,14 +479,20 @@ pairs = objective.task.sample("validation", 600)
 sources, mask = codec.sources([p.source for p in pairs])
 reads, says = codec.targets([p.target for p in pairs], -100)  # all targets have ten characters and END
 with mg.no_grad():
-    forced = young(sources, mask, reads).data.argmax(axis=-1) == says  # (N, 11): right, given the right beginning
+    forced = (
+        young(sources, mask, reads).data.argmax(axis=-1) == says
+    )  # (N, 11): right, given the right prefix
     memory = young.encode(sources, mask)
     free = np.full((len(sources), 1), codec.begin)
     for _ in range(11):
-        free = np.concatenate([free, young.decode(free, memory, mask).data[:, -1].argmax(axis=-1)[:, None]], axis=1)
-    own = free[:, 1:] == says  # (N, 11): right, given its own beginning
+        free = np.concatenate(
+            [free, young.decode(free, memory, mask).data[:, -1].argmax(axis=-1)[:, None]], axis=1
+        )
+    own = free[:, 1:] == says  # (N, 11): right, given its own prefix
     spoiled = reads.copy()
-    spoiled[:, 3] = np.where(spoiled[:, 3] == codec.encode("7")[0], codec.encode("4")[0], codec.encode("7")[0])  # the third digit of the year
+    spoiled[:, 3] = np.where(
+        spoiled[:, 3] == codec.encode("7")[0], codec.encode("4")[0], codec.encode("7")[0]
+    )  # the third digit of the year
     after_spoiled = young(sources, mask, spoiled).data.argmax(axis=-1) == says
 
 whole = forced.all(axis=1), own.all(axis=1)
@@ -435,16 +500,19 @@ assert np.mean(whole[0] == whole[1]) > 0.995  # equal but for ties in round-off
 first_wrong = np.where(own.all(axis=1), 99, (~own).argmax(axis=1))
 behind = np.arange(11)[None, :] > first_wrong[:, None]  # places after one's own first mistake
 rows = [
-    ("given the right beginning", f"{forced.mean():.1%}", f"{forced.all(axis=1).mean():.1%}"),
-    ("given its own beginning", f"{own.mean():.1%}", f"{own.all(axis=1).mean():.1%}"),
+    ("given the right prefix", f"{forced.mean():.1%}", f"{forced.all(axis=1).mean():.1%}"),
+    ("given its own prefix", f"{own.mean():.1%}", f"{own.all(axis=1).mean():.1%}"),
     ("… of these, places after its own first mistake", f"{own[behind].mean():.1%}", ""),
-    ("… the same places, given the right beginning", f"{forced[behind].mean():.1%}", ""),
-    ("places 4 to 11, given the right beginning", f"{forced[:, 3:].mean():.1%}", ""),
+    ("… the same places, given the right prefix", f"{forced[behind].mean():.1%}", ""),
+    ("places 4 to 11, given the right prefix", f"{forced[:, 3:].mean():.1%}", ""),
     ("places 4 to 11, one wrong digit forced at place 3", f"{after_spoiled[:, 3:].mean():.1%}", ""),
 ]
 times = (1 - own[behind].mean()) / (1 - forced[behind].mean())
 assert times > 1.2 and after_spoiled[:, 3:].mean() < forced[:, 3:].mean()
-print(f"after a mistake of its own, the model is wrong {times:.1f} times as often as at the same places of a right beginning")
+print(
+    f"after a mistake of its own, the model is wrong {times:.1f} times as often as at the same places "
+    "after a right prefix"
+)
 table(["which places", "tokens right", "whole dates right"], rows)
 
 # %% [markdown]
@@ -457,14 +525,16 @@ table(["which places", "tokens right", "whole dates right"], rows)
 #
 # $$p(a) = 0.6,\quad p(b) = 0.4; \qquad p(a \mid a) = 0.5,\ p(b \mid a) = 0.5; \qquad p(a \mid b) = 0.1,\ p(b \mid b) = 0.9 .$$
 #
-# Greedy goes to *a*, and ends with $0.6 \cdot 0.5 = 0.30$. But $bb$ has $0.4 \cdot 0.9 = 0.36$. **Beam search** keeps the $k$ best beginnings instead of one. With $k = 2$ it keeps *a* (0.6) and *b* (0.4), extends both, and finds $bb$. Work in logarithms, so that products become sums.
+# Greedy goes to *a*, and ends with $0.6 \cdot 0.5 = 0.30$. But $bb$ has $0.4 \cdot 0.9 = 0.36$. **Beam search** keeps the $k$ best prefixes instead of one. With $k = 2$ it keeps *a* (0.6) and *b* (0.4), extends both, and finds $bb$. Work in logarithms, so that products become sums.
 
 # %%
 def beams(next_log_p, k, longest, end):
-    """The most probable finished sequence that k hypotheses find, and its log-probability; ``next_log_p(ids)`` → (V,)."""
+    """The most probable finished sequence of k hypotheses, with its log p; ``next_log_p(ids)`` → (vocab,)."""
     alive, finished = [((), 0.0)], []
     for _ in range(longest):
-        grown = [((*ids, w), total + score) for ids, total in alive for w, score in enumerate(next_log_p(ids))]
+        grown = [
+            ((*ids, w), total + score) for ids, total in alive for w, score in enumerate(next_log_p(ids))
+        ]
         grown = sorted(grown, key=lambda h: -h[1])[: 2 * k]  # enough that k of them go on
         finished += [h for h in grown if h[0][-1] == end]
         alive = [h for h in grown if h[0][-1] != end][:k]
@@ -494,9 +564,19 @@ def log_p_of(model, source):
 
 for pair in pairs[:3]:
     ours, total = beams(log_p_of(young, pair.source), 3, 11, codec.end)
-    library = beam_search(GivenSource(young, codec.sources([pair.source])[0]), [codec.begin], 11, 3, length_penalty=0.0, stop=codec.end)[1:]
+    library = beam_search(
+        GivenSource(young, codec.sources([pair.source])[0]),
+        [codec.begin],
+        11,
+        3,
+        length_penalty=0.0,
+        stop=codec.end,
+    )[1:]
     assert np.array_equal(ours, library), (ours, library)
-    print(f"{pair.source} → {codec.decode(np.array(ours))}, log p = {total:.3f}; the library's beam search finds the same")
+    print(
+        f"{pair.source} → {codec.decode(np.array(ours))}, log p = {total:.3f}; the library's beam search "
+        "finds the same"
+    )
 
 # %%
 def log_p(model, texts):
@@ -514,7 +594,14 @@ rows, sums = [], {}
 for k in (1, 2, 4):
     texts = translate(young, codec, [p.source for p in chosen], 12, num_beams=k, length_penalty=0.0)
     sums[k] = log_p(young, texts)
-    rows.append(("greedy" if k == 1 else f"{k} beams", f"{sums[k].mean():.4f}", f"{np.mean(sums[k] > sums[1] + 1e-4):.1%}", f"{exact_match(texts, wanted).rate:.1%}"))
+    rows.append(
+        (
+            "greedy" if k == 1 else f"{k} beams",
+            f"{sums[k].mean():.4f}",
+            f"{np.mean(sums[k] > sums[1] + 1e-4):.1%}",
+            f"{exact_match(texts, wanted).rate:.1%}",
+        )
+    )
 assert sums[4].mean() > sums[1].mean()
 table(["search", "log p of the answer (mean)", "more probable than greedy", "exact match"], rows)
 
@@ -530,13 +617,13 @@ table(["search", "log p of the answer (mean)", "more probable than greedy", "exa
 # | task | reads | head | logits | loss | judged by |
 # | --- | --- | --- | --- | --- | --- |
 # | classification, sentiment | encoder | linear, of the pooled vector | $(B, \text{classes})$ | cross-entropy of one class for each text | accuracy |
-# | named entities, semantic roles | encoder | linear, of every token's vector | $(B, T, L)$ | the mean of one cross-entropy for each *word* | F1 of spans |
+# | named entities, semantic roles | encoder | linear, of every token's vector | $(B, T, \mathcal V)$ | the mean of one cross-entropy for each *word* | F1 of spans |
 # | question answering | encoder, over question and passage | linear to 2 numbers, of every token's vector | $(B, 2, T)$ | two cross-entropies *over the positions*: where it begins, where it ends | exact match |
-# | translation, summary, generation | decoder | linear to the vocabulary | $(B, T, V)$ | the mean of one cross-entropy for each token of the target | exact match, BLEU, ROUGE, perplexity |
+# | translation, summary, generation | decoder | linear to the vocabulary | $(B, T, \mathcal V)$ | the mean of one cross-entropy for each token of the target | exact match, BLEU, ROUGE, perplexity |
 #
 # The loss is cross-entropy each time. What changes is *over what* the softmax goes: over labels at each place, or over places for each pointer.
 #
-# On paper: a passage of three words, and position 0 for "there is no answer". The start logits are $0, \ln 2, \ln 3, 0$, so the shares are $\tfrac17, \tfrac27, \tfrac37, \tfrac17$; the end logits are $0, 0, \ln 2, \ln 4$, so they are $\tfrac18, \tfrac18, \tfrac28, \tfrac48$. If the answer is words 2 to 3, its probability is
+# On paper: a passage of three words, and position 0 for "there is no answer". The start logits are $0, \ln 2, \ln 3, 0$, so the probabilities are $\tfrac17, \tfrac27, \tfrac37, \tfrac17$; the end logits are $0, 0, \ln 2, \ln 4$, so they are $\tfrac18, \tfrac18, \tfrac28, \tfrac48$. If the answer is words 2 to 3, its probability is
 # $\tfrac37 \cdot \tfrac48 = \tfrac{3}{14}$, and the loss is the mean of the two surprises, $\tfrac12 \ln \tfrac{14}{3} = 0.7702$. The role of a word depends on the verb in question (*The nurse **thanked** the pilot who **saw** the dog*: who did what?); the verb is marked by a *segment*, a second embedding added to the word's.
 
 # %%
@@ -546,12 +633,15 @@ assert np.isclose(loss, np.log(14 / 3) / 2) and np.isclose(loss, 0.7702, atol=5e
 
 mg.manual_seed(0)
 bert = BERT(vocab_size=20, embedding_dim=8, num_heads=2, num_layers=1, max_length=10)
-tagger, reader = Tagger(bert, labels=["O", "B-PER", "I-PER"]).eval(), SpanReader(bert).eval()  # two heads on one body
+tagger, reader = (
+    Tagger(bert, labels=["O", "B-PER", "I-PER"]).eval(),
+    SpanReader(bert).eval(),
+)  # two heads on one body
 rng = np.random.default_rng(0)
 ids, segments = rng.integers(0, 20, (2, 6)), np.array([[0, 0, 1, 1, 1, 1]] * 2)
 with mg.no_grad():
     h = bert(ids, None, segments).data  # (B, T, C): all that the heads get to see
-    by_hand = h @ tagger.head.weight.data + tagger.head.bias.data  # (B, T, L)
+    by_hand = h @ tagger.head.weight.data + tagger.head.bias.data  # (B, T, labels)
     assert np.allclose(tagger(ids, None, segments).data, by_hand, atol=1e-6)
     by_hand = (h @ reader.head.weight.data + reader.head.bias.data).swapaxes(1, 2)  # (B, 2, T)
     assert np.allclose(reader(ids, None, segments).data, by_hand, atol=1e-6)
@@ -569,7 +659,16 @@ sizes = recipes.configuration("entities", None, {}, tokenizer)["model"]
 work = recipes.objective("entities", tokenizer)
 mg.manual_seed(0)
 tagger = Tagger.sized(**sizes)
-settings = Settings(steps=250, batch_size=32, lr=3e-3, warmup=25, weight_decay=0.01, beta2=0.98, evaluate_every=250, sample_tokens=0)
+settings = Settings(
+    steps=250,
+    batch_size=32,
+    lr=3e-3,
+    warmup=25,
+    weight_decay=0.01,
+    beta2=0.98,
+    evaluate_every=250,
+    sample_tokens=0,
+)
 Trainer(tagger, work, settings, output=io.StringIO()).train()
 
 counts = {}
@@ -578,15 +677,24 @@ for example in work.task.sample("training", 5000):
         counts.setdefault(word, Counter())[label] += 1
 test = work.task.sample("test", 500)
 right = [e.tags for e in test]
-frequent = span_f1([[counts[w].most_common(1)[0][0] if w in counts else "O" for w in e.words] for e in test], right)
+frequent = span_f1(
+    [[counts[w].most_common(1)[0][0] if w in counts else "O" for w in e.words] for e in test], right
+)
 learned = span_f1(tag(tagger, work.pieces, test), right)
 example = next(e for e in test if "Jordan" in e.words and "Paris" in e.words)
 print(bracketed(example, tag(tagger, work.pieces, [example])[0]))
 assert frequent.rate < 0.55 and learned.rate > 0.9
-table(["", "F1 of spans", "95 % interval"], [
-    ("most frequent tag of the word", f"{frequent.rate:.1%}", f"{frequent.low:.1%} to {frequent.high:.1%}"),
-    ("tagger, after 250 steps", f"{learned.rate:.1%}", f"{learned.low:.1%} to {learned.high:.1%}"),
-])
+table(
+    ["", "F1 of spans", "95 % interval"],
+    [
+        (
+            "most frequent tag of the word",
+            f"{frequent.rate:.1%}",
+            f"{frequent.low:.1%} to {frequent.high:.1%}",
+        ),
+        ("tagger, after 250 steps", f"{learned.rate:.1%}", f"{learned.low:.1%} to {learned.high:.1%}"),
+    ],
+)
 
 # %% [markdown]
 # F1 counts *spans*: "New Jordan" tagged as a place is right as a whole or not at all. The recipes go on: `python -m transformer train --task entities`, `roles` (who did what to whom: take the positions away, and it fails), `answers` (a third of the questions have no answer in the passage), and `headlines` (the summary of a report: the decoder of this

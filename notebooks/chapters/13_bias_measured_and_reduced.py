@@ -16,7 +16,7 @@
 # **After this chapter you can**
 #
 # - score a pair of sentences that differ in one word, and say what the score does not tell;
-# - give the mean of many pairs an interval that is honest about pairs that hang together;
+# - give the mean of many pairs an interval that is honest about pairs that are not independent;
 # - balance a text in three ways, and derive the gradient of a penalty;
 # - read a trade-off between bias and perplexity, and name the text on which perplexity was measured.
 
@@ -27,7 +27,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import BOOK, COLOURS, figure, table
+from book import BOOK, COLOURS, figure, paired, table
 from transformer.bias import LanguageModel, corpus, counterfactual, counterfactual_gap, pronoun_gap
 from transformer.bias.experiment import BASELINE, TOKENIZER, Cure, cured, measured, projected
 from transformer.bias.reduce import CounterfactualPenalty, augmented
@@ -56,7 +56,7 @@ print(f"g = {g:.4f} nats; e^g = {math.exp(g):.2f}")
 # %% [markdown]
 # ## 2 · A language whose bias is known
 #
-# Real text does not tell how biased it is. So we write a language: twenty occupations, six templates, a few words to fill in. Of the sentences about an occupation, the share $(1 + s)/2$ has one pronoun, *its* pronoun, and the rest the other. $s$ is the **skew**: 0 means half and half, 1 means without exception. A model that *is* this language has
+# Real text does not tell how biased it is. So we write a language: twenty occupations, six templates, a few words to put into them. Of the sentences about an occupation, the fraction $(1 + s)/2$ has one pronoun, *its* pronoun, and the rest the other. $s$ is the **skew**: 0 means half and half, 1 means without exception. A model that *is* this language has
 #
 # $$g = \ln\frac{(1 + s)/2}{(1 - s)/2} = \ln\frac{1 + s}{1 - s}$$
 #
@@ -66,7 +66,9 @@ print(f"g = {g:.4f} nats; e^g = {math.exp(g):.2f}")
 SKEW, SENTENCES = 0.8, 60  # sentences for each occupation
 found = corpus.sentences(SKEW, SENTENCES, seed=0)
 nurse = [s for s in found if s.occupation == "nurse"]
-print(f"{len(found)} sentences; of {len(nurse)} about nurses, {sum(not s.male for s in nurse)} have she or her")
+print(
+    f"{len(found)} sentences; of {len(nurse)} about nurses, {sum(not s.male for s in nurse)} have she or her"
+)
 assert sum(not s.male for s in nurse) == 0.9 * SENTENCES and np.isclose(corpus.true_gap(SKEW), math.log(9))
 print(*(s.text for s in found[:5]), sep="\n")
 
@@ -81,7 +83,9 @@ def swap(text):
     return " ".join(SWAP.get(word, word) for word in text.split())
 
 
-assert all(swap(s.text) == s.twin.text and swap(swap(s.text)) == s.text for s in found)  # the library's twin is the same
+assert all(
+    swap(s.text) == s.twin.text and swap(swap(s.text)) == s.text for s in found
+)  # the library's twin is the same
 STEPS = 400
 model = cured(BASELINE, found, SKEW, 0, STEPS)  # no cure yet
 
@@ -90,7 +94,7 @@ def log_p(model, text):
     """log p of a sentence, word by word, after a full stop."""
     ids = TOKENIZER.encode(". " + text).astype(int)  # (T + 1,)
     with mg.no_grad():
-        logits = model(ids[None, :-1]).data[0]  # (T, V)
+        logits = model(ids[None, :-1]).data[0]  # (T, vocab)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     return log_probabilities[np.arange(len(ids) - 1), ids[1:]].sum(dtype=float)
@@ -98,10 +102,25 @@ def log_p(model, text):
 
 lm = LanguageModel(model, TOKENIZER, ". ")  # the library's way
 rows = []
-for text in ("the nurse said that she was tired .", "the pilot blamed himself for the letter .", "she is the new librarian of the school ."):
-    g, library = log_p(model, text) - log_p(model, swap(text)), counterfactual_gap(lm, [(text, swap(text))]).differences[0]
+for text in (
+    "the nurse said that she was tired .",
+    "the pilot blamed himself for the letter .",
+    "she is the new librarian of the school .",
+):
+    g, library = (
+        log_p(model, text) - log_p(model, swap(text)),
+        counterfactual_gap(lm, [(text, swap(text))]).differences[0],
+    )
     assert abs(g - library) < 1e-4
-    rows.append((text, f"{log_p(model, text):.3f}", f"{log_p(model, swap(text)):.3f}", f"{g:+.3f}", f"{abs(g - library):.0e}"))
+    rows.append(
+        (
+            text,
+            f"{log_p(model, text):.3f}",
+            f"{log_p(model, swap(text)):.3f}",
+            f"{g:+.3f}",
+            f"{abs(g - library):.0e}",
+        )
+    )
 table(["x", "log p(x)", "log p(swap(x))", "g", "ours − library"], rows)
 
 # %% [markdown]
@@ -109,7 +128,7 @@ table(["x", "log p(x)", "log p(swap(x))", "g", "ours − library"], rows)
 #
 # One sentence is an anecdote. Take three of each template for each occupation, 360 pairs, always with the occupation's own pronoun in $x$, so that a positive $g$ means: the model has taken over the association of its text.
 #
-# **How sure is the mean?** The *bootstrap* draws 360 of the 360 values with replacement, takes the mean, does this 2000 times, and reports where the middle 95 % of the means lie. But pairs about one occupation hang together: if the model has an opinion about *tailor*, all its 18 sentences show it. They are not 18 witnesses. So draw whole occupations:
+# **How sure is the mean?** The *bootstrap* draws 360 of the 360 values with replacement, takes the mean, does this 2000 times, and reports where the middle 95 % of the means lie. But pairs about one occupation are not independent: if the model has an opinion about *tailor*, all its 18 sentences show it. They are not 18 independent witnesses. So draw whole occupations:
 
 # %%
 pairs = [(s.text, s.twin.text) for s in corpus.test_sentences(each=3, seed=5)]
@@ -127,9 +146,22 @@ def bootstrap(values, groups, samples=2000, seed=0):
 
 alone, together = bootstrap(values, np.arange(360)), bootstrap(values, jobs)
 library = counterfactual_gap(lm, pairs, jobs).estimate
-assert np.ptp(together) > 1.2 * np.ptp(alone) and np.allclose(together, [library.low, library.high], atol=0.05) and library.p_value < 0.01
-print(f"mean gap {values.mean():+.2f} nats; the language itself has {corpus.true_gap(SKEW):+.2f}; the library: {library}")
-table(["drawn", "95 % interval", "width"], [("single pairs", f"{alone[0]:+.3f} to {alone[1]:+.3f}", f"{np.ptp(alone):.3f}"), ("whole occupations", f"{together[0]:+.3f} to {together[1]:+.3f}", f"{np.ptp(together):.3f}")])
+assert (
+    np.ptp(together) > 1.2 * np.ptp(alone)
+    and np.allclose(together, [library.low, library.high], atol=0.05)
+    and library.p_value < 0.01
+)
+print(
+    f"mean gap {values.mean():+.2f} nats; the language itself has {corpus.true_gap(SKEW):+.2f}; the "
+    f"library: {library}"
+)
+table(
+    ["drawn", "95 % interval", "width"],
+    [
+        ("single pairs", f"{alone[0]:+.3f} to {alone[1]:+.3f}", f"{np.ptp(alone):.3f}"),
+        ("whole occupations", f"{together[0]:+.3f} to {together[1]:+.3f}", f"{np.ptp(together):.3f}"),
+    ],
+)
 
 # %% [markdown]
 # The model has learned most of the bias. The interval of single pairs is too narrow: it believes in 360 witnesses where there are 20.
@@ -150,7 +182,9 @@ assert abs(he_minus_she.mean()) < 0.5 * values.mean()
 
 # %%
 def count(found, job):
-    return sum(s.male is True for s in found if s.occupation == job), sum(s.male is False for s in found if s.occupation == job)
+    return sum(s.male is True for s in found if s.occupation == job), sum(
+        s.male is False for s in found if s.occupation == job
+    )
 
 
 twins = [s.twin for s in found if s.twin != s]
@@ -158,14 +192,25 @@ both = found + twins
 library = augmented(found, np.random.default_rng(0))
 assert sorted(s.text for s in both) == sorted(s.text for s in library)
 assert all(count(both, job) == (SENTENCES, SENTENCES) for job in corpus.OCCUPATIONS)
-table(["occupation", "he, she in the text", "with a quarter of the twins", "with all of them"], [(job, count(found, job), count(augmented(found, np.random.default_rng(0), 0.25), job), count(both, job)) for job in ("pilot", "judge", "nurse", "singer")])
+table(
+    ["occupation", "he, she in the text", "with a quarter of the twins", "with all of them"],
+    [
+        (
+            job,
+            count(found, job),
+            count(augmented(found, np.random.default_rng(0), 0.25), job),
+            count(both, job),
+        )
+        for job in ("pilot", "judge", "nurse", "singer")
+    ],
+)
 
 # %% [markdown]
 # **A penalty.** Leave the text as it is, and change the loss: whenever the model treats $x$ and its counterfactual differently, it pays,
 #
-# $$L' = L + \lambda\, \big|\,\log p(x) - \log p(\operatorname{swap}(x))\,\big| \qquad\text{(mean over random pairs of the training text)},$$
+# $$\mathcal L' = \mathcal L + \lambda\, \big|\,\log p(x) - \log p(\operatorname{swap}(x))\,\big| \qquad\text{(mean over random pairs of the training text)},$$
 #
-# with a strength $\lambda \ge 0$. **Its gradient, on paper**, for the one place at which two words $a$ (*she*) and $b$ (*he*) compete. With logits $z: (V,)$ and $p = \operatorname{softmax}(z)$, $\log p_a - \log p_b = z_a - z_b$: the sum in softmax cancels. So
+# with a strength $\lambda \ge 0$. **Its gradient, on paper**, for the one place at which two words $a$ (*she*) and $b$ (*he*) compete. With logits $z: (\mathcal V,)$ and $p = \operatorname{softmax}(z)$, $\log p_a - \log p_b = z_a - z_b$: the sum in softmax cancels. So
 #
 # $$\frac{\partial}{\partial z_k}\, \lambda\,|z_a - z_b| = \lambda \operatorname{sign}(z_a - z_b) \cdot \begin{cases} +1 & k = a\\ -1 & k = b\\ 0 & \text{else.}\end{cases}$$
 #
@@ -181,8 +226,15 @@ z = np.array([2.0, 0, 1, -1])
 t = mg.Tensor(z, requires_grad=True)
 penalty(t).backward()
 paper = 0.1 * np.sign(z[0] - z[2]) * np.array([1.0, 0, -1, 0])
-numeric = np.array([(penalty(mg.Tensor(z + step)).item() - penalty(mg.Tensor(z - step)).item()) / 2e-5 for step in 1e-5 * np.eye(4)])
-report = mg.compare({"engine": t.grad, "finite differences": numeric}, {"engine": paper, "finite differences": paper})
+numeric = np.array(
+    [
+        (penalty(mg.Tensor(z + step)).item() - penalty(mg.Tensor(z - step)).item()) / 2e-5
+        for step in 1e-5 * np.eye(4)
+    ]
+)
+report = mg.compare(
+    {"engine": t.grad, "finite differences": numeric}, {"engine": paper, "finite differences": paper}
+)
 assert report
 report
 
@@ -203,16 +255,33 @@ print(f"{one}\nours {ours:.5f}, the library's {library:.5f}")
 # The same model, trained on the same 1500 sentences (and, where the cure adds some, on those). First each occupation, *he* minus *she*, on sentences drawn anew, without a cure and with augmentation:
 
 # %%
-people = [(s.text, s.twin.text) if s.male else (s.twin.text, s.text) for s in corpus.test_sentences(each=3, seed=5)]  # he first
+people = [
+    (s.text, s.twin.text) if s.male else (s.twin.text, s.text) for s in corpus.test_sentences(each=3, seed=5)
+]  # he first
 before = pronoun_gap(lm, people, jobs)
 mended = cured(Cure("augmentation", 1.0), found, SKEW, 0, STEPS)
 after = pronoun_gap(LanguageModel(mended, TOKENIZER, ". "), people, jobs)
 
 fig, ax = figure(7.2, 5.6)
 order = list(before)
-for name, gaps, marker, colour, filled in (("before", before, "o", COLOURS[0], True), ("after augmentation", after, "s", COLOURS[1], False)):
-    value, low, high = (np.array([getattr(gaps[job], part) for job in order]) for part in ("value", "low", "high"))
-    ax.errorbar(value, range(20), xerr=[value - low, high - value], fmt=marker, color=colour, markersize=7, markerfacecolor=colour if filled else "white", label=name, linewidth=1.2)
+for name, gaps, marker, colour, filled in (
+    ("before", before, "o", COLOURS[0], True),
+    ("after augmentation", after, "s", COLOURS[1], False),
+):
+    value, low, high = (
+        np.array([getattr(gaps[job], part) for job in order]) for part in ("value", "low", "high")
+    )
+    ax.errorbar(
+        value,
+        range(20),
+        xerr=[value - low, high - value],
+        fmt=marker,
+        color=colour,
+        markersize=7,
+        markerfacecolor=colour if filled else "white",
+        label=name,
+        linewidth=1.2,
+    )
 for truth in (-corpus.true_gap(SKEW), corpus.true_gap(SKEW)):
     ax.axvline(truth, color="0.35", linewidth=1, linestyle=":")
 ax.axvline(0, color="0.35", linewidth=1)
@@ -222,64 +291,117 @@ ax.set_xlabel("gap: log p(sentence with he) − log p(with she), in nats")
 ax.set_ylabel("occupation")
 ax.legend(loc="lower right")
 largest = max(abs(e.value) for e in after.values())
-print(f"largest gap of an occupation: {max(abs(e.value) for e in before.values()):.2f} nats before, {largest:.2f} after")
+print(
+    f"largest gap of an occupation: {max(abs(e.value) for e in before.values()):.2f} nats before, "
+    f"{largest:.2f} after"
+)
 assert largest < 0.35 and min(abs(e.value) for e in before.values()) > 0.5
 fig
 
 # %% [markdown]
 # The dotted lines are the language itself, $\pm\ln 9$; the bars are 95 % intervals over the 18 sentences of an occupation. Afterwards every occupation is near zero.
 #
-# Now all cures, and what they cost. The cost is measured by *perplexity*, $e$ to the mean surprise $-\log p$ per word: among so many equally likely words the model hesitates, as it were. It is taken on **two** texts that no model has seen: one is balanced ($s = 0$), the other as skewed as the training text. **Predict:** on which of the two does a cured model become worse? Two seeds for each cure; with two, we show both numbers rather than an interval. (Five seeds, more steps and intervals: [docs/bias_results.md](../docs/bias_results.md).)
+# Now all cures, and what they cost. The cost is measured by *perplexity*, $e$ to the mean surprise $-\log p$ per word: among so many equally likely words the model hesitates, as it were. It is taken on **two** texts that no model has seen: one is balanced ($s = 0$), the other as skewed as the training text. **Predict:** on which of the two does a cured model become worse? Three seeds for each cure. In the table stand the mean differences from the model without a cure that has the same seed, with their 95 % intervals. (Five seeds and more steps: [docs/bias_results.md](../docs/bias_results.md).)
 
 # %%
-CURES = [Cure("additional data"), Cure("augmentation", 1.0), *(Cure("ratio penalty", strength) for strength in (0.003, 0.01, 0.1))]
+CURES = [
+    Cure("additional data"),
+    Cure("augmentation", 1.0),
+    *(Cure("ratio penalty", strength) for strength in (0.003, 0.01, 0.1)),
+]
 results = {}
-for seed in (0, 1):
+for seed in range(3):
     text = corpus.sentences(SKEW, SENTENCES, seed=seed)
     plain = cured(BASELINE, text, SKEW, seed, STEPS)
     results[BASELINE, seed] = measured(plain, SKEW, BASELINE, seed)
     for cure in CURES:
         results[cure, seed] = measured(cured(cure, text, SKEW, seed, STEPS), SKEW, cure, seed)
-    results[Cure("projection"), seed] = measured(projected(plain), SKEW, Cure("projection"), seed)  # changes `plain`: last
+    results[Cure("projection"), seed] = measured(
+        projected(plain), SKEW, Cure("projection"), seed
+    )  # changes `plain`: last
 
 
 def of(cure, what):
-    return np.array([getattr(results[cure, seed], what) for seed in (0, 1)])
+    return np.array([getattr(results[cure, seed], what) for seed in range(3)])
 
 
 def change(cure, what):  # of the perplexity, in %
     return 100 * (of(cure, what) / of(BASELINE, what) - 1)
 
 
-rows = []
-for cure in [BASELINE, *CURES]:
-    cells = [f"{a:{form}}, {b:{form}}" for (a, b), form in ((of(cure, "gap"), "+.2f"), (change(cure, "balanced"), "+.1f"), (change(cure, "skewed"), "+.1f"))]
-    rows.append((str(cure), *cells))
+def against(cure, what):  # the change of the perplexity in %, with its interval
+    return paired(change(cure, what), np.zeros(3), 1)
+
+
+rows = [("none", " ".join(f"{gap:+.2f}" for gap in of(BASELINE, "gap")), "", "", "")]
+for cure in CURES:
+    gaps = " ".join(f"{gap:+.2f}" for gap in of(cure, "gap"))
+    rows.append(
+        (
+            cure,
+            gaps,
+            paired(of(cure, "gap"), of(BASELINE, "gap")),
+            against(cure, "balanced"),
+            against(cure, "skewed"),
+        )
+    )
 strong = [*CURES[:2], CURES[-1]]
 assert of(BASELINE, "gap").min() > 1.2 and all(np.abs(of(cure, "gap")).max() < 0.2 for cure in strong)
 dial = [of(cure, "gap").mean() for cure in (BASELINE, *CURES[2:])]  # λ = 0, 0.003, 0.01, 0.1
-assert np.diff(dial).max() < -0.05
-assert all(change(cure, "balanced").max() < -1 and change(cure, "skewed").min() > 0.5 for cure in strong)
-print(f"perplexity without a cure: {of(BASELINE, 'balanced').mean():.2f} on balanced text, {of(BASELINE, 'skewed').mean():.2f} on skewed text")
-table(["cure", "gap left (two seeds)", "perplexity on balanced text, %", "perplexity on skewed text, %"], rows)
+assert np.diff(dial).max() < 0
+assert all(change(cure, "balanced").max() < 0 < change(cure, "skewed").min() for cure in strong)
+print(
+    f"perplexity without a cure: {of(BASELINE, 'balanced').mean():.2f} on balanced text, "
+    f"{of(BASELINE, 'skewed').mean():.2f} on skewed text"
+)
+table(
+    ["cure", "gap left, each seed", "against none", "perplexity on balanced text, %", "on skewed text, %"],
+    rows,
+)
 
 # %%
 fig, axes = figure(9.8, 4.0, 1, 2)
-families = {"augmentation": [CURES[1]], "penalty: λ = 0.003, 0.01, 0.1": [BASELINE, *CURES[2:]], "additional data": [CURES[0]]}
+families = {
+    "augmentation": [CURES[1]],
+    "penalty: λ = 0.003, 0.01, 0.1": [BASELINE, *CURES[2:]],
+    "additional data": [CURES[0]],
+}
 for ax, what in zip(axes, ("balanced", "skewed"), strict=True):
-    for (name, family), marker, colour, style in zip(families.items(), "s^D", COLOURS[1:], ("none", "--", "none"), strict=False):
-        x, y = ([values(cure).mean() for cure in family] for values in (lambda cure: of(cure, "gap"), lambda cure, what=what: change(cure, what)))
-        ax.plot(x, y, marker=marker, color=colour, linestyle=style, markersize=11 if marker == "s" else 7, markerfacecolor="none", label=name)
-    ax.plot([of(BASELINE, "gap").mean()], [0], marker="o", color=COLOURS[0], markersize=9, linestyle="none", label="no cure")
+    for (name, family), marker, colour, style in zip(
+        families.items(), "s^D", COLOURS[1:], ("none", "--", "none"), strict=False
+    ):
+        x, y = (
+            [values(cure).mean() for cure in family]
+            for values in (lambda cure: of(cure, "gap"), lambda cure, what=what: change(cure, what))
+        )
+        ax.plot(
+            x,
+            y,
+            marker=marker,
+            color=colour,
+            linestyle=style,
+            markersize=11 if marker == "s" else 7,
+            markerfacecolor="none",
+            label=name,
+        )
+    ax.plot(
+        [of(BASELINE, "gap").mean()],
+        [0],
+        marker="o",
+        color=COLOURS[0],
+        markersize=9,
+        linestyle="none",
+        label="no cure",
+    )
     ax.axhline(0, color="0.35", linewidth=1, linestyle=":")
-    ax.set_xlabel("gap left (nats, mean of two seeds)")
+    ax.set_xlabel("gap left (nats, mean of three seeds)")
     ax.set_ylabel(f"change of perplexity, {what} text (%)")
     ax.invert_xaxis()
 axes[1].legend(loc="upper left", fontsize=9)
 fig
 
 # %% [markdown]
-# Read the pictures from left (no cure) to right (no gap left). $\lambda$ is a dial: more of it, less gap. And the price depends on the text that one asks. **On balanced text every cure that closes the gap makes the model better**, since it no longer believes something false of that text. **On text as skewed as its training text the model becomes worse**, since it has
+# Read the pictures from left (no cure) to right (no gap left). $\lambda$ is a dial: more of it, less gap. And the price depends on the text that one asks. **On balanced text the cures of this table that close the gap make the model better**, since it no longer believes something false of that text. (Not every cure does: section 6 has one that closes the gap and ruins the model.) **On text as skewed as its training text the model becomes worse**, since it has
 # been forbidden to use what it knew there. Both numbers are true. Which of the two texts should be the judge is no question of statistics: it depends on what the model is for.
 #
 # ## 6 · What does not work
@@ -288,37 +410,67 @@ fig
 
 # %%
 projection = Cure("projection")
-assert of(projection, "gap").min() > 0.6
-table(["", "gap in running text", "gap in templates never seen"], [(str(cure), *("{:+.2f}, {:+.2f}".format(*of(cure, what)) for what in ("gap", "gap_unseen"))) for cure in (BASELINE, projection, CURES[-1])])
+assert of(projection, "gap").min() > 0.3
+table(
+    ["", "gap in running text", "gap in templates never seen"],
+    [
+        (str(cure), *(" ".join(f"{gap:+.2f}" for gap in of(cure, what)) for what in ("gap", "gap_unseen")))
+        for cure in (BASELINE, projection, CURES[-1])
+    ],
+)
 
 # %% [markdown]
 # (The last column is a reminder: in templates that the training text does not have, the gap is smaller from the start. Where one measures decides how large a bias looks.)
 #
-# **A cure can learn the test.** Apply the penalty to sentences that stand *first* in the model's window only; it is an easy thing to do without noticing. Is the gap gone? It depends on where one looks. To tell, our two seeds of a short training are not enough: here is a record with five seeds, 1500 steps and four times the text, with 95 % intervals. The columns are the gap of
+# **A cure can learn the test.** Apply the penalty to sentences that stand *first* in the model's window only; it is an easy thing to do without noticing. Is the gap gone? It depends on where one looks. To tell, our three seeds of a short training are not enough: here is a record with five seeds, 1500 steps and four times the text, with 95 % intervals. The columns are the gap of
 # sentences that stand first, and of sentences in running text, where others stand before:
 
 # %%
 record = (BOOK.parent / "docs" / "bias_results.md").read_text(encoding="utf-8").split("What the cures do")[1]
-kept = {cells[0]: cells for row in record.splitlines() if len(cells := [cell.strip() for cell in row.strip("| ").split("|")]) == 7}
-chosen = ["none", "ratio penalty 0.03", "ratio penalty at starts 0.03", "projection", "ratio penalty 10", "KL penalty 10"]
+kept = {
+    cells[0]: cells
+    for row in record.splitlines()
+    if len(cells := [cell.strip() for cell in row.strip("| ").split("|")]) == 7
+}
+chosen = [
+    "none",
+    "ratio penalty 0.03",
+    "ratio penalty at starts 0.03",
+    "projection",
+    "ratio penalty 10",
+    "KL penalty 10",
+]
 low = float(kept[chosen[2]][1].split("[")[1].split(",")[0])
-assert low > 1 and float(kept[chosen[2]][3].split()[0]) < 0.1  # most of it is left in running text, nothing at the starts
-table(["five seeds, 1500 steps", "gap at starts", "gap in running text", "perplexity on balanced text, %"], [(name, kept[name][3], kept[name][1], kept[name][5]) for name in chosen])
+assert (
+    low > 1 and float(kept[chosen[2]][3].split()[0]) < 0.1
+)  # most of it is left in running text, nothing at the starts
+table(
+    ["five seeds, 1500 steps", "gap at starts", "gap in running text", "perplexity on balanced text, %"],
+    [(name, kept[name][3], kept[name][1], kept[name][5]) for name in chosen],
+)
 
 # %% [markdown]
 # Measured where it was trained, the third row is a perfect cure. Measured where the model is used, it is hardly one.
 #
-# **Too large a λ.** The penalty's gradient keeps its size however small the gap has become (section 4), so a large λ drowns the language: see the perplexity of `ratio penalty 10` in the record. The KL penalty is quadratic near zero and does not do that; exercise 5.
+# **Too large a λ.** The penalty's gradient keeps its size however small the gap has become (section 4), so a large λ drowns the language: in the record, `ratio penalty 10` closes the gap as well as any, and its perplexity on *balanced* text is some 27 % **higher** than without a cure. A gap of zero is not the only thing to ask of a cure. The KL penalty is quadratic near zero and does not do that; exercise 5.
 #
 # **No gap is no certificate.** The easiest way to have no gap is to have learned nothing:
 
 # %%
 rows, history = [], []
 for steps in (1, 50, 100, 200, STEPS):
-    r = measured(cured(BASELINE, found, SKEW, 0, steps), SKEW, BASELINE, 0) if steps < STEPS else results[BASELINE, 0]
+    r = (
+        measured(cured(BASELINE, found, SKEW, 0, steps), SKEW, BASELINE, 0)
+        if steps < STEPS
+        else results[BASELINE, 0]
+    )
     history.append(r)
     rows.append((steps, f"{r.skewed:.2f}", f"{r.gap:+.2f}"))
-assert abs(history[0].gap) < 0.2 and history[-1].gap > history[1].gap + 0.8 and history[0].skewed > 5 * history[-1].skewed
+assert (
+    abs(history[0].gap) < 0.2
+    and history[-1].gap > history[1].gap + 0.8
+    and history[0].skewed > 5 * history[-1].skewed
+)
 table(["steps of training", "perplexity on skewed text", "gap"], rows)
 
 # %% [markdown]
@@ -329,7 +481,14 @@ table(["steps of training", "perplexity on skewed text", "gap"], rows)
 # In our language every swap is right. English is not so kind: *her* is two words (*her book* → *his book*, but *saw her* → *saw him*), titles have no partner, and some sentences cannot be decided without understanding them. The library swaps what it is sure of, and gives nothing rather than a wrong sentence:
 
 # %%
-examples = ["Her book is hers.", "I saw her yesterday.", "The engineer and his mother", "He gave her flowers.", "They heard her singing.", "Mr. and Mrs. Smith"]
+examples = [
+    "Her book is hers.",
+    "I saw her yesterday.",
+    "The engineer and his mother",
+    "He gave her flowers.",
+    "They heard her singing.",
+    "Mr. and Mrs. Smith",
+]
 assert counterfactual(examples[0]) == "His book is his." and counterfactual(examples[3]) is None
 table(["text", "counterfactual"], [(text, counterfactual(text) or "(none: in doubt)") for text in examples])
 
@@ -342,7 +501,7 @@ table(["text", "counterfactual"], [(text, counterfactual(text) or "(none: in dou
 # - ***The gap is what the model thinks of nurses.*** It is the ratio of two probabilities in given sentences. It says which text the model expects.
 # - ***A mean gap of zero means no bias.*** Here he minus she over all occupations is small, although every single one is skewed (sections 3 and 5): opposite signs cancel.
 # - ***More pairs make the interval honest.*** Only if they are new witnesses. A thousand sentences about one occupation are one opinion.
-# - ***Reducing bias costs quality.*** On the skewed text, yes; on the balanced text it *gains* quality. Say which text.
+# - ***Reducing bias costs quality.*** On the skewed text, yes; on the balanced text a cure of the right strength *gains* quality, and one that is too strong loses it. Say which text, and which strength.
 # - ***The penalty was small at the end of training, so the bias is gone.*** It is gone on the sentences on which the penalty was taken. Measure elsewhere.
 #
 # ## Exercises

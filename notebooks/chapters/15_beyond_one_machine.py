@@ -9,7 +9,7 @@
 # *About 50 minutes to read, 40 more for the exercises. You need [03 · Softmax, cross-entropy, layer norm](03_softmax_cross_entropy_layer_norm.ipynb) for the gradient of a mean; the model is
 # that of [08 · The block](08_the_block.ipynb).*
 #
-# One computer trains small models in minutes. The models of the newspapers were trained on thousands of computers for months. What do so many do together, that one could not do alone in thousands of months? Exactly the same, as this chapter shows: the gradient of a batch is a sum, and a sum can be split. The art lies in adding up quickly.
+# One computer trains small models in minutes. The models in the news were trained on thousands of computers for months. What do so many do together, that one could not do alone in thousands of months? Exactly the same, as this chapter shows: the gradient of a batch is a sum, and a sum can be split. The art lies in adding up quickly.
 #
 # **After this chapter you can**
 #
@@ -47,7 +47,7 @@ from transformer.training.recipes import make_tokenizer
 # %% [markdown]
 # ## 1 · Half of the batch each
 #
-# A model with one number, $\hat y = w x$, and $n = 3$ examples $(x_i, y_i)$: $(1, 1)$, $(2, 1)$, $(3, 2)$. The loss is the mean of the squared errors, $L = \frac1n \sum_i (w x_i - y_i)^2$, so each example contributes $2\,(w x_i - y_i)\, x_i$ to the gradient, and the gradient is the mean of the three. At $w = 2$:
+# A model with one number, $\hat y = w x$, and $n = 3$ examples $(x_i, y_i)$: $(1, 1)$, $(2, 1)$, $(3, 2)$. The loss is the mean of the squared errors, $\mathcal L = \frac1n \sum_i (w x_i - y_i)^2$, so each example contributes $2\,(w x_i - y_i)\, x_i$ to the gradient, and the gradient is the mean of the three. At $w = 2$:
 #
 # | $i$ | $x_i$ | $y_i$ | error $w x_i - y_i$ | $2 \cdot$ error $\cdot\, x_i$ |
 # | --- | --- | --- | --- | --- |
@@ -57,7 +57,7 @@ from transformer.training.recipes import make_tokenizer
 #
 # One worker finds $(2 + 12 + 24)/3 = 12\frac23$. Now two workers, called *ranks* 0 and 1. Rank 0 takes the first two examples and finds the mean of *its* examples, $(2 + 12)/2 = 7$. Rank 1 takes the third and finds 24. The mean of the two means, $15\frac12$, is **not** the gradient: example 3 would count as much as the other two together. Each must count by the number of its examples, $n_0 = 2$ and $n_1 = 1$ of $n = 3$:
 #
-# $$\nabla L = \sum_r \frac{n_r}{n}\, \nabla L_r = \tfrac23 \cdot 7 + \tfrac13 \cdot 24 = 12\tfrac23 .$$
+# $$\nabla \mathcal L = \sum_r \frac{n_r}{n}\, \nabla \mathcal L_r = \tfrac23 \cdot 7 + \tfrac13 \cdot 24 = 12\tfrac23 .$$
 
 # %%
 w, x, y = 2.0, np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0])
@@ -65,11 +65,14 @@ each = 2 * (w * x - y) * x  # (3,)
 ranks = [each[:2], each[2:]]
 whole = each.mean()
 weighted = sum(len(g) / len(each) * g.mean() for g in ranks)
-print(f"one worker {whole:.4f}, mean of the means {np.mean([g.mean() for g in ranks]):.4f}, weighted {weighted:.4f}")
+print(
+    f"one worker {whole:.4f}, mean of the means {np.mean([g.mean() for g in ranks]):.4f}, weighted "
+    f"{weighted:.4f}"
+)
 assert np.isclose(weighted, whole) and np.isclose(whole, 38 / 3)
 
 # %% [markdown]
-# **What is counted?** Not rows: *terms of the mean*. A language model's loss is a mean over tokens. In translation, sentences have different lengths; shorter ones are filled up with padding, which the loss leaves out. Two ranks with as many sentences then have different numbers of tokens to say, and $n_r$ is that number.
+# **What is counted?** Not rows: *terms of the mean*. A language model's loss is a mean over tokens. In translation, sentences have different lengths; shorter ones are padded, which the loss leaves out. Two ranks with as many sentences then have different numbers of tokens to say, and $n_r$ is that number.
 #
 # Let us see it on a Transformer, that of 2017, which translates numbers to words. Seven pairs, three ranks (3, 2 and 2 rows). For every parameter, the gradient of the whole batch beside the one that three ranks add up, weighted by tokens, and weighted by rows:
 
@@ -103,11 +106,20 @@ def error(gradients):  # relative to the largest entry of the whole gradient
     return max(np.abs(a - b).max() for a, b in zip(gradients, whole)) / max(np.abs(g).max() for g in whole)
 
 
-errors = {"by tokens": error(combined(tokens / tokens.sum())), "by rows": error(combined(lengths / 7)), "equally": error(combined([1 / N] * N))}
+errors = {
+    "by tokens": error(combined(tokens / tokens.sum())),
+    "by rows": error(combined(lengths / 7)),
+    "equally": error(combined([1 / N] * N)),
+}
 print("rows of the ranks", lengths, "tokens to say", tokens)
 assert errors["by tokens"] < 1e-12 < 1e-2 < min(errors["by rows"], errors["equally"])
-assert all(np.isclose(weighted_share(objective, batch, r, N)[1], tokens[r] / tokens.sum()) for r in range(N))  # the library's weights
-table(["weights of the ranks", "largest error of the gradient"], [(name, f"{value:.0e}") for name, value in errors.items()])
+assert all(
+    np.isclose(weighted_share(objective, batch, r, N)[1], tokens[r] / tokens.sum()) for r in range(N)
+)  # the library's weights
+table(
+    ["weights of the ranks", "largest error of the gradient"],
+    [(name, f"{value:.0e}") for name, value in errors.items()],
+)
 
 # %% [markdown]
 # By tokens the three add up to the gradient of one, to the last digits. By rows, or with equal weights, it is off by more than a hundredth, and that is the trouble: such a model still learns, only not quite what it should, and nobody notices. The library's `weighted_share` computes just these weights, and its tests compare every kind of objective.
@@ -116,7 +128,7 @@ table(["weights of the ranks", "largest error of the gradient"], [(name, f"{valu
 #
 # ## 2 · Adding up in a ring
 #
-# Every rank has a gradient of $S$ bytes (for GPT-3, in 16 bits, 350 GB), and every rank needs the sum. The operation is called *all-reduce*. The obvious way, all send to rank 0 and rank 0 sends the sum back, lets $2 (N - 1) S$ bytes pass through the one link of rank 0, while the other links idle.
+# Every rank has a gradient of $G$ bytes (for GPT-3, in 16 bits, 350 GB), and every rank needs the sum. The operation is called *all-reduce*. The obvious way, all send to rank 0 and rank 0 sends the sum back, lets $2 (N - 1) G$ bytes pass through the one link of rank 0, while the other links idle.
 #
 # Better: a **ring**. Cut each gradient into $N$ chunks. In each step every rank sends one chunk to its right neighbour and gets one from its left.
 #
@@ -132,20 +144,26 @@ table(["weights of the ranks", "largest error of the gradient"], [(name, f"{valu
 # | step 1: rank 0 sends chunk 2, rank 1 chunk 0, rank 2 chunk 1 | 1, **222**, 303 | 11, 20, **333** | **111**, 220, 300 |
 # | all-gather, 2 steps | **111, 222, 333** | **111, 222, 333** | **111, 222, 333** |
 #
-# In each of the $2(N-1)$ steps every rank sends $S/N$ bytes, so each link carries
+# In each of the $2(N-1)$ steps every rank sends $G/N$ bytes, so each link carries
 #
-# $$2\,\frac{N-1}{N}\,S \;<\; 2S \quad\text{bytes, however many ranks there are.}$$
+# $$2\,\frac{N-1}{N}\,G \;<\; 2G \quad\text{bytes, however many ranks there are.}$$
 
 # %%
-def ring_all_reduce(vectors):  # N arrays (n,) → the same N arrays, each the sum; what each rank sent, in numbers; pictures
+def ring_all_reduce(
+    vectors,
+):  # N arrays (n,) → the same N arrays, each the sum; what each rank sent, in numbers; pictures
     N = len(vectors)
     chunks = [np.array_split(v, N) for v in vectors]  # chunks[rank][chunk]
-    summands = np.eye(N, dtype=int)[:, :, None].repeat(N, axis=2).swapaxes(1, 2)  # [rank, chunk]: which ranks' numbers are in it
+    summands = (
+        np.eye(N, dtype=int)[:, :, None].repeat(N, axis=2).swapaxes(1, 2)
+    )  # [rank, chunk]: which ranks' numbers are in it
     sent, pictures = np.zeros(N, int), [summands.sum(axis=-1)]
     for step in range(2 * (N - 1)):
         adding, s = step < N - 1, step % (N - 1)
         which = [(r - s + (not adding)) % N for r in range(N)]  # the chunk that rank r sends
-        messages = [(chunks[r][which[r]].copy(), summands[r, which[r]].copy()) for r in range(N)]  # all send at once
+        messages = [
+            (chunks[r][which[r]].copy(), summands[r, which[r]].copy()) for r in range(N)
+        ]  # all send at once
         for r in range(N):
             left, c = (r - 1) % N, which[(r - 1) % N]
             numbers, origins = messages[left]
@@ -169,7 +187,9 @@ _, _, pictures = ring_all_reduce(list(np.zeros((4, 8))))
 fig, axes = figure(11, 2.3, 1, 7)
 titles = ["start", *(f"sum, step {s}" for s in range(3)), *(f"pass on, step {s}" for s in range(3))]
 for ax, picture, title in zip(axes, pictures, titles):
-    draw_matrix(ax, picture, [str(r) for r in range(4)], [str(c) for c in range(4)], numbers="d", low=0, high=6)
+    draw_matrix(
+        ax, picture, [str(r) for r in range(4)], [str(c) for c in range(4)], numbers="d", low=0, high=6
+    )
     ax.set_title(title, fontsize=9)
     ax.set_xlabel("chunk")
 axes[0].set_ylabel("rank")
@@ -188,7 +208,7 @@ for N in (2, 4, 8, 16):
     exact = np.sum(vectors, axis=0, dtype=np.float64)
     assert all(np.array_equal(s, sums[0]) for s in sums) and np.allclose(sums[0], exact, atol=1e-5)
     assert (sent == 2 * (N - 1) * n // N).all()  # the formula
-    rows.append((N, f"{2 * (N - 1):.2f} S", f"{sent[0] / n:.2f} S", f"{np.abs(sums[0] - exact).max():.0e}"))
+    rows.append((N, f"{2 * (N - 1):.2f} G", f"{sent[0] / n:.2f} G", f"{np.abs(sums[0] - exact).max():.0e}"))
 big, small = np.float32(1e8), np.float32(1)
 assert (big + small) - big == 0 and (big - big) + small == 1  # see below
 table(["ranks", "through rank 0, all to one", "through each link, in the ring", "round-off of the sum"], rows)
@@ -201,7 +221,14 @@ table(["ranks", "through rank 0, all to one", "through each link, in the ring", 
 # Now the whole loop, with the ranks played by one process. Each rank has its own GPT (same seed), its own AdamW, reads its rows of each batch, adds up in the ring, and steps. Beside it, one worker with the whole batch. Five rows on three ranks: the shares are unequal.
 
 # %%
-text = np.frombuffer(b"she sells sea shells by the sea shore, and the shells that she sells are sea shells for sure. " * 30, np.uint8) % 32
+text = (
+    np.frombuffer(
+        b"she sells sea shells by the sea shore, and the shells that she sells are sea shells for sure. "
+        * 30,
+        np.uint8,
+    )
+    % 32
+)
 data = LanguageModelling(text[:2400].astype(np.int64), text[2400:].astype(np.int64), 16)
 
 
@@ -231,7 +258,9 @@ def train(N, steps=60):
                 start += p.size
             optimizer.step()
         losses.append(value)
-    return np.array(losses), [np.concatenate([p.data.ravel() for p in model.parameters()]) for model, _ in ranks]
+    return np.array(losses), [
+        np.concatenate([p.data.ravel() for p in model.parameters()]) for model, _ in ranks
+    ]
 
 
 alone, _ = train(1)
@@ -252,15 +281,40 @@ assert gap.max() < 1e-4 and alone[-1] < 0.7 * alone[0] and all(np.array_equal(m,
 beside = Path(sys.executable).parent / "mpiexec"
 mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
 if importlib.util.find_spec("mpi4py") is None or mpiexec is None:
-    print("mpi4py or mpiexec is not installed here, so the ranks above, played by one process, stand for them.")
+    print(
+        "mpi4py or mpiexec is not installed here, so the ranks above, played by one process, stand for them."
+    )
 else:
     with tempfile.TemporaryDirectory() as folder:
         curves = []
-        (Path(folder) / "text.txt").write_text("she sells sea shells by the sea shore\n" * 60, encoding="utf-8")
-        options = ["--text", f"{folder}/text.txt", "--steps=50", "--evaluate-every=50", "--layers=1", "--width=16", "--heads=2", "--context=16", "--batch=5"]
+        (Path(folder) / "text.txt").write_text(
+            "she sells sea shells by the sea shore\n" * 60, encoding="utf-8"
+        )
+        options = [
+            "--text",
+            f"{folder}/text.txt",
+            "--steps=50",
+            "--evaluate-every=50",
+            "--layers=1",
+            "--width=16",
+            "--heads=2",
+            "--context=16",
+            "--batch=5",
+        ]
         for N in (1, 2):
-            command = [*([mpiexec, "-n", "2"] if N == 2 else []), sys.executable, "-m", "transformer", "train", *options, "--out", f"{folder}/{N}"]
-            subprocess.run(command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            command = [
+                *([mpiexec, "-n", "2"] if N == 2 else []),
+                sys.executable,
+                "-m",
+                "transformer",
+                "train",
+                *options,
+                "--out",
+                f"{folder}/{N}",
+            ]
+            subprocess.run(
+                command, check=True, capture_output=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            )
             log = (Path(folder) / str(N) / "log.csv").read_text(encoding="utf-8").splitlines()[1:]
             curves.append(np.array([float(row.split(",")[1]) for row in log]))
         gap = np.abs(curves[0] - curves[1]).max()
@@ -275,8 +329,12 @@ else:
 # `benchmarks/parallel.py` measured a GPT of width 384 on a machine with two cores, one thread for each rank: the throughput with 1, 2 and 4 ranks, four sequences for each. Beside it stands the throughput of as many processes that do *not* talk to each other. No way of working together can do better than that.
 
 # %%
-stored = json.loads((Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8"))
-measured = {name: np.median(times) for name, times in stored["measured"]["seconds"].items()}  # seconds of a step
+stored = json.loads(
+    (Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
+)
+measured = {
+    name: np.median(times) for name, times in stored["measured"]["seconds"].items()
+}  # seconds of a step
 cores, one = stored["measured"]["cores"], measured["1 rank"]
 rows = [("1", f"{one:.3f}", "1.00", "", "")]
 speedup = {1: 1.0}
@@ -284,7 +342,15 @@ for N in (2, 4):
     seconds, apart = measured[f"{N} ranks, 4 sequences each"], measured[f"{N} processes side by side"]
     predicted = stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"]
     speedup[N] = N * one / seconds
-    rows.append((str(N), f"{seconds:.3f}", f"{speedup[N]:.2f}", f"{N * one / apart:.2f}", f"{N * one / predicted:.2f}"))
+    rows.append(
+        (
+            str(N),
+            f"{seconds:.3f}",
+            f"{speedup[N]:.2f}",
+            f"{N * one / apart:.2f}",
+            f"{N * one / predicted:.2f}",
+        )
+    )
     assert 0.7 < predicted / seconds < 1.3 and speedup[N] > 0.9 * N * one / apart
 assert speedup[2] > 1.6 and speedup[4] < 1.2 * speedup[2]
 print(f"{cores} cores")
@@ -295,38 +361,41 @@ table(["ranks", "seconds for a step", "times one rank", "without talking", "pred
 #
 # ## 5 · On paper: 1 to 100 000 workers
 #
-# How long is a step on $N$ workers? Let $W$ be the operations of a step (FLOPs; a multiply–add is two), $F$ what one worker does of them in a second, $S$ the bytes of the gradient, $B$ the bytes per second of a link, and $\alpha$ the seconds before a message's first byte arrives, its *latency*. With the ring of section 2,
+# How long is a step on $N$ workers? Let $w$ be the operations of a step (FLOPs; a multiply–add is two), $f$ what one worker does of them in a second, $G$ the bytes of the gradient, $\beta$ the bytes per second of a link, and $\alpha$ the seconds before a message's first byte arrives, its *latency*. With the ring of section 2,
 #
-# $$t(N) = \underbrace{\frac{W}{N F}}_{\text{computing}} + \underbrace{2\,\frac{N-1}{N}\,\frac{S}{B}}_{\text{bytes}} + \underbrace{2\,(N - 1)\,\alpha}_{\text{messages}} .$$
+# $$t(N) = \underbrace{\frac{w}{N f}}_{\text{computing}} + \underbrace{2\,\frac{N-1}{N}\,\frac{G}{\beta}}_{\text{bytes}} + \underbrace{2\,(N - 1)\,\alpha}_{\text{messages}} .$$
 #
-# For instance $W = 8 \cdot 10^{15}$, $F = 2\cdot 10^{14}$: one worker needs 40 s. With $N = 8$, $S = 3$ GB, $B = 25$ GB/s, $\alpha = 10\,µs$: computing $5$ s, bytes $2 \cdot \frac78 \cdot \frac{3}{25} = 0.21$ s, messages $0.00014$ s. The first term falls with $N$, the second soon stands still, the third *grows*.
+# For instance $w = 8 \cdot 10^{15}$, $f = 2\cdot 10^{14}$: one worker needs 40 s. With $N = 8$, $G = 3$ GB, $\beta = 25$ GB/s, $\alpha = 10\,µs$: computing $5$ s, bytes $2 \cdot \frac78 \cdot \frac{3}{25} = 0.21$ s, messages $0.00014$ s. The first term falls with $N$, the second soon stands still, the third *grows*.
 
 # %%
-def t(N, W, F, S, B, alpha):  # seconds of a step
-    return W / (N * F), 2 * (N - 1) / N * S / B, 2 * (N - 1) * alpha
+def t(N, w, f, G, beta, alpha):  # seconds of a step
+    return w / (N * f), 2 * (N - 1) / N * G / beta, 2 * (N - 1) * alpha
 
 
-W, F, S, B, alpha = 8e15, 2e14, 3e9, 25e9, 1e-5
-assert np.allclose(t(8, W, F, S, B, alpha), (5, 0.21, 0.00014), atol=1e-12)
-assert np.isclose(sum(t(8, W, F, S, B, alpha)[1:]), scaling.ring(S, 8, B, alpha))  # the library's ring
-N = np.array([2**i for i in range(17)] + [100_000])
-parts = np.array([t(k, W, F, S, B, alpha) for k in N])  # (18, 3)
+w, f, G, beta, alpha = 8e15, 2e14, 3e9, 25e9, 1e-5
+assert np.allclose(t(8, w, f, G, beta, alpha), (5, 0.21, 0.00014), atol=1e-12)
+assert np.isclose(sum(t(8, w, f, G, beta, alpha)[1:]), scaling.ring(G, 8, beta, alpha))  # the library's ring
+workers = np.array([2**i for i in range(17)] + [100_000])
+parts = np.array([t(k, w, f, G, beta, alpha) for k in workers])  # (18, 3)
 fig, (left, right) = figure(9.8, 3.8, 1, 2)
 for i, name in enumerate(("computing", "bytes of the gradient", "messages of the ring")):
-    left.loglog(N[parts[:, i] > 0], parts[parts[:, i] > 0, i], label=name, **line(i))
+    left.loglog(workers[parts[:, i] > 0], parts[parts[:, i] > 0, i], label=name, **line(i))
 left.set_xlabel("workers N")
 left.set_ylabel("seconds in a step")
 left.set_ylim(1e-5, 1e4)
 left.legend(loc="upper right", fontsize=9)
-halving = np.array([W / (k * F) + (scaling.halving(S, int(k), B, alpha) if k > 1 else 0) for k in N])
-right.loglog(N, parts[0].sum() / parts.sum(axis=1), label="in a ring", **line(0))
-right.loglog(N, parts[0].sum() / halving, label="by halving: 2 log₂ N messages", **line(1))
-right.loglog(N, N, color="0.6", linewidth=1, label="ideal")
+halving = np.array([w / (k * f) + (scaling.halving(G, int(k), beta, alpha) if k > 1 else 0) for k in workers])
+right.loglog(workers, parts[0].sum() / parts.sum(axis=1), label="in a ring", **line(0))
+right.loglog(workers, parts[0].sum() / halving, label="by halving: 2 log₂ N messages", **line(1))
+right.loglog(workers, workers, color="0.6", linewidth=1, label="ideal")
 right.set_xlabel("workers N")
 right.set_ylabel("speed-up t(1) / t(N)")
 right.legend(fontsize=9)
-best = int(N[parts.sum(axis=1).argmin()])
-print(f"of these, the ring is fastest with {best:,} workers; with 100,000 a step takes {parts[-1].sum():.1f} s, of which {parts[-1, 2]:.1f} s are messages")
+best = int(workers[parts.sum(axis=1).argmin()])
+print(
+    f"of these, the ring is fastest with {best:,} workers; with 100,000 a step takes {parts[-1].sum():.1f} "
+    f"s, of which {parts[-1, 2]:.1f} s are messages"
+)
 assert 64 < best < 10_000 and parts[-1].argmax() == 2
 fig
 
@@ -339,15 +408,17 @@ fig
 #
 # ### Splitting the model
 #
-# *Tensor parallelism* splits every matrix: each of $T$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That is much talking, so it stays inside one machine.
+# *Tensor parallelism* splits every matrix: each of $m$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That takes much communication, so it stays inside one machine.
 #
-# *Pipeline parallelism* gives each of $p$ workers some of the layers. A batch goes through them in $m$ *microbatches*, like cars along a line of assembly. While the line fills and empties, workers stand idle:
+# *Pipeline parallelism* gives each of $p$ workers some of the layers. A batch goes through them in $m$ *microbatches*, like cars along an assembly line. While the line fills and empties, workers stand idle:
 
 # %%
 def schedule(p, m):  # (p, m + p − 1): which microbatch a stage works on at each time; −1: none
     plan = np.full((p, m + p - 1), -1)
     for stage in range(p):
-        plan[stage, stage : stage + m] = np.arange(m)  # it starts when the stage before it has handed over the first one
+        plan[stage, stage : stage + m] = np.arange(
+            m
+        )  # it starts when the stage before it has handed over the first one
     return plan
 
 
@@ -363,7 +434,10 @@ ax.set_ylabel("stage")
 for p, m in ((4, 8), (4, 32), (8, 8)):
     idle = (schedule(p, m) < 0).mean()
     assert np.isclose(idle, (p - 1) / (m + p - 1))
-    print(f"p = {p} stages, m = {m:>2} microbatches: idle {idle:.0%} of the time; (p − 1)/(m + p − 1) = {(p - 1) / (m + p - 1):.0%}")
+    print(
+        f"p = {p} stages, m = {m:>2} microbatches: idle {idle:.0%} of the time; (p − 1)/(m + p − 1) = "
+        f"{(p - 1) / (m + p - 1):.0%}"
+    )
 fig
 
 # %% [markdown]
@@ -375,9 +449,15 @@ fig
 model_7B = scaling.Job(7.5e9, 1, 1, 1, 64, 1.0)
 rows = []
 for stage, name in enumerate(("nothing", "optimizer states", "and gradients", "and weights")):
-    bytes_each = sum(size / (64 if 3 - i <= stage else 1) for i, size in enumerate((2, 2, 12)))  # of weight, gradient, states
+    bytes_each = sum(
+        size / (64 if 3 - i <= stage else 1) for i, size in enumerate((2, 2, 12))
+    )  # of weight, gradient, states
     gigabytes = 7.5 * bytes_each
-    assert np.isclose(gigabytes, scaling.step(model_7B, scaling.A100, scaling.Layout(data=64, sharding=stage)).memory / 1e9, atol=0.01)
+    assert np.isclose(
+        gigabytes,
+        scaling.step(model_7B, scaling.A100, scaling.Layout(data=64, sharding=stage)).memory / 1e9,
+        atol=0.01,
+    )
     rows.append((stage, name, f"{bytes_each:.2f}", f"{gigabytes:.1f}"))
 assert [row[-1] for row in rows] == ["120.0", "31.4", "16.6", "1.9"]  # the numbers in the paper
 table(["stage", "split", "bytes for each parameter", "GB for each worker"], rows)
@@ -398,12 +478,28 @@ for N in (1, 8, 64, 512, 4096, 32_768, 100_000):
     ideal = scaling.GPT3.flops / (scaling.A100.flops * N)
     workers.append(N)
     efficiency.append(ideal / taken.seconds)
-    rows.append((f"{N:,}", f"{layout.data} × {layout.tensor} × {layout.pipeline}", f"{taken.seconds:.1f}", f"{ideal / taken.seconds:.0%}", f"{taken.bubble / taken.seconds:.0%}"))
-assert rows[0][1] == "does not fit" and efficiency[0] > 0.9 and efficiency[-1] < 0.3 and sorted(efficiency, reverse=True) == efficiency
+    rows.append(
+        (
+            f"{N:,}",
+            f"{layout.data} × {layout.tensor} × {layout.pipeline}",
+            f"{taken.seconds:.1f}",
+            f"{ideal / taken.seconds:.0%}",
+            f"{taken.bubble / taken.seconds:.0%}",
+        )
+    )
+assert (
+    rows[0][1] == "does not fit"
+    and efficiency[0] > 0.9
+    and efficiency[-1] < 0.3
+    and sorted(efficiency, reverse=True) == efficiency
+)
 trillion = scaling.gpt(128, 25600, 2048, 51200, 3072)
 rate = trillion.flops / scaling.step(trillion, scaling.A100, scaling.Layout(6, 8, 64)).seconds / 1e15
 assert abs(rate / 502 - 1) < 0.1
-print(f"a check: one trillion parameters on 3072 such workers should reach {rate:.0f} PFLOP/s; 502 were published")
+print(
+    f"a check: one trillion parameters on 3072 such workers should reach {rate:.0f} PFLOP/s; 502 were "
+    "published"
+)
 table(["workers", "data × tensor × pipeline", "seconds for a step", "efficiency", "bubble"], rows)
 
 # %% [markdown]
@@ -414,7 +510,10 @@ table(["workers", "data × tensor × pipeline", "seconds for a step", "efficienc
 # %%
 fig, ax = figure(6.6, 3.9)
 ranks = [1, 2, 4]
-predicted = [1.0, *(N * one / stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"] for N in (2, 4))]
+predicted = [
+    1.0,
+    *(N * one / stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"] for N in (2, 4)),
+]
 apart = [1.0, *(N * one / measured[f"{N} processes side by side"] for N in (2, 4))]
 ax.plot(ranks, [speedup[N] for N in ranks], marker="o", label="measured", **line(0))
 ax.plot(ranks, predicted, marker="s", label="predicted", **line(1))
@@ -441,13 +540,21 @@ def write_safetensors(arrays):  # {name: float32 array} → bytes
         header[name] = {"dtype": "F32", "shape": list(a.shape), "data_offsets": [place, place + a.nbytes]}
         place += a.nbytes
     text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + b"".join(np.ascontiguousarray(a, "<f4").tobytes() for a in arrays.values())
+    return (
+        struct.pack("<Q", len(text))
+        + text
+        + b"".join(np.ascontiguousarray(a, "<f4").tobytes() for a in arrays.values())
+    )
 
 
 def read_safetensors(content):  # bytes → {name: float32 array}
     (length,) = struct.unpack("<Q", content[:8])
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
-    return {name: np.frombuffer(data[slice(*e["data_offsets"])], "<f4").reshape(e["shape"]) for name, e in header.items() if name != "__metadata__"}
+    return {
+        name: np.frombuffer(data[slice(*e["data_offsets"])], "<f4").reshape(e["shape"])
+        for name, e in header.items()
+        if name != "__metadata__"
+    }
 
 
 mg.manual_seed(0)
@@ -462,7 +569,10 @@ if importlib.util.find_spec("safetensors"):
     from safetensors.numpy import load
 
     assert all(np.array_equal(a, arrays[name]) for name, a in load(content).items())
-print(f"model_type {config['model_type']!r}, {len(arrays)} arrays, {len(content):,} bytes; read back, the same logits to the last bit")
+print(
+    f"model_type {config['model_type']!r}, {len(arrays)} arrays, {len(content):,} bytes; read back, the "
+    "same logits to the last bit"
+)
 print("for instance", *list(arrays)[:4], sep="\n    ")
 
 # %% [markdown]

@@ -44,25 +44,35 @@ encoder = load_sentence_encoder()  # the library's way, to compare with
 model, tokenizer = encoder.model, encoder.tokenizer
 p = read_safetensors(minilm_folder() / "model.safetensors")  # their names, their arrays
 config = read_json(minilm_folder() / "config.json")
-sizes = {"V": "vocab_size", "C": "hidden_size", "H": "num_attention_heads", "F": "intermediate_size", "L": "num_hidden_layers", "T, at most": "max_position_embeddings"}
+sizes = {
+    "𝒱": "vocab_size",
+    "C": "hidden_size",
+    "H": "num_attention_heads",
+    "F": "intermediate_size",
+    "L": "num_hidden_layers",
+    "T, at most": "max_position_embeddings",
+}
 print(", ".join(f"{letter} = {config[name]}" for letter, name in sizes.items()))
 shown = [name for name in sorted(p) if "layer." not in name or "layer.0." in name]
 table(["name", "shape"], [(name, p[name].shape) for name in shown])
 
 # %% [markdown]
-# The letters are ours: vocabulary $V$, width $C$, heads $H$, width $F = 4C$ of the feed-forward network, $L$ blocks. You know every one of these arrays from chapter 08, under other names. Two are new: `token_type_embeddings` (BERT was trained on two texts at a time; a vector tells the first from the second, here it is always the first), and the `pooler`, a
+# The letters are ours: vocabulary $\mathcal V$, width $C$, heads $H$, width $F = 4C$ of the feed-forward network, $L$ blocks. You know every one of these arrays from chapter 08, under other names. Two are new: `token_type_embeddings` (BERT was trained on two texts at a time; a vector tells the first from the second, here it is always the first), and the `pooler`, a
 # linear layer that this model does not use.
 #
-# **Count on paper.** The embeddings have $(V + 512 + 2)\,C + 2C$ numbers (the last two are a norm's $\gamma$ and $\beta$). A block has $4(C^2 + C)$ in attention, $2CF + F + C$ in the feed-forward network and $4C$ in two norms: $12C^2 + 13C$ for $F = 4C$. The pooler has $C^2 + C$.
+# **Count on paper.** The embeddings have $(\mathcal V + 512 + 2)\,C + 2C$ numbers (the last two are a norm's $\gamma$ and $\beta$). A block has $4(C^2 + C)$ in attention, $2CF + F + C$ in the feed-forward network and $4C$ in two norms: $12C^2 + 13C$ for $F = 4C$. The pooler has $C^2 + C$.
 
 # %%
-V, C, H, F, L = (config[name] for name in list(sizes.values())[:5])
+vocab, C, H, F, L = (config[name] for name in list(sizes.values())[:5])
 D = C // H
-paper = (V + 512 + 2) * C + 2 * C + L * (12 * C**2 + 13 * C) + C**2 + C
+paper = (vocab + 512 + 2) * C + 2 * C + L * (12 * C**2 + 13 * C) + C**2 + C
 counted = sum(array.size for array in p.values())
 rest = p["embeddings.position_ids"]
-print(f"on paper {paper:,}, in our model {model.num_parameters():,}, in the file {counted:,}; the difference of {counted - paper} is position_ids: {rest.ravel()[:4]} … {rest.ravel()[-1]}")
-print(f"embeddings of words: {V * C / paper:.0%} of all")
+print(
+    f"on paper {paper:,}, in our model {model.num_parameters():,}, in the file {counted:,}; the difference "
+    f"of {counted - paper} is position_ids: {rest.ravel()[:4]} … {rest.ravel()[-1]}"
+)
+print(f"embeddings of words: {vocab * C / paper:.0%} of all")
 assert paper == model.num_parameters() == counted - rest.size and np.array_equal(rest.ravel(), np.arange(512))
 
 # %% [markdown]
@@ -96,7 +106,10 @@ for theirs, name in NAMES.items():
         array = p[f"encoder.layer.0.{theirs}.{leaf}"]
         loaded = array.T if array.ndim == 2 else array
         assert all(
-            np.array_equal(p[f"encoder.layer.{i}.{theirs}.{leaf}"].T, ours[f"encoder.layers.{i}.{name}.{leaf}"]) for i in range(L)
+            np.array_equal(
+                p[f"encoder.layer.{i}.{theirs}.{leaf}"].T, ours[f"encoder.layers.{i}.{name}.{leaf}"]
+            )
+            for i in range(L)
         )  # .T of a vector is the vector
         rows.append((f"{theirs}.{leaf}", array.shape, f"{name}.{leaf}", loaded.shape))
 table(["in the file: encoder.layer.0. …", "shape", "here: encoder.layers.0. …", "shape"], rows)
@@ -131,17 +144,30 @@ def wordpiece(word, vocabulary):  # a word, a set of pieces → list of pieces
     return pieces
 
 
-assert wordpiece("unaffable", {"un", "una", "##aff", "##ffa", "##able", "##ble", "##a"}) == ["una", "##ffa", "##ble"]
+assert wordpiece("unaffable", {"un", "una", "##aff", "##ffa", "##able", "##ble", "##a"}) == [
+    "una",
+    "##ffa",
+    "##ble",
+]
 vocabulary = set(tokenizer.vocabulary)
 rows = []
-for word in ("attention", "transformers", "backpropagation", "softmax", "embeddings", "unaffable", "electroencephalography", "🫠"):
+for word in (
+    "attention",
+    "transformers",
+    "backpropagation",
+    "softmax",
+    "embeddings",
+    "unaffable",
+    "electroencephalography",
+    "🫠",
+):
     pieces = wordpiece(word, vocabulary)
     assert pieces == [tokenizer.vocabulary[i] for i in tokenizer.encode(word)[1:-1]]
     rows.append((word, " ".join(pieces)))
 table(["word", "pieces"], rows)
 
 # %% [markdown]
-# Before that, the text is put in lower case, accents are dropped and punctuation is set apart; afterwards `[CLS]` is put in front and `[SEP]` behind. PyTorch's companion library once gave us the numbers of a hundred texts, from *Grandma is cooking soup.* to Arabic, emoji and control characters:
+# Before that, the text is put in lower case, accents are dropped and punctuation is set apart; afterwards `[CLS]` is put at the front and `[SEP]` at the end. PyTorch's companion library once gave us the numbers of a hundred texts, from *Grandma is cooking soup.* to Arabic, emoji and control characters:
 
 # %%
 texts, their_ids, their_vectors = recorded_sentences()
@@ -172,23 +198,38 @@ def bert(ids, a, p):  # (B, T), (B, T) → (B, T, C)
 
     def norm(x, name):
         c = x - x.mean(axis=-1, keepdims=True)
-        return p[f"{name}.weight"] * c / np.sqrt((c * c).mean(axis=-1, keepdims=True) + 1e-12) + p[f"{name}.bias"]
+        return (
+            p[f"{name}.weight"] * c / np.sqrt((c * c).mean(axis=-1, keepdims=True) + 1e-12)
+            + p[f"{name}.bias"]
+        )
 
     def gelu(x):
         return mg.gelu(mg.Tensor(x), approximate="none").data
 
     def attention(x, name):
-        q, k, v = (linear(x, f"{name}.self.{part}").reshape(B, T, H, D).swapaxes(1, 2) for part in ("query", "key", "value"))
-        P = softmax(np.where(a[:, None, None, :] == 1, q @ k.mT / np.sqrt(D), -np.inf))  # (B, H, T, T): padding is a key for nobody
+        q, k, v = (
+            linear(x, f"{name}.self.{part}").reshape(B, T, H, D).swapaxes(1, 2)
+            for part in ("query", "key", "value")
+        )
+        P = softmax(
+            np.where(a[:, None, None, :] == 1, q @ k.mT / np.sqrt(D), -np.inf)
+        )  # (B, H, T, T): padding is a key for nobody
         return linear((P @ v).swapaxes(1, 2).reshape(B, T, C), f"{name}.output.dense")
 
     e = "embeddings"
-    x = p[f"{e}.word_embeddings.weight"][ids] + p[f"{e}.position_embeddings.weight"][:T] + p[f"{e}.token_type_embeddings.weight"][0]
+    x = (
+        p[f"{e}.word_embeddings.weight"][ids]
+        + p[f"{e}.position_embeddings.weight"][:T]
+        + p[f"{e}.token_type_embeddings.weight"][0]
+    )
     x = norm(x, f"{e}.LayerNorm")
     for i in range(L):
         block = f"encoder.layer.{i}"
         x = norm(x + attention(x, f"{block}.attention"), f"{block}.attention.output.LayerNorm")
-        x = norm(x + linear(gelu(linear(x, f"{block}.intermediate.dense")), f"{block}.output.dense"), f"{block}.output.LayerNorm")
+        x = norm(
+            x + linear(gelu(linear(x, f"{block}.intermediate.dense")), f"{block}.output.dense"),
+            f"{block}.output.LayerNorm",
+        )
     return x
 
 
@@ -202,12 +243,23 @@ def embed(texts, p=p):
     return pool(bert(ids, a, p), a)
 
 
-assert np.allclose(pool(np.array([[[1.0, 2], [5, 2], [9, 9]]]), np.array([[1, 1, 0]])), np.array([[3, 2]]) / np.sqrt(13))
+assert np.allclose(
+    pool(np.array([[[1.0, 2], [5, 2], [9, 9]]]), np.array([[1, 1, 0]])), np.array([[3, 2]]) / np.sqrt(13)
+)
 mine = np.concatenate([embed([text]) for text in texts[::4]])  # one by one, as PyTorch's were made
 library = encoder(texts[::4])  # several at a time, with padding
-gaps = {"ours − library": mine - library, "ours − PyTorch": mine - their_vectors, "library − PyTorch": library - their_vectors}
-assert mine.shape == their_vectors.shape == (25, 384) and max(np.abs(gap).max() for gap in gaps.values()) < 1e-5
-table(["25 sentences, 384 numbers each", "largest difference"], [(name, f"{np.abs(gap).max():.0e}") for name, gap in gaps.items()])
+gaps = {
+    "ours − library": mine - library,
+    "ours − PyTorch": mine - their_vectors,
+    "library − PyTorch": library - their_vectors,
+}
+assert (
+    mine.shape == their_vectors.shape == (25, 384) and max(np.abs(gap).max() for gap in gaps.values()) < 1e-5
+)
+table(
+    ["25 sentences, 384 numbers each", "largest difference"],
+    [(name, f"{np.abs(gap).max():.0e}") for name, gap in gaps.items()],
+)
 
 # %% [markdown]
 # Float32 has seven digits, and the entries are about 0.05: that is agreement to the last digits, from a model that no one here trained. Of all the tests of our layers, this is the one that could not be adjusted to fit.
@@ -249,7 +301,7 @@ questions = [
 ]
 truth = np.arange(12)  # question i asks for note i
 U = encoder(notes)  # (12, 384)
-S = encoder(questions) @ U.T  # (12, 12): cosines, questions down, notes across
+cosine = encoder(questions) @ U.T  # (12, 12): cosines, questions down, notes across
 
 
 def words(text):
@@ -258,22 +310,42 @@ def words(text):
 
 common = np.array([[len(words(q) & words(n)) for n in notes] for q in questions])
 by_words = (common.argmax(axis=1) == truth) & ((common == common.max(axis=1, keepdims=True)).sum(axis=1) == 1)
-by_meaning = S.argmax(axis=1) == truth
+by_meaning = cosine.argmax(axis=1) == truth
 print(f"found by common words: {by_words.sum()} of 12; found by meaning: {by_meaning.sum()} of 12")
 assert by_meaning.all() and by_words.sum() <= 4
-table(["question", "best note", "cosine", "the next best"], [(q, notes[row.argmax()], f"{row.max():.2f}", f"{np.sort(row)[-2]:.2f}") for q, row in zip(questions, S, strict=True)])
+table(
+    ["question", "best note", "cosine", "the next best"],
+    [
+        (q, notes[row.argmax()], f"{row.max():.2f}", f"{np.sort(row)[-2]:.2f}")
+        for q, row in zip(questions, cosine, strict=True)
+    ],
+)
 
 # %% [markdown]
 # One matrix product is the whole search engine. As a picture: questions down, notes across (in the same order), the right answers on the diagonal.
 
 # %%
 fig, ax = figure(9.4, 5.4)
-image = draw_matrix(ax, S, rows=[f"{q}  {i + 1}" for i, q in enumerate(questions)], columns=[str(i + 1) for i in range(12)], low=0, high=0.7)
+image = draw_matrix(
+    ax,
+    cosine,
+    rows=[f"{q}  {i + 1}" for i, q in enumerate(questions)],
+    columns=[str(i + 1) for i in range(12)],
+    low=0,
+    high=0.7,
+)
 ax.set_xlabel("note")
 ax.set_ylabel("question")
 fig.colorbar(image, ax=ax, label="cosine of the two vectors")
-right, neighbour, others = S[truth, truth], S[truth, truth ^ 1], S[truth[:, None] // 2 != truth // 2]  # ^ 1: the other note of the theme
-print(f"mean cosine with the right note {right.mean():.2f}, with the other one of its theme {neighbour.mean():.2f}, with the rest {others.mean():.2f}")
+right, neighbour, others = (
+    cosine[truth, truth],
+    cosine[truth, truth ^ 1],
+    cosine[truth[:, None] // 2 != truth // 2],
+)  # ^ 1: the other note of the theme
+print(
+    f"mean cosine with the right note {right.mean():.2f}, with the other one of its theme "
+    f"{neighbour.mean():.2f}, with the rest {others.mean():.2f}"
+)
 assert right.mean() > neighbour.mean() + 0.2 and neighbour.mean() > others.mean() + 0.03
 fig
 
@@ -293,7 +365,10 @@ pairs = [
 ]
 cosines = [float(np.prod(encoder(pair), axis=0).sum()) for pair in pairs]
 assert min(cosines[1:5]) > 0.6 > cosines[6] and cosines[5] > cosines[6] + 0.1 and cosines[7] < 0.2
-table(["one", "the other", "cosine"], [(*pair, f"{cosine:.2f}") for pair, cosine in zip(pairs, cosines, strict=True)])
+table(
+    ["one", "the other", "cosine"],
+    [(*pair, f"{cosine:.2f}") for pair, cosine in zip(pairs, cosines, strict=True)],
+)
 
 # %% [markdown]
 # It tells the two banks apart, and it hardly sees *not*. The vector says what a text is **about**; whether the text affirms or denies it, how much, and who did what to whom, is mostly lost in the mean. A search for *good* will find *not good*.
@@ -305,15 +380,27 @@ table(["one", "the other", "cosine"], [(*pair, f"{cosine:.2f}") for pair, cosine
 # %%
 def forget(parts):
     """The arrays, with the weights of these parts wrongly transposed."""
-    return {name: array.T if array.ndim == 2 and any(f".{part}.weight" in name for part in parts) else array for name, array in p.items()}
+    return {
+        name: array.T if array.ndim == 2 and any(f".{part}.weight" in name for part in parts) else array
+        for name, array in p.items()
+    }
 
 
 square = ["self.query", "self.key", "self.value", "attention.output.dense"]
 right = embed(notes + questions)
 rows, kept = [], {}
-for label, parts in {"nothing": [], "W^Q": square[:1], "W^Q and W^K": square[:2], "W^V": square[2:3], "all four": square}.items():
+for label, parts in {
+    "nothing": [],
+    "W^Q": square[:1],
+    "W^Q and W^K": square[:2],
+    "W^V": square[2:3],
+    "all four": square,
+}.items():
     vectors = embed(notes + questions, forget(parts))
-    kept[label] = (vectors[12:] @ vectors[:12].T).argmax(axis=1) == truth, (vectors * right).sum(axis=1).mean()
+    kept[label] = (
+        (vectors[12:] @ vectors[:12].T).argmax(axis=1) == truth,
+        (vectors * right).sum(axis=1).mean(),
+    )
     rows.append((label, f"{kept[label][0].sum()} of 12", f"{kept[label][1]:.2f}"))
 assert kept["nothing"][0].all() and kept["all four"][0].sum() <= 6 and kept["all four"][1] < 0.5
 try:
@@ -332,29 +419,77 @@ table(["transpose forgotten in", "questions answered", "mean cosine with the rig
 
 # %%
 train_texts = {
-    "payment": """My card was charged twice. / The invoice shows the wrong amount. / Can I pay in monthly instalments? / Do you accept bank transfers?
-        Why was I billed for postage? / My voucher code is rejected at the till. / Please send me a receipt for the tax office. / The discount was not taken off the total.""",
-    "delivery": """Where is my parcel? / The courier did not ring the bell. / When will the order be shipped? / The tracking number shows nothing.
-        Can you send it to another address? / The box was left in the rain. / Do you deliver on Saturdays? / How long does shipping to Norway take?""",
-    "account": """I forgot my password. / How do I change my email address? / The login page shows an error. / Please delete my account.
-        I cannot confirm my phone number. / Someone else is using my profile. / Why was my user name blocked? / I do not receive the security code.""",
-    "return": """The shoes are too small and I want to send them back. / How many days do I have for a return? / The lamp arrived broken. / You sent me the wrong book.
-        Can I exchange this shirt for another colour? / The zip tore after one day. / I would like my money back for the faulty kettle. / Where do I find the return label?""",
+    "payment": """My card was charged twice.
+        The invoice shows the wrong amount.
+        Can I pay in monthly instalments?
+        Do you accept bank transfers?
+        Why was I billed for postage?
+        My voucher code is rejected at the till.
+        Please send me a receipt for the tax office.
+        The discount was not taken off the total.""",
+    "delivery": """Where is my parcel?
+        The courier did not ring the bell.
+        When will the order be shipped?
+        The tracking number shows nothing.
+        Can you send it to another address?
+        The box was left in the rain.
+        Do you deliver on Saturdays?
+        How long does shipping to Norway take?""",
+    "account": """I forgot my password.
+        How do I change my email address?
+        The login page shows an error.
+        Please delete my account.
+        I cannot confirm my phone number.
+        Someone else is using my profile.
+        Why was my user name blocked?
+        I do not receive the security code.""",
+    "return": """The shoes are too small and I want to send them back.
+        How many days do I have for a return?
+        The lamp arrived broken.
+        You sent me the wrong book.
+        Can I exchange this shirt for another colour?
+        The zip tore after one day.
+        I would like my money back for the faulty kettle.
+        Where do I find the return label?""",
 }
 test_texts = {
-    "payment": """Money has left my bank although I cancelled. / Is it possible to settle the bill with cash? / The price at checkout was higher than advertised. / You took twenty euros too much from me.
-        I need a document that proves what I spent. / My credit card does not go through. / Could I split the cost over several months? / There is a fee on my statement that I do not understand.""",
-    "delivery": """I have been waiting for two weeks and nothing has come. / The driver threw it over the fence. / Will it get here before Christmas? / My neighbour received what was meant for me.
-        Please bring it to my office instead of my home. / According to the website it is still in the warehouse. / Is express post available for islands? / Nobody was there when the van was supposed to come.""",
-    "account": """The site will not let me sign in. / I want all my personal data removed. / My new surname should appear in the settings. / There are messages in my name that I never wrote.
-        The link to reset my credentials has expired. / How can I unsubscribe from the newsletter? / Two-step verification does not work on my mobile. / I would like to register a second member of the family.""",
-    "return": """The trousers do not fit, what now? / The screen has a crack from corner to corner. / I ordered blue curtains and got green ones. / May I give the toy back if my daughter does not like it?
-        It stopped working after the first use. / A sleeve is missing on the jumper. / Is a swap for a larger size free of charge? / The mug has a chip in its rim, I want a replacement.""",
+    "payment": """Money has left my bank although I cancelled.
+        Is it possible to settle the bill with cash?
+        The price at checkout was higher than advertised.
+        You took twenty euros too much from me.
+        I need a document that proves what I spent.
+        My credit card does not go through.
+        Could I split the cost over several months?
+        There is a fee on my statement that I do not understand.""",
+    "delivery": """I have been waiting for two weeks and nothing has come.
+        The driver threw it over the fence.
+        Will it get here before Christmas?
+        My neighbour received what was meant for me.
+        Please bring it to my office instead of my home.
+        According to the website it is still in the warehouse.
+        Is express post available for islands?
+        Nobody was there when the van was supposed to come.""",
+    "account": """The site will not let me sign in.
+        I want all my personal data removed.
+        My new surname should appear in the settings.
+        There are messages in my name that I never wrote.
+        The link to reset my credentials has expired.
+        How can I unsubscribe from the newsletter?
+        Two-step verification does not work on my mobile.
+        I would like to register a second member of the family.""",
+    "return": """The trousers do not fit, what now?
+        The screen has a crack from corner to corner.
+        I ordered blue curtains and got green ones.
+        May I give the toy back if my daughter does not like it?
+        It stopped working after the first use.
+        A sleeve is missing on the jumper.
+        Is a swap for a larger size free of charge?
+        The mug has a chip in its rim, I want a replacement.""",
 }
 
 
 def sentences(texts):
-    found = [[part.strip() for part in re.split("[/\n]", text)] for text in texts.values()]
+    found = [[part.strip() for part in text.splitlines()] for text in texts.values()]
     assert all(len(row) == 8 for row in found)
     return [s for row in found for s in row], np.repeat(np.arange(4), 8)  # 32 sentences, their classes
 
@@ -363,7 +498,9 @@ def sentences(texts):
 
 
 def bag(texts, known):  # word counts (N, words), rows of length 1
-    counts = np.array([[re.findall("[a-z]+", text.lower()).count(word) for word in known] for text in texts], float)
+    counts = np.array(
+        [[re.findall("[a-z]+", text.lower()).count(word) for word in known] for text in texts], float
+    )
     return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-9)
 
 
@@ -391,7 +528,11 @@ for n in numbers:
         some = [train_x[i] for i in chosen]
         known = sorted(set().union(*map(words, some)))
         hits["sentence vectors"].append(head_accuracy(U_train[chosen], train_y[chosen], U_test))
-        hits["word counts"].append(head_accuracy(bag(some, known).astype(np.float32), train_y[chosen], bag(test_x, known).astype(np.float32)))
+        hits["word counts"].append(
+            head_accuracy(
+                bag(some, known).astype(np.float32), train_y[chosen], bag(test_x, known).astype(np.float32)
+            )
+        )
     for name, found in hits.items():
         curves[name].append(np.array(found))
 
@@ -399,7 +540,14 @@ fig, ax = figure(6.6, 3.8)
 for i, (name, found) in enumerate(curves.items()):
     each = [100 * hits.mean(axis=1) for hits in found]  # one number for each choice of training sentences
     means = [scores.mean() for scores in each]
-    ax.fill_between(numbers, [scores.min() for scores in each], [scores.max() for scores in each], alpha=0.15, color=line(i)["color"], linewidth=0)
+    ax.fill_between(
+        numbers,
+        [scores.min() for scores in each],
+        [scores.max() for scores in each],
+        alpha=0.15,
+        color=line(i)["color"],
+        linewidth=0,
+    )
     ax.plot(numbers, means, marker="os"[i], markersize=6, label=name, **line(i))
 ax.axhline(25, color="0.35", linewidth=1, linestyle=":")
 ax.text(1, 24, "guessing", fontsize=9, color="0.25", va="top")
@@ -413,15 +561,27 @@ fig
 
 # %%
 final = {name: share(found[-1][0]) for name, found in curves.items()}
-assert final["sentence vectors"].value > final["word counts"].value + 0.15 and curves["sentence vectors"][0].mean() > final["word counts"].value + 0.1
+assert (
+    final["sentence vectors"].value > final["word counts"].value + 0.15
+    and curves["sentence vectors"][0].mean() > final["word counts"].value + 0.1
+)
 senseless = rng.permutation(train_y)
-fitted = head_accuracy(U_train, senseless, U_train, senseless).mean(), head_accuracy(U_train, senseless, U_test).mean()
+fitted = (
+    head_accuracy(U_train, senseless, U_train, senseless).mean(),
+    head_accuracy(U_train, senseless, U_test).mean(),
+)
 assert fitted[0] > 0.95 and fitted[1] < 0.6
 wrong = np.flatnonzero(~curves["sentence vectors"][-1][0])
 kinds = list(test_texts)
 print("sorted wrongly:", *(f"  {test_x[i]}  ({kinds[test_y[i]]})" for i in wrong), sep="\n")
-print(f"with the boxes shuffled: {fitted[0]:.0%} of the training sentences right, {fitted[1]:.0%} of the test sentences")
-table(["features, all 32 training sentences", "right", "95 % interval, for 32 test sentences"], [(name, f"{e.value:.0%}", f"{e.low:.0%} to {e.high:.0%}") for name, e in final.items()])
+print(
+    f"with the boxes shuffled: {fitted[0]:.0%} of the training sentences right, {fitted[1]:.0%} of the "
+    "test sentences"
+)
+table(
+    ["features, all 32 training sentences", "right", "95 % interval, for 32 test sentences"],
+    [(name, f"{e.value:.0%}", f"{e.low:.0%} to {e.high:.0%}") for name, e in final.items()],
+)
 
 # %% [markdown]
 # (The band shows the best and the worst of ten choices of training sentences.) With a single sentence of each kind, the vectors do better than word counts with all eight: what the test sentences share with the training is words like *the* and *my*, so that counting them is hardly better than guessing. The interval is wide: 32 test sentences cannot tell 85 % from 95 %.
@@ -429,7 +589,7 @@ table(["features, all 32 training sentences", "right", "95 % interval, for 32 te
 #
 # ## 8 · Where does it look?
 #
-# Twelve heads in each of six blocks. For every head we take the mean weight that a word gives to the word before it, to the one behind it, and to `[CLS]`, over five sentences:
+# Twelve heads in each of six blocks. For every head we take the mean weight that a word gives to the word before it, to the one after it, and to `[CLS]`, over five sentences:
 
 # %%
 plain = [
@@ -448,7 +608,7 @@ def maps_of(text):  # → tokens, weights (L, H, T, T)
     return [tokenizer.token(i) for i in ids[0]], np.stack([weights[0][0] for weights in kept.values()])
 
 
-habits = {"the word before": 0, "the word behind": 0, "[CLS]": 0}
+habits = {"the word before": 0, "the word after": 0, "[CLS]": 0}
 for text in plain:
     tokens, P = maps_of(text)
     t = np.arange(1, len(tokens) - 1)  # all but [CLS] and [SEP]
@@ -457,7 +617,14 @@ for text in plain:
 
 fig, axes = figure(10.4, 2.9, 1, 3, sharey=True)
 for ax, (name, share_of) in zip(axes, habits.items(), strict=True):
-    image = draw_matrix(ax, share_of, rows=[str(i + 1) for i in range(L)], columns=[str(i + 1) for i in range(H)], low=0, high=1)
+    image = draw_matrix(
+        ax,
+        share_of,
+        rows=[str(i + 1) for i in range(L)],
+        columns=[str(i + 1) for i in range(H)],
+        low=0,
+        high=1,
+    )
     ax.set_xlabel(f"head: weight on {name}")
 axes[0].set_ylabel("block")
 fig.colorbar(image, ax=axes, label="mean weight", shrink=0.8)
@@ -465,14 +632,21 @@ fig
 
 # %%
 best = {name: np.unravel_index(share_of.argmax(), share_of.shape) for name, share_of in habits.items()}
-rows = [(name, f"block {i + 1}, head {j + 1}", f"{habits[name][i, j]:.2f}", f"{habits[name].mean():.2f}") for name, (i, j) in best.items()]
+rows = [
+    (name, f"block {i + 1}, head {j + 1}", f"{habits[name][i, j]:.2f}", f"{habits[name].mean():.2f}")
+    for name, (i, j) in best.items()
+]
 print(f"blocks 2 to 5: {habits['[CLS]'][1:5].mean():.0%} of the weight goes to [CLS]")
-assert habits["the word before"].max() > 0.95 and habits["the word behind"].max() > 0.6 and habits["[CLS]"][1:5].mean() > 0.45
+assert (
+    habits["the word before"].max() > 0.95
+    and habits["the word after"].max() > 0.6
+    and habits["[CLS]"][1:5].mean() > 0.45
+)
 table(["looks at", "most of all", "mean weight there", "mean over all heads"], rows)
 
 # %% [markdown]
 # One head of the first block does nothing but look one word back. Nobody built it: training did. (In chapter 07, a head needed positions for this; here they are learned vectors, added at the bottom.) In blocks 2 to 5, about half of all weight goes to `[CLS]`, a token without content. A head whose pattern is absent must put its weight of 1 *somewhere*,
-# since softmax cannot say *nowhere*; a token that carries nothing is a good place to park it.
+# since softmax cannot say *nowhere*; a token that carries nothing is a good place to park it. (Such a token is called an *attention sink*; Xiao et al. found it in language models, where it is the first token.)
 
 # %%
 tokens, P = maps_of(plain[0])
@@ -496,11 +670,16 @@ tokens, P = maps_of(note)
 assert tokens[1:-2] == [part.lower() for part in parts]  # one token for each word
 received = P.mean(axis=(0, 1, 2))  # (T,)
 whole = encoder([note])[0] @ question
-fall = np.array([whole - encoder([" ".join(parts[:i] + parts[i + 1 :]) + "."])[0] @ question for i in range(len(parts))])
+fall = np.array(
+    [whole - encoder([" ".join(parts[:i] + parts[i + 1 :]) + "."])[0] @ question for i in range(len(parts))]
+)
 by_attention, by_erasure = parts[received[1:-2].argmax()], parts[fall.argmax()]
 print(f"cosine of the whole sentence {whole:.2f}; [CLS] receives {received[0]:.2f}")
 assert received.argmax() == 0 and by_erasure == "flight" and by_attention == "fog" and fall[-1] < -0.05
-table(["word", "weight received", "fall of the cosine without it"], [(w, f"{r:.3f}", f"{f:+.3f}") for w, r, f in zip(parts, received[1:-2], fall, strict=True)])
+table(
+    ["word", "weight received", "fall of the cosine without it"],
+    [(w, f"{r:.3f}", f"{f:+.3f}") for w, r, f in zip(parts, received[1:-2], fall, strict=True)],
+)
 
 # %% [markdown]
 # By far the most weight is received by `[CLS]`; among the words, by *fog*. But without *fog* the cosine *rises*, since the question says nothing of it. It is *flight* that carries the answer, as you would say yourself, and its weight is nothing special. An attention map shows where information *may* flow in one layer; what that information was, and whether it mattered, it does not show. To know whether something matters, change it and measure.
@@ -629,6 +808,7 @@ checks.check_16_cosine_gradient(cosine_gradient)
 # - W. Wang et al., "MiniLM: deep self-attention distillation for task-agnostic compression of pre-trained transformers", NeurIPS 2020: how the model became small.
 # - N. Reimers, I. Gurevych, "Sentence-BERT: sentence embeddings using siamese BERT-networks", EMNLP 2019, section 3: the mean over tokens, and training on pairs.
 # - K. Clark, U. Khandelwal, O. Levy, C. D. Manning, "What does BERT look at?", BlackboxNLP 2019, sections 3.1–3.3: heads for the previous and the next token, and attention to tokens without content.
+# - G. Xiao, Y. Tian, B. Chen, S. Han, M. Lewis, "Efficient streaming language models with attention sinks", ICLR 2024, section 3: attention sinks.
 # - S. Jain, B. C. Wallace, "Attention is not explanation", NAACL 2019; S. Wiegreffe, Y. Pinter, "Attention is not not explanation", EMNLP 2019: what a map does and does not show.
 # - E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927): the interval of section 7.
 #
