@@ -4,8 +4,8 @@
 
 The recipe is `transformer.cli.train.LANGUAGE_MODEL` with `training.recipes.TEXT`; PyTorch's side is `pytorch_rotary.GPT` with
 `torch.optim.Muon` for the matrices within layers and `torch.optim.AdamW` for all else.  Prints, for each seed, the loss on the whole
-validation part after the last step, and the processor seconds that the steps took, one thread each; then the time of a step with either
-optimizer, taken in turn.  `--save` writes benchmarks/first_command.md from seeds that ran together.
+validation part after the last step, and the processor seconds that the steps took, one thread each; before that the time of a step with either
+optimizer, taken in turn.  `--save` writes benchmarks/first_command.md.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def main() -> int:
     arguments = parser.parse_args()
     work, config = the_work()
     print("lines: " + ", ".join(f"{name} {value:.3f}" for name, value in work.lines.items()), flush=True)
-    rows = []
+    pace = {} if arguments.ours else {name: step_times(work, config, name) for name in ("muon", "adamw")}
+    for name, (ours, theirs) in pace.items():
+        print(f"a step with {name}: {1e3 * ours:.0f} ms, PyTorch {1e3 * theirs:.0f} ms", flush=True)
+    rows: list[Row] = []
     for seed in arguments.seeds:
         rows.append(compared(work, config, Settings(**{**recipes.TEXT["muon"], "seed": seed}), not arguments.ours))
         print(as_text(rows[-1]), flush=True)
-    pace = {} if arguments.ours else {name: step_times(work, config, name) for name in ("muon", "adamw")}
-    for name, (ours, theirs) in pace.items():
-        print(f"a step with {name}: {1e3 * ours:.0f} ms, PyTorch {1e3 * theirs:.0f} ms")
-    if arguments.save:
-        write_atomically(PAGE, page(work, config, rows, pace).encode())
+        if arguments.save:
+            write_atomically(PAGE, lambda file: file.write(page(work, config, rows, pace).encode()))
     return 0
 
 

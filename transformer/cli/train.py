@@ -34,7 +34,7 @@ from .options import UsageError, positive, refuse, say
 
 LANGUAGE_MODEL: dict[str, Any] = {
     "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "rotary",
-    "norm": "rms", "ffn": "gelu", "cell": "lstm",
+    "norm": "rms", "ffn": "gelu", "tied": False, "cell": "lstm",
 }  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
     }  # fmt: skip
     shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
     if use.get("model") in (None, "gpt"):
-        own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"]}
+        own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"], "tie_embeddings": use["tied"]}
         return {"kind": "GPT", "model": {**sizes, **own}, **shared}
     if use["model"] != "rnn":
         raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
