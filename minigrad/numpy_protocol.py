@@ -166,6 +166,9 @@ def call_function(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     raise refusal(name)
 
 
+RENAMED = {"newshape": "shape"}  # an argument's name in NumPy 2.0, and its name since then
+
+
 @cache
 def _agreement(function: Any, answer: Any) -> tuple[int, set[str]]:
     """How many leading arguments mean the same here and in NumPy, and which names do."""
@@ -198,6 +201,7 @@ def _by_our_names(name: str, function: Any, answer: Any, args: tuple[Any, ...], 
             given[parameter.name], True if parameter.name == "where" else parameter.default
         ):
             del given[parameter.name]
+    given = {RENAMED.get(parameter, parameter): value for parameter, value in given.items()}
     n = len(answer.inputs) if isinstance(answer, Op) else 0
     inputs = [given.pop(p) for p in list(theirs.parameters)[:n] if p in given]
     if isinstance(given.get("out"), Value):

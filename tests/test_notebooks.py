@@ -7,6 +7,7 @@ import ast
 import base64
 import importlib
 import io
+import json
 import os
 import re
 import sys
@@ -31,11 +32,10 @@ PATHS = build.chapters()
 NOTEBOOKS = {path.stem: nbformat.read(build.stored(path), as_version=4) for path in PATHS}
 SOURCES = {path.stem: path for path in PATHS}
 ALL_CHECKS = [name for name in checks.__all__ if name.startswith("check_")]
-WRONG = [
-    pytest.param(*wrong, id=f"{wrong[0]}-{wrong[2]}")
-    for path in sorted((Path(__file__).parent / "book_answers").glob("chapter_*.py"))
-    for wrong in importlib.import_module(f"book_answers.{path.stem}").WRONG
-]  # fmt: skip
+mutations = importlib.import_module("book_mutations")
+GIVEN = [importlib.import_module(f"book_answers.{path.stem}") for path in sorted((Path(__file__).parent / "book_answers").glob("chapter_*.py"))]
+WRONG = [pytest.param(*wrong, id=f"{wrong[0]}-{wrong[2]}") for answers in GIVEN for wrong in answers.WRONG]
+RIGHT = [pytest.param(*right, id=f"{right[0]}-{i}") for answers in GIVEN for i, right in enumerate(getattr(answers, "RIGHT", []))]
 every_chapter = pytest.mark.parametrize("name", NOTEBOOKS)
 
 
@@ -199,11 +199,137 @@ def test_a_check_rejects_a_wrong_answer_with_a_hint(name, answer, hint):
     assert hint in verdict.words
 
 
-def test_every_check_belongs_to_an_exercise_and_meets_two_wrong_answers_at_least():
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_a_check_accepts_a_right_answer_that_is_unusual(name, answer):
+    assert (verdict := getattr(checks, name)(answer)), verdict
+
+
+def test_every_check_belongs_to_an_exercise_and_meets_three_wrong_answers_and_two_unusual_right_ones_at_least():
     called = {match for param in ANSWERS for match in re.findall(r"checks\.(check_\w+)", param.values[3].source)}
     assert called == set(ALL_CHECKS)
-    met = [param.values[0] for param in WRONG]
-    assert {name: met.count(name) for name in ALL_CHECKS if met.count(name) < 2} == {}
+    for given, least in ((WRONG, 3), (RIGHT, 2)):
+        met = [param.values[0] for param in given]
+        assert {name: met.count(name) for name in ALL_CHECKS if met.count(name) < least} == {}
+
+
+def mapped(change, x):
+    """``x`` with every float array and every float in its lists and tuples changed."""
+    if isinstance(x, list | tuple):
+        return type(x)([mapped(change, part) for part in x])
+    if isinstance(x, np.ndarray | np.floating | float) and np.asarray(x).dtype.kind == "f":
+        return change(np.asarray(x))[()]
+    return x
+
+
+def nested(x):
+    """``x`` as lists of numbers."""
+    return x.tolist() if isinstance(x, np.ndarray) else [nested(part) for part in x] if isinstance(x, list | tuple) else x
+
+
+def single(x):
+    return x.astype(np.float32)
+
+
+# differences of nearly equal numbers, and sums that are equal on paper, ask for more than float32 has
+DOUBLE = {"second_difference", "directional_check", "p_value"}
+
+
+@each_exercise
+def test_a_check_accepts_the_solution_in_single_precision_and_in_lists(start, stub, answer, check):
+    namespace = {}
+    exec(start, namespace)
+    exec(answer.source, namespace)
+    judge, name = re.search(r"checks\.(check_\w+)\((\w+)\)", check.source).groups()
+    solution = namespace[name]
+    styles = [
+        lambda *given: mapped(single, solution(*given)),
+        lambda *given: mapped(lambda x: single(x).astype(float), solution(*given)),
+        lambda *given: nested(solution(*given)),
+    ]
+    if name not in DOUBLE:
+        styles.append(lambda *given: mapped(single, solution(*mapped(single, given))))
+    for style in styles:
+        assert (verdict := getattr(checks, judge)(style)), verdict
+
+
+@pytest.mark.torch
+def test_a_check_accepts_another_librarys_tensors_and_not_its_derivatives():
+    torch = pytest.importorskip("torch")
+
+    def weights(Q, K, z):
+        s = torch.tensor(Q) @ torch.tensor(K).T / Q.shape[1] ** 0.5
+        return torch.cat([s, torch.full((len(Q), 1), z)], dim=1).softmax(dim=-1)[:, :-1].float()
+
+    def backward(y_bar, y):
+        x = torch.tensor(y, requires_grad=True)
+        torch.log_softmax(x, -1).backward(torch.tensor(y_bar))
+        return x.grad
+
+    assert checks.check_05_sink_weights(weights)
+    assert "lets the library do the work" in checks.check_03_log_softmax_backward(backward).words
+
+
+@pytest.mark.slow
+@every_chapter
+def test_a_check_rejects_what_differs_from_the_solution_in_one_place(name):
+    """Every mutation, of sign, operator, term, factor, axis, bound, mask or comparison, but those that are listed as equivalent."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minigrad.diagnose", lambda *arguments, **options: True)  # which only finds words
+        for key, start, _, answer, _ in exercises(name):
+            key, namespace = key.removeprefix("answer_"), {}
+            exec(start, namespace)
+            number, accepted = mutations.survivors(getattr(checks, f"check_{key}"), namespace, answer.source)
+            equivalent = {change for listed in mutations.EQUIVALENT.values() for change in listed.get(key, [])}
+            assert number and set(accepted) == equivalent, key
+
+
+def test_a_message_tells_two_numbers_apart_and_shows_the_worst_entry():
+    verdict = checks.verdict
+    with pytest.raises(verdict.Wrong, match=r"x: entry \[1, 0\] should be 3; yours is 3\.0000003, off by 3e-07\. That is nearly right"):
+        verdict.same(np.array([[1, 2], [3 + 3e-7, 4]]), [[1, 2], [3, 4]], "x")
+    with pytest.raises(verdict.Wrong, match=r"x for n = 2: entry \[0\] should be 0; yours is nan \(2 of 3"):
+        verdict.same([np.nan, 2.0, 5.0], [0, 2, 4], "x", at="n = 2")
+    with pytest.raises(verdict.Wrong, match="x should be real numbers"):
+        verdict.same(["a"], [1], "x")
+    verdict.same(np.float32([1 / 3]), [1 / 3], "x")
+    with pytest.raises(verdict.Wrong, match=r"0\.333333333; yours is 0\.333333343"):
+        verdict.same(np.array([np.float32(1 / 3), 1 / 7], float), [1 / 3, 1 / 7], "x")
+
+
+def test_a_later_exercise_builds_on_the_readers_answer_or_on_the_librarys(tmp_path, monkeypatch):
+    (key,) = [param.id for param in ANSWERS if param.id.endswith("topological_order")]
+    _, stub, answer, _ = next(param.values for param in ANSWERS if param.id == key)
+    notebook = build.stored(next(path for path in PATHS if path.name.startswith("02")))
+    monkeypatch.chdir(tmp_path)
+    assert checks.earlier("02_topological_order").whose == "the library's"
+    call = "\n\nchecks.check_02_topological_order(topological_order)"
+    stored = notebook.read_text(encoding="utf-8").replace(json_of(stub.source), json_of(answer.source + call))
+    (tmp_path / notebook.name).write_text(stored, encoding="utf-8")
+    assert checks.earlier("02_topological_order").whose == "your"
+    wrong = stored.replace("return order", "return order[:1]")
+    (tmp_path / notebook.name).write_text(wrong, encoding="utf-8")
+    assert checks.earlier("02_topological_order").whose == "the library's"
+    with pytest.raises(KeyError, match="nothing builds on"):
+        checks.earlier("01_richardson")
+
+
+def test_the_readers_own_engine_trains_the_readers_own_attention(monkeypatch):
+    import __main__
+
+    for key in ("walk_back", "multi_head_attention", "descend"):
+        start, _, answer, _ = next(param.values for param in ANSWERS if param.id.endswith(f"_{key}"))
+        namespace = {}
+        exec(start, namespace)
+        exec(answer.source, namespace)
+        monkeypatch.setattr(__main__, key, namespace[key], raising=False)
+    assert "Your attention, trained by your engine" in checks.check_06_descend(__main__.descend).words
+    monkeypatch.setattr(__main__, "walk_back", lambda output, upstream, wanted: [np.zeros_like(node.data) for node in wanted])
+    assert "Your attention, trained by the library's engine" in checks.check_06_descend(__main__.descend).words
+
+
+def json_of(source):
+    """The lines of a cell as a notebook's file has them."""
+    return json.dumps(source.splitlines(keepends=True), indent=1, ensure_ascii=False).replace("\n", "\n   ")
 
 
 @every_chapter

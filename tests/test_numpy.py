@@ -1,7 +1,6 @@
 """NumPy's functions on Tensors: its values, right derivatives of first and second order, its call forms, and no gradient lost."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -217,6 +216,8 @@ CASES = [(name, n) for name, cases in FUNCTIONS.items() for n in range(len(cases
 @pytest.mark.parametrize(("name", "n"), CASES)
 def test_a_function_of_numpy_has_its_value_and_right_derivatives_of_both_orders(name, n):
     call, *arrays = FUNCTIONS[name][n]
+    if name in ("matvec", "vecmat", "cumulative_sum", "cumulative_prod", "unstack") and not hasattr(np, name):
+        pytest.skip(f"NumPy {np.__version__} has no {name}")
     expected = call(named(np, name), *arrays)
     for home in (np, mg):
         out = call(named(home, name), *map(leaf, arrays))
@@ -648,10 +649,12 @@ FORMS = {
 @pytest.mark.parametrize("name", FORMS)
 def test_the_call_forms_of_numpy_differentiate(name):
     f, *arrays = FORMS[name]
-    if name.startswith("np.pad") and np.lib.NumpyVersion(np.__version__) < "2.2.0":
-        pytest.skip("this NumPy knows no dict here")
+    try:
+        expected = f(*arrays)
+    except TypeError as error:
+        assert np.lib.NumpyVersion(np.__version__) < "2.2.0"
+        pytest.skip(f"NumPy {np.__version__} has no such form: {error}")
     out = f(*map(leaf, arrays))
-    expected = f(*arrays)
     assert out.shape == expected.shape and out.requires_grad
     np.testing.assert_allclose(out.data, expected, rtol=1e-12)
     report = gradcheck(f, *arrays)
@@ -686,12 +689,13 @@ def test_a_call_form_that_is_not_differentiated_is_refused_by_name(f, message):
 # Speed ----------------------------------------------------------------------------------------------------------------
 
 
-def test_the_backward_pass_of_a_chain_of_products_takes_the_path_of_the_forward_pass():
+def test_the_backward_pass_of_a_chain_of_products_takes_the_path_of_the_forward_pass(monkeypatch):
     inputs = [leaf(RNG.normal(size=(100, 100))) for _ in range(3)]
     y = mg.einsum("ij,jk,kl->il", *inputs)
-    start = time.perf_counter()
+    real, calls = np.einsum, []
+    monkeypatch.setattr(np, "einsum", lambda *args, **how: (calls.append((len(args) - 1, how.get("optimize", False))), real(*args, **how))[1])
     y.sum().backward()
-    assert time.perf_counter() - start < 0.1  # 0.7 s as sums over four letters
+    assert all(operands <= 2 or path is not False for operands, path in calls), calls  # not sums over four letters at once
     a, b, c = (x.data for x in inputs)
     np.testing.assert_allclose(inputs[1].grad.data, a.T @ np.ones((100, 100)) @ c.T, rtol=1e-10)
     np.testing.assert_allclose(y.data, a @ b @ c, rtol=1e-10)

@@ -272,6 +272,7 @@ def test_a_setting_of_another_kind_is_refused_with_its_value(field):
         int: [20.5, "3", True, None, float("nan")],
         float: ["0.1", True, None, float("inf"), float("nan")],
         bool: [1, "yes", None],
+        str: ["sgd", 1, None],
     }
     for value in wrong[type(field.default)]:
         with pytest.raises(

@@ -27,6 +27,7 @@ from transformer.parallel.workers import Ranks, drops
 from transformer.training.classification import Classification, Labelled
 from transformer.training.objectives import LanguageModelling, Penalised, piece
 from transformer.training.recipes import make_tokenizer
+from transformer.training.resuming import facts
 from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
@@ -215,12 +216,12 @@ def test_the_data_the_random_numbers_and_every_parameter_are_compared():
     mg.manual_seed(0)
     make = lambda ids: Trainer(GPT(8, 8, 2, 1, 8), LanguageModelling(ids[:400], ids[400:], 8), Settings())  # noqa: E731
     trainer = make(IDS)
-    before = trainer.facts()
-    assert len(before) == 2 + len(trainer.model.parameters()) and trainer.facts() == before
+    before = facts(trainer)
+    assert len(before) == 2 + len(trainer.model.parameters()) and facts(trainer) == before
     trainer.model.parameters()[3].data.flat[0] += 1e-6
     trainer.rng.random()
-    assert sum(before[name] != value for name, value in trainer.facts().items()) == 2
-    assert make(IDS[::-1]).facts()["the data"] != before["the data"]
+    assert sum(before[name] != value for name, value in facts(trainer).items()) == 2
+    assert facts(make(IDS[::-1]))["the data"] != before["the data"]
 
 
 def test_a_batch_too_small_to_split_is_told_before_training():

@@ -1,6 +1,7 @@
 """Shared layers, layers computed again, batches in parts: fewer parameters or less memory, and the same mathematics."""
 
 import os
+import sys
 import tracemalloc
 
 import numpy as np
@@ -233,3 +234,42 @@ def test_a_run_with_all_of_it_resumes_to_the_same_losses(tmp_path):
         assert cli.main(["train", *options, "--steps", "6", "--out", halves]) == 130
     assert cli.main(["train", "--resume", "--out", halves]) == 0
     assert RunFolder(halves).read_log() == folder.read_log()
+
+
+@pytest.mark.slow
+def test_twenty_thousand_steps_hold_memory_flat_without_the_collector():
+    """Nothing but the list of losses grows: 8 bytes for its place and 24 for the number, at each step."""
+    import gc
+    import tracemalloc
+
+    from benchmarks.peak import status
+
+    mg.manual_seed(0)
+    ids = np.random.default_rng(0).integers(0, 8, 2000)
+    work = LanguageModelling(ids[:1800], ids[1800:], 4)
+    trainer = Trainer(GPT(8, 8, 1, 1, 4), work, Settings(steps=20_000, batch_size=2, evaluate_every=20_000))
+
+    def grown(steps):
+        """Bytes that so many steps leave behind, as Python counts them."""
+        tracemalloc.start()
+        trainer.step()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(steps - 1):
+            trainer.step()
+        after = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return after - before
+
+    gc.disable()
+    try:
+        for _ in range(1000):
+            trainer.step()
+        early = grown(500)
+        resident = status("VmRSS") if sys.platform == "linux" else 0.0
+        for _ in range(18_000):
+            trainer.step()
+        late = grown(500)
+        grew = (status("VmRSS") if sys.platform == "linux" else 0.0) - resident
+    finally:
+        gc.enable()
+    assert early < 64_000 and late < 64_000 and grew < 8, (early, late, grew)

@@ -60,6 +60,8 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     yield "model", "GPT", GPT(7, 8, 2, 2, 6, dropout=0.1), lambda m: loss(m, IDS), ()
     yield "model", "GPT, rotary, RMSNorm, SwiGLU", GPT(7, 8, 4, 1, 6, 2, 12, norm="rms", positions="rotary", ffn="swiglu"), lambda m: loss(m, IDS), ()
     yield "model", "GPT, ALiBi, untied", GPT(7, 8, 2, 1, 6, positions="alibi", tie_embeddings=False), lambda m: loss(m, IDS), ()
+    only = GPT(7, 8, 2, 2, 6, norm="none", ffn="none", tie_embeddings=False, bias=False)
+    yield "model", "GPT, attention only", only, lambda m: loss(m, IDS), ()
     smooth = Transformer(7, 8, 2, 1, 12, 8, norm_first=True)
     yield "model", "Transformer", smooth, lambda m: loss(m, IDS, PADDING, IDS), ()
     yield "model", "Transformer, untied", Transformer(7, 8, 2, 1, 12, 8, tie_embeddings=False), lambda m: loss(m, IDS, PADDING, IDS), ()

@@ -48,6 +48,17 @@ class RMSNorm(nn.Module):
         return rms_norm(x, self.weight, self.eps)
 
 
+class NoNorm(nn.Module):
+    """No norm at all, where a block expects one: every output is then a sum of products of the weights, as a circuit is."""
+
+    def __init__(self, embedding_dim: int, bias: bool = False) -> None:
+        pass
+
+    def forward(self, x: Any) -> Any:
+        """x itself."""
+        return x
+
+
 def checked_eps(what: str, eps: float) -> float:
     """ValueError unless it is a number that keeps a division from failing, and does no more."""
     if isinstance(eps, bool) or not isinstance(eps, int | float | np.number) or not 0 <= eps < 1:
@@ -85,6 +96,17 @@ class SwiGLU(nn.Module):
     def forward(self, x: Any) -> Tensor:
         """(..., C) → (..., C)."""
         return self.down(self.dropout(silu(self.gate(x)) * self.up(x)))
+
+
+class NoFeedForward(nn.Module):
+    """Zeros, where a block expects a feed-forward network: what is left is a model of attention alone.  Source: Elhage et al. (2021)."""
+
+    def __init__(self, embedding_dim: int, ffn_dim: int | None = None, bias: bool = False) -> None:
+        self.embedding_dim = embedding_dim
+
+    def forward(self, x: Any) -> Any:
+        """(..., C) → (..., C)."""
+        return 0.0 * x
 
 
 class _Block(nn.Module):

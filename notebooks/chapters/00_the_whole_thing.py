@@ -999,7 +999,7 @@ checks.check_00_split(split)
 # %% [markdown]
 # ### Exercise 3 ★★ · Attention that respects the mask
 #
-# From $Q: (T, D)$, $K: (S, D)$, $V: (S, D_v)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the output $(T, D_v)$ and the weights $(T, S)$.
+# From $Q: (T, D)$, $K: (S, D)$, $V: (S, D_v)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the output $(T, D_v)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
 def masked_attention(Q, K, V, mask):

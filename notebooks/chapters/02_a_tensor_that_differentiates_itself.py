@@ -571,6 +571,34 @@ checks.check_02_layer_forward_mode(layer_forward_mode)
 # Product rule: $u = xW + b$ has $\dot u = \dot x W + x \dot W$. Then $\dot r = (1 - r^2) \odot \dot u$, where $\odot$ multiplies entry by entry. The library calls this `mg.jvp`.
 
 # %% [markdown]
+# ### Exercise 6 ★★★ · The engine that chapter 06 will use
+#
+# The walk of section 2, without its two limits. Nodes have `.parents`, a tuple of nodes, and `.rules`, for each parent a function from the node's gradient to that parent's part. From the gradient `upstream` of `output`, find the gradients of the nodes in the list `wanted`; for a node that `output` does not depend on it is `None`. Long chains must work, and **no array may be written into**: the rule of a sum returns the very array that it was given.
+#
+# `order(output)` is your answer to exercise 3 if it is right, and the library's if not. In chapter 06 your engine will train an attention layer.
+
+# %% tags=["exercise"]
+order = checks.earlier("02_topological_order")
+
+
+def walk_back(output, upstream, wanted):
+    """The list of the gradients of the nodes in `wanted`, None for one that `output` does not depend on."""
+    ### BEGIN SOLUTION
+    gradients = {output: upstream}
+    for node in reversed(order(output)):
+        for parent, rule in zip(node.parents, node.rules):
+            part = rule(gradients[node])
+            gradients[parent] = gradients[parent] + part if parent in gradients else part
+    return [gradients.get(node) for node in wanted]
+    ### END SOLUTION
+
+
+checks.check_02_walk_back(walk_back)
+
+# %% [markdown] tags=["idea"]
+# A dictionary from nodes to gradients, with one entry at the start. Read backwards, the order guarantees that a node's gradient is complete when its turn comes. Each part is added with `a + b`, never `+=`: with `s = x + y` both rules return the same array, and writing into it would change the gradient of the other.
+
+# %% [markdown]
 # ## References
 #
 # - A. G. Baydin, B. A. Pearlmutter, A. A. Radul, J. M. Siskind, "Automatic differentiation in machine learning: a survey", JMLR 18 (2018), sections 3.1 (forward mode) and 3.2 (reverse mode).

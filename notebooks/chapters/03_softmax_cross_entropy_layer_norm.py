@@ -425,22 +425,27 @@ table(["test", "error that it sees"], rows)
 # The checks use `diagnose`: make mistakes on purpose and read what it says.
 
 # %% [markdown]
-# ### Exercise 1 ★ · Softmax for a whole batch
+# ### Exercise 1 ★★ · A maximum that is soft
 #
-# From memory: the gradient of the scores, given $\bar p$ and $p$, both $(N, C)$, softmax along the last axis.
+# The *log-sum-exp* of a row at temperature $\tau > 0$, $y_n = \tau \log\sum_j e^{x_{nj}/\tau}$, is a smooth maximum: for $\tau \to 0$ it becomes the largest entry. Let the temperature be learned too: given $\bar y: (N,)$, find $\bar x: (N, C)$ and $\bar\tau$, one number. Scores may be as large as $\pm 10^4$. Before you compute: which known quantity is $\partial y_n/\partial\tau$?
 
 # %% tags=["exercise"]
-def my_softmax_backward(p_bar, p):
-    """x_bar (N, C) of p = softmax(x), from the upstream gradient p_bar (N, C) and p (N, C)."""
+def soft_maximum_backward(y_bar, x, tau):
+    """The pair (x_bar (N, C), tau_bar) of y = tau log Σ exp(x / tau), from the upstream gradient y_bar (N,)."""
     ### BEGIN SOLUTION
-    return p * (p_bar - (p_bar * p).sum(axis=-1, keepdims=True))
+    u = (x - x.max(axis=-1, keepdims=True)) / tau
+    e = np.exp(u)
+    total = e.sum(axis=-1, keepdims=True)
+    p = e / total
+    entropy = np.log(total[:, 0]) - (p * u).sum(axis=-1)
+    return y_bar[:, None] * p, (y_bar * entropy).sum()
     ### END SOLUTION
 
 
-checks.check_03_softmax_backward(my_softmax_backward)
+checks.check_03_soft_maximum_backward(soft_maximum_backward)
 
 # %% [markdown] tags=["idea"]
-# $\bar x = p \odot (\bar p - \langle\bar p, p\rangle)$. The weighted mean is one number for *each row*: sum along the last axis, and keep the axis so that it broadcasts.
+# $\partial y/\partial x_j = \tau\cdot\tfrac1\tau\,p_j = p_j$ with $p = \operatorname{softmax}(x/\tau)$. The temperature stands in two places: $\partial y/\partial\tau = \log\sum_j e^{x_j/\tau} - \sum_j p_j\,x_j/\tau = -\sum_j p_j\log p_j$, the **entropy** of $p$. One $\tau$ serves all rows, so their parts add. Both terms are shifted by the same amount when the largest score is subtracted, and nothing overflows.
 
 # %% [markdown]
 # ### Exercise 2 ★★ · Log-softmax
@@ -461,25 +466,32 @@ checks.check_03_log_softmax_backward(log_softmax_backward)
 # $\partial y_j/\partial x_k = \delta_{jk} - p_k$, so $\bar x_k = \bar y_k - p_k \sum_j \bar y_j$, and $p = e^y$.
 
 # %% [markdown]
-# ### Exercise 3 ★★ · Cross-entropy with smoothed labels
+# ### Exercise 3 ★★ · A loss with padding and a leash
 #
-# Label smoothing does not ask for certainty: the target of row $n$ is $1 - \alpha$ for the true class, plus $\alpha/V$ for each of the $V$ classes (the true one too). So $L = -\tfrac1N\sum_{n,j} \tilde T_{nj}\log p_{nj}$ with the rows of $\tilde T$ adding up to 1. Find $\bar x: (N, V)$.
+# Large language models are trained with a second term that keeps $\log Z_n = \log\sum_j e^{x_{nj}}$ near 0, the *z-loss*; and rows of padding, marked by $t_n = -1$, do not count. With $N'$ the number of rows that do,
+#
+# $$L = \frac{1}{N'}\sum_{n:\ t_n \ge 0} \Big( -\log p_{n,t_n} + \lambda\,(\log Z_n)^2 \Big).$$
+#
+# Find $\bar x: (N, V)$, for scores of any size. If all rows are padding, it is 0.
 
 # %% tags=["exercise"]
-def smoothed_backward(x, t, alpha):
-    """The gradient (N, V) of the smoothed cross-entropy by the logits x (N, V), for the classes t (N,)."""
+def z_loss_backward(x, t, lam):
+    """The gradient (N, V) of the loss with respect to the logits x (N, V), for the classes t (N,), -1 for padding."""
     ### BEGIN SOLUTION
-    n, v = x.shape
-    e = np.exp(x - x.max(axis=-1, keepdims=True))
-    wanted = (1 - alpha) * np.eye(v)[t] + alpha / v
-    return (e / e.sum(axis=-1, keepdims=True) - wanted) / n
+    m = x.max(axis=-1, keepdims=True)
+    e = np.exp(x - m)
+    total = e.sum(axis=-1, keepdims=True)
+    real = t >= 0
+    one_hot = np.eye(x.shape[-1])[np.where(real, t, 0)]
+    rows = (1 + 2 * lam * (m + np.log(total))) * (e / total) - one_hot
+    return rows * real[:, None] / max(1, real.sum())
     ### END SOLUTION
 
 
-checks.check_03_smoothed_backward(smoothed_backward)
+checks.check_03_z_loss_backward(z_loss_backward)
 
 # %% [markdown] tags=["idea"]
-# Use exercise 2 with $\bar y = -\tilde T/N$. Its rows add up to $-1/N$, so $\bar x = (p - \tilde T)/N$: the same as before, with another target.
+# $\partial \log Z/\partial x_k = p_k$, so the second term adds $2\lambda\log Z_n\,p_n$ to the $p_n - T_n$ of section 2. Three places to slip: $\log Z$ is that of the scores themselves, so the maximum that was subtracted comes back; `t = -1` as an index is the *last* class; and the mean is over the rows that count. (The second term: A. Chowdhery et al., "PaLM", JMLR 24 (2023), section 5.)
 
 # %% [markdown]
 # ### Exercise 4 ★★★ · RMS norm

@@ -523,71 +523,86 @@ fig
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise 1 ★ · A recurrent network
+# ### Exercise 1 ★★ · Read in both directions
 #
-# From memory: all states $(T, H)$ of $h_t = \tanh(x_t W + h_{t-1}U + b)$, $h_0 = 0$, for $X: (T, C)$.
+# A word is easier to understand when one knows what follows. Let one plain network read the text forwards and a second one, with weights of its own, read it backwards, and put the two states of each word side by side. The text is padded: of $X: (T, C)$ only the first $n \ge 1$ rows are words. Both begin with the state 0, the second at the **last word**. Rows of padding give zeros.
 
 # %% tags=["exercise"]
-def my_rnn(X, W, U, b):
-    """The states (T, H) of a plain recurrent network."""
+def bidirectional(X, n, W, U, b, W2, U2, b2):
+    """The states (T, 2H) of both readers, those of W, U, b first; zeros beyond the first n rows."""
     ### BEGIN SOLUTION
-    h, states = np.zeros(U.shape[0]), []
-    for x in X:
-        h = np.tanh(x @ W + h @ U + b)
-        states.append(h)
-    return np.stack(states)
+    H = len(b)
+    out = np.zeros((len(X), 2 * H))
+    h = np.zeros(H)
+    for t in range(n):
+        h = np.tanh(X[t] @ W + h @ U + b)
+        out[t, :H] = h
+    h = np.zeros(H)
+    for t in reversed(range(n)):
+        h = np.tanh(X[t] @ W2 + h @ U2 + b2)
+        out[t, H:] = h
+    return out
     ### END SOLUTION
 
 
-checks.check_04_rnn(my_rnn)
+checks.check_04_bidirectional(bidirectional)
 
 # %% [markdown] tags=["idea"]
-# A loop over the rows of $X$; the state of one step is an input of the next. $h_0$ itself is not part of the answer.
+# Two loops. The second goes from $t = n - 1$ down to 0 and writes its state to row $t$, so that row $t$ holds what was read up to word $t$ from either side. Reversing the *padded* array would let the second reader begin with padding.
 
 # %% [markdown]
-# ### Exercise 2 ★★ · One step of a GRU
+# ### Exercise 2 ★★ · The cell before the GRU
 #
-# With $W: (C, 3H)$, $U: (H, 3H)$ and $b: (3H,)$, whose blocks $r, z, n$ lie side by side: $(B, C)$ and $(B, H)$ → the new state $(B, H)$. The reset gate multiplies $h U_n$, after the product.
+# The *long short-term memory* of 1997 has two states, $h$ and $c$, and three gates. With $W: (C, 4H)$, $U: (H, 4H)$ and $b: (4H,)$, whose blocks $i, f, g, o$ lie side by side,
+#
+# $$i, f, o = \sigma(\cdot), \qquad g = \tanh(\cdot), \qquad c' = f \odot c + i \odot g, \qquad h' = o \odot \tanh(c').$$
+#
+# Each $(\cdot)$ is its block of $xW + hU + b$. From $x: (B, C)$ and $h, c: (B, H)$: the pair $(h', c')$.
 
 # %% tags=["exercise"]
-def my_gru_step(x, h, W, U, b):
-    """The next state (B, H)."""
+def lstm_step(x, h, c, W, U, b):
+    """The pair of the next states (h (B, H), c (B, H))."""
     ### BEGIN SOLUTION
-    H = h.shape[-1]
-    a, u = x @ W + b, h @ U
-    r = 1 / (1 + np.exp(-(a[:, :H] + u[:, :H])))
-    z = 1 / (1 + np.exp(-(a[:, H : 2 * H] + u[:, H : 2 * H])))
-    n = np.tanh(a[:, 2 * H :] + r * u[:, 2 * H :])
-    return (1 - z) * n + z * h
+    def sigmoid(a):
+        return 1 / (1 + np.exp(-a))
+
+    i, f, g, o = np.split(x @ W + h @ U + b, 4, axis=-1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
     ### END SOLUTION
 
 
-checks.check_04_gru_step(my_gru_step)
+checks.check_04_lstm_step(lstm_step)
 
 # %% [markdown] tags=["idea"]
-# As in section 2. Two places to slip: $r \odot (hU_n)$ is not $(r \odot h)U_n$ (the original paper has the latter, PyTorch and this library the former), and $z$ belongs to the *old* state.
+# One product for all four blocks, then cut. Compare with the GRU: there $1 - z$ and $z$ add up to 1, here $i$ and $f$ are free, so that $c$ can grow, and the road from $c$ to $c'$ is a product with $f$ alone. (S. Hochreiter, J. Schmidhuber, "Long short-term memory", Neural Computation 9 (1997), had no $f$; it came with F. Gers et al., "Learning to forget", Neural Computation 12 (2000).)
 
 # %% [markdown]
-# ### Exercise 3 ★★ · Additive attention
+# ### Exercise 3 ★★ · Attention that remembers where it looked
 #
-# For one decoder state $s: (H_s,)$ and encoder states $h: (S, M)$, with $W: (H_s, A)$, $U: (M, A)$, $v: (A,)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the context $(M,)$ and the weights $(S,)$.
+# A decoder that looks at the same place twice translates it twice. A cure is *coverage*: each place $j$ of the source keeps a count $c_j$, the sum of all weights that it has had so far, 0 at the start; and the score sees it, $e_j = v \cdot \tanh(sW + h_jU + c_j\,w)$. Write it for a whole row of decoder states $s: (T, H_s)$, one step after the other, with encoder states $h: (S, M)$, weights $W: (H_s, A)$, $U: (M, A)$, $v, w: (A,)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the contexts $(T, M)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
-def my_additive_attention(s, h, W, U, v, mask):
-    """The pair (context (M,), weights (S,))."""
+def coverage_attention(s, h, W, U, v, w, mask):
+    """The pair (contexts (T, M), weights (T, S)) of additive attention with coverage."""
     ### BEGIN SOLUTION
-    e = np.tanh(s @ W + h @ U) @ v
-    e = np.where(np.asarray(mask, bool), e, -np.inf)
-    p = np.exp(e - e.max())
-    alpha = p / p.sum()
-    return alpha @ h, alpha
+    keep, cover, alphas = np.asarray(mask, bool), np.zeros(len(h)), []
+    for state in s:
+        e = np.tanh(state @ W + h @ U + cover[:, None] * w) @ v
+        e = np.where(keep, e, -np.inf)
+        p = np.exp(e - e.max())
+        alpha = p / p.sum()
+        alphas.append(alpha)
+        cover = cover + alpha
+    alphas = np.stack(alphas)
+    return alphas @ h, alphas
     ### END SOLUTION
 
 
-checks.check_04_additive_attention(my_additive_attention)
+checks.check_04_coverage_attention(coverage_attention)
 
 # %% [markdown] tags=["idea"]
-# $e = \tanh(sW + hU)\,v$, one number for each row of $h$; broadcasting adds $sW$ to every row. Then $-\infty$ for padding, softmax, and $\alpha h$. There is no $\sqrt d$ here: $\tanh$ keeps the sizes in check.
+# A loop over the states; inside it is section 3 with one term more: broadcasting adds $sW$ to every row, and $c_j w$ to row $j$. The weights of a step are added to the counts *after* they have been used. There is no $\sqrt d$ here: $\tanh$ keeps the sizes in check. (Z. Tu et al., "Modeling coverage for neural machine translation", ACL 2016; A. See et al., "Get to the point", ACL 2017, against repeated words.)
 
 # %% [markdown]
 # ### Exercise 4 ★★★ · Backward through time

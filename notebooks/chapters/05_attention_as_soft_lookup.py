@@ -378,88 +378,94 @@ table(
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise 1 ★ · The weights
+# ### Exercise 1 ★ · Weights that may be withheld
 #
-# Without looking up: the attention weights $(T, S)$ for $Q: (T, d)$ and $K: (S, d)$, for scores of any size (think of overflow).
+# Softmax must distribute a weight of 1, even where no key fits. A cure is a *sink*: one more score $z$ without a value, the same for all queries, that takes part in the softmax and is then left out. Write the weights $(T, S)$ for $Q: (T, d)$, $K: (S, d)$ and the number $z$, for scores of any size.
 
 # %% tags=["exercise"]
-def attention_weights(Q, K):
-    """The weights (T, S) of scaled dot-product attention."""
+def sink_weights(Q, K, z):
+    """exp(s_j) / (exp(z) + Σ exp(s)) with s = q · k / √d: (T, S); a row may add up to less than 1."""
     ### BEGIN SOLUTION
-    S = Q @ K.T / np.sqrt(Q.shape[-1])
-    e = np.exp(S - S.max(axis=-1, keepdims=True))
-    return e / e.sum(axis=-1, keepdims=True)
+    s = Q @ K.T / np.sqrt(Q.shape[-1])
+    top = np.maximum(s.max(axis=-1, keepdims=True), z)
+    e = np.exp(s - top)
+    return e / (e.sum(axis=-1, keepdims=True) + np.exp(z - top))
     ### END SOLUTION
 
 
-checks.check_05_attention_weights(attention_weights)
+checks.check_05_sink_weights(sink_weights)
 
 # %% [markdown] tags=["idea"]
-# Scores $QK^\top/\sqrt d$, less the largest of each row, then exponentials, divided by the sum of each row.
+# As if there were one more key with the score $z$, not divided by $\sqrt d$. The largest of *all* scores is subtracted, the sink's included, from the sink too. Where all keys lie far below $z$, the weights fade to 0: the query takes nothing. (G. Xiao et al., "Efficient streaming language models with attention sinks", ICLR 2024, found that models without one make the first word their sink.)
 
 # %% [markdown]
-# ### Exercise 2 ★★ · A causal mask for a late query
+# ### Exercise 2 ★★ · Who sees whom
 #
-# A text model that has already seen $S - T$ words gets $T$ new ones. The queries are the $T$ new words, the keys all $S$ words: the *last* query belongs to the *last* key. Write the mask $(T, S)$, true where looking is allowed: at itself and at all earlier words.
+# $T$ new words come after $S - T$ old ones, so that the *last* query is the word of the *last* key. Each word sees itself and the words before it, but only the last `window` words, itself included; besides, **everyone** sees the first `prefix` words, the question, also those of them that come later. Write the mask $(T, S)$, true where looking is allowed.
 
 # %% tags=["exercise"]
-def late_causal_mask(T, S):
+def prefix_window_mask(T, S, prefix, window):
     """Boolean (T, S): query i may look at key j; the last query is the last key's word."""
     ### BEGIN SOLUTION
-    return np.arange(S)[None, :] <= np.arange(S - T, S)[:, None]
+    i, j = np.arange(S - T, S)[:, None], np.arange(S)[None, :]
+    return ((j <= i) & (j > i - window)) | (j < prefix)
     ### END SOLUTION
 
 
-checks.check_05_late_causal_mask(late_causal_mask)
+checks.check_05_prefix_window_mask(prefix_window_mask)
 
 # %% [markdown] tags=["idea"]
-# Query $i$ is the word number $i + (S - T)$; it may see key $j$ when $j \le i + S - T$. With broadcasting: compare a column of query positions with a row of key positions.
+# Query $i$ is the word number $i + (S - T)$. A column of positions of queries, a row of positions of keys, and three comparisons: not later than I, not earlier than the window, or in the prefix. The last `window` words are those with $j > i - \text{window}$. (I. Beltagy et al., "Longformer", 2020, section 3.1, has windows and words that all see.)
 
 # %% [markdown]
-# ### Exercise 3 ★★ · Attention that survives filling
+# ### Exercise 3 ★★ · Many texts in one row
 #
-# Write masked attention for $Q: (T, d)$, $K: (S, d)$, $V: (S, d_v)$ and a boolean mask $(T, S)$, in which a query that may look at nothing gets zeros, not NaN, and without a warning.
+# To waste nothing on padding, several texts are packed into one row of $T$ words: `doc` $(T,)$ says to which text a word belongs (the words of a text keep their order, but texts may be mixed), and $-1$ marks padding. A word sees itself and earlier words of **its own text**; padding sees nothing, is seen by nobody, and gets zeros, not NaN. From $Q, K: (T, d)$ and $V: (T, d_v)$, the output $(T, d_v)$, for scores of any size.
 
 # %% tags=["exercise"]
-def masked_attention(Q, K, V, allowed):
-    """softmax(Q Kᵀ/√d) V with `allowed` (T, S); a row of False gives zeros."""
+def packed_attention(Q, K, V, doc):
+    """Causal attention within each text, (T, dv); rows of padding are zeros."""
     ### BEGIN SOLUTION
-    S = np.where(allowed, Q @ K.T / np.sqrt(Q.shape[-1]), -np.inf)
-    top = S.max(axis=-1, keepdims=True)
-    e = np.exp(S - np.where(np.isneginf(top), 0, top))
+    allowed = np.tri(len(doc), dtype=bool) & (doc[:, None] == doc) & (doc >= 0)
+    s = np.where(allowed, Q @ K.T / np.sqrt(Q.shape[-1]), -np.inf)
+    top = s.max(axis=-1, keepdims=True)
+    e = np.exp(s - np.where(np.isneginf(top), 0, top))
     total = e.sum(axis=-1, keepdims=True)
     return e / np.where(total == 0, 1, total) @ V
     ### END SOLUTION
 
 
-checks.check_05_masked_attention(masked_attention)
+checks.check_05_packed_attention(packed_attention)
 
 # %% [markdown] tags=["idea"]
-# Two places make trouble in a row of $-\infty$: subtracting the maximum ($-\infty$ minus $-\infty$) and dividing by the sum (0). Replace a maximum of $-\infty$ by 0, and a sum of 0 by 1.
+# Three conditions make the mask: not later, same text, no padding. A row of $-\infty$ makes trouble in two places: subtracting the maximum ($-\infty$ minus $-\infty$) and dividing by the sum (0). Replace a maximum of $-\infty$ by 0, and a sum of 0 by 1.
 
 # %% [markdown]
-# ### Exercise 4 ★★★ · The backward pass, alone
+# ### Exercise 4 ★★★ · Backward, with shared keys and a mask
 #
-# From $\bar O: (T, d_v)$, $Q: (T, d)$, $K: (S, d)$ and $V: (S, d_v)$ to $(\bar Q, \bar K, \bar V)$. Compute $P$ again inside. The check knows a good dozen of the usual mistakes by name.
+# Large models let groups of heads share their keys and values: $Q: (H, T, d)$, but $K: (G, S, d)$ and $V: (G, S, d_v)$ with $H$ a multiple of $G$, and head $h$ uses group $\lfloor h\,G/H\rfloor$: the first $H/G$ heads the first group, and so on. `allowed` $(T, S)$ says who may look at whom; each query may look at something. From $\bar O: (H, T, d_v)$ to $(\bar Q, \bar K, \bar V)$, each in the shape of its variable.
 
 # %% tags=["exercise"]
-def my_attention_backward(O_bar, Q, K, V):
-    """The gradients (Q_bar, K_bar, V_bar) of O = softmax(Q Kᵀ/√d) V."""
+def grouped_backward(O_bar, Q, K, V, allowed):
+    """The gradients (Q_bar, K_bar, V_bar) of attention whose H heads share G groups of keys and values."""
     ### BEGIN SOLUTION
+    H, G = len(Q), len(K)
     tau = 1 / np.sqrt(Q.shape[-1])
-    S = tau * Q @ K.T
-    e = np.exp(S - S.max(axis=-1, keepdims=True))
+    K_all, V_all = np.repeat(K, H // G, axis=0), np.repeat(V, H // G, axis=0)  # (H, S, d), (H, S, dv)
+    s = np.where(allowed, tau * Q @ K_all.swapaxes(-1, -2), -np.inf)
+    e = np.exp(s - s.max(axis=-1, keepdims=True))
     P = e / e.sum(axis=-1, keepdims=True)
-    P_bar = O_bar @ V.T
+    P_bar = O_bar @ V_all.swapaxes(-1, -2)
     S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
-    return tau * S_bar @ K, tau * S_bar.T @ Q, P.T @ O_bar
+    K_bar, V_bar = tau * S_bar.swapaxes(-1, -2) @ Q, P.swapaxes(-1, -2) @ O_bar
+    return tau * S_bar @ K_all, K_bar.reshape(G, H // G, *K.shape[1:]).sum(axis=1), V_bar.reshape(G, H // G, *V.shape[1:]).sum(axis=1)
     ### END SOLUTION
 
 
-checks.check_05_attention_backward(my_attention_backward)
+checks.check_05_grouped_backward(grouped_backward)
 
 # %% [markdown] tags=["idea"]
-# Section 6. Shapes help: $\bar S$ is $(T, S)$; only $\bar S K$ has the shape of $Q$, and only $\bar S^\top Q$ that of $K$. Do not forget $\tau$ in both.
+# Forward, each group is *copied* to its heads (`np.repeat`), then everything is section 6 with one more axis in front. Backward, what was copied is summed: the gradient of a group is the sum over its heads. The mask needs no line of its own in the backward pass: where $P = 0$, $\bar S = 0$.
 
 # %% [markdown]
 # ## References

@@ -399,23 +399,25 @@ assert max(share["left"]) > 0.9 and max(share["right"]) > 0.9
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise 1 ★ · Cut into heads
+# ### Exercise 1 ★★ · One matrix for everything
 #
-# From memory: $(T, C)$ to $(H, T, C/H)$, so that head $h$ gets the columns $hD \dots (h+1)D - 1$ of every word.
+# Some published models keep all projections in one matrix $W: (C, 3C)$, head after head: first the $D$ columns of the queries of head 0, then the $D$ columns of its keys, then of its values; then the same for head 1, and so on. From $X: (T, C)$: the queries, keys and values, each $(H, T, D)$.
 
 # %% tags=["exercise"]
-def my_split_heads(x, H):
-    """(T, C) → (H, T, C / H)."""
+def split_fused(X, W, H):
+    """The three arrays Q, K, V, each (H, T, D), of all heads."""
     ### BEGIN SOLUTION
-    T, C = x.shape
-    return x.reshape(T, H, C // H).swapaxes(0, 1)
+    T, C = X.shape
+    heads = (X @ W).reshape(T, H, 3, C // H)
+    Q, K, V = heads.transpose(2, 1, 0, 3)
+    return Q, K, V
     ### END SOLUTION
 
 
-checks.check_06_split_heads(my_split_heads)
+checks.check_06_split_fused(split_fused)
 
 # %% [markdown] tags=["idea"]
-# A reshape never moves numbers in memory, it only draws the boundaries anew. Cutting the last axis is a reshape, $(T, H, D)$; bringing the heads to the front is not, so it needs `swapaxes` or `transpose`.
+# A reshape only draws boundaries. The last axis, $3C$, is cut from the outside in: heads, then the three kinds, then $D$: $(T, H, 3, D)$. Then bring the kinds to the front and the heads next: $(3, H, T, D)$. With the cut $(T, 3, H, D)$, the layout of other models, it would run too, and compute something else.
 
 # %% [markdown]
 # ### Exercise 2 ★★ · Count parameters
@@ -458,7 +460,7 @@ checks.check_06_reorder_heads(reorder_heads)
 # %% [markdown]
 # ### Exercise 4 ★★★ · Multi-head attention, alone
 #
-# The whole layer for one sentence, without biases: $X: (T, C)$, four matrices $(C, C)$, $H$ heads, and with `causal` a word may not look at later words.
+# The whole layer for one sentence, without biases: $X: (T, C)$, four matrices $(C, C)$, $H$ heads, and with `causal` a word may not look at later words. Scores may be of any size.
 
 # %% tags=["exercise"]
 def multi_head_attention(X, W_Q, W_K, W_V, W_O, H, causal=False):
@@ -479,6 +481,30 @@ checks.check_06_multi_head_attention(multi_head_attention)
 
 # %% [markdown] tags=["idea"]
 # Project, cut into heads, scores over $\sqrt D$ (not $\sqrt C$), mask before softmax, mix the values, join the heads, multiply with $W^O$.
+
+# %% [markdown]
+# ### Exercise 5 ★★★ · Your engine trains your attention
+#
+# Now let them work together. `attention(X, W_Q, W_K, W_V, W_O, H)` is your answer to exercise 4, and `walk_back(output, upstream, wanted)` your engine of chapter 02 (the library's versions, where yours are not there yet). Arrays become Tensors that are only *recorded*; `checks.graph(loss, tensors)` gives the node of the loss and the list of the nodes of the tensors.
+#
+# Write one step of gradient descent: with the loss $\frac{1}{TC}\sum (\text{attention}(X) - Y)^2$, return the loss as a number, and the four matrices less $\eta$ times their gradients, as arrays. The check repeats your step until the layer computes nearly what another layer does.
+
+# %% tags=["exercise"]
+def descend(attention, walk_back, X, Y, weights, H, eta):
+    """(loss before the step, the list of the four matrices after it)."""
+    tensors = [mg.Tensor(w, requires_grad=True) for w in weights]
+    ### BEGIN SOLUTION
+    loss = ((attention(X, *tensors, H) - Y) ** 2).mean()
+    output, wanted = checks.graph(loss, tensors)
+    gradients = walk_back(output, np.ones(()), wanted)
+    return loss.item(), [w - eta * g for w, g in zip(weights, gradients)]
+    ### END SOLUTION
+
+
+checks.check_06_descend(descend)
+
+# %% [markdown] tags=["idea"]
+# Compute the loss from the tensors with `attention`, which need not know that they are tensors; ask for the graph; start the walk with $\bar L = 1$; then $W \leftarrow W - \eta\,\bar W$ for each of the four. There is no more to training a model than this, repeated.
 
 # %% [markdown]
 # ## References

@@ -526,23 +526,23 @@ table(
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise 1 ★ · Waves
+# ### Exercise 1 ★ · How alike are two places?
 #
-# From memory: the table $(T, d)$ of sinusoidal encodings, $d$ even, sines in the even columns and cosines in the odd ones.
+# The dot product of two sinusoidal encodings, $PE_t \cdot PE_{t+k}$, does not depend on $t$. Write it as a function of the distance $k$ alone, for an array of distances $k$ of any shape (also negative ones), without making a table of encodings; $d$ is even.
 
 # %% tags=["exercise"]
-def my_sinusoids(T, d):
-    """The sinusoidal position encodings (T, d)."""
+def closeness(k, d):
+    """PE[t] · PE[t + k] for every distance in the array k, in its shape."""
     ### BEGIN SOLUTION
-    angle = np.arange(T)[:, None] * 10000.0 ** (-2 * np.arange(d // 2) / d)
-    return np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(T, d)
+    theta = 10000.0 ** (-2 * np.arange(d // 2) / d)
+    return np.cos(np.asarray(k)[..., None] * theta).sum(axis=-1)
     ### END SOLUTION
 
 
-checks.check_07_sinusoids(my_sinusoids)
+checks.check_07_closeness(closeness)
 
 # %% [markdown] tags=["idea"]
-# $i$ counts *pairs*, $0 \dots d/2 - 1$, and the exponent is $2i/d$. Beware of writing $2j/d$ with the column number $j$: the frequencies would fall off twice as fast.
+# Each pair gives $\sin a \sin b + \cos a\cos b = \cos(a - b)$ with $a - b = k\theta_i$, so the sum is $\sum_i \cos(k\theta_i)$: $d/2$ at distance 0, the same for $k$ and $-k$, and smaller, but not steadily, further away.
 
 # %% [markdown]
 # ### Exercise 2 ★★ · Rotary, with a start

@@ -758,7 +758,7 @@ checks.check_09_masked_loss(masked_loss)
 # %% [markdown]
 # ### Exercise 3 ★★ · Cross-attention
 #
-# One head: decoder states $Y: (T, C)$, memory $M: (S, C)$, weights $W^Q, W^K, W^V: (C, D)$, and the mask $(S,)$ of the source, 1 for tokens and 0 for padding. The pair of the output $(T, D)$ and the weights $(T, S)$.
+# One head: decoder states $Y: (T, C)$, memory $M: (S, C)$, weights $W^Q, W^K, W^V: (C, D)$, and the mask $(S,)$ of the source, 1 for tokens and 0 for padding. The pair of the output $(T, D)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
 def cross_attention(Y, M, W_Q, W_K, W_V, mask):

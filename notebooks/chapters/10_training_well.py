@@ -897,7 +897,7 @@ checks.check_10_adam_step(adam_step)
 # %% [markdown]
 # ### Exercise 4 ★★ · Label smoothing, backwards
 #
-# Logits $x: (N, V)$, true classes $t: (N,)$, and the loss of section 5, a mean over the $N$ rows. Its gradient $\bar x$ by hand.
+# Logits $x: (N, V)$, true classes $t: (N,)$, and the loss of section 5, a mean over the $N$ rows. Its gradient $\bar x$ by hand, for logits of any size.
 
 # %% tags=["exercise"]
 def smooth_backward(x, t, eps):

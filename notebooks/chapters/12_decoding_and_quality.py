@@ -7,7 +7,7 @@
 # # 12 · Decoding and quality
 #
 # *About 50 minutes to read, 45 more for the exercises. You need [11 · Generating text](11_generating_text.ipynb): the loop that writes, nats, perplexity.
-# Next: [13 · Bias, measured and reduced](13_bias_measured_and_reduced.ipynb).*
+# Next: [12b · What the heads do](12b_what_the_heads_do.ipynb).*
 #
 # A model gives probabilities; a strategy has to choose. The same model writes dull loops or wild nonsense, depending on that choice alone. This chapter builds the usual ways to choose, each in a few lines, checks every number on a vocabulary of six words, and then measures what they make of the same trained models. The surprise: the most likely text is far from the best.
 #
@@ -611,13 +611,13 @@ print("copy 8 − copy 2:", paired(by_copy[:, -1], by_copy[:, 1]), "nats")
 # %% [markdown]
 # ### Exercise 1 ★ · Temperature on probabilities
 #
-# From probabilities `p` $(V,)$, without logits: the distribution at temperature `tau`.
+# From probabilities `p` $(V,)$, without logits: the distribution at temperature `tau`, which may be as low as $10^{-4}$.
 
 # %% tags=["exercise"]
 def at_temperature(p, tau):
     """The probabilities p (V,) at temperature tau > 0."""
     ### BEGIN SOLUTION
-    q = p ** (1 / tau)
+    q = (p / p.max()) ** (1 / tau)
     return q / q.sum()
     ### END SOLUTION
 
@@ -625,7 +625,7 @@ def at_temperature(p, tau):
 checks.check_12_at_temperature(at_temperature)
 
 # %% [markdown] tags=["idea"]
-# Raise to the power $1/\tau$, then divide by the sum.
+# Raise to the power $1/\tau$, then divide by the sum. At a low temperature all powers would become 0 in the machine; a common factor changes nothing, so divide by the largest probability first: it stays 1.
 
 # %% [markdown]
 # ### Exercise 2 ★★ · The nucleus
@@ -651,25 +651,28 @@ checks.check_12_nucleus(nucleus)
 # Sort; a token is kept if what the more likely ones have together is still *below* the limit. Put the kept ones back to their places.
 
 # %% [markdown]
-# ### Exercise 3 ★★ · The repetition penalty
+# ### Exercise 3 ★★ · Nothing twice
 #
-# Logits `z` $(V,)$, the ids `seen` so far (with repetitions), and $\rho > 1$. The new logits.
+# A blunt cure for loops: forbid every run of $n$ tokens that the text already contains. From logits `z` $(V,)$ and the tokens `ids` so far, a list of any length, the logits $(V,)$ in which each token that would complete such a run is $-\infty$. For $n = 1$ no token comes twice.
 
 # %% tags=["exercise"]
-def penalised(z, seen, rho):
-    """Logits (V,) in which the tokens that were seen are less likely."""
+def without_repeats(z, ids, n):
+    """Logits (V,) in which the tokens that would repeat a run of n tokens are −∞."""
     ### BEGIN SOLUTION
-    out = z.copy()
-    i = np.unique(seen)
-    out[i] = np.where(z[i] > 0, z[i] / rho, z[i] * rho)
+    out = np.array(z, float)
+    ids = list(ids)
+    last = ids[len(ids) - n + 1 :]  # the n − 1 tokens that the next one follows
+    for i in range(len(ids) - n + 1):
+        if ids[i : i + n - 1] == last:
+            out[ids[i + n - 1]] = -np.inf
     return out
     ### END SOLUTION
 
 
-checks.check_12_penalised(penalised)
+checks.check_12_without_repeats(without_repeats)
 
 # %% [markdown] tags=["idea"]
-# Positive logits are divided and negative ones multiplied, so that both go down. Each token once, however often it was seen; and in a copy.
+# The next token makes a run of $n$ with the last $n - 1$. Wherever these $n - 1$ stand in the text, with a token after them, that token is forbidden. For $n = 1$ the run before it is empty and stands everywhere, so all tokens of the text are forbidden. (`ids[-(n - 1):]` would be wrong for $n = 1$: it is the whole list.) R. Paulus et al., "A deep reinforced model for abstractive summarization", ICLR 2018, section 2.5, forbid runs of three.
 
 # %% [markdown]
 # ### Exercise 4 ★★ · Distinct-n
@@ -691,27 +694,27 @@ checks.check_12_distinct(distinct)
 # A text of $T$ words has $T - n + 1$ runs. Collect them as tuples from all texts, then compare the set with the list.
 
 # %% [markdown]
-# ### Exercise 5 ★★★ · Beam search
+# ### Exercise 5 ★★★ · A search that keeps its promise
 #
-# `next_log_p(ids)` takes a tuple of ids and gives the log-probabilities $(V,)$ of the next one. Begin with the empty tuple, and search with $k$ beams for a text of $n$ ids.
+# Beam search may miss the most probable text. Logarithms of probabilities are never positive, so a prefix is at least as probable as anything that begins with it: keep *all* prefixes that were found, with their totals, and always go on with the most probable one. When that has $n$ ids, nothing can beat it any more. `next_log_p(ids)` takes a tuple of ids and gives the log-probabilities $(V,)$ of the next one; begin with the empty tuple, and ask about no prefix that cannot lead to the best text.
 
 # %% tags=["exercise"]
-def search(next_log_p, n, k):
-    """The best text that was found, as a tuple of n ids, and its log-probability."""
+def exact_search(next_log_p, n):
+    """The most probable text, as a tuple of n ids, and its log-probability."""
     ### BEGIN SOLUTION
-    beams = [(0.0, ())]
-    for _ in range(n):
-        grown = [(total + log_p, (*ids, i)) for total, ids in beams for i, log_p in enumerate(next_log_p(ids))]
-        beams = sorted(grown, reverse=True)[:k]
-    total, ids = beams[0]
-    return ids, total
+    waiting = [(0.0, ())]
+    while True:
+        total, ids = waiting.pop(max(range(len(waiting)), key=lambda i: waiting[i][0]))
+        if len(ids) == n:
+            return ids, total
+        waiting += [(total + log_p, (*ids, i)) for i, log_p in enumerate(next_log_p(ids))]
     ### END SOLUTION
 
 
-checks.check_12_search(search)
+checks.check_12_exact_search(exact_search)
 
 # %% [markdown] tags=["idea"]
-# A list of pairs (log-probability, ids). In each of $n$ rounds make all extensions of all of them, sort, keep the best $k$ of the *whole* list.
+# Best first, as Dijkstra finds shortest ways: take the most probable prefix out of the list, and either it is complete, or its extensions go into the list. The trap is to stop when a complete text is *found*: a prefix in the list may still be more probable. It may have to ask about nearly all prefixes, which is why nobody decodes a language model so; `heapq` finds the best of a long list faster.
 
 # %% [markdown]
 # ## References
@@ -724,4 +727,4 @@ checks.check_12_search(search)
 # - J. Li et al., "A diversity-promoting objective function for neural conversation models", NAACL 2016: distinct-n. S. Welleck et al., "Neural text generation with unlikelihood training", ICLR 2020: measuring repetition.
 # - R. Sennrich, B. Haddow, A. Birch, "Neural machine translation of rare words with subword units", ACL 2016: BPE.
 #
-# **Before:** [11 · Generating text](11_generating_text.ipynb). **Next:** [13 · Bias, measured and reduced](13_bias_measured_and_reduced.ipynb).
+# **Before:** [11 · Generating text](11_generating_text.ipynb). **Next:** [12b · What the heads do](12b_what_the_heads_do.ipynb).

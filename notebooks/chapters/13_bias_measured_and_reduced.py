@@ -596,7 +596,7 @@ checks.check_13_p_value(p_value)
 #
 # $$L = \sum_j p_j\, \big(\log p_j - \log p_{\sigma(j)}\big) .$$
 #
-# Derive $\partial L/\partial z_k$. What is it where $p_j = p_{\sigma(j)}$ for all $j$? `sigma` is an integer array $(V,)$. Your answer is compared with the engine and finite differences.
+# Derive $\partial L/\partial z_k$, for logits of any size. What is it where $p_j = p_{\sigma(j)}$ for all $j$? `sigma` is an integer array $(V,)$. Your answer is compared with the engine and finite differences.
 
 # %% tags=["exercise"]
 def kl_gradient(z, sigma):
@@ -626,4 +626,4 @@ checks.check_13_kl_gradient(kl_gradient)
 # - S. L. Blodgett, G. Lopez, A. Olteanu, R. Sim, H. Wallach, "Stereotyping Norwegian salmon: an inventory of pitfalls in fairness benchmark datasets", ACL 2021: what tests of pairs get wrong.
 # - B. Efron, R. J. Tibshirani, *An Introduction to the Bootstrap* (1993), chapters 13 and 15; P. Good, *Permutation, Parametric and Bootstrap Tests of Hypotheses* (2005), chapter 3.
 #
-# **Before:** [12 · Decoding and quality](12_decoding_and_quality.ipynb). **Next:** [14 · Doing more with less](14_doing_more_with_less.ipynb).
+# **Before:** [12b · What the heads do](12b_what_the_heads_do.ipynb). **Next:** [14 · Doing more with less](14_doing_more_with_less.ipynb).

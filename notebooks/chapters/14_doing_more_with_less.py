@@ -884,7 +884,7 @@ checks.check_14_adapter_gradients(adapter_gradients)
 # %% [markdown]
 # ### Exercise 5 ★★★ · Two halves of a softmax
 #
-# Two machines have each read half of the keys, and hold $(m, \ell, o)$ as in section 7 for every query: $m$ and $\ell$ are $(T,)$ arrays, $o$ is $(T, D)$. Write `merge(m1, l1, o1, m2, l2, o2)`: return the $(m, \ell, o)$ of all keys together. A query that saw no key on a machine has $m = -\infty$, $\ell = 0$, $o = 0$ there, and if it saw none on either, it has the same in the result, without a NaN or a warning.
+# Two machines have each read half of the keys, and hold $(m, \ell, o)$ as in section 7 for every query: $m$ and $\ell$ are $(T,)$ arrays, $o$ is $(T, D)$. Write `merge(m1, l1, o1, m2, l2, o2)`: return the $(m, \ell, o)$ of all keys together. A query that saw no key on a machine has $m = -\infty$, $\ell = 0$, $o = 0$ there, and if it saw none on either, it has the same in the result, and nowhere a NaN.
 
 # %% tags=["exercise"]
 def merge(m1, l1, o1, m2, l2, o2):

@@ -695,51 +695,53 @@ table(
 # ## Exercises
 
 # %% [markdown]
-# ### Exercise 1 ★ · WordPiece, from memory
+# ### Exercise 1 ★★ · The cheapest cut
 #
-# Cut `word` into the longest pieces of `vocabulary` (a set of strings), from left to right; pieces that do not begin the word carry `##`. If that is impossible, the answer is `["[UNK]"]`.
+# WordPiece takes the longest piece first, which need not be the best way to cut. Other models (the *unigram* tokenizer of SentencePiece) give every piece a cost, the surprise $-\log p$, and take the cut with the lowest **total**. Write it: `cost` is a dictionary from pieces to costs (no ## here); the answer is the list of pieces, and `["[UNK]"]` if there is no cut. Words have up to 40 letters: trying all cuts takes too long.
 
 # %% tags=["exercise"]
-def my_wordpiece(word, vocabulary):
-    """A list of pieces."""
+def cheapest_cut(word, cost):
+    """The list of pieces of the cut with the lowest total cost."""
     ### BEGIN SOLUTION
-    pieces, start = [], 0
-    while start < len(word):
-        for stop in range(len(word), start, -1):
-            piece = ("##" if start else "") + word[start:stop]
-            if piece in vocabulary:
-                break
-        else:
-            return ["[UNK]"]
-        pieces.append(piece)
-        start = stop
-    return pieces
+    best = [(0.0, [])]  # for each prefix of the word: the lowest total and its pieces, or None
+    for stop in range(1, len(word) + 1):
+        options = []
+        for start in range(stop):
+            piece = word[start:stop]
+            if best[start] is not None and piece in cost:
+                options.append((best[start][0] + cost[piece], [*best[start][1], piece]))
+        best.append(min(options) if options else None)
+    return best[-1][1] if best[-1] is not None else ["[UNK]"]
     ### END SOLUTION
 
 
-checks.check_16_wordpiece(my_wordpiece)
+checks.check_16_cheapest_cut(cheapest_cut)
 
 # %% [markdown] tags=["idea"]
-# Two loops: the outer one moves the start, the inner one tries ends from the right. Python's `for … else` runs the `else` when no `break` happened, i.e. when no piece fits.
+# Dynamic programming: the best cut of the first 5 letters is a best cut of fewer letters and one more piece. Keep for each prefix the lowest total and how it was reached, and build them up from the left; $n^2/2$ pieces are looked up instead of $2^{n-1}$ cuts. A prefix without any cut is skipped. (T. Kudo, "Subword regularization", ACL 2018, section 3.2.)
 
 # %% [markdown]
-# ### Exercise 2 ★ · One vector for a text
+# ### Exercise 2 ★★ · The gradient of one vector for a text
 #
-# `h` $(B, T, C)$ holds a vector for each token, `a` $(B, T)$ a 1 for each real token and a 0 for padding. Average the real ones and scale the mean to length 1.
+# Section 4 averages the token vectors $h: (B, T, C)$ of the real tokens, where $a: (B, T)$ is 1 and not 0, and scales the mean $m$ to length 1: $v = m/\lVert m\rVert$. To train such a model one needs the way back: from $\bar v: (B, C)$ to $\bar h: (B, T, C)$.
 
 # %% tags=["exercise"]
-def my_pool(h, a):
-    """(B, T, C), (B, T) → (B, C), rows of length 1."""
+def pool_backward(v_bar, h, a):
+    """h_bar (B, T, C) of v = mean of the real tokens, scaled to length 1, from the upstream gradient v_bar (B, C)."""
     ### BEGIN SOLUTION
-    m = (h * a[..., None]).sum(axis=1)
-    return m / np.linalg.norm(m, axis=-1, keepdims=True)
+    n = a.sum(axis=1, keepdims=True)
+    m = (h * a[..., None]).sum(axis=1) / n
+    length = np.linalg.norm(m, axis=-1, keepdims=True)
+    v = m / length
+    m_bar = (v_bar - v * (v * v_bar).sum(axis=-1, keepdims=True)) / length
+    return a[..., None] * (m_bar / n)[:, None, :]
     ### END SOLUTION
 
 
-checks.check_16_pool(my_pool)
+checks.check_16_pool_backward(pool_backward)
 
 # %% [markdown] tags=["idea"]
-# The sum may as well be scaled to length 1 at once: a mean and a sum point the same way. But the padding must be out of it.
+# Two steps back. The scaling takes out what points along $v$, since a longer $m$ changes nothing: $\bar m = (\bar v - v\,\langle v, \bar v\rangle)/\lVert m\rVert$. The mean hands every real token the same share, $\bar m / n$, and padding nothing. (Exercise 5 is the same thought for a pair of vectors.)
 
 # %% [markdown]
 # ### Exercise 3 ★★ · Another library's attention

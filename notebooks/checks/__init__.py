@@ -16,10 +16,12 @@ from .chapter_09 import *  # noqa: F403
 from .chapter_10 import *  # noqa: F403
 from .chapter_11 import *  # noqa: F403
 from .chapter_12 import *  # noqa: F403
+from .chapter_12b import *  # noqa: F403
 from .chapter_13 import *  # noqa: F403
 from .chapter_14 import *  # noqa: F403
 from .chapter_15 import *  # noqa: F403
 from .chapter_16 import *  # noqa: F403
+from .earlier import earlier, graph
 from .verdict import Verdict
 
-__all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict"]
+__all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict", "earlier", "graph"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .verdict import Wrong, ask, check, pair, same, softmax
+from .verdict import WEAK_MASK, Wrong, ask, check, extreme, finite, numbers, pair, same, softmax, zeros_at
 
 
 @check
@@ -61,7 +61,18 @@ def check_00_masked_attention(answer):
         got, weights = pair(ask(answer, q, k, v, keep))
         at = f"T = {t}, S = {s}, mask {mask}"
         same(weights, right, "the weights", hints, at=at)
+        zeros_at(weights, np.broadcast_to(keep == 0, (t, s)), "Padding still gets a share, if a small one: its scores should become −∞.")
         same(got, right @ v, "the output", at=at)
+    for hidden in ([0, 0, 0, 0, 0], [0, 1, 0, 1, 0]):
+        keep = 1 - np.array(hidden)
+        (q, k), v = extreme(rng, 4, 5, hidden), rng.normal(size=(5, 2))
+        got, weights = pair(ask(answer, q, k, v, keep))
+        finite(weights, "the weights")
+        if not np.allclose(numbers(weights)[:, keep == 0], 0):
+            raise Wrong(WEAK_MASK)
+        right = softmax(np.where(keep, q @ k.T / 2, -np.inf))
+        same(weights, right, "the weights", at="scores of ±10 000")
+        same(got, right @ v, "the output", at="scores of ±10 000")
     return "Each row adds up to 1, and the columns of padding are exactly 0."
 
 
@@ -75,17 +86,19 @@ def _boxes():
 
     def last_to_first(ids):
         out = causal(ids)
-        out[0] += table[ids[-1]]
+        out[:1] += table[ids[-1]]
         return out
 
     def next_word(ids):
         out = causal(ids)
-        out[1] += 1e-3 * table[ids[2]]
+        if len(ids) > 2:
+            out[1] += 1e-3 * table[ids[2]]
         return out
 
     def one_word(ids):
         out = causal(ids)
-        out[0] += ids[3] == 5
+        if len(ids) > 3:  # a probe may also ask of a part of the text
+            out[0] += ids[3] == 5
         return out
 
     return size, [
@@ -94,6 +107,7 @@ def _boxes():
         ("one that looks only at its own word", False, lambda ids: table[ids]),
         ("one that lets only the first place see the last", True, last_to_first),
         ("one that lets only the second place see the third, a little", True, next_word),
+        ("one that adds the number of the place", False, lambda ids: table[ids] + np.arange(len(ids))[:, None]),
         ("one whose first place notices a single word, id 5, at the fourth place", True, one_word),
     ]
 
@@ -106,4 +120,4 @@ def check_00_sees_the_future(answer):
         if bool(got) != sees:
             wrong = "finds it innocent" if sees else "accuses it: its output at t depends on the ids up to t, which is allowed"
             raise Wrong(f"One of the boxes is {what}; your probe {wrong}.")
-    return "Six boxes, four of them guilty, and all found."
+    return "Seven boxes, four of them guilty, and all found."

@@ -2,33 +2,34 @@
 
 import numpy as np
 
-from .verdict import Wrong, ask, check, pair, same
+from .verdict import Wrong, ask, check, numbers, pair, same
 
 
 @check
 def check_01_second_difference(answer):
-    h = 1e-3
-    for f, name, x, right in [
-        (lambda x: x**2, "f(x) = x²", 3.0, 2.0),
-        (lambda x: x**3, "f(x) = x³", 2.0, 12.0),
-        (np.sin, "f = sin", 0.5, -np.sin(0.5)),
+    for f, name, x, h in [
+        (lambda x: x**2, "f(x) = x²", 3.0, 1e-3),
+        (lambda x: x**3, "f(x) = x³", 2.0, 0.01),
+        (np.sin, "f = sin", 0.5, 0.3),
+        (np.exp, "f = exp", -1.0, 0.5),
     ]:
         up, mid, down = f(x + h), f(x), f(x - h)
+        right = (up - 2 * mid + down) / h**2
         hints = {
             "Subtract 2 f(x), not f(x): there is one for f(x + h) and one for f(x − h).": (up - mid + down) / h**2,
             "Divide by h², not by h: the sum of the two Taylor formulas has h² in front of f''.": (up - 2 * mid + down) / h,
             "Divide by h², not by 4h²: x + h and x − h are one step from x, not two from each other.": (up - 2 * mid + down) / (4 * h**2),
             "This is the first derivative; add the two Taylor formulas instead of subtracting them.": (up - down) / (2 * h),
         }
-        same(ask(answer, f, x, h), right, "f''(x)", hints, 1e-5, f"{name}, x = {x}, h = {h}")
-    return "It is exact for parabolas, and its error for sin is h² f''''/12, about 4e-8 here."
+        same(ask(answer, f, x, h), right, "the estimate of f''(x)", hints, 1e-8, f"{name}, x = {x}, h = {h}")
+    return "It is exact for parabolas, and its error for sin is about h² f''''/12."
 
 
 @check
 def check_01_logistic_backward(answer):
-    for w, b, x, t in [(0.5, -0.3, 2.0, 1), (-1.2, 0.4, 0.7, -1), (0.0, 0.0, 3.0, 1)]:
+    for w, b, x, t in [(0.5, -0.3, 2.0, 1), (-1.2, 0.4, 0.7, -1), (0.0, 0.0, 3.0, 1), (4.0, 1.0, 5.0, 1), (1.5, 0.2, 1.1, -1)]:
         s = 1 / (1 + np.exp(t * (w * x + b)))
-        got = np.array(pair(ask(answer, w, b, x, t)), float)
+        got = numbers(list(pair(ask(answer, w, b, x, t))))
         hints = {
             "The sign is wrong: u = −t y, so y_bar = −t · u_bar.": [t * s * x, t * s],
             "w_bar lacks the factor x: in y = w x + b the slope by w is x.": [-t * s, -t * s],
@@ -43,7 +44,7 @@ def check_01_logistic_backward(answer):
 @check
 def check_01_layer_backward(answer):
     rng = np.random.default_rng(1)
-    for n, i, o in [(3, 2, 4), (3, 3, 3), (1, 2, 2)]:  # different sizes find a wrong order; the square one, a lucky shape
+    for n, i, o in [(3, 2, 4), (3, 3, 3), (1, 2, 2), (2, 3, 1)]:  # different sizes find a wrong order; the square one, a lucky shape
         Y_bar, X, W, b = rng.normal(size=(n, o)), rng.normal(size=(n, i)), rng.normal(size=(i, o)), rng.normal(size=o)
         got = ask(answer, Y_bar, X, W, b)
         if not isinstance(got, tuple | list) or len(got) != 3:
@@ -67,30 +68,44 @@ def check_01_layer_backward(answer):
 @check
 def check_01_directional_check(answer):
     rng = np.random.default_rng(2)
-    w, v = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
-    calls = []
+    for shape, h in [((2, 3), 1e-6), ((4,), 0.1), ((2, 1, 2), 0.3)]:
+        w, v = rng.normal(size=shape), rng.normal(size=shape)
+        calls = []
 
-    def L(w):
-        calls.append(w)
-        return np.sum(np.sin(w) * w)
+        def L(w, calls=calls):
+            calls.append(np.array(w))
+            return np.sum(np.sin(w) * w + np.exp(w) / 3)
 
-    w_bar = np.sin(w) + w * np.cos(w)
-    got = ask(answer, L, w, w_bar, v, 1e-6)
-    used = len(calls)
-    slope, claim = (np.asarray(x, float) for x in pair(got))
-    right = np.sum(w_bar * v)
-    length = np.linalg.norm(v)
-    hints = {
-        "Divide by 2h: the two points are 2h apart.": right * 2,
-        "Step along v itself, not along its unit vector.": right / length,
-        "Step along v; a step h in every entry is the direction of ones.": np.sum(w_bar),
-    }
-    same(slope, right, "the slope along v", hints, 1e-6)
-    same(claim, right, "what the gradient says", {"Sum the products of all entries: one number.": w_bar * v, "Multiply w_bar by v.": w_bar.sum()})
-    if used > 2:
-        raise Wrong(f"The numbers are right, but L was evaluated {used} times; two are enough, whatever the size of w.")
-    same(pair(ask(answer, L, w, 0 * w_bar, v))[1], 0.0, "what a gradient of zeros says")
-    return f"Two evaluations, {right:.6f} against {float(slope):.6f}: the same would do for a million weights."
+        w_bar = np.sin(w) + w * np.cos(w) + np.exp(w) / 3
+        got = ask(answer, L, w, w_bar, v, h)
+        used = len(calls)
+        slope, claim = pair(got)
+        up, here, down = L(w + h * v), L(w), L(w - h * v)
+        right, at = (up - down) / (2 * h), f"w of shape {shape}, h = {h}"
+        hints = {
+            "Divide by 2h: the two points are 2h apart.": right * 2,
+            "This is the forward difference; the central one takes one point on each side, and its error is of order h².": (up - here) / h,
+            "This is the backward difference; the central one takes one point on each side, and its error is of order h².": (here - down) / h,
+            "The sign: the value behind is subtracted from the value ahead.": -right,
+        }
+        if h > 0.01:
+            step = v / np.linalg.norm(v)
+            hints |= {
+                "Step along v itself, not along its unit vector.": (L(w + h * step) - L(w - h * step)) / (2 * h),
+                "Step along v; a step h in every entry is the direction of ones.": (L(w + h) - L(w - h)) / (2 * h),
+            }
+        same(slope, right, "the slope along v", hints, 1e-9 if h > 0.01 else 1e-7, at)
+        said = np.sum(w_bar * v)
+        hints = {
+            "Sum the products of all entries: one number.": w_bar * v,
+            "Multiply w_bar by v.": w_bar.sum(),
+            "This is a mean, not a sum.": said / w.size,
+        }
+        same(claim, said, "what the gradient says", hints, at=at)
+        if used > 2:
+            raise Wrong(f"The numbers are right, but L was evaluated {used} times; two are enough, whatever the size of w.")
+        same(pair(ask(answer, L, w, 0 * w_bar, v))[1], 0.0, "what a gradient of zeros says")
+    return f"Two evaluations, {right:.6f} against {float(said):.6f} with a large step: the same would do for a million weights."
 
 
 @check

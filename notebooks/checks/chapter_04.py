@@ -4,7 +4,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .verdict import Wrong, ask, check, diagnosed, pair, same, softmax
+from .verdict import WEAK_MASK, Wrong, ask, check, close, diagnosed, finite, numbers, pair, same, softmax, zeros_at
 
 
 def _states(X, W, U, b, carry=1.0):
@@ -12,80 +12,133 @@ def _states(X, W, U, b, carry=1.0):
     for x in X:
         h = np.tanh(x @ W + carry * h @ U + b)
         states.append(h)
-    return np.stack(states)
+    return np.array(states).reshape(len(X), len(U))
+
+
+def _both(X, n, one, two, end=None, turned=True, alike=False, carry=1.0, rest=True):
+    """The states of both readers; the second begins at row ``end`` − 1."""
+    end = n if end is None else end
+    ahead, back = _states(X, *one, carry=carry), _states(X[:end][::-1], *(one if alike else two), carry=carry)
+    back = np.concatenate([back[::-1] if turned else back, np.zeros((len(X) - end, back.shape[1]))])
+    return np.concatenate([ahead, back], axis=1) * (np.arange(len(X)) < n if rest else np.ones(len(X)))[:, None]
 
 
 @check
-def check_04_rnn(answer):
+def check_04_bidirectional(answer):
     rng = np.random.default_rng(1)
-    for t, c, n in [(3, 2, 4), (5, 3, 3), (1, 2, 2)]:
-        X, W, U, b = rng.normal(size=(t, c)), rng.normal(size=(c, n)), rng.normal(size=(n, n)), rng.normal(size=n)
-        right = _states(X, W, U, b)
+    for t, n, c, h in [(3, 3, 2, 4), (5, 3, 3, 3), (4, 1, 2, 2), (1, 1, 1, 1)]:
+        X = rng.normal(size=(t, c))
+        one, two = ([rng.normal(size=s) for s in ((c, h), (h, h), (h,))] for _ in range(2))
+        right = _both(X, n, one, two)
         hints = {
-            "The bias is missing.": _states(X, W, U, 0 * b),
-            "The state is not carried on: each step begins at zero.": _states(X, W, U, b, carry=0.0),
-            "U is transposed: h @ U, not U @ h.": _states(X, W, U.T, b),
-            "This is the last state; all T of them are asked for.": right[-1],
-            "h₀ = 0 is not part of the answer.": np.concatenate([np.zeros((1, n)), right]),
+            "The second reader begins with padding: let it start at the last word, row n − 1.": _both(X, n, one, two, end=t),
+            "The states of the second reader stand in the order in which it read; row t should hold the one that it had at word t.": (
+                _both(X, n, one, two, turned=False)
+            ),
+            "Both readers use the same weights; the second has W2, U2 and b2.": _both(X, n, one, two, alike=True),
+            "Rows of padding should be zeros.": _both(X, n, one, two, rest=False),
+            "The second reader comes first in your rows: put that of W, U and b on the left.": np.roll(right, h, axis=1),
+            "The state is not carried on: each step begins at zero.": _both(X, n, one, two, carry=0.0),
+            "U is transposed: h @ U, not U @ h.": _both(X, n, (one[0], one[1].T, one[2]), (two[0], two[1].T, two[2])),
+            "The biases are missing.": _both(X, n, (*one[:2], 0 * one[2]), (*two[:2], 0 * two[2])),
+            "Both readers read forwards.": np.concatenate([_states(X, *one), _states(X, *two)], axis=1) * (np.arange(t) < n)[:, None],
         }
-        same(ask(answer, X, W, U, b), right, "the states", hints, at=f"T = {t}, C = {c}, H = {n}")
-    return "The same three arrays of weights at every step, for any length."
+        same(ask(answer, X, n, *one, *two), right, "the states", hints, at=f"T = {t}, n = {n}, C = {c}, H = {h}")
+    return "The two states of a word, side by side, know the whole text."
 
 
 def _sigmoid(a):
     return 1 / (1 + np.exp(-a))
 
 
-def _gru(x, h, W, U, b, swap_z=False, use_r=True, r_first=False, order=(0, 1, 2), act=np.tanh):
-    n = h.shape[-1]
-    a, u = x @ W + b, h @ U
-    (ar, ur), (az, uz), (an, un) = ((a[:, i * n : (i + 1) * n], u[:, i * n : (i + 1) * n]) for i in order)
-    r, z = _sigmoid(ar + ur) if use_r else 1.0, _sigmoid(az + uz)
-    new = act(an + ((r * h) @ U[:, order[2] * n : (order[2] + 1) * n] if r_first else r * un))
-    return z * new + (1 - z) * h if swap_z else (1 - z) * new + z * h
+def _lstm(x, h, c, W, U, b, order=(0, 1, 2, 3), gate=np.tanh, out=np.tanh, old=False, tied=False):
+    blocks = np.split(x @ W + h @ U + b, 4, axis=-1)
+    i, f, g, o = (blocks[k] for k in order)
+    new = (1 - _sigmoid(i) if tied else _sigmoid(f)) * c + _sigmoid(i) * gate(g)
+    return _sigmoid(o) * out(c if old else new), new
 
 
 @check
-def check_04_gru_step(answer):
+def check_04_lstm_step(answer):
     rng = np.random.default_rng(2)
-    for batch, c, n in [(1, 2, 3), (4, 3, 2)]:
-        given = [rng.normal(size=s) for s in ((batch, c), (batch, n), (c, 3 * n), (n, 3 * n), (3 * n,))]
-        hints = {
-            "z belongs to the old state: h' = (1 − z) n + z h.": _gru(*given, swap_z=True),
-            "The reset gate has no effect.": _gru(*given, use_r=False),
-            "This is (r ⊙ h) Uₙ; here r multiplies after the product, r ⊙ (h Uₙ).": _gru(*given, r_first=True),
-            "r and z are swapped: the blocks lie in the order r, z, n.": _gru(*given, order=(1, 0, 2)),
-            "The candidate n goes through tanh, not σ.": _gru(*given, act=_sigmoid),
-            "The bias is missing.": _gru(*given[:4], 0.0),
+    for batch, c, n in [(1, 2, 3), (4, 3, 2), (2, 1, 1)]:
+        given = [rng.normal(size=s) for s in ((batch, c), (batch, n), (batch, n), (c, 4 * n), (n, 4 * n), (4 * n,))]
+        got = pair(ask(answer, *given))
+        right, at = _lstm(*given), f"B = {batch}, C = {c}, H = {n}"
+        variants = {
+            "i and f are swapped: the blocks lie in the order i, f, g, o.": _lstm(*given, order=(1, 0, 2, 3)),
+            "g and o are swapped: the blocks lie in the order i, f, g, o.": _lstm(*given, order=(0, 1, 3, 2)),
+            "The candidate g goes through tanh, not σ.": _lstm(*given, gate=_sigmoid),
+            "The candidate g goes through tanh.": _lstm(*given, gate=lambda a: a),
+            "The output gate lets tanh(c') through, not c' itself.": _lstm(*given, out=lambda a: a),
+            "h' comes from the new c', not from the old c.": _lstm(*given, old=True),
+            "The forget gate is f, not 1 − i: that is the GRU's way.": _lstm(*given, tied=True),
+            "The bias is missing.": _lstm(*given[:5], 0.0),
+            "h has no part in the gates.": _lstm(given[0], 0 * given[1], *given[2:]),
         }
-        same(ask(answer, *given), _gru(*given), "the state", hints, at=f"B = {batch}, C = {c}, H = {n}")
-    return "Where z is 1 nothing is written, and nothing is lost."
+        if got[0] is not None and np.shape(got[0]) == np.shape(right[1]) and close(numbers(got[0]).astype(float), right[1], 1e-5):
+            raise Wrong("The two states are swapped: return h first, then c.")
+        same(got[1], right[1], "c'", {hint: wrong[1] for hint, wrong in variants.items()}, at=at)
+        same(got[0], right[0], "h'", {hint: wrong[0] for hint, wrong in variants.items()}, at=at)
+    zeros = [np.zeros(s) for s in ((1, 1), (1, 2))]
+    c, b = np.array([[300.0, -2.0]]), np.array([-1e4, -1e4, 1e4, 1e4, 0, 0, 1e4, 1e4])  # nothing is written, nothing is forgotten
+    got = pair(ask(answer, *zeros, c, np.zeros((1, 8)), np.zeros((2, 8)), b))
+    same(got[1], c, "c'", at="gates that are fully open or shut")
+    same(got[0], np.tanh(c), "h'", at="gates that are fully open or shut")
+    return "Where f is 1 and i is 0, c stays as it is, for as many steps as you like."
+
+
+def _covered(s, h, W, U, v, w, keep, cover=True, sum_up=True, early=False, tanh=True, state=True, mask="before", scale=1.0):
+    """The weights (T, S)."""
+    count, out = np.zeros(len(h)), []
+    for one in s:
+        inner = (one @ W if state else 0) + h @ U + count[:, None] * (w if cover else 0 * w)
+        e = (np.tanh(inner) if tanh else inner) @ v * scale
+        alpha = softmax(np.where(keep, e, -np.inf) if mask == "before" else e * keep if mask == "zero" else e)
+        alpha = alpha * keep if mask == "after" else alpha
+        out.append(alpha)
+        count = count + alpha if sum_up else alpha
+        if early:  # the weights of a step count in the step itself
+            e = np.tanh(one @ W + h @ U + count[:, None] * w) @ v
+            out[-1] = softmax(np.where(keep, e, -np.inf))
+    return np.stack(out)
 
 
 @check
-def check_04_additive_attention(answer):
+def check_04_coverage_attention(answer):
     rng = np.random.default_rng(3)
-    for n, m, a, mask in [(2, 3, 4, [1, 1, 1]), (3, 2, 5, [1, 1, 0, 0]), (2, 2, 2, [0, 1, 1])]:
-        s, h, W, U, v = rng.normal(size=n), rng.normal(size=(len(mask), m)), rng.normal(size=(n, a)), rng.normal(size=(m, a)), rng.normal(size=a)
-        keep = np.array(mask)
-        e = np.tanh(s @ W + h @ U) @ v
-        alpha = softmax(np.where(keep, e, -np.inf))
+    for t, n, m, a, mask in [(3, 2, 3, 4, [1, 1, 1]), (4, 3, 2, 5, [1, 1, 0, 0]), (3, 2, 2, 2, [0, 1, 1]), (1, 1, 1, 1, [1])]:
+        keep, at = np.array(mask), f"T = {t}, S = {len(mask)}, mask {mask}"
+        s, h, W, U = rng.normal(size=(t, n)), rng.normal(size=(len(mask), m)), rng.normal(size=(n, a)), rng.normal(size=(m, a))
+        given = (s, h, W, U, 2 * rng.normal(size=a), 2 * rng.normal(size=a), keep)
+        right = _covered(*given)
         hints = {
-            "The tanh is missing; without it, s would have no influence at all on the weights.": softmax(
-                np.where(keep, (s @ W + h @ U) @ v, -np.inf)
-            ),
-            "The decoder's state s has no part in your scores.": softmax(np.where(keep, np.tanh(h @ U) @ v, -np.inf)),
-            "The mask has no effect.": softmax(e),
-            "The mask acts after the softmax: the weights no longer add up to 1.": softmax(e) * keep,
-            "The score of padding became 0, not −∞.": softmax(e * keep),
-            "There is no scale in additive attention.": softmax(np.where(keep, e / np.sqrt(a), -np.inf)),
-            "These are the scores; they still need a softmax.": e,
+            "The counts have no effect: this is attention without coverage.": _covered(*given, cover=False),
+            "c_j is the sum of all weights so far; yours are those of the last step only.": _covered(*given, sum_up=False),
+            "The counts hold the weights of the steps before, not yet those of this one.": _covered(*given, early=True),
+            "The tanh is missing.": _covered(*given, tanh=False),
+            "The decoder's state s has no part in your scores.": _covered(*given, state=False),
+            "The mask has no effect.": _covered(*given, mask="none"),
+            "The mask acts after the softmax: the weights no longer add up to 1.": _covered(*given, mask="after"),
+            "The score of padding became 0, not −∞.": _covered(*given, mask="zero"),
+            "There is no scale in additive attention.": _covered(*given, scale=a**-0.5) if a > 1 else np.nan,
         }
-        c, got = pair(ask(answer, s, h, W, U, v, keep))
-        at = f"S = {len(mask)}, mask {mask}"
-        same(got, alpha, "the weights", hints, at=at)
-        same(c, alpha @ h, "the context", at=at)
-    return "A mixture of what was read, mixed anew for every token that is written."
+        c, got = pair(ask(answer, *given))
+        same(got, right, "the weights", hints, at=at)
+        zeros_at(got, np.broadcast_to(keep == 0, right.shape), "Padding still gets a share, if a small one: its scores should become −∞.")
+        same(c, right @ h, "the contexts", at=at)
+    h = np.array([[1.0, 1, 1], [-1, -1, -1], [-1, -1, -1], [1, -1, -1]])  # tanh(40) is 1: scores of −9000, −9000, −1000 and one of 9000
+    W, U, v, w = np.zeros((2, 3)), 40 * np.eye(3), np.array([4000.0, 3000, 2000]), np.array([-80.0, 0, 0])
+    for keep in (np.array([0, 1, 1, 0]), np.array([0, 1, 1, 1]), np.array([1, 1, 1, 1])):
+        given = (np.zeros((2, 2)), h, W, U, v, w, keep)
+        c, got = pair(ask(answer, *given))
+        finite(got, "the weights")
+        if keep[0] == 0 and not np.allclose(numbers(got)[:, 0], 0, atol=1e-6):
+            raise Wrong(WEAK_MASK)
+        right = _covered(*given)
+        same(got, right, "the weights", at="scores of ±9000")
+        same(c, right @ h, "the contexts", at="scores of ±9000", scale=1.0)
+    return "What was read has a mark, and the next look goes elsewhere, or comes back: that is learned, in w."
 
 
 def _recorded(X, W, U, b):
@@ -99,7 +152,7 @@ def _recorded(X, W, U, b):
 @check
 def check_04_rnn_backward(answer):
     rng = np.random.default_rng(4)
-    for t, c, n in [(2, 3, 2), (5, 2, 4), (1, 2, 3)]:
+    for t, c, n in [(2, 3, 2), (5, 2, 4), (1, 2, 3), (3, 1, 1)]:
         given = {"X": rng.normal(size=(t, c)), "W": rng.normal(size=(c, n)), "U": 0.7 * rng.normal(size=(n, n)), "b": rng.normal(size=n)}
         G = rng.normal(size=(t, n))
         got = ask(answer, G, *given.values())

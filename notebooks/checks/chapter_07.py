@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .verdict import Wrong, ask, check, same
+from .verdict import Wrong, ask, check, numbers, same, tolerance
 
 
 def _waves(t, theta):
@@ -15,21 +15,21 @@ def _theta(d, power=2):
 
 
 @check
-def check_07_sinusoids(answer):
-    for length, d in [(5, 4), (3, 8), (40, 6)]:
-        t, right = np.arange(length), _waves(np.arange(length), _theta(d))
-        angle = t[:, None] * _theta(d)
-        column = t[:, None] * 10000.0 ** (-2 * np.arange(d) / d)
-        by_column = np.where(np.arange(d) % 2, np.cos(column), np.sin(column))
+def check_07_closeness(answer):
+    for k, d in [([0, 1, 2, 5], 4), ([-3, 3], 8), ([[0, 7], [40, 1000]], 6), (3, 2), ([1], 12)]:
+        k = np.asarray(k)
+        angle = k[..., None] * _theta(d)
+        right = np.cos(angle).sum(axis=-1)
         hints = {
-            "The exponent is 2i/d with i the number of the pair; it is i/d in yours.": _waves(t, _theta(d, 1)),
-            "i counts pairs, 0 … d/2 − 1; you used the number of the column, up to d − 1.": by_column,
-            "Sines and cosines alternate (columns 2i and 2i + 1); yours stand in two halves.": np.concatenate([np.sin(angle), np.cos(angle)], axis=1),
-            "Sines belong in the even columns, cosines in the odd ones.": right.reshape(length, -1, 2)[..., ::-1].reshape(length, d),
-            "Positions begin at 0.": _waves(t + 1, _theta(d)),
+            "The exponent is 2i/d with i the number of the pair; it is i/d in yours.": np.cos(k[..., None] * _theta(d, 1)).sum(axis=-1),
+            "i counts pairs, 0 … d/2 − 1; you added over all d columns.": np.cos(k[..., None] * 10000.0 ** (-2 * np.arange(d) / d)).sum(axis=-1),
+            "Each pair gives one cosine, sin a sin b + cos a cos b = cos(a − b); yours counts it twice.": 2 * right,
+            "This is a sine: at distance 0 it would be 0.": np.sin(angle).sum(axis=-1),
+            "This is the mean; a dot product is a sum.": np.cos(angle).mean(axis=-1),
+            "This is PE_0 + PE_k summed up, not their product.": (np.sin(angle) + np.cos(angle)).sum(axis=-1),
         }
-        same(ask(answer, length, d), right, "the table", hints, at=f"T = {length}, d = {d}")
-    return "A clock with d/2 hands."
+        same(ask(answer, k, d), right, "the dot product", hints, at=f"k = {k.tolist()}, d = {d}")
+    return "Only the distance counts, in either direction."
 
 
 def _turn(x, t, theta, sign=1, interleaved=False):
@@ -43,7 +43,7 @@ def _turn(x, t, theta, sign=1, interleaved=False):
 @check
 def check_07_rotate(answer):
     rng = np.random.default_rng(1)
-    for length, d, start in [(4, 4, 0), (3, 6, 0), (3, 6, 7)]:
+    for length, d, start in [(4, 4, 0), (3, 6, 0), (3, 6, 7), (1, 2, 3), (5, 8, 100)]:
         x, t, theta = rng.normal(size=(length, d)), np.arange(start, start + length), _theta(d)
         hints = {
             "Turned the other way: a cos − b sin comes first.": _turn(x, t, theta, -1),
@@ -59,7 +59,7 @@ def check_07_rotate(answer):
 @check
 def check_07_alibi(answer):
     slopes = np.array([0.5, 0.25])
-    for t, s in [(3, 3), (2, 5), (1, 4)]:
+    for t, s in [(3, 3), (2, 5), (1, 4), (1, 1), (5, 5)]:
         i, j = np.arange(s - t, s)[:, None], np.arange(s)[None, :]
         m = slopes[:, None, None]
         hints = {
@@ -76,7 +76,8 @@ def check_07_alibi(answer):
 @check
 def check_07_shift_matrix(answer):
     for k, d in [(1, 2), (1, 4), (3, 6), (-2, 8)]:
-        M = np.asarray(ask(answer, k, d), float)
+        M = numbers(ask(answer, k, d), "the matrix")
+        rtol = tolerance(M, 1e-9)
         if M.shape != (d, d):
             raise Wrong(f"The matrix should be ({d}, {d}); yours has shape {M.shape}.")
         PE, later = _waves(np.arange(50), _theta(d)), _waves(np.arange(50) + k, _theta(d))
@@ -85,7 +86,7 @@ def check_07_shift_matrix(answer):
             "Your matrix leaves PE as it is.": PE,
             "Every pair turns at the speed of the first; use θ_i of each pair.": PE @ _block(np.full(d // 2, k * 1.0)).T,
         }
-        same(PE @ M.T, later, "M @ PE[t] for t = 0 … 49", hints, 1e-9, f"k = {k}, d = {d}")
+        same(PE @ M.T, later, "M @ PE[t] for t = 0 … 49", hints, rtol, f"k = {k}, d = {d}")
     return "One matrix for all t: a step of k is the same turn everywhere."
 
 

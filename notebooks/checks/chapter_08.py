@@ -4,7 +4,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .verdict import Wrong, ask, check, diagnosed, same
+from .verdict import ask, check, diagnosed, same, several
 
 
 @check
@@ -34,12 +34,11 @@ def check_08_add_and_norm(answer):
 def check_08_ffn_backward(answer):
     rng = np.random.default_rng(2)
     names = ("x", "W1", "b1", "W2", "b2")
-    for n, c, f in [(5, 3, 4), (4, 4, 4)]:
+    for n, c, f in [(5, 3, 4), (4, 4, 4), (1, 2, 1)]:
         given = dict(zip(names, (rng.normal(size=s) for s in [(n, c), (c, f), (f,), (f, c), (c,)]), strict=True))
         y_bar = rng.normal(size=(n, c))
         got = ask(answer, y_bar, *given.values())
-        if not isinstance(got, tuple | list) or len(got) != 5:
-            raise Wrong("Return five arrays: x_bar, W1_bar, b1_bar, W2_bar, b2_bar.")
+        got = several(got, "x_bar, W1_bar, b1_bar, W2_bar and b2_bar")
         claimed = dict(zip(names, got, strict=True))
         diagnosed(lambda x, W1, b1, W2, b2: mg.relu(x @ W1 + b1) @ W2 + b2, given, claimed, y_bar, f"N = {n}, C = {c}, F = {f}")
     return "Where u ≤ 0 nothing flows back: a unit that is never positive never learns."

@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from .verdict import Wrong, ask, check, pair, same
+from .verdict import Wrong, ask, check, close, numbers, pair, same, tolerance
 
 
 @check
 def check_12_at_temperature(answer):
-    for p, tau in [([1 / 2, 1 / 4, 1 / 8, 1 / 8], 0.5), ([0.7, 0.2, 0.1], 2.0), ([0.6, 0.4, 0.0], 0.8)]:
+    tilted = [0.7, 0.2, 0.1], [0.6, 0.4, 0.0], [0.25, 0.25, 0.5], [0.2, 0.3, 0.5], [1 / 2, 1 / 4, 1 / 8, 1 / 8]
+    for p, tau in zip(tilted, (2.0, 0.8, 1.0, 5.0, 0.5), strict=True):
         p = np.array(p)
         q = p ** (1 / tau)
         logits = np.exp(p / tau)
@@ -18,6 +19,11 @@ def check_12_at_temperature(answer):
             "Dividing probabilities by τ and scaling them again changes nothing.": p,
         }
         same(ask(answer, p, tau), q / q.sum(), "the distribution", hints, at=f"p = {p.tolist()}, τ = {tau}")
+    p = np.array([0.25, 0.5, 0.125, 0.125, 0.0])
+    got = numbers(ask(answer, p, 1e-4))
+    if not np.isfinite(got).all():
+        raise Wrong("At τ = 0.0001 all powers become 0, and 0/0 is NaN: divide p by its largest entry first; the result stays the same.")
+    same(got, [0, 1, 0, 0, 0], "the distribution", at="τ = 0.0001")
     return "What was impossible stays impossible at any temperature."
 
 
@@ -36,7 +42,8 @@ def _nucleus(p, limit, crossing=True):
 
 @check
 def check_12_nucleus(answer):
-    for p, limit in [([0.125, 0.5, 0.0625, 0.25, 0.0625], 0.8), ([0.1, 0.2, 0.7], 0.5), ([0.25, 0.5, 0.25], 0.75), ([0.1, 0.2, 0.3, 0.4], 1.0)]:
+    cases = [([0.125, 0.5, 0.0625, 0.25, 0.0625], 0.8), ([0.1, 0.2, 0.7], 0.5), ([0.25, 0.5, 0.25], 0.75), ([0.1, 0.2, 0.3, 0.4], 1.0)]
+    for p, limit in [*cases, ([0.125] * 8, 0.5), ([1.0], 0.9), ([0.5, 0.25, 0.25], 0.5)]:
         p = np.array(p)
         keep, first = _nucleus(p, limit), np.cumsum(p) - p < limit - 1e-12
         right = _top(p, keep)
@@ -54,45 +61,72 @@ def check_12_nucleus(answer):
             got = ask(answer, p, limit)
         if np.shape(got) == p.shape and not np.isfinite(got).all():
             raise Wrong(f"Nothing is left for p = {p.tolist()} and limit {limit}: the word that crosses the limit belongs to the nucleus.")
+        mine = numbers(got)
+        rtol, kept = tolerance(mine, 1e-9), mine > 0
+        if mine.shape == p.shape and close(np.sort(mine), np.sort(right), rtol) and close(mine[kept] * p[kept].sum(), p[kept], rtol):
+            continue  # of words that are equally likely at the border, any may stay
         same(got, right, "the distribution", hints, at=f"p = {p.tolist()}, limit {limit}")
     return "Wide where the model is unsure, one word where it is sure."
 
 
+def _forbidden(ids, n, last_only=False):
+    """The tokens that would complete a run of n tokens that ``ids`` holds; or only after the last place where it began."""
+    if len(ids) < n - 1:
+        return []
+    tail = ids[len(ids) - n + 1 :]
+    found = [ids[i + n - 1] for i in range(len(ids) - n + 1) if ids[i : i + n - 1] == tail]
+    return found[-1:] if last_only else found
+
+
 @check
-def check_12_penalised(answer):
-    for z, seen, rho in [([2.0, -1.0, 0.5, -3.0], [0, 1], 2.0), ([1.0, 3.0, -2.0], [1, 1, 2, 1], 1.5)]:
-        z, seen = np.array(z), np.array(seen)
-        i = np.unique(seen)
-
-        def put(values, z=z, i=i):
-            out = z.copy()
-            out[i] = values
-            return out
-
-        again = z.copy()
-        for k in seen:
-            again[k] = again[k] / rho if again[k] > 0 else again[k] * rho
-        hints = {
-            "A negative logit divided by ρ comes nearer to 0, and the token becomes more likely: multiply those.": put(z[i] / rho),
-            "A positive logit multiplied by ρ makes the token more likely: divide those.": put(z[i] * rho),
-            "Each token is punished once, however often it was seen.": again,
-            "ρ divides, it is not subtracted.": put(z[i] - rho),
-            "The tokens that were not seen have been changed; only the seen ones should be.": np.where(z > 0, z / rho, z * rho),
-        }
-        at = f"z = {z.tolist()}, seen = {seen.tolist()}, ρ = {rho}"
-        same(ask(answer, z, seen, rho), put(np.where(z[i] > 0, z[i] / rho, z[i] * rho)), "the logits", hints, at=at)
-    return "Both signs go down."
+def check_12_without_repeats(answer):
+    rng = np.random.default_rng(3)
+    fixed = [([0, 1, 2, 0, 1], 3), ([0, 1, 0, 2, 0], 2), ([3, 1, 1], 1), ([1, 1, 1], 2), ([4, 4, 4, 4], 3)]
+    fixed += [([0, 1], 3), ([2], 2), ([], 1), ([], 3)]  # too short
+    for ids, n in [*fixed, *(([int(i) for i in rng.integers(0, 3, 9)], n) for n in (1, 2, 3, 4))]:
+        z, given = rng.normal(size=5), list(ids)
+        right = z.copy()
+        right[_forbidden(ids, n)] = -np.inf
+        got = numbers(ask(answer, z, given, n)).astype(float)
+        at = f"(ids = {ids}, n = {n}.)"
+        if given != ids:
+            raise Wrong("Your function changes the list of ids.")
+        if got.shape != z.shape:
+            raise Wrong(f"The result should have shape {z.shape}; yours has {got.shape}. {at}")
+        if np.isnan(got).any():
+            raise Wrong(f"There is a NaN in your result. {at}")
+        mine, expected = set(np.flatnonzero(np.isneginf(got))), set(np.flatnonzero(np.isneginf(right)))
+        if mine != expected:
+            low = {i for i in expected - mine if got[i] != z[i]}
+            if low:
+                raise Wrong(f"A forbidden token has the logit {got[min(low)]:g}; it should be −∞, or it comes one day. {at}")
+            forbidden = f"Forbidden should be {sorted(map(int, expected))}; yours are {sorted(map(int, mine))}. {at}"
+            if mine == set(_forbidden(ids, n + 1)):
+                raise Wrong(f"You compare n tokens; the next one makes a run of n with the last n − 1. {forbidden}")
+            if n > 1 and mine == set(_forbidden(ids, n - 1)):
+                raise Wrong(f"You compare too few tokens: the next one makes a run of n with the last n − 1. {forbidden}")
+            if mine == set(_forbidden(ids, n, last_only=True)):
+                raise Wrong(f"Every place where the run began counts, not only the last. {forbidden}")
+            if n == 1:
+                raise Wrong(f"For n = 1 all tokens of the text are forbidden; `ids[-0:]` is the whole list. {forbidden}")
+            raise Wrong(forbidden)
+        same(np.delete(got, list(expected)), np.delete(right, list(expected)), "the logits of the other tokens", rtol=3e-5, at=at[1:-2])
+    return "It cannot loop; but some runs, such as a name, must come twice."
 
 
 @check
 def check_12_distinct(answer):
-    for lines, n in [("the cat and the cat", 2), ("the cat and the cat / and the dog", 1), ("a b a b / a b c / b", 2)]:
+    cases = [("the cat and the cat", 2), ("the cat and the cat / and the dog", 1), ("a b a b / a b c / b", 2)]
+    for lines, n in [*cases, ("ab c / a bc / ab c", 2), ("a a a a", 3), ("x / y / x y z", 3)]:
         texts = [text.split() for text in lines.split(" / ")]
         runs = [tuple(words[i : i + n]) for words in texts for i in range(len(words) - n + 1)]
         joined = [word for words in texts for word in words]
         across = [tuple(joined[i : i + n]) for i in range(len(joined) - n + 1)]
         each = [[tuple(words[i : i + n]) for i in range(len(words) - n + 1)] for words in texts]
         hints = {
+            "Words joined without a space between them: “ab c” and “a bc” are different runs. Compare tuples.": (
+                len({"".join(run) for run in runs}) / len(runs)
+            ),
             "This divides by the number of words; divide by the number of runs.": len(set(runs)) / len(joined),
             "This is the share that was said before; distinct-n is one minus it.": 1 - len(set(runs)) / len(runs),
             "A run must not reach from one text into the next.": len(set(across)) / len(across),
@@ -114,31 +148,62 @@ def _step(ids):
     return np.log(table.get(tuple(int(i) for i in ids)[:3], [0.3, 0.4, 0.3]))
 
 
-def _search(n, k, per_beam=False):
+def _flat(ids):
+    """Greedy's first word leads to an even choice, another to a sure one."""
+    return np.log([0.6, 0.3, 0.1] if not len(ids) else [0.35, 0.33, 0.32] if ids[0] == 0 else [0.02, 0.9, 0.08])
+
+
+def _random(ids):
+    logits = np.random.default_rng([8, len(ids), *(int(i) for i in ids)]).normal(size=4)
+    return logits - np.log(np.exp(logits).sum())
+
+
+def _search(f, n, k):
     beams = [(0.0, ())]
     for _ in range(n):
-        grown = [[(total + float(p), (*ids, i)) for i, p in enumerate(_step(ids))] for total, ids in beams]
-        beams = [max(g) for g in grown] if per_beam and len(beams) > 1 else sorted((x for g in grown for x in g), reverse=True)[:k]
-    return beams[0][1] if not per_beam else max(beams)[1]
+        beams = sorted(((total + float(p), (*ids, i)) for total, ids in beams for i, p in enumerate(f(ids))), reverse=True)[:k]
+    return beams[0][1]
+
+
+def _totals(f, n):
+    """The total of every prefix of at most n ids."""
+    found, layer = {(): 0.0}, {(): 0.0}
+    for _ in range(n):
+        layer = {(*ids, i): total + float(p) for ids, total in layer.items() for i, p in enumerate(f(ids))}
+        found |= layer
+    return found
 
 
 @check
-def check_12_search(answer):
-    for n, k in [(1, 1), (3, 1), (3, 2), (3, 3)]:
-        expected = _search(n, k)
-        got, total = pair(ask(lambda n, k: answer(_step, n, k), n, k))
-        got, at = tuple(int(i) for i in got), f"n = {n}, k = {k}"
+def check_12_exact_search(answer):
+    spent = []
+    for f, n in [(_step, 1), (_step, 3), (_random, 3), (_random, 5), (_flat, 4)]:
+        totals, asked = _totals(f, n), []
+        expected = max((ids for ids in totals if len(ids) == n), key=totals.__getitem__)
+
+        def counted(ids, f=f, asked=asked):
+            asked.append(tuple(int(i) for i in ids))
+            if len(asked) > 5000:
+                raise Wrong("More than 5000 questions to the model: the list of prefixes should shrink by the one that you go on with.")
+            return f(asked[-1])
+
+        got, total = pair(ask(answer, counted, n))
+        got, at = tuple(int(i) for i in got), f"n = {n}"
+        if len(got) != n:
+            raise Wrong(f"The text should have {n} ids; yours is {got}.")
         if got != expected:
-            if k > 1 and got == _search(n, 1):
-                hint = "This is what greedy choice finds: keep k beginnings, not one."
-            elif got == _search(n, 3**n):
-                hint = "This is the best of all texts; a beam search with so few beams loses its beginning on the way. Prune after each step."
-            elif k > 1 and got == _search(n, k, per_beam=True):
-                hint = "Each beam kept its own best extension; keep the best k of all extensions together."
-            else:
-                hint = "Extend every beam by every word, and keep the k most likely of all."
-            raise Wrong(f"{hint} (The text should be {expected} for {at}; yours is {got}.)")
-        right = float(sum(_step(got[:i])[word] for i, word in enumerate(got)))
+            numbers = f"(The text should be {expected}, log p = {totals[expected]:.4f}; yours is {got}, {totals.get(got, np.nan):.4f}.)"
+            if got == _search(f, n, 1):
+                raise Wrong(f"This is what greedy choice finds: keep the other prefixes too, and come back to them. {numbers}")
+            if got == _search(f, n, 2):
+                raise Wrong(f"This is what two beams find: throw no prefix away. {numbers}")
+            raise Wrong(f"A text is the best when it is the most probable of the whole list, not when it is first complete. {numbers}")
+        right = totals[got]
         hints = {"This is the probability; its logarithm was asked for.": np.exp(right), "The sign.": -right}
         same(total, right, "its log-probability", hints, at=at)
-    return "One beam is greedy, and even two miss the best text here: beam search promises nothing."
+        needed = sum(len(ids) < n and p >= right - 1e-12 for ids, p in totals.items())
+        if len(set(asked)) > needed or len(asked) > needed + n:
+            spent.append(f"Right, but with {len(asked)} questions, where {needed} are enough: go on with the most probable prefix only ({at}).")
+    if spent:
+        raise Wrong(spent[0])
+    return "Never wrong, and with long texts never done: beam search gives up the first for the second."

@@ -4,7 +4,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .verdict import Wrong, ask, check, diagnosed, same, softmax
+from .verdict import Wrong, ask, check, diagnosed, finite, same, softmax
 
 PARTNER = {"he": "she", "she": "he", "his": "her", "her": "his", "himself": "herself", "herself": "himself"}
 
@@ -12,7 +12,7 @@ PARTNER = {"he": "she", "she": "he", "his": "her", "her": "his", "himself": "her
 @check
 def check_13_gap(answer):
     rng = np.random.default_rng(1)
-    for n in (3, 5, 8):
+    for n in (3, 5, 8, 1):
         p, q = rng.uniform(0.1, 0.9, (2, n))
         a, b = np.log(p).sum(), np.log(q).sum()
         hints = {
@@ -99,6 +99,12 @@ def check_13_p_value(answer):
         ([0.3, -0.2, 0.4, 0.9, -0.1, 0.2, 0.7, 0.6], [0, 1, 2, 0, 1, 2, 3, 3]),
         ([0.1, 0.2, 0.3, 0.4], [0, 1, 2, 3]),
         ([-1.0, -2, -0.4, 0.2, -0.3], [0, 1, 2, 3, 3]),
+        ([0.9, 0.2, 0.3, 0.4, -0.5, 0.7, 0.1], [0, 1, 1, 1, 2, 2, 3]),
+        ([0.1, 0.2, -0.3, 0.4, 0.7], [0, 1, 2, 3, 4]),
+        ([0.3, 0.6, -0.9, 0.7, 0.1, 0.2], [5, 4, 3, 2, 1, 0]),
+        ([0.4], [3]),
+        ([1.0, -0.3, -0.3, -0.3, 0.5, 0.2], [0, 1, 1, 1, 2, 3]),
+        ([0.7, 0.1, 0.1, 0.1, 0.1, -0.2], [0, 1, 1, 1, 1, 2]),
     ]
     for differences, groups in cases:
         d, g = np.array(differences), np.array(groups)
@@ -137,5 +143,10 @@ def check_13_kl_gradient(answer):
             logs = mg.log_softmax(z)
             return (mg.exp(logs) * (logs - mg.take(logs, sigma, axis=0))).sum()
 
-        diagnosed(divergence, {"z": z}, {"z": np.asarray(got, float)}, at=at)
+        diagnosed(divergence, {"z": z}, {"z": got}, at=at)
+    z, sigma = np.array([1e4, -1e4, 500.0, 0.0]), np.array([1, 0, 3, 2])
+    got = ask(answer, z, sigma)
+    finite(got, "the gradient")
+    p, d = softmax(z), z - z[sigma]
+    same(got, p * (d - p @ d) + p - p[sigma], "∂L/∂z", at="logits of ±10 000")
     return "Near the goal the push fades, so that a large λ does less harm."

@@ -9,7 +9,7 @@ from .verdict import Wrong, ask, check, pair, same
 
 @check
 def check_15_share(answer):
-    for count, size in [(6, 3), (7, 3), (8, 3), (2, 4), (5, 1)]:
+    for count, size in [(6, 3), (7, 3), (8, 3), (2, 4), (5, 1), (0, 2), (11, 4)]:
         shares = [tuple(int(i) for i in pair(ask(answer, count, rank, size))) for rank in range(size)]
         each, more = divmod(count, size)
         starts = [rank * each + min(rank, more) for rank in range(size + 1)]
@@ -54,6 +54,8 @@ def check_15_combine(answer):
     same(ask(answer, gradients, targets), right, "the gradient", hints)
     if not all(np.array_equal(a, b) for a, b in zip(given, gradients, strict=True)):
         raise Wrong("Your function changes the ranks' gradients. Work on new arrays.")
+    alone = [g[0] for g in gradients], [np.full((2, 3), -100), np.array([[4, -100]]), np.array([[-100], [0]])]
+    same(ask(answer, *alone), (alone[0][1] + alone[0][2]) / 2, "the gradient", at="a rank whose targets are all padding, and one with the target 0")
     return "As if one worker had read the whole batch."
 
 
@@ -76,11 +78,11 @@ def _workers(W, F, S, B, alpha):
 
     right = _largest(work, sent, waits)
     hints = {
+        "This is the first N at which the workers compute less than half of the time; the last one before it is asked for.": 2 * right,
         "Without the 2: a ring goes around twice.": _largest(work, lambda N: sent(N) / 2, lambda N: waits(N) / 2),
         "The latency is paid for every message, 2 (N − 1) times; yours is paid once.": _largest(work, sent, lambda N: alpha),
         "The messages' latency is missing.": _largest(work, sent, lambda N: 0),
         "Every link carries 2 (N − 1)/N · S, not 2 (N − 1) · S.": _largest(work, lambda N: N * sent(N), waits),
-        "This is the first N at which the workers compute less than half of the time; the last one before it is asked for.": 2 * right,
         "The work of a step is shared by the N workers: W / (N F).": _largest(lambda N: W / F, sent, waits),
     }
     return right, {hint: wrong for hint, wrong in hints.items() if wrong != right}
@@ -88,7 +90,17 @@ def _workers(W, F, S, B, alpha):
 
 @check
 def check_15_half_busy(answer):
-    for case in [(8e15, 2e14, 3e9, 25e9, 1e-5), (8e15, 2e14, 3e7, 25e9, 1e-4), (1e12, 1e9, 1e3, 1e9, 1e-9), (1.0, 1e9, 1e9, 1e6, 1.0)]:
+    for case in [
+        (8e15, 2e14, 3e9, 25e9, 1e-5),
+        (8e15, 2e14, 3e7, 25e9, 1e-4),
+        (1e12, 1e9, 1e3, 1e9, 1e-9),
+        (1.0, 1e9, 1e9, 1e6, 1.0),
+        (1e18, 1.0, 1.0, 1e9, 1e-9),  # busy up to 2**20
+        (8.0, 1.0, 3.0, 1.0, 0.5),  # exactly half at N = 2
+        (10.0, 1.0, 0.0, 1.0, 0.5),
+        (4.8, 1.0, 1.0, 1.0, 0.0),
+        (1e7, 1.0, 3.0, 1.0, 0.0),
+    ]:
         right, hints = _workers(*case)
         numbers = "W = {:g}, F = {:g}, S = {:g}, B = {:g}, α = {:g}".format(*case)
         same(ask(answer, *case), right, "the number of workers", hints, at=numbers)
@@ -109,7 +121,7 @@ def _around(chunks, shift=1, sign=-1, replace=False, steps=None):
 @check
 def check_15_reduce_scatter(answer):
     rng = np.random.default_rng(2)
-    for n in (2, 3, 5):
+    for n in (2, 3, 5, 1):
         chunks = rng.normal(size=(n, n, 2))
         hints = {
             "This is the whole all-reduce; after N − 1 steps most chunks are still incomplete.": np.broadcast_to(chunks.sum(axis=0), chunks.shape),

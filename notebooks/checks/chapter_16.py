@@ -4,66 +4,139 @@ import numpy as np
 
 import minigrad as mg
 
-from .verdict import Wrong, ask, check, diagnosed, pair, same
+from .verdict import Wrong, ask, check, diagnosed, numbers, pair, same
 
-PIECES = {"un", "una", "##aff", "##ffa", "##able", "##ble", "##a", "play", "##ing", "##s", "ing", "s", "p", "##l", "##ay", "a"}
+COST = {"un": 4.0, "una": 5.0, "aff": 3.0, "ffa": 2.5, "able": 4.5, "ble": 4.0, "a": 2.0, "f": 6.0, "b": 6.0, "l": 6.0, "e": 5.0,
+        "play": 3.0, "ing": 2.0, "s": 1.5, "playing": 6.0, "in": 2.0, "g": 3.5, "p": 5.0, "ay": 3.0}  # fmt: skip
+
+
+def _cuts(word, cost):
+    """All cuts of a short word, with their totals."""
+    found = [(0.0, [])] if not word else []
+    for stop in range(1, len(word) + 1):
+        if word[:stop] in cost:
+            found += [(total + cost[word[:stop]], [word[:stop], *rest]) for total, rest in _cuts(word[stop:], cost)]
+    return found
+
+
+def _greedily(word, cost, best):
+    """From left to right, at each place the piece that comes first in the order ``best``."""
+    pieces = []
+    while word:
+        fits = [word[:stop] for stop in range(1, len(word) + 1) if word[:stop] in cost]
+        if not fits:
+            return None
+        pieces.append(min(fits, key=best))
+        word = word[len(pieces[-1]) :]
+    return pieces
 
 
 @check
-def check_16_wordpiece(answer):
-    cases = {
-        "unaffable": ["una", "##ffa", "##ble"],
-        "play": ["play"],
-        "playings": ["play", "##ing", "##s"],
-        "sing": ["s", "##ing"],
-        "playx": ["[UNK]"],
-        "xplay": ["[UNK]"],
-        "aa": ["a", "##a"],
-    }
-    for word, right in cases.items():
-        got = ask(answer, word, set(PIECES))
-        if not isinstance(got, list | tuple):
+def check_16_cheapest_cut(answer):
+    rng = np.random.default_rng(5)
+    cases = [(word, dict(COST)) for word in ("unaffable", "playings", "playing", "play", "playx", "xplay", "a", "pling", "ings")]
+    for _ in range(12):
+        pieces = {"".join(rng.choice(list("ab"), rng.integers(1, 5))) for _ in range(9)}
+        cases.append(("".join(rng.choice(list("ab"), 8)), {piece: float(rng.uniform(1, 9)) for piece in sorted(pieces)}))
+    for word, cost in cases:
+        cuts, given = _cuts(word, cost), dict(cost)
+        lowest, right = min(cuts) if cuts else (np.inf, ["[UNK]"])
+        got = ask(answer, word, given)
+        if given != cost:
+            raise Wrong("Your function changes the dictionary of costs.")
+        if not isinstance(got, list | tuple) or not all(isinstance(piece, str) for piece in got):
             raise Wrong(f"Return a list of pieces; yours is {got!r}.")
         got = list(got)
-        if got == right:
+        total = sum(cost.get(piece, np.inf) for piece in got)
+        if got == right or (cuts and "".join(got) == word and total <= lowest + 1e-9):
             continue
-        said = f"(`{word}` should become {right}; yours is {got}.)"
-        if right == ["[UNK]"]:
-            raise Wrong(f"When no piece fits, the whole word is unknown: one [UNK], and no pieces beside it. {said}")
-        if "".join(got) == word and len(got) > 1:
-            raise Wrong(f"Pieces that do not begin the word carry ##, and are looked up with it. {said}")
-        if "".join(piece.removeprefix("##") for piece in got) == word:
-            raise Wrong(f"Take the longest piece first, at every place. {said}")
+        said = f"(`{word}` should become {right}" + (f", in all {lowest:g}; yours is {got}" if cuts else f"; yours is {got}")
+        said += f", in all {total:g}.)" if np.isfinite(total) and cuts else ".)"
+        if not cuts:
+            raise Wrong(f"There is no cut of this word into known pieces: the answer is one [UNK]. {said}")
         if got == ["[UNK]"]:
-            raise Wrong(f"This word can be cut. Are later pieces looked up with their ##? {said}")
-        raise Wrong(f"Put together, the pieces should give the word again. {said}")
-    return "The real vocabulary is longer; the rule is the same."
+            raise Wrong(f"This word can be cut: go back where a first choice leads nowhere, or better, keep the best cut of every prefix. {said}")
+        if "".join(got) != word:
+            raise Wrong(f"Put together, the pieces should give the word again. {said}")
+        if np.isinf(total):
+            raise Wrong(f"A piece of your cut is not in the dictionary. {said}")
+        if got == _greedily(word, cost, lambda piece: -len(piece)):
+            raise Wrong(f"Longest first is WordPiece; here the total of the costs decides. {said}")
+        if got == _greedily(word, cost, cost.get):
+            raise Wrong(f"The cheapest piece first need not give the cheapest cut: compare totals. {said}")
+        if len(got) == min(len(pieces) for _, pieces in cuts):
+            raise Wrong(f"The fewest pieces need not be the cheapest. {said}")
+        raise Wrong(f"There is a cheaper cut. {said}")
+    word, steps = "ab" * 20, _Counted({"".join(x): 1.5 for x in ("a", "b", "ab", "ba", "aba", "bab")})
+    got = list(ask(answer, word, steps))
+    if "".join(got) != word or sum(steps.costs[piece] for piece in got) > 21.0 + 1e-9:
+        raise Wrong(f"There is a cheaper cut of `{word}` than yours, {got}.")
+    return "Forty letters, and not one cut was tried twice."
 
 
-def _unit(m):
-    return m / np.linalg.norm(m, axis=-1, keepdims=True)
+class _Counted(dict):
+    """A dictionary that counts how often it is asked."""
+
+    def __init__(self, costs):
+        super().__init__(costs)
+        self.costs, self.asked = costs, 0
+
+    def _count(self):
+        self.asked += 1
+        if self.asked > 50_000:
+            raise Wrong("A word of 40 letters takes more than 50 000 look-ups: keep the best cut of each prefix instead of trying all cuts.")
+
+    def __contains__(self, piece):
+        self._count()
+        return piece in self.costs
+
+    def __getitem__(self, piece):
+        self._count()
+        return self.costs[piece]
+
+    def get(self, piece, otherwise=None):
+        self._count()
+        return self.costs.get(piece, otherwise)
+
+
+def _pooled(v_bar, h, a, project=True, scale=True, padding=False, count=True, sign=1):
+    weights = np.ones_like(a) if padding else a
+    n = a.sum(axis=1, keepdims=True)
+    m = (h * a[..., None]).sum(axis=1) / n
+    length = np.linalg.norm(m, axis=-1, keepdims=True)
+    v = m / length
+    m_bar = v_bar - sign * v * (v * v_bar).sum(axis=-1, keepdims=True) if project else v_bar
+    m_bar = m_bar / length if scale else m_bar
+    return weights[..., None] * (m_bar / n if count else m_bar)[:, None, :]
 
 
 @check
-def check_16_pool(answer):
+def check_16_pool_backward(answer):
     rng = np.random.default_rng(1)
-    for lengths, width in [((2, 4), 3), ((4, 4), 3), ((1, 3, 5), 4)]:
-        h = rng.normal(size=(len(lengths), max(lengths), width))
+    for lengths, width in [((2, 4), 3), ((4, 4), 3), ((1, 3, 5), 4), ((1,), 2)]:
+        h, v_bar = rng.normal(size=(len(lengths), max(lengths), width)), rng.normal(size=(len(lengths), width))
         a = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(int)
-        total = (h * a[..., None]).sum(axis=1)
-        mean = total / a.sum(axis=1, keepdims=True)
-        early = (_unit(h) * a[..., None]).sum(axis=1)
+        case, at = (v_bar, h, a), f"texts of {', '.join(map(str, lengths))} tokens, C = {width}"
         hints = {
-            "Padding takes part in the mean: multiply by `a` first.": _unit(h.mean(axis=1)),
-            "The length is not 1: divide by the norm of each row.": mean,
-            "The length is not 1, and this is the sum: divide by the norm of each row.": total,
-            "Scale the mean to length 1, not each token before it.": early / a.sum(axis=1, keepdims=True),
-            "Scale the mean to length 1, not each token before it; afterwards, that has another direction.": _unit(early),
-            "Each row has a length of its own; you divided by the norm of all rows together.": mean / np.linalg.norm(mean),
-            "This is the vector of the first token alone.": _unit(h[:, 0]),
+            "Padding gets a gradient; it takes no part in the mean, so its own is 0.": _pooled(*case, padding=True),
+            "The scaling to length 1 is forgotten: what points along v is taken out, and the rest divided by ‖m‖.": (
+                _pooled(*case, project=False, scale=False)
+            ),
+            "What points along v is to be taken out: a longer m changes nothing.": _pooled(*case, project=False),
+            "The division by ‖m‖ is missing.": _pooled(*case, scale=False),
+            "The sign: the part along v is subtracted.": _pooled(*case, sign=-1),
+            "The mean hands on 1/n to each of the n tokens; n is missing.": _pooled(*case, count=False),
+            "n is the number of real tokens of each text, not the length of the row.": _pooled(*case, count=False) / max(lengths),
         }
-        same(ask(answer, h, a), _unit(mean), "the vectors", hints, at=f"texts of {', '.join(map(str, lengths))} tokens")
-    return "The same vector, whatever company a text is read in."
+        got = ask(answer, v_bar, h, a)
+        same(got, _pooled(*case), "h_bar", hints, at=at)
+
+        def pooled(h, a=a):
+            m = (h * a[..., None]).sum(axis=1) / a.sum(axis=1, keepdims=True)
+            return m / mg.sqrt((m * m).sum(axis=-1, keepdims=True))
+
+        diagnosed(pooled, {"h": h}, {"h": got}, v_bar, at)
+    return "Every real token of a text gets the same share, at right angles to the vector of the text."
 
 
 @check
@@ -74,7 +147,7 @@ def check_16_from_torch(answer):
         right = np.stack([part.T for part in np.split(stacked, 3)])
         got = ask(answer, stacked)
         try:
-            got = np.stack([np.asarray(part, float) for part in got])
+            got = np.stack([numbers(part) for part in got])
         except (TypeError, ValueError):
             raise Wrong("Return three matrices of the same shape: W_Q, W_K, W_V.") from None
         hints = {
@@ -90,14 +163,14 @@ def check_16_from_torch(answer):
 @check
 def check_16_search(answer):
     rng = np.random.default_rng(3)
-    for n, k in [(6, 1), (8, 3), (5, 5), (40, 7)]:
+    for n, k in [(6, 1), (8, 3), (5, 5), (40, 7), (2, 1)]:
         query = rng.normal(size=4) * 3
         vectors = rng.normal(size=(n, 4)) * rng.uniform(0.1, 10, size=(n, 1))
         vectors[0] = 100 * (query + rng.normal(size=4))  # long, and not the best
         vectors[1] = 0.01 * query  # short, and the best
         dots, lengths = vectors @ query, np.linalg.norm(vectors, axis=1)
         right = np.argsort(-dots / lengths)
-        got = np.asarray(ask(answer, query, vectors, k))
+        got = numbers(ask(answer, query, vectors, k), "the numbers of the rows")
         if got.shape != (k,):
             raise Wrong(f"Give {k} numbers of rows for k = {k}; yours has shape {got.shape}.")
         if not np.issubdtype(got.dtype, np.integer):
@@ -116,7 +189,7 @@ def check_16_search(answer):
 @check
 def check_16_cosine_gradient(answer):
     rng = np.random.default_rng(4)
-    for width in (2, 3, 5):
+    for width in (2, 3, 5, 40):
         u, v = rng.normal(size=width), 2 * rng.normal(size=width)
         got = pair(ask(answer, u, v))
         lu, lv = np.linalg.norm(u), np.linalg.norm(v)
@@ -133,6 +206,6 @@ def check_16_cosine_gradient(answer):
                 for hint, wrong in hints.items():
                     if np.allclose(one, wrong) and not np.allclose(wrong, right):
                         same(one, right, f"∂s/∂{name}", {hint: wrong}, at=at)
-        claimed = {"u": np.asarray(got[0], float), "v": np.asarray(got[1], float)}
+        claimed = {"u": got[0], "v": got[1]}
         diagnosed(lambda u, v: (u * v).sum() / mg.sqrt((u * u).sum() * (v * v).sum()), {"u": u, "v": v}, claimed, at=at)
-    return f"At right angles to u: ∂s/∂u · u = {got[0] @ u:.0e}. Training turns vectors, it does not stretch them."
+    return f"At right angles to u: ∂s/∂u · u = {numbers(got[0]).astype(float) @ u:.0e}. Training turns vectors, it does not stretch them."

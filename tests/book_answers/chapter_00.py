@@ -1,4 +1,4 @@
-"""What students answer to chapter 00: the name of the check, the wrong answer, and what the hint must say."""
+"""What students answer to chapter 00: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
 import numpy as np
 
@@ -44,6 +44,59 @@ def _probe(places, others, rows):
     return answer
 
 
+def _weak(floor):
+    return _attention(lambda s, m: np.where(m, s, floor))
+
+
+def _pad_by_zip(rows, pad_id):
+    from itertools import zip_longest
+
+    ids = np.array(list(zip_longest(*rows, fillvalue=pad_id))).T
+    return ids.tolist(), [[True] * len(row) + [False] * (ids.shape[1] - len(row)) for row in rows]
+
+
+def _split_by_loop(x, H):
+    D = x.shape[-1] // H
+    return np.stack([x[:, :, h * D : (h + 1) * D] for h in range(H)], axis=1)
+
+
+def _attention_by_loop(Q, K, V, mask):
+    real = [j for j in range(len(K)) if mask[j]]
+    weights = np.zeros((len(Q), len(K)))
+    for i, q in enumerate(Q):
+        s = [float(q @ K[j]) / len(q) ** 0.5 for j in real]
+        e = np.exp(np.array(s) - max(s))
+        weights[i, real] = e / e.sum()
+    return weights @ V, weights
+
+
+def _attention_by_product(Q, K, V, mask):
+    s = np.einsum("td,sd->ts", Q, K) * Q.shape[1] ** -0.5
+    s = s - s[:, np.asarray(mask, bool)].max(axis=1, keepdims=True)
+    e = np.exp(np.minimum(s, 0)) * mask
+    return e @ V / e.sum(1, keepdims=True), e / e.sum(1, keepdims=True)
+
+
+def _random_suffixes(f, ids, V):
+    rng = np.random.default_rng(0)
+    for t in range(1, len(ids)):
+        before = np.array(f(ids))[:t]
+        for _ in range(60):
+            changed = np.concatenate([ids[:t], rng.integers(0, V, len(ids) - t)])
+            if not np.allclose(f(changed)[:t], before):
+                return True
+    return False
+
+
+def _prefixes(f, ids, V):
+    rng = np.random.default_rng(0)
+    return any(
+        not np.allclose(f(np.array(text))[:t], f(np.array(text[:t])))
+        for text in rng.integers(0, V, (100, len(ids)))
+        for t in range(1, len(ids))
+    )
+
+
 WRONG = [
     ("check_00_pad_and_mask", lambda rows, p: _pad(rows, p, left=True), "on the left"),
     ("check_00_pad_and_mask", lambda rows, p: _pad(rows, p, mask_of=lambda ids, m: (ids != p).astype(int)), "from the lengths"),
@@ -61,4 +114,21 @@ WRONG = [
     ("check_00_sees_the_future", _probe(range, lambda V: range(V), lambda u: slice(None)), "accuses it"),
     ("check_00_sees_the_future", _probe(range, lambda V: [1], lambda u: slice(u)), "a single word"),
     ("check_00_sees_the_future", _probe(range, lambda V: range(V), lambda u: slice(max(0, u - 1), u)), "see the last"),
+    ("check_00_masked_attention", _weak(-25), "a small one"),
+    ("check_00_masked_attention", _weak(-1000), "too weak"),
+    ("check_00_masked_attention", _attention(lambda s, m: s, lambda w, m: w * m / (w * m).sum(axis=-1, keepdims=True)), "NaN"),
+    ("check_00_masked_attention", lambda Q, K, V, m: [np.exp(_hide(Q @ K.T / Q.shape[1] ** 0.5, m)) @ V] * 2, "weights"),
+    ("check_00_masked_attention", lambda Q, K, V, m: __import__("transformer").scaled_dot_product_attention(Q, K, V), "lets the library"),
+]
+
+RIGHT = [
+    ("check_00_pad_and_mask", _pad_by_zip),
+    ("check_00_pad_and_mask", lambda rows, p: [np.array(a, np.int32) for a in _pad(rows, p)]),
+    ("check_00_split", _split_by_loop),
+    ("check_00_split", lambda x, H: np.moveaxis(np.array(np.split(x, H, axis=-1)), 0, 1)),
+    ("check_00_masked_attention", _attention_by_loop),
+    ("check_00_masked_attention", _attention_by_product),
+    ("check_00_masked_attention", _weak(-1e9)),
+    ("check_00_sees_the_future", _random_suffixes),
+    ("check_00_sees_the_future", _prefixes),
 ]

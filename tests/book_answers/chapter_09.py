@@ -1,4 +1,4 @@
-"""What students answer to chapter 09: the name of the check, the wrong answer, and what the hint must say."""
+"""What students answer to chapter 09: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
 import numpy as np
 
@@ -70,6 +70,97 @@ def _answer(start, end, nothing, longest):
     return (i, j) if start[i] + end[j] > nothing else None
 
 
+def _exhaustive(f, k, longest, end):
+    import itertools
+
+    V = len(f(()))
+    found = {}
+    for n in range(1, longest + 1):
+        for ids in itertools.product(range(V), repeat=n):
+            if end not in ids[:-1] and (ids[-1] == end or n == longest):
+                found[ids] = sum(f(ids[:i])[ids[i]] for i in range(n))
+    return max(found, key=found.get)
+
+
+def _crowded(f, k, longest, end):
+    """Finished sequences stay among the k."""
+    alive = [((), 0.0)]
+    for _ in range(longest):
+        grown = [((*ids, w), t + s) for ids, t in alive if not ids or ids[-1] != end for w, s in enumerate(f(ids))]
+        alive = sorted(grown + [h for h in alive if h[0] and h[0][-1] == end], key=lambda h: -h[1])[:k]
+    return alive[0][0]
+
+
+def _beams_with_heap(f, k, longest, end):
+    """Stops early where no living prefix can win any more."""
+    import heapq
+
+    alive, best = [(0.0, ())], (-np.inf, ())
+    for n in range(1, longest + 1):
+        grown = []
+        for total, ids in alive:
+            for w, score in enumerate(np.asarray(f(ids)).tolist()):
+                if w == end or n == longest:
+                    best = max(best, (total + score, (*ids, w)))
+                if w != end:
+                    grown.append((total + score, (*ids, w)))
+        alive = [h for h in heapq.nlargest(k, grown) if h[0] > best[0]]
+        if not alive:
+            break
+    return best[1]
+
+
+def _beams_by_arrays(f, k, longest, end):
+    prefixes, totals, done = [()], np.zeros(1), []
+    for _ in range(longest):
+        scores = totals[:, None] + np.stack([f(ids) for ids in prefixes])
+        done += [((*ids, end), scores[i, end]) for i, ids in enumerate(prefixes)]
+        scores[:, end] = -np.inf
+        order = np.argsort(-scores, axis=None)[:k]
+        rows, words = np.unravel_index(order[np.isfinite(scores.ravel()[order])], scores.shape)
+        prefixes, totals = [(*prefixes[i], int(w)) for i, w in zip(rows, words)], scores[rows, words]
+    done += list(zip(prefixes, totals))
+    return list(max(done, key=lambda h: h[1])[0])
+
+
+def _cross_by_loop(Y, M, W_Q, W_K, W_V, mask):
+    P = np.zeros((len(Y), len(M)))
+    for i, y in enumerate(Y):
+        s = {j: float((y @ W_Q) @ (M[j] @ W_K)) / W_Q.shape[1] ** 0.5 for j in range(len(M)) if mask[j]}
+        for j in s:
+            P[i, j] = 1 / sum(np.exp(s[other] - s[j]) for other in s)
+    return P @ M @ W_V, P
+
+
+def _cross_by_floor(Y, M, W_Q, W_K, W_V, mask, floor=-1e9):
+    P = _softmax(np.einsum("tc,cd,ed,se->ts", Y, W_Q, W_K, M) / np.sqrt(W_Q.shape[1]) + np.where(mask, 0, floor))
+    return (P @ M) @ W_V, P
+
+
+def _span_by_running_best(start, end, nothing, longest):
+    best, found = nothing, None
+    for j in range(len(end)):
+        i = max(range(max(0, j - longest + 1), j + 1), key=lambda i: start[i])
+        if start[i] + end[j] > best:
+            best, found = start[i] + end[j], (i, j)
+    return found
+
+
+def _span_by_bands(start, end, nothing, longest):
+    s = np.triu(np.ones((len(start), len(end)), bool)) & np.tri(len(start), len(end), longest - 1, dtype=bool)
+    s = np.where(s, np.add.outer(start, end), -np.inf)
+    i, j = divmod(int(s.argmax()), len(end))
+    return [i, j] if s.max() > nothing else None
+
+
+def _shift_by_zip(rows, begin, end, pad):
+    from itertools import zip_longest
+
+    both = [list(zip([begin, *row], [*row, end], strict=True)) for row in rows]
+    full = np.array(list(zip_longest(*both, fillvalue=(pad, pad)))).swapaxes(0, 1)
+    return full[..., 0], full[..., 1], [[t < len(b) for t in range(full.shape[1])] for b in both]
+
+
 WRONG = [
     ("check_09_shift", lambda r, b, e, p: _shift(r, b, e, p, reads=lambda row, b, e: [*row, e]), "nothing is shifted"),
     ("check_09_shift", lambda r, b, e, p: _shift(r, b, e, p, mask=len), "leaves out `end`"),
@@ -86,7 +177,7 @@ WRONG = [
     ("check_09_beams", lambda *a: _beams(*a, first=True), "stop at a finished"),
     ("check_09_beams", lambda *a: _beams(*a, forget=True), "forgotten"),
     ("check_09_beams", lambda *a: _beams(*a, mean=True), "mean per token"),
-    ("check_09_beams", _endless, "goes on after `end`"),
+    ("check_09_beams", _endless, "after `end`"),
     ("check_09_best_span", lambda s, e, nothing, n: (s.argmax(), e.argmax()), "each by itself"),
     ("check_09_best_span", lambda s, e, nothing, n: _span(s, e, n), "return None"),
     ("check_09_best_span", lambda s, e, nothing, n: _answer(s, e, nothing, len(s)), "too many words"),
@@ -96,4 +187,26 @@ WRONG = [
     ("check_09_weighted_loss", lambda lp, y, w: _picked(lp, y).mean(), "plain mean"),
     ("check_09_weighted_loss", lambda lp, y, w: (w[y] * _picked(lp, y)).sum() / w.sum(), "not by those of the classes"),
     ("check_09_weighted_loss", lambda lp, y, w: -(w[y] * _picked(lp, y)).sum() / w[y].sum(), "The sign"),
+    ("check_09_cross_attention", lambda *a: _cross_by_floor(*a, floor=-30), "a small one"),
+    ("check_09_cross_attention", lambda *a: _cross_by_floor(*a, floor=-1000), "too weak"),
+    ("check_09_beams", _exhaustive, "best of all"),
+    ("check_09_beams", lambda f, k, longest, end: _beams(f, 2, longest, end), "the search finds"),
+    ("check_09_beams", lambda f, k, longest, end: _beams(f, k + 1, longest, end), "whatever k is"),
+    ("check_09_beams", _crowded, "put it aside"),
+    ("check_09_masked_loss", lambda lp, says, m: _surprise(lp, says)[m].sum(), "sum, not the mean"),
+]
+
+RIGHT = [
+    ("check_09_shift", _shift_by_zip),
+    ("check_09_shift", lambda *a: list(_shift(*a))),
+    ("check_09_masked_loss", lambda lp, says, m: -sum(lp[b, t, says[b, t]] for b, t in np.argwhere(m)) / m.sum()),
+    ("check_09_masked_loss", lambda lp, says, m: -np.average(np.einsum("btv,btv->bt", lp, np.eye(lp.shape[-1])[says]), weights=m)),
+    ("check_09_cross_attention", _cross_by_loop),
+    ("check_09_cross_attention", _cross_by_floor),
+    ("check_09_beams", _beams_with_heap),
+    ("check_09_beams", _beams_by_arrays),
+    ("check_09_best_span", _span_by_running_best),
+    ("check_09_best_span", _span_by_bands),
+    ("check_09_weighted_loss", lambda lp, y, w: np.average(-lp[range(len(y)), y], weights=w[y])),
+    ("check_09_weighted_loss", lambda lp, y, w: -(np.eye(len(w))[y] * w * lp).sum() / (np.eye(len(w))[y] @ w).sum()),
 ]

@@ -1,4 +1,4 @@
-"""What students answer to chapter 10: the name of the check, the wrong answer, and what the hint must say."""
+"""What students answer to chapter 10: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
 import numpy as np
 
@@ -24,6 +24,40 @@ def _target(one, eps, V):
     return (1 - eps) * one + eps / V
 
 
+def _pytorch(gradients, limit):
+    total = np.linalg.norm([np.linalg.norm(g) for g in gradients])
+    return [g * np.minimum(1, limit / (total + 1e-6)) for g in gradients]
+
+
+def _hatless(gradients, limit):
+    flat = np.concatenate([g.ravel() for g in gradients])
+    norm = (flat @ flat) ** 0.5
+    return tuple(g / norm * limit if norm > limit else g + 0.0 for g in gradients)
+
+
+def _efficient(theta, g, m, v, t, eta, b1, b2, eps, hat=False):
+    """Kingma and Ba, end of section 2."""
+    m, v = m + (1 - b1) * (g - m), v + (1 - b2) * (g * g - v)
+    rate = eta * np.sqrt(1 - b2**t) / (1 - b1**t)
+    return theta - rate * m / (np.sqrt(v) + (eps * np.sqrt(1 - b2**t) if hat else eps)), m, v
+
+
+def _smooth_by_rows(x, t, eps):
+    out = []
+    for row, k in zip(x, t):
+        p = np.exp(row - row.max())
+        p = p / p.sum() - eps / len(row)
+        p[k] -= 1 - eps
+        out.append(p / len(x))
+    return out
+
+
+def _smooth_by_logs(x, t, eps):
+    n, V = x.shape
+    p = np.exp(x - np.logaddexp.reduce(x, axis=1)[:, None])
+    return (1 - eps) * (p - (t[:, None] == np.arange(V))) / n + eps * (p - 1 / V) / n
+
+
 WRONG = [
     ("check_10_clipped", lambda gs, limit: [g * limit / _norm(gs) for g in gs], "never above 1"),
     ("check_10_clipped", lambda gs, limit: [g * min(1, limit / np.linalg.norm(g)) for g in gs], "joint norm"),
@@ -46,4 +80,22 @@ WRONG = [
     ("check_10_distance_moved", lambda mu, n: n / (1 - mu), "grow first"),
     ("check_10_distance_moved", lambda mu, n: (1 - mu**n) / (1 - mu), "last velocity"),
     ("check_10_distance_moved", lambda mu, n: n, "without momentum"),
+    ("check_10_clipped", lambda gs, limit: [g * min(1, limit / _norm(gs)) if _norm(gs) else g / _norm(gs) for g in gs], "become NaN"),
+    ("check_10_adam_step", lambda *a: (_adam(*a)[0], _adam(*a)[2], _adam(*a)[1]), "the new m"),
+    ("check_10_smooth_backward", lambda x, t, eps: _smooth(x, t, eps, _target), "e^10000"),
+    ("check_10_distance_moved", lambda mu, n: n / (1 - mu) - mu / (1 - mu) ** 2, "should be"),
+]
+
+RIGHT = [
+    ("check_10_clipped", _pytorch),
+    ("check_10_clipped", _hatless),
+    ("check_10_warmup_linear", lambda s, top, w, S: top * np.interp(s, [-1, w - 1, w, S], [0, 1, 1, 0])),
+    ("check_10_warmup_linear", lambda s, top, w, S: top * min((s + 1) / w, max(0, S - s) / (S - w))),
+    ("check_10_adam_step", _efficient),
+    ("check_10_adam_step", lambda *a: _efficient(*a, hat=True)),
+    ("check_10_adam_step", lambda *a: [np.float32(x) for x in _adam(*a)]),
+    ("check_10_smooth_backward", _smooth_by_rows),
+    ("check_10_smooth_backward", _smooth_by_logs),
+    ("check_10_distance_moved", lambda mu, n: sum((n - j) * mu**j for j in range(n))),
+    ("check_10_distance_moved", lambda mu, n: np.cumsum(np.cumsum(mu ** np.arange(n)))[-1]),
 ]

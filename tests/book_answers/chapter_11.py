@@ -1,4 +1,4 @@
-"""What students answer to chapter 11: the name of the check, the wrong answer, and what the hint must say."""
+"""What students answer to chapter 11: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
 import numpy as np
 
@@ -39,6 +39,37 @@ def _write(next_p, ids, u, greedy=False, reaches=False, prompt_only=False, last_
     return np.array(ids[len(prompt) :] if new_only else ids)
 
 
+def _bigrams_by_product(ids, V):
+    one = np.eye(V)[ids]
+    count = one[:-1].T @ one[1:] + 1
+    return (count.T / count.sum(axis=1)).T
+
+
+def _bigrams_by_loop(ids, V):
+    rows = [[1.0] * V for _ in range(V)]
+    for i in range(1, len(ids)):
+        rows[ids[i - 1]][ids[i]] += 1
+    return [[c / sum(row) for c in row] for row in rows]
+
+
+def _write_by_loop(next_p, ids, u):
+    ids = [int(i) for i in ids]
+    for number in u.tolist():
+        total, token = 0.0, -1
+        while total <= number:
+            token += 1
+            total += float(next_p(np.array(ids))[token])
+        ids.append(token)
+    return ids
+
+
+def _write_by_search(next_p, ids, u):
+    out = np.concatenate([ids, np.zeros(len(u), int)])
+    for i, number in enumerate(u, len(ids)):
+        out[i] = np.searchsorted(np.cumsum(next_p(out[:i])), number, side="right")
+    return out
+
+
 WRONG = [
     ("check_11_bits_and_perplexity", lambda p: (-np.log(p).mean(), np.exp(-np.log(p).mean())), "base 2"),
     ("check_11_bits_and_perplexity", lambda p: (np.log2(p).mean(), 2 ** np.log2(p).mean()), "sign"),
@@ -61,4 +92,19 @@ WRONG = [
     ("check_11_write_with", lambda *a: _write(*a, prompt_only=True), "append the token"),
     ("check_11_write_with", lambda *a: _write(*a, last_only=True), "whole text"),
     ("check_11_write_with", lambda *a: _write(*a, new_only=True), "prompt belongs"),
+    ("check_11_windows_and_targets", lambda ids, starts, T: (ids[starts], ids[starts + 1]), "shape"),
+    ("check_11_positions_read", lambda m, n: (m + n - 1, m + n - 1), "what the cache does"),
+]
+
+RIGHT = [
+    ("check_11_bits_and_perplexity", lambda p: (np.log(1 / p).mean() / np.log(2), np.exp(-np.mean(np.log(p))))),
+    ("check_11_bits_and_perplexity", lambda p: [-sum(np.log2(x) for x in p) / len(p), np.prod(p ** (-1 / len(p)))]),
+    ("check_11_windows_and_targets", lambda ids, starts, T: ([ids[s : s + T] for s in starts], [ids[s + 1 : s + 1 + T] for s in starts])),
+    ("check_11_windows_and_targets", lambda ids, s, T: np.lib.stride_tricks.sliding_window_view(ids, T)[np.array([s, s + 1])].tolist()),
+    ("check_11_bigram_table", _bigrams_by_product),
+    ("check_11_bigram_table", _bigrams_by_loop),
+    ("check_11_positions_read", lambda m, n: (sum(range(m, m + n)), m - 1 + n)),
+    ("check_11_positions_read", lambda m, n: [n * (2 * m + n - 1) / 2, float(m + (n - 1))]),
+    ("check_11_write_with", _write_by_loop),
+    ("check_11_write_with", _write_by_search),
 ]

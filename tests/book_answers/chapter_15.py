@@ -1,4 +1,4 @@
-"""What students answer to chapter 15: the name of the check, the wrong answer, and what the hint must say."""
+"""What students answer to chapter 15: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
 import numpy as np
 
@@ -57,6 +57,52 @@ def _ring(chunks, shift=1, sign=-1, replace=False, extra=0):
     return chunks
 
 
+def _share_by_dealing(count, rank, size):
+    """Rank by rank, as if rows were dealt out."""
+    sizes = [len(range(r, count, size)) for r in range(size)]
+    return sum(sizes[:rank]), sum(sizes[: rank + 1])
+
+
+def _share_by_split(count, rank, size):
+    mine = np.array_split(np.arange(count), size)
+    start = sum(map(len, mine[:rank]))
+    return [start, start + len(mine[rank])]
+
+
+def _combine_by_average(gradients, targets):
+    return np.average(gradients, axis=0, weights=[np.count_nonzero(t + 100) for t in targets])
+
+
+def _combine_by_loop(gradients, targets):
+    total, n = 0.0, 0
+    for g, t in zip(gradients, targets):
+        k = sum(int(x) != -100 for x in np.ravel(t))
+        total, n = total + k * g, n + k
+    return total / n
+
+
+def _busy_by_doubling(W, F, S, B, alpha):
+    N = 1
+    while N < 2**20 and 2 * ((2 * N - 1) / (2 * N) * S / B + (2 * N - 1) * alpha) <= W / (2 * N * F):
+        N *= 2
+    return N
+
+
+def _ring_at_once(chunks):
+    out, N = np.array(chunks), len(chunks)
+    r = np.arange(N)
+    for s in range(N - 1):
+        out[(r + 1) % N, (r - s) % N] += out[r, (r - s) % N]
+    return out
+
+
+def _ring_by_formula(chunks):
+    """What rank r holds of chunk c at the end is the sum of the ranks c, …, r, unless it passed the chunk on before."""
+    N = len(chunks)
+    rows = [[sum(chunks[(c + i) % N][c] for i in range((r - c) % N + 1)) for c in range(N)] for r in range(N)]
+    return np.array(rows)
+
+
 WRONG = [
     ("check_15_share", _without_rest, "belong to nobody"),
     ("check_15_share", _rest_to_the_last, "The last rank gets all"),
@@ -67,7 +113,7 @@ WRONG = [
     ("check_15_combine", lambda g, t: _weighted([x.size for x in t], g), "Padding is counted"),
     ("check_15_combine", lambda g, t: sum(g), "must add up to 1"),
     ("check_15_combine", _in_place, "changes the ranks' gradients"),
-    ("check_15_half_busy", _busy(lambda N, t, a: (N - 1) / N * t + (N - 1) * a), "twice"),
+    ("check_15_half_busy", _busy(lambda N, t, a: (N - 1) / N * t + (N - 1) * a), "should be 128; yours is 256"),
     ("check_15_half_busy", _busy(lambda N, t, a: 2 * (N - 1) / N * t + (a if N > 1 else 0)), "paid once"),
     ("check_15_half_busy", _busy(lambda N, t, a: 2 * (N - 1) * t + 2 * (N - 1) * a), "not 2 (N − 1) · S"),
     ("check_15_half_busy", _busy(lambda N, t, a: 2 * (N - 1) / N * t + 2 * (N - 1) * a, shared=False), "shared by the N workers"),
@@ -75,4 +121,16 @@ WRONG = [
     ("check_15_reduce_scatter", lambda c: _ring(c, replace=True), "yours replaces it"),
     ("check_15_reduce_scatter", lambda c: _ring(c, sign=1), "yours sends r + s"),
     ("check_15_reduce_scatter", lambda c: _ring(c, extra=1), "One step too many"),
+    ("check_15_half_busy", lambda W, F, S, B, a: 2 * _busy_by_doubling(W, F, S, B, a), "the last one before it"),
+]
+
+RIGHT = [
+    ("check_15_share", _share_by_dealing),
+    ("check_15_share", _share_by_split),
+    ("check_15_combine", _combine_by_average),
+    ("check_15_combine", _combine_by_loop),
+    ("check_15_half_busy", _busy_by_doubling),
+    ("check_15_half_busy", lambda *a: float(_busy_by_doubling(*a))),
+    ("check_15_reduce_scatter", _ring_at_once),
+    ("check_15_reduce_scatter", _ring_by_formula),
 ]

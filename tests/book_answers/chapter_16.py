@@ -1,29 +1,10 @@
-"""What students answer to chapter 16: the name of the check, the wrong answer, and what the hint must say."""
+"""What students answer to chapter 16: the name of the check, the wrong answer, and what the hint must say; and right ones that are unusual."""
 
 import numpy as np
 
 
-def _pieces(word, vocabulary, shortest=False, marked=True, give_up=True):
-    pieces, start = [], 0
-    while start < len(word):
-        stops = range(start + 1, len(word) + 1) if shortest else range(len(word), start, -1)
-        fits = [stop for stop in stops if ("##" if start and marked else "") + word[start:stop] in vocabulary]
-        if not fits:
-            if give_up:
-                return ["[UNK]"]
-            fits, pieces = [len(word)], [*pieces, "[UNK]"]
-        else:
-            pieces.append(("##" if start and marked else "") + word[start : fits[0]])
-        start = fits[0]
-    return pieces
-
-
 def _unit(m):
     return m / np.linalg.norm(m, axis=-1, keepdims=True)
-
-
-def _mean(h, a):
-    return (h * a[..., None]).sum(axis=1) / a.sum(axis=1, keepdims=True)
 
 
 def _cosines(q, v):
@@ -35,15 +16,110 @@ def _slope(u, v, sign=-1, own=True, short=False):
     return (v / lv + own * sign * (u @ v) / (lu * lv) * u / lu) / (1 if short else lu)
 
 
+def _cut(word, cost, best=None, back=False):
+    """From left to right, the best piece first."""
+    if not word:
+        return []
+    for piece in sorted((word[:i] for i in range(len(word), 0, -1) if word[:i] in cost), key=best or (lambda piece: -len(piece))):
+        rest = _cut(word[len(piece) :], cost, best, back)
+        if rest != ["[UNK]"] or not back:
+            return ["[UNK]"] if rest == ["[UNK]"] else [piece, *rest]
+    return ["[UNK]"]
+
+
+def _all_cuts(word, cost, fewest=False):
+    def cuts(word):
+        if not word:
+            yield 0.0, []
+        for i in range(1, len(word) + 1):
+            if word[:i] in cost:
+                yield from ((cost[word[:i]] + total, [word[:i], *rest]) for total, rest in cuts(word[i:]))
+
+    found = list(cuts(word))
+    return min(found, key=lambda f: len(f[1]) if fewest else f)[1] if found else ["[UNK]"]
+
+
+def _cut_from_the_right(word, cost):
+    from functools import cache
+
+    @cache
+    def best(start):
+        if start == len(word):
+            return 0.0, ()
+        ways = [(best(stop), word[start:stop]) for stop in range(start + 1, len(word) + 1) if word[start:stop] in cost]
+        return min(((cost[p] + rest[0], (p, *rest[1])) for rest, p in ways if rest), default=None)
+
+    return list(best(0)[1]) if best(0) else ["[UNK]"]
+
+
+def _cut_by_dijkstra(word, cost):
+    import heapq
+
+    waiting, done = [(0.0, 0, [])], set()
+    while waiting:
+        total, start, pieces = heapq.heappop(waiting)
+        if start == len(word):
+            return pieces
+        if start in done:
+            continue
+        done.add(start)
+        for stop in range(start + 1, len(word) + 1):
+            if (price := cost.get(word[start:stop])) is not None:
+                heapq.heappush(waiting, (total + price, stop, [*pieces, word[start:stop]]))
+    return ["[UNK]"]
+
+
+def _pool(v_bar, h, a, project=True, scale=True, padding=False, count=True):
+    n = a.sum(axis=1)[:, None]
+    m = np.einsum("btc,bt->bc", h, a) / n
+    length = np.linalg.norm(m, axis=1, keepdims=True)
+    along = (v_bar * m).sum(axis=1, keepdims=True) * m / length**2 if project else 0
+    m_bar = (v_bar - along) / (length if scale else 1) / (n if count else 1)
+    return m_bar[:, None] * (np.ones_like(a) if padding else a)[..., None]
+
+
+def _pool_by_text(v_bar, h, a):
+    out = np.zeros(h.shape)
+    for b in range(len(h)):
+        real = np.flatnonzero(a[b])
+        total = h[b, real].sum(axis=0)  # its direction is that of the mean
+        size = np.sqrt(total @ total)
+        out[b, real] = (np.eye(len(total)) - np.outer(total, total) / size**2) @ v_bar[b] / size
+    return out
+
+
+def _pool_by_engine(v_bar, h, a):
+    import minigrad as mg
+
+    def f(h):
+        m = (h * a[..., None]).sum(axis=1)
+        return m / mg.sqrt((m * m).sum(axis=-1, keepdims=True))
+
+    return mg.vjp(f, h)[1](v_bar)[0]
+
+
+def _cosine_by_matrix(u, v):
+    def slope(u, v):
+        return (np.eye(len(u)) - np.outer(u, u) / (u @ u)) @ v / np.sqrt(u @ u * (v @ v))
+
+    return slope(u, v), slope(v, u)
+
+
+def _cosine_by_differences(u, v, h=1e-5):
+    def cosine(u, v):
+        return u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+
+    steps = h * np.eye(len(u))
+    return [(cosine(u + s, v) - cosine(u - s, v)) / (2 * h) for s in steps], [(cosine(u, v + s) - cosine(u, v - s)) / (2 * h) for s in steps]
+
+
+def _cosine_by_engine(u, v):
+    import minigrad as mg
+
+    return mg.grad(lambda u, v: (u * v).sum() / mg.sqrt((u * u).sum() * (v * v).sum()), argnums=(0, 1))(u, v)
+
+
 WRONG = [
-    ("check_16_wordpiece", lambda w, v: _pieces(w, v, shortest=True), "longest piece first"),
-    ("check_16_wordpiece", lambda w, v: _pieces(w, v | {"ffa", "ble"}, marked=False), "carry ##"),
-    ("check_16_wordpiece", lambda w, v: _pieces(w, v, give_up=False), "the whole word is unknown"),
-    ("check_16_wordpiece", lambda w, v: [w] if w in v else ["[UNK]"], "can be cut"),
-    ("check_16_pool", lambda h, a: _unit(h.mean(axis=1)), "Padding takes part"),
-    ("check_16_pool", lambda h, a: _mean(h, a), "length is not 1"),
-    ("check_16_pool", lambda h, a: _unit(_mean(_unit(h), a)), "not each token"),
-    ("check_16_pool", lambda h, a: _mean(h, a) / np.linalg.norm(_mean(h, a)), "all rows together"),
     ("check_16_from_torch", lambda w: np.split(w, 3), "not transposed"),
     ("check_16_from_torch", lambda w: w.T.reshape(3, *w.T.shape[:1] * 2), "along the columns"),
     ("check_16_from_torch", lambda w: [part.T for part in np.split(w, 3)][::-1], "order is query"),
@@ -57,4 +133,30 @@ WRONG = [
     ("check_16_cosine_gradient", lambda u, v: (_slope(u, v, short=True), _slope(v, u, short=True)), "once too little"),
     ("check_16_cosine_gradient", lambda u, v: (_slope(u, v, sign=1), _slope(v, u, sign=1)), "sign of the second part"),
     ("check_16_cosine_gradient", lambda u, v: _slope(u, v), "two things"),
+    ("check_16_cheapest_cut", _cut, "Longest first is WordPiece"),
+    ("check_16_cheapest_cut", lambda w, c: _cut(w, c, back=True), "Longest first is WordPiece"),
+    ("check_16_cheapest_cut", lambda w, c: _cut(w, c, best=c.get), "compare totals"),
+    ("check_16_cheapest_cut", lambda w, c: _all_cuts(w, c, fewest=True), "the total of the costs decides"),
+    ("check_16_cheapest_cut", _all_cuts, "more than 50 000"),
+    ("check_16_cheapest_cut", lambda w, c: _cut_by_dijkstra(w, c)[::-1], "give the word again"),
+    ("check_16_pool_backward", lambda *a: _pool(*a, project=False), "points along v"),
+    ("check_16_pool_backward", lambda *a: _pool(*a, scale=False), "division by ‖m‖"),
+    ("check_16_pool_backward", lambda *a: _pool(*a, padding=True), "Padding gets a gradient"),
+    ("check_16_pool_backward", lambda *a: _pool(*a, count=False), "n is missing"),
+    ("check_16_pool_backward", _pool_by_engine, "lets the library"),
+    ("check_16_cosine_gradient", _cosine_by_engine, "lets the library"),
+    ("check_16_cosine_gradient", _cosine_by_differences, "from differences"),
+]
+
+RIGHT = [
+    ("check_16_cheapest_cut", _cut_from_the_right),
+    ("check_16_cheapest_cut", _cut_by_dijkstra),
+    ("check_16_pool_backward", _pool),
+    ("check_16_pool_backward", _pool_by_text),
+    ("check_16_from_torch", lambda w: w.reshape(3, -1, w.shape[1]).transpose(0, 2, 1)),
+    ("check_16_from_torch", lambda w: np.split(w.T, 3, axis=1)),
+    ("check_16_search", lambda q, v, k: np.argsort(v @ q / np.sqrt((v * v).sum(axis=1)))[::-1][:k]),
+    ("check_16_search", lambda q, v, k: sorted(range(len(v)), key=lambda i: -(v[i] @ q) / np.hypot.reduce(v[i]))[:k]),
+    ("check_16_cosine_gradient", _cosine_by_matrix),
+    ("check_16_cosine_gradient", lambda u, v: [np.array(part).tolist() for part in _cosine_by_matrix(u, v)]),
 ]

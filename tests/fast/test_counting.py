@@ -39,6 +39,7 @@ MODELS = {
     "GPT, sinusoidal, exact GELU": (
         lambda: GPT(V, 16, 4, 2, 200, positions="sinusoidal", ffn=partial(FeedForward, activation="gelu_erf")), reads(3, 9)
     ),
+    "GPT, attention only": (lambda: GPT(V, 16, 4, 2, 200, norm="none", ffn="none", bias=False, tie_embeddings=False), reads(3, 9)),
     "Transformer": (lambda: Transformer(V, 16, 4, 2, 24, 64), writes(3, 9, 7)),
     "Transformer, pre-norm, untied": (lambda: Transformer(V, 16, 4, 2, 24, 64, norm_first=True, tie_embeddings=False), writes(3, 5, 7)),
     "Classifier": (lambda: Classifier(V, 3, 16, 4, 2, 64), reads(3, 9)),

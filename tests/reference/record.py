@@ -18,6 +18,7 @@ for folder in (HERE, HERE.parents[1]):  # the second for benchmarks/, where the 
         sys.path.insert(0, str(folder))
 
 import cases_attention  # noqa: E402, F401
+import cases_circuits  # noqa: E402, F401
 import cases_functions  # noqa: E402, F401
 import cases_modules  # noqa: E402, F401
 import cases_optimizers  # noqa: E402, F401

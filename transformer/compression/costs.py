@@ -22,7 +22,7 @@ from minigrad import nn
 from minigrad.ops.attention import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
-from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, RMSNorm, SwiGLU
+from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, NoFeedForward, NoNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 
 
@@ -86,6 +86,8 @@ def out_features(m: Any) -> int:
 
 def norm(m: Any, n: int) -> Cost:
     """Result, 1/σ, and of a layer norm the mean, of each row."""
+    if isinstance(m, NoNorm):
+        return Cost()
     return kept(n * (m.weight.size + (1 if isinstance(m, RMSNorm) else 2)))
 
 
@@ -102,7 +104,9 @@ def feed_forward(m: nn.Module, n: int) -> Cost:
     if isinstance(m, FeedForward):
         inner = n * out_features(m.up)
         return activated(m.up, n, m.activation) + dropout(m.dropout, inner) + linear(m.down, n)
-    raise TypeError(f"count: no formula for a feed-forward of type {type(m).__name__}; it knows FeedForward and SwiGLU")
+    if isinstance(m, NoFeedForward):
+        return kept(n * m.embedding_dim)
+    raise TypeError(f"count: no formula for a feed-forward of type {type(m).__name__}; it knows FeedForward, SwiGLU and NoFeedForward")
 
 
 def embedded(m: Positions, B: int, T: int, C: int) -> Cost:
@@ -156,7 +160,7 @@ def attention(name: str, m: MultiHeadAttention, B: int, T: int, S: int, causal: 
 
 def sublayer(m: Any, norm_module: Any, B: int, T: int) -> Cost:
     """Norm, dropout and the sum around a sub-layer."""
-    n, C = B * T, norm_module.weight.size
+    n, C = B * T, out_features(m.self_attention.out_proj)
     return norm(norm_module, n) + dropout(m.dropout, n * C) + kept(n * C)
 
 

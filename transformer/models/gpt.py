@@ -14,11 +14,11 @@ from typing import Any
 from minigrad import Tensor, linear, nn
 
 from ..attention import KVCache, divisors, padding_mask
-from ..layers import EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
+from ..layers import EncoderLayer, FeedForward, LayerNorm, NoFeedForward, NoNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 from .inputs import check_sizes, checked_ids, left_padding
 
-NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm}
+NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm, "none": NoNorm}
 POSITIONS: dict[str, Callable[[int, int, int], Positions]] = {
     "learned": lambda context, width, heads: LearnedPositions(context, width),
     "sinusoidal": lambda context, width, heads: SinusoidalPositions(width),
@@ -30,6 +30,7 @@ FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
     "gelu": partial(FeedForward, activation="gelu"),
     "relu": partial(FeedForward, activation="relu"),
     "swiglu": SwiGLU,
+    "none": NoFeedForward,
 }
 
 
@@ -51,7 +52,8 @@ def maker(options: dict[str, Any], given: Any, argument: str) -> Callable[..., n
 class GPT(nn.Module):
     """The decoder-only language model: ``model(ids)`` gives, at each position, the logits of the next token, (B, T, V).
 
-    ``norm`` is "layer" or "rms"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu" or "swiglu".
+    ``norm`` is "layer", "rms" or "none"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu",
+    "swiglu" or "none": without norm and feed-forward, attention is all there is.
     In place of a name stands whatever makes one: ``norm=partial(RMSNorm, eps=1e-5)``, called with (embedding_dim, bias=),
     ``ffn=partial(FeedForward, activation="silu")``, with (embedding_dim, ffn_dim, bias=), ``positions=RotaryPositions(head_dim, base=5e5)``.
     """
@@ -125,5 +127,9 @@ class GPT(nn.Module):
         x = self.dropout(self.positions.embed(self.token_embedding(ids), first))  # (B, T, C)
         for i, layer in enumerate(self.layers):
             x = layer(x, mask, causal=True, cache=None if cache is None else cache.layer(i))
+        return self.readout(x)
+
+    def readout(self, x: Any) -> Tensor:
+        """The last norm and the output layer: residual stream (B, T, C) → logits (B, T, V)."""
         x = self.norm(x)
         return linear(x, self.token_embedding.weight.mT) if self.output is None else self.output(x)

@@ -1,0 +1,89 @@
+r"""The two circuits of a head, as matrices, and what its attention gives away about its job.
+
+With the residual stream :math:`x_t` as a row of width C, a head h without biases does two things that are independent:
+
+.. math:: \text{where it looks:} \quad s_{ij} = x_i \, W_{QK} \, x_j^\top, \quad W_{QK} = W^Q_h W^{K\top}_h / \sqrt{D}
+   \qquad \text{what it moves:} \quad x_j \, W_{OV}, \quad W_{OV} = W^V_h W^O_h
+
+Sources: Elhage et al. (2021) for circuits and composition, Olsson et al. (2022) for prefix matching.
+``B`` batch, ``T`` length, ``H`` heads, ``C`` model width, ``D`` head width.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...attention import MultiHeadAttention
+from ...positions import RotaryPositions
+
+
+def head_weights(attention: MultiHeadAttention, head: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """W_Q, W_K, W_V (C, D) and W_O (D, C) of one head; heads of a group have the same keys and values."""
+    if not 0 <= head < attention.num_heads:
+        raise IndexError(f"head_weights: head {head} of {attention.num_heads}")
+    D, group = attention.head_dim, attention.num_heads // attention.num_kv_heads
+    own, shared = slice(head * D, (head + 1) * D), slice(head // group * D, (head // group + 1) * D)
+    q, k, v, o = (getattr(attention, f"{name}_proj").weight.data for name in ("q", "k", "v", "out"))
+    return q[:, own], k[:, shared], v[:, shared], o[own]
+
+
+def qk_circuit(attention: MultiHeadAttention, head: int) -> np.ndarray:
+    """W_QK (C, C): the score of a query x_i for a key x_j is ``x_i @ W_QK @ x_j``, biases and ALiBi's penalty left out.
+
+    Raises ValueError for rotary positions, with which there is another matrix for each distance.
+    """
+    if isinstance(attention.positions, RotaryPositions):
+        raise ValueError(
+            "qk_circuit: with rotary positions the scores have another matrix for each distance; "
+            "look at attention_maps(model) instead"
+        )
+    q, k, _, _ = head_weights(attention, head)
+    return q @ k.T / math.sqrt(attention.head_dim)
+
+
+def ov_circuit(attention: MultiHeadAttention, head: int) -> np.ndarray:
+    """W_OV (C, C): attending fully to x_j adds ``x_j @ W_OV`` to the residual stream, biases left out."""
+    _, _, v, o = head_weights(attention, head)
+    return v @ o
+
+
+def composition(writes: np.ndarray, reads: np.ndarray) -> float:
+    r"""How much of what an earlier head writes a later one reads, 0 to 1: :math:`\|W_1 W_2\| / (\|W_1\| \|W_2\|)`.
+
+    The norms are Frobenius's.  ``writes`` is the W_OV of the earlier head; ``reads`` is of the later one W_QK for its
+    queries, ``W_QK.T`` for its keys, W_OV for its values.
+    Two random (C, C) matrices of rank D give about 1/√C.
+    """
+    return float(np.linalg.norm(writes @ reads) / (np.linalg.norm(writes) * np.linalg.norm(reads)))
+
+
+def copying(matrix: np.ndarray) -> float:
+    r"""Whether (V, V) raises the token it is given, −1 to 1: :math:`\sum\mathrm{Re}\,\lambda_i/\sum|\lambda_i|`."""
+    eigenvalues = np.linalg.eigvals(matrix)
+    return float(eigenvalues.real.sum() / max(np.abs(eigenvalues).sum(), 1e-300))
+
+
+def prefix_matching(weights: Any, ids: Any) -> np.ndarray:
+    """(H,): how much of its attention (B, H, T, T) a head gives to what followed earlier copies of the present token.
+
+    ``ids`` are (B, T).  The mean over all positions whose token has occurred before; ValueError when there are none.
+    """
+    weights, ids = np.asarray(weights), np.asarray(ids)
+    B, T = ids.shape if ids.ndim == 2 else (0, 0)
+    if weights.ndim != 4 or (len(weights), *weights.shape[2:]) != (B, T, T):
+        what = f"weights {weights.shape} for ids {ids.shape}"
+        raise ValueError(f"prefix_matching: {what}; expected (B, H, T, T) and (B, T)")
+    follows = np.zeros((B, T, T), bool)  # query i, key j: ids[j − 1] = ids[i] and j ≤ i
+    follows[:, :, 1:] = (ids[:, :, None] == ids[:, None, :-1]) & np.tri(T, T - 1, -1, dtype=bool)
+    seen = follows.any(axis=-1)  # (B, T)
+    if not seen.any():
+        raise ValueError("prefix_matching: no token of these ids occurs twice in its row")
+    return (weights * follows[:, None]).sum(axis=-1).swapaxes(1, 2)[seen].mean(axis=0)
+
+
+def previous_token(weights: Any) -> np.ndarray:
+    """(H,): how much of its attention (B, H, T, T) a head gives to the position before, from the second position on."""
+    return np.diagonal(np.asarray(weights), -1, 2, 3).mean(axis=(0, 2))
