@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from book import BOOK, COLOURS, figure
@@ -137,13 +139,22 @@ def architecture() -> Any:
     return fig
 
 
+def opening(path: Path) -> str:
+    """The first cell of a chapter, from its source or from its notebook."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        return "".join(json.loads(text)["cells"][0]["source"])
+    return re.sub("(?m)^# ?", "", text.split("# %% [markdown]\n", 1)[1].split("\n\n# %%", 1)[0])
+
+
 def contents() -> dict[str, tuple[str, set[str]]]:
     """The number of each chapter → its title, and the numbers of the chapters that it says one needs."""
+    name = "[0-9][0-9]*_*"
     found = {}
-    for path in sorted((BOOK / "chapters").glob("[0-9][0-9]*_*.py")):
-        text, number = path.read_text(encoding="utf-8"), path.name.split("_")[0]
-        (title,) = re.findall(rf"(?m)^# # {number} · (.+)$", text)
-        needs = re.search(r"You need(.*?)\n#\n", text, re.S)
+    for path in sorted(BOOK.glob(f"chapters/{name}.py")) or sorted(BOOK.glob(f"{name}.ipynb")):
+        text, number = opening(path), path.name.split("_")[0]
+        needs = re.search(r"You need(.*?)\n\n", text, re.S)
+        title = text.splitlines()[0].removeprefix(f"# {number} · ")
         found[number] = title, set(re.findall(r"\]\((\d\d\w?)_", needs[1].split("Next:")[0]) if needs else ())
     return found
 
@@ -157,6 +168,11 @@ def behind(number: str, chapters: dict[str, tuple[str, set[str]]]) -> set[str]:
 def book_map() -> Any:
     """All chapters, a row for each part; arrows lead to a chapter from those it needs that none of the others needs too."""
     chapters = contents()
+    if not chapters:  # a notebook that somebody runs alone, far from the book
+        fig, ax = figure(6, 0.6)
+        ax.set_axis_off()
+        ax.text(0, 0.5, "The map is drawn where the other chapters are.")
+        return fig
     part = {number: max(i for i, (first, _) in enumerate(PARTS) if first <= number) for number in chapters}
     rows = [[number for number in chapters if part[number] == i] for i in range(len(PARTS))]
     width, height, across, down = 2.7, 1.05, 3.15, 1.85

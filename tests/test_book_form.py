@@ -142,6 +142,15 @@ def test_code_uses_letters_as_the_table_says(path):
     assert not found, "\n".join(f"cell {i}, line {at}: {letter}" for i, letter, at in found)
 
 
+@pytest.mark.xfail(reason="exercises still have the letters of the first edition")
+@each_chapter
+def test_exercises_use_letters_as_the_table_says(path):
+    mine = [(i, cell) for i, cell, exercise in cells(path) if exercise]
+    found = [(i, f) for i, cell in mine if cell.cell_type == "markdown" for f, _ in formulas(cell.source) if misused(f)]
+    found += [(i, *use) for i, cell in mine if cell.cell_type == "code" for use in misused_in_code(cell.source)]
+    assert not found
+
+
 def test_misused_letters_are_found():
     wrong = [
         r"\bar L",

@@ -1,6 +1,7 @@
 """What the chapters share: paired differences, the drawing of the architecture, and the map of the book."""
 
 import importlib
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,6 +61,16 @@ def test_the_map_has_every_chapter_and_leads_from_each_to_later_ones_only():
         "08",
         "11",
     }
+
+
+def test_the_map_is_the_same_from_the_notebooks_and_says_so_where_there_are_none(monkeypatch, tmp_path):
+    from_sources = diagrams.contents()
+    for path in BOOK.glob("[0-9][0-9]*_*.ipynb"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(diagrams, "BOOK", tmp_path)
+    assert diagrams.contents() == from_sources
+    monkeypatch.setattr(diagrams, "BOOK", tmp_path / "nowhere")
+    assert texts(diagrams.book_map()) == ["The map is drawn where the other chapters are."]
 
 
 def test_the_architecture_names_all_parts_and_their_shapes():

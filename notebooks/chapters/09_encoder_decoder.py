@@ -119,14 +119,14 @@ print(
 # %% [markdown]
 # ## 3 · Cross-attention, and the decoder layer
 #
-# **Cross-attention** is attention with two different sentences in it. The queries come from the decoder, $Q = Y W^Q: (T, C)$; keys and values come from the encoder's output, the *memory* $M: (S, C)$, so $K = M W^K$ and $V = M W^V$. The weights have shape $(T, S)$: **target down, source across**.
+# **Cross-attention** is attention with two different sentences in it. The queries come from the decoder, $Q = Y W^Q: (T, C)$; keys and values come from the encoder's output, the *memory* $X: (S, C)$, so $K = X W^K$ and $V = X W^V$. The weights have shape $(T, S)$: **target down, source across**.
 #
 # On paper: one head of width $D = 1$, one query $q = 1$, three source tokens with keys $0, \ln 2, \ln 3$ and values $6, 12, 24$. The weights are $\tfrac16, \tfrac13, \tfrac12$, the output is $17$ (chapter 05). If the third token is padding, its score becomes $-\infty$: the weights are $\tfrac13, \tfrac23, 0$, the output is $2 + 8 = 10$. Note
 # that the mask acts on the **columns**, the *source* side; the target may have quite another length.
 #
 # A decoder layer has three sub-layers, each with its addition and norm (pre-norm here):
 #
-# $$Y \leftarrow Y + \operatorname{self}(\operatorname{norm}_1 Y), \qquad Y \leftarrow Y + \operatorname{cross}(\operatorname{norm}_2 Y,\, M), \qquad Y \leftarrow Y + \operatorname{ffn}(\operatorname{norm}_3 Y) .$$
+# $$Y \leftarrow Y + \operatorname{self}(\operatorname{norm}_1 Y), \qquad Y \leftarrow Y + \operatorname{cross}(\operatorname{norm}_2 Y,\, X), \qquad Y \leftarrow Y + \operatorname{ffn}(\operatorname{norm}_3 Y) .$$
 #
 # Two masks: *self* is causal (and hides the target's padding), *cross* hides the source's padding. And none of them hides the source's future: all of the source is known before the first word is written.
 

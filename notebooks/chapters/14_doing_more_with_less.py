@@ -325,7 +325,7 @@ assert lost["plain"] > 5 * lost["scaled"] and np.abs(gradients * s).max() < FORM
 fig
 
 # %% [markdown]
-# Most of float16's range, up to $2^{16}$, lies idle, while the small gradients fall off its lower end; scaling moves them into the middle. (The gradients of activations, which come before them in the backward pass, fall off it as well.) Now train the same model for 40 steps in five ways, with three seeds each. Weights, the result of every op and every gradient are rounded; sums inside an op are float32, as in hardware made for it.
+# Most of float16's range, up to $2^{16}$, lies idle, while the small gradients fall off its lower end; scaling moves them into the middle. (The gradients of activations, which come before them in the backward pass, fall off it as well.) Now train the same model for 30 steps in five ways, with three seeds each. Weights, the result of every op and every gradient are rounded; sums inside an op are float32, as in hardware made for it.
 #
 # **Predict** which rows will fail.
 
@@ -347,18 +347,18 @@ def in_halves(format, scaled, master):
 
 halves = {
     name: np.array(
-        [train(new_model(seed), faint, 40, 1e-3, seed, how and in_halves(*how)) for seed in range(3)]
+        [train(new_model(seed), faint, 30, 1e-3, seed, how and in_halves(*how)) for seed in range(3)]
     )
     for name, how in ways.items()
 }
 against = {name: paired(losses, halves["float32"], 3) for name, losses in halves.items() if name != "float32"}
 assert all(abs(against[name].mean) < 0.1 for name in ("float16, loss scaled", "bfloat16"))
 assert (
-    against["float16"].mean > 0.05
+    against["float16"].mean > 0.02
     and halves["bfloat16, no master weights"].mean() > halves["bfloat16"].mean()
 )
 table(
-    ["trained in", "loss after 40 steps, each seed", "against float32"],
+    ["trained in", "loss after 30 steps, each seed", "against float32"],
     [
         (name, " ".join(f"{loss:.3f}" for loss in losses), against.get(name, ""))
         for name, losses in halves.items()
@@ -744,7 +744,7 @@ def moved_to_code(seed, rank, rate):
     return train(model, code_task, 120, rate, seed)
 
 
-RATES = {0: (1e-3, 3e-3, 1e-2), 1: (3e-3, 1e-2, 3e-2), 4: (3e-3, 1e-2, 3e-2)}  # by rank; 0: all weights
+RATES = {0: (1e-3, 3e-3, 1e-2), 1: (1e-2, 3e-2, 1e-1), 4: (3e-3, 1e-2, 3e-2)}  # by rank; 0: all weights
 sweep = {rank: {rate: moved_to_code(0, rank, rate) for rate in rates} for rank, rates in RATES.items()}
 best = {rank: min(found, key=found.get) for rank, found in sweep.items()}
 names = {0: "all weights", 1: "adapters of rank 1", 4: "adapters of rank 4"}
@@ -783,7 +783,7 @@ table(
 
 # %%
 model, _ = adapted_model(0, 4)
-train(model, code_task, 10, 1e-2)
+train(model, code_task, 30, 1e-2)
 adapted = model(batch[0]).data
 merge_adapters(model)
 gap = np.abs(model(batch[0]).data - adapted).max()
