@@ -17,7 +17,8 @@ from transformer.bias.statistics import over_seeds
 from transformer.plots import COLOURS, LINES, draw_lines, draw_matrix, figure, plot_attention, use_style
 
 __all__ = [
-    "BOOK", "COLOURS", "LINES", "Paired", "draw_lines", "draw_matrix", "figure", "line", "paired", "plot_attention", "recorded", "recorded_sentences", "table",
+    "BOOK", "COLOURS", "LINES", "Paired", "draw_lines", "draw_matrix", "figure", "line", "paired", "plot_attention", "recorded",
+    "recorded_sentences", "table",
 ]  # fmt: skip
 BOOK = Path(__file__).resolve().parent
 REFERENCE = BOOK.parent / "tests" / "reference"

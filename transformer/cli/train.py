@@ -205,7 +205,10 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
     }  # fmt: skip
     shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
     if use.get("model") in (None, "gpt"):
-        own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"], "tie_embeddings": use["tied"]}
+        own = {
+            "num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"],
+            "ffn": use["ffn"], "tie_embeddings": use["tied"],
+        }  # fmt: skip
         return {"kind": "GPT", "model": {**sizes, **own}, **shared}
     if use["model"] != "rnn":
         raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
