@@ -263,7 +263,7 @@ def show(trainer: Trainer, config: dict[str, Any], result: dict[str, Any]) -> No
             say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(example, ensure_ascii=False)}")
         return
     print_lines(result["loss"], work.lines)
-    seen, length = trainer.objective.evaluate_seen(model), len(work.validation_ids) - 1
+    seen, length = work.evaluate_seen(model), len(work.validation_ids) - 1
     say(f"\nmeasured alike, on {length:,} tokens each: training loss {seen:.3f}, validation loss {result['loss']:.3f}")
     sample = trainer.sample(tokens=400)
     say(f"\nThe model continues {work.opening()!r}:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
