@@ -18,6 +18,7 @@ from .ops.declare import recorded
 from .ops.dropout import dropout
 from .ops.norms import layer_norm, rms_norm
 from .ops.softmax import cross_entropy, log_softmax, softmax
+from .ops.grouped import grouped_linear
 from .ops.indexing import embedding, getitem, split, take
 from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
 from .ops.reductions import cumprod, cumsum, logsumexp, max, mean, min, prod, std, sum, var
@@ -74,7 +75,7 @@ __all__ = [
     "cumulative_prod", "cumulative_sum", "custom_op", "detect_anomaly", "diag", "diagflat", "diagnose", "diagonal",
     "diff", "divide", "dot", "draw", "dropout", "dsplit", "dstack", "einsum", "embedding", "enable_grad", "erf",
     "exp", "exp2", "expand_dims", "explain", "expm1", "flip", "fliplr", "flipud", "gelu", "getitem", "grad",
-    "gradcheck", "gradgradcheck", "hessian", "hsplit", "hstack", "hvp", "hypot", "inner", "interp", "jacobian",
+    "gradcheck", "gradgradcheck", "grouped_linear", "hessian", "hsplit", "hstack", "hvp", "hypot", "inner", "interp", "jacobian",
     "join_heads", "jvp", "kron", "layer_norm", "linalg", "linear", "linear_gelu", "load", "log", "log1p", "log2",
     "log10", "log_softmax", "logaddexp", "logsumexp", "manual_seed", "matmul", "matrix_transpose", "matvec", "max",
     "maximum", "mean", "median", "meshgrid", "min", "minimum", "mod", "moveaxis", "multiply", "nan_to_num",

@@ -99,13 +99,27 @@ def thumbnail(png: bytes, width: int = 640, height: int = 400) -> bytes:
 
 
 CONFIG = """import os
+import sys
+from pathlib import Path
 
 c = get_config()
 c.CourseDirectory.course_id = "attention-by-hand"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
-c.Execute.timeout = {seconds}  # for each cell: some train a model
-places = {places!r}  # where the chapters find the library and their checks
+
+# Where the clone of the project is, seen from this folder; the environment's ATTENTION_BY_HAND goes first, as a container may need it.
+clone = Path(os.environ.get("ATTENTION_BY_HAND") or Path(__file__).resolve().parent / {clone!r}).resolve()
+if not (clone / "notebooks" / "course").is_dir():
+    raise SystemExit(f"nbgrader_config.py: no clone of the project in {{clone}}; set ATTENTION_BY_HAND to its folder")
+places = [str(clone), str(clone / "notebooks")]
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [*places, os.environ.get("PYTHONPATH")]))
+sys.path[:0] = places
+
+# Answers are judged one by one, confined and in processes of their own (docs/teaching.md).  Without these lines nbgrader runs whole notebooks.
+from nbgrader.preprocessors import AssignLatePenalties, CheckCellMetadata, LimitOutput, SaveAutoGrades  # noqa: E402
+
+from course.judged import Judged  # noqa: E402
+
+c.Autograde.autograde_preprocessors = [Judged, LimitOutput, SaveAutoGrades, AssignLatePenalties, CheckCellMetadata]
 """
 
 
@@ -142,11 +156,19 @@ def draw_cover(path: Path) -> str:
 
 def add_to_course(path: Path, folder: Path) -> str:
     """Write a chapter as ``source/NAME/NAME.ipynb`` of the course, with solutions, and nbgrader_config.py unless there is one."""
+    from course import written
+    from course.release import finished
+
     place = folder / "source" / path.stem / f"{path.stem}.ipynb"
-    write(editions.teachers(path), place)
+    asked = written.questions(BOOK).get(editions.number(path), [])
+    write(finished(editions.teachers(path), path, written.cells(asked), {}, stubbed=False), place)
     config = folder / "nbgrader_config.py"
     if not config.exists():
-        text = CONFIG.format(stub=editions.STUB, seconds=300, places=[str(ROOT), str(BOOK)])
+        try:
+            clone = Path(os.path.relpath(ROOT, folder.resolve())).as_posix()
+        except ValueError:  # another drive of Windows
+            clone = ROOT.as_posix()
+        text = CONFIG.format(stub=editions.STUB, clone=clone)
         config.write_text(text, encoding="utf-8")
     return str(place)
 

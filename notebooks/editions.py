@@ -123,7 +123,7 @@ def teachers(path: Path) -> Any:
             answer = {"grade_id": f"answer_{call[1]}", "grade": False, "solution": True, "locked": False} | shared
             check = {"grade_id": f"check_{call[1]}", "grade": True, "solution": False, "locked": True, "points": points} | shared
             cell.source, cell.metadata = CALL.sub("", cell.source), nbformat.from_dict({"nbgrader": answer})
-            judged = f"print({call[0].strip()}.require())"  # nbgrader takes the value of a check's cell for a number of points
+            judged = f"import checks\n\nprint({call[0].strip()}.require())"  # nbgrader takes the value of a check's cell for a number of points
             cells.append(nbformat.v4.new_code_cell(judged, metadata={"nbgrader": check}))
     return finished(cells, path, chapter.metadata)
 

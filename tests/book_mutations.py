@@ -183,7 +183,20 @@ def survivors(check, namespace, source):
 
 # What computes the same as the solution, or differs only where the task leaves it open: the reason, and of which checks.
 EQUIVALENT = {
+    "the only entry of an axis is its last": {
+        "08b_decode_latent": ["down = (WUK @ q[:, :, None])[:, :, -1]", "return (mixed[:, None] @ WUV)[:, -1]"],
+    },
     "axis 1 of an array with two axes is its last": {
+        "08b_rms_norm_backward": [
+            "r = np.sqrt((x * x).mean(axis=1, keepdims=True) + eps)",
+            "return ((n_bar - n * (n_bar * n).mean(axis=1, keepdims=True)) / r, (y_bar * n).sum(axis=0))",
+        ],
+        "08b_decode_latent": [
+            "s = down @ c.T / np.sqrt(q.shape[1])",
+            "e = np.exp(s - s.max(axis=1, keepdims=True))",
+            "mixed = e / e.sum(axis=1, keepdims=True) @ c",
+        ],
+        "08b_balance": ["chosen = np.argsort(-P, axis=1)[:, :k]"],
         "00_masked_attention": [
             "s = Q @ K.T / np.sqrt(Q.shape[1])",
             "weights = e / e.sum(axis=1, keepdims=True)",

@@ -178,7 +178,7 @@ def test_a_check_accepts_the_solution_and_not_the_stub(start, stub, answer, chec
     verdict = last_value(namespace, stub.source)
     assert not verdict and "stub" in verdict.words
     exec(answer.source, namespace)
-    call = ast.unparse(ast.parse(check.source).body[0].value.args[0])
+    call = ast.unparse(ast.parse(check.source).body[-1].value.args[0])
     assert last_value(namespace, call)
 
 
@@ -383,15 +383,36 @@ def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path)
     assert path.parent.name == path.stem
     notebook = nbformat.read(path, as_version=4)
     keys = [cell.metadata.nbgrader.grade_id for cell in notebook.cells if "nbgrader" in cell.metadata]
-    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(path.stem)))
+    assert len(keys) == len(set(keys)) == 2 * len(list(exercises(path.stem))) + sum(key.startswith("written_03_") for key in keys)
+    assert keys[-1].startswith("written_03_") and notebook.cells[-1].source.startswith("## References")
     text = "\n".join(cell.source for cell in notebook.cells)
     assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
-    settings = types.SimpleNamespace(CourseDirectory=types.SimpleNamespace(), ClearSolutions=types.SimpleNamespace(), Execute=types.SimpleNamespace())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", "elsewhere")
-        exec((tmp_path / "nbgrader_config.py").read_text(encoding="utf-8"), {"get_config": lambda: settings})
-        assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(BOOK.resolve().parent), str(BOOK.resolve()), "elsewhere"]
-    assert settings.ClearSolutions.code_stub == {"python": editions.STUB} and settings.Execute.timeout > 100
+
+
+def test_the_configuration_of_a_course_finds_the_clone_from_where_it_lies(tmp_path, monkeypatch):
+    pytest.importorskip("nbgrader")
+    build.main(["--course", str(tmp_path / "course"), "03"])
+    config = tmp_path / "course" / "nbgrader_config.py"
+    text = config.read_text(encoding="utf-8")
+    assert repr(str(BOOK.resolve().parent)) not in text or os.name == "nt"
+
+    def load(place):
+        parts = {name: types.SimpleNamespace() for name in ("CourseDirectory", "ClearSolutions", "Autograde")}
+        settings = types.SimpleNamespace(**parts)
+        with monkeypatch.context() as patch:
+            patch.setenv("PYTHONPATH", "elsewhere")
+            patch.setattr(sys, "path", list(sys.path))
+            exec(compile(text, str(place), "exec"), {"get_config": lambda: settings, "__file__": str(place)})
+            return settings, os.environ["PYTHONPATH"].split(os.pathsep)
+
+    settings, places = load(config)
+    assert places == [str(BOOK.resolve().parent), str(BOOK.resolve()), "elsewhere"]
+    assert settings.ClearSolutions.code_stub == {"python": editions.STUB}
+    assert settings.Autograde.autograde_preprocessors[0].__name__ == "Judged"
+    with pytest.raises(SystemExit, match="ATTENTION_BY_HAND"):
+        load(tmp_path / "a" / "b" / "nbgrader_config.py")
+    monkeypatch.setenv("ATTENTION_BY_HAND", str(BOOK.parent))
+    assert load(tmp_path / "a" / "b" / "nbgrader_config.py")[1] == places
 
 
 def test_tables_show_numbers_shapes_and_arrays():

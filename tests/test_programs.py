@@ -558,3 +558,18 @@ def test_an_argument_with_a_history_and_arguments_by_name_are_refused():
         program(x0, scale=3.0)
     with pytest.raises(Refused, match="reads the numbers"):
         mg.program(lambda a: a * float(str(a.sum())[7:-1]))(x0)
+
+
+def test_a_leaf_that_only_a_definition_reads_gets_its_gradient_in_plain_mode_too():
+    """Without kernels a composed op works on other Tensors around the same arrays; the leaf is that of the caller."""
+    w, v = (mg.Tensor(np.random.default_rng(n).normal(size=4), requires_grad=True) for n in range(2))
+    with mg.plain():
+        run = mg.program(lambda x: (mg.softmax(w) * mg.gelu(v) * x).sum(), mg.nn.Module())
+        run(np.arange(4.0))
+        run(np.arange(4.0) + 1)
+    total = [t.grad.data.copy() for t in (w, v)]
+    w.grad = v.grad = None
+    for x in (np.arange(4.0), np.arange(4.0) + 1):
+        (mg.softmax(w) * mg.gelu(v) * x).sum().backward()
+    for t, found in zip((w, v), total):
+        np.testing.assert_allclose(found, t.grad.data, rtol=1e-12)

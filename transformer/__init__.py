@@ -23,6 +23,9 @@ from .training.loop import Trainer
 from .training.objectives import LanguageModelling
 from .training.tagging import Tagging, tag
 from .training.translation import Translation
+from .variants.experts import Experts
+from .variants.latent import LatentAttention
+from .variants.windows import Window
 
 __all__ = [
     "BERT",
@@ -39,11 +42,13 @@ __all__ = [
     "DecoderLayer",
     "Encoder",
     "EncoderLayer",
+    "Experts",
     "FeedForward",
     "GPT2Tokenizer",
     "ImageClassifier",
     "KVCache",
     "LanguageModelling",
+    "LatentAttention",
     "LayerNorm",
     "LearnedPositions",
     "MaskedLM",
@@ -60,6 +65,7 @@ __all__ = [
     "Trainer",
     "Transformer",
     "Translation",
+    "Window",
     "WordPieceTokenizer",
     "answer",
     "attention_maps",

@@ -10,7 +10,7 @@ with :math:`Q = X W^Q`, :math:`K = X W^K`, :math:`V = X W^V`.  Source: Vaswani e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,9 @@ import numpy as np
 
 from minigrad import Tensor, join_heads, nn, recorded, scaled_dot_product_attention, split_heads
 
+from .decoding.cache import KVCache
 from .positions import Positions
+from .variants.windows import Window, places_of, windowed
 
 __all__ = ["KVCache", "MultiHeadAttention", "attention_maps", "causal_mask", "padding_mask", "scaled_dot_product_attention"]
 
@@ -27,10 +29,13 @@ class MultiHeadAttention(nn.Module):
     """Attention with ``num_heads`` heads; ``num_kv_heads`` < ``num_heads`` lets groups of query heads share keys and values.
 
     Called with ``query`` (B, T, C), and for cross-attention ``key`` and ``value`` (B, S, C); ``mask`` broadcasts to (B, H, T, S).
-    Raises ValueError when sizes do not divide.  Source of grouped heads: Ainslie et al. (2023).
+    ``norm``, called with (head_dim, bias=False), makes what norms the queries and the keys of each head before they are turned; ``window``
+    limits how far self-attention looks.  Raises ValueError when sizes do not divide.  Sources: Ainslie et al. (2023) for grouped heads;
+    Henry et al. (2020), section 3, and Dehghani et al. (2023), section 2, for normed queries and keys.
     """
 
     kept_weights: list[np.ndarray] | None = None  # filled by attention_maps()
+    writes = "out_proj"  # into the residual stream
 
     def __init__(
         self,
@@ -40,6 +45,8 @@ class MultiHeadAttention(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         positions: Positions | None = None,
+        norm: Callable[..., nn.Module] | None = None,
+        window: Window | None = None,
     ) -> None:
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
         if num_heads < 1 or embedding_dim < 1 or embedding_dim % num_heads:
@@ -57,7 +64,10 @@ class MultiHeadAttention(nn.Module):
         self.k_proj = nn.Linear(embedding_dim, kv_dim, bias)
         self.v_proj = nn.Linear(embedding_dim, kv_dim, bias)
         self.out_proj = nn.Linear(embedding_dim, embedding_dim, bias)
+        self.q_norm = None if norm is None else norm(self.head_dim, bias=False)
+        self.k_norm = None if norm is None else norm(self.head_dim, bias=False)
         self.positions = Positions() if positions is None else positions
+        self.window = window
 
     def forward(
         self,
@@ -76,16 +86,17 @@ class MultiHeadAttention(nn.Module):
         key = query if key is None else key
         value = key if value is None else value
         start = 0 if cache is None or cross else cache.length
-        q = self.positions.rotate(split_heads(self.q_proj(query), self.num_heads), start)  # (B, H, T, D)
+        q = self.positions.rotate(heads(self.q_proj(query), self.num_heads, self.q_norm), start)  # (B, H, T, D)
         if cross and cache is not None and cache.length:
             k, v = cache.contents()  # type: Any, Any
         else:
-            k = self.positions.rotate(split_heads(self.k_proj(key), self.num_kv_heads), start)  # (B, Hkv, S, D)
+            k = self.positions.rotate(heads(self.k_proj(key), self.num_kv_heads, self.k_norm), start)  # (B, Hkv, S, D)
             v = split_heads(self.v_proj(value), self.num_kv_heads)  # (B, Hkv, S, D)
-            if cache is not None:
+            if cache is not None and self.window is None:
                 k, v = cache.append(k, v)
-        bias = self.positions.between(q, k)
-        if bias is not None:
+        if self.window is not None:
+            k, v, mask = self.within(self.window, q, k, v, mask, cross, cache)
+        elif (bias := self.positions.between(q, k)) is not None:
             mask = bias if mask is None else as_bias(mask, q.dtype) + bias
         dropout = self.dropout if self.training else 0.0
         out = scaled_dot_product_attention(q, k, v, mask, causal, dropout=dropout, return_weights=self.kept_weights is not None)
@@ -94,82 +105,27 @@ class MultiHeadAttention(nn.Module):
             self.kept_weights.append(weights.data)
         return self.out_proj(join_heads(out))  # (B, T, C)
 
+    def within(self, window: Window, q: Any, k: Any, v: Any, mask: Any, cross: bool, cache: KVCache | None) -> tuple[Any, Any, Any]:
+        """The keys and values within reach, and what is added to their scores: the window, the mask and the positions' bias."""
+        if cross:
+            raise ValueError("MultiHeadAttention: a window is for self-attention; queries and keys of two texts have no distance")
+        if isinstance(mask, Tensor) and mask.requires_grad:
+            raise ValueError("MultiHeadAttention: a learned mask would get no gradient beside a window; leave one of them out")
+        if cache is None:
+            return k, v, windowed(window, self.positions, places_of(k), q, mask)
+        k, v, places = cache.slide(k, v, window, mask)
+        return k, v, windowed(window, self.positions, places, q, mask)
+
+
+def heads(x: Any, count: int, norm: nn.Module | None) -> Any:
+    """(B, T, H·D) → (B, H, T, D), each vector normed where there is a norm."""
+    x = split_heads(x, count)
+    return x if norm is None else norm(x)
+
 
 def divisors(n: int) -> str:
     """The numbers of heads that would divide the width ``n``, for messages."""
     return ", ".join(str(i) for i in range(1, min(n, 64) + 1) if n % i == 0)
-
-
-class KVCache:
-    """The keys and values of the tokens seen so far, so that each new token costs one row of attention.
-
-    One cache serves one attention layer; a model takes ``cache.layer(i)`` for each of its layers.  Memory for ``max_length`` tokens
-    is taken once.  Use it under ``no_grad()``: it keeps arrays, not graphs.
-    """
-
-    def __init__(self, max_length: int = 2048) -> None:
-        self.max_length = max_length
-        self._length = 0
-        self._keys: np.ndarray | None = None
-        self._values: np.ndarray | None = None
-        self._layers: list[KVCache] = []
-        self._memory: KVCache | None = None
-
-    @property
-    def length(self) -> int:
-        """How many tokens it holds."""
-        return self._layers[-1].length if self._layers else self._length
-
-    def layer(self, i: int) -> KVCache:
-        """The cache of layer ``i`` of a model."""
-        while len(self._layers) <= i:
-            self._layers.append(KVCache(self.max_length))
-        return self._layers[i]
-
-    def memory(self, length: int) -> KVCache:
-        """The cache of this layer's cross-attention, for a memory of ``length`` tokens."""
-        if self._memory is None:
-            self._memory = KVCache(length)
-        return self._memory
-
-    def contents(self) -> tuple[np.ndarray, np.ndarray]:
-        """All the keys and values, (B, H, S, D)."""
-        if self._keys is None or self._values is None:
-            raise ValueError("KVCache: it holds nothing yet")
-        return self._keys[..., : self._length, :], self._values[..., : self._length, :]
-
-    def append(self, k: Any, v: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Add keys and values (B, H, T, D), Tensors or arrays, and return all of them, (B, H, S, D)."""
-        if isinstance(k, Tensor) and k.requires_grad:
-            raise RuntimeError("KVCache: keys that require grad would lose it here; generate under `with no_grad():`")
-        if self._keys is None or self._values is None:
-            self._keys = np.empty((*k.shape[:-2], self.max_length, k.shape[-1]), k.dtype)
-            self._values = np.empty((*v.shape[:-2], self.max_length, v.shape[-1]), v.dtype)
-        stop = self._length + k.shape[-2]
-        if stop > self.max_length:
-            raise ValueError(f"KVCache: {stop} tokens exceed its max_length={self.max_length}")
-        if k.shape[:-2] != self._keys.shape[:-2]:
-            raise ValueError(f"KVCache: keys of shape {k.shape} after keys of batch and heads {self._keys.shape[:-2]}; use a new cache")
-        self._keys[:, :, self._length : stop] = k.data if isinstance(k, Tensor) else k
-        self._values[:, :, self._length : stop] = v.data if isinstance(v, Tensor) else v
-        self._length = stop
-        return self._keys[:, :, :stop], self._values[:, :, :stop]
-
-    def take(self, rows: np.ndarray) -> None:
-        """Keep these rows of the batch, in this order; one may be taken several times (beam search)."""
-        for inner in (*self._layers, *([self._memory] if self._memory else [])):
-            inner.take(rows)
-        if self._keys is not None and self._values is not None:
-            self._keys, self._values = self._keys[rows], self._values[rows]
-
-    def truncate(self, length: int) -> None:
-        """Forget all but the first ``length`` tokens (speculative decoding)."""
-        if not 0 <= length <= self.length:
-            raise ValueError(f"KVCache: cannot keep {length} of {self.length} tokens")
-        for layer in self._layers:
-            layer.truncate(length)
-        if not self._layers:
-            self._length = length
 
 
 @contextmanager

@@ -20,6 +20,10 @@ from .models.gpt import GPT
 from .models.rnn import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
 from .models.transformer import Transformer
 from .positions import AlibiBias, RotaryPositions
+from .variants.experts import Experts, imbalance, routings
+from .variants.latent import LatentAttention
+from .variants.stretching import Yarn
+from .variants.windows import Window
 
 IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])
 PADDING = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
@@ -47,6 +51,15 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     yield "layer", "MultiHeadAttention, grouped", MultiHeadAttention(8, 4, 2), lambda m, x: m(x, mask=mask), (x,)
     yield "layer", "MultiHeadAttention, rotary", MultiHeadAttention(8, 2, positions=RotaryPositions(4)), lambda m, x: m(x, causal=True), (x,)
     yield "layer", "MultiHeadAttention, ALiBi", MultiHeadAttention(8, 2, positions=AlibiBias(2)), lambda m, x: m(x, mask=mask), (x,)
+    causal = lambda m, x: m(x, causal=True)  # noqa: E731
+    normed = MultiHeadAttention(8, 4, 2, norm=RMSNorm, positions=RotaryPositions(2, stretch=Yarn(4, 8)))
+    yield "layer", "MultiHeadAttention, normed queries and keys", normed, causal, (x,)
+    yield "layer", "MultiHeadAttention, window, sinks", MultiHeadAttention(8, 2, window=Window(2, 1)), lambda m, x: m(x, mask=mask, causal=True), (x,)
+    yield "layer", "LatentAttention", LatentAttention(8, 2, positions=RotaryPositions(2), latent_dim=3, query_dim=5), causal, (x,)
+    yield "layer", "LatentAttention, no rotary part", LatentAttention(8, 2, dropout=0.2), lambda m, x: m(x, mask=mask), (x,)
+    yield "layer", "Experts", Experts(8, 5, num_experts=3, shared_dim=4), plain, (x,)
+    yield "layer", "Experts, one for each token", Experts(8, 5, num_experts=3, per_token=1), plain, (x,)
+    yield "layer", "Experts, load balance", Experts(8, 5, num_experts=4), balance, (x,)
     for first in (False, True):
         norm = "pre-norm" if first else "post-norm"
         yield "layer", f"EncoderLayer, {norm}", EncoderLayer(8, 2, 12, 0.2, first, "gelu"), lambda m, x: m(x, mask), (x,)
@@ -59,6 +72,8 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
     loss = lambda m, *args: mg.cross_entropy(m(*args), IDS, label_smoothing=0.1)  # noqa: E731
     yield "model", "GPT", GPT(7, 8, 2, 2, 6, dropout=0.1), lambda m: loss(m, IDS), ()
     yield "model", "GPT, rotary, RMSNorm, SwiGLU", GPT(7, 8, 4, 1, 6, 2, 12, norm="rms", positions="rotary", ffn="swiglu"), lambda m: loss(m, IDS), ()
+    today = GPT(7, 8, 2, 2, 6, positions={"name": "rotary", "head_dim": 2}, attention=["latent", {"name": "full", "window": 3}], ffn="experts")
+    yield "model", "GPT, latent attention and windows, experts", today, lambda m: loss(m, IDS), ()
     yield "model", "GPT, ALiBi, untied", GPT(7, 8, 2, 1, 6, positions="alibi", tie_embeddings=False), lambda m: loss(m, IDS), ()
     only = GPT(7, 8, 2, 2, 6, norm="none", ffn="none", tie_embeddings=False, bias=False)
     yield "model", "GPT, attention only", only, lambda m: loss(m, IDS), ()
@@ -86,6 +101,13 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, str, Module, Callable
             recurrent = Seq2SeqRNN(7, 5, 4, cell, attention, dropout=0.1)
             yield "model", name, recurrent, lambda m: loss(m, IDS, PADDING, IDS), ()
         yield "model", f"RecurrentLM, {cell}", RecurrentLM(7, 4, 2, 8, cell), lambda m: loss(m, IDS), ()
+
+
+def balance(m: Module, x: Any) -> Any:
+    """What the experts give, and how unevenly they are used."""
+    with routings(m) as kept:
+        y = m(x)
+    return y * imbalance(kept)
 
 
 def check_module(module: Module, call: Callable[..., Any], inputs: tuple[Any, ...], second: bool = False) -> Report:

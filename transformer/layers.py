@@ -69,6 +69,8 @@ def checked_eps(what: str, eps: float) -> float:
 class FeedForward(nn.Module):
     """Two linear maps with an activation between them, at each position alike: (..., C) → (..., ffn_dim) → (..., C)."""
 
+    writes = "down"  # into the residual stream
+
     def __init__(self, embedding_dim: int, ffn_dim: int | None = None, activation: str = "relu", dropout: float = 0.0, bias: bool = True) -> None:
         if activation not in ACTIVATIONS:
             raise ValueError(f"FeedForward: activation {activation!r}; expected one of {', '.join(ACTIVATIONS)}")
@@ -85,6 +87,8 @@ class FeedForward(nn.Module):
 
 class SwiGLU(nn.Module):
     """silu(gate(x)) ⊙ up(x), projected down; a third matrix, so ffn_dim is 8/3·C by default.  Source: Shazeer (2020), eq. 6."""
+
+    writes = "down"
 
     def __init__(self, embedding_dim: int, ffn_dim: int | None = None, dropout: float = 0.0, bias: bool = False) -> None:
         ffn_dim = max(1, round(8 * embedding_dim / 3)) if ffn_dim is None else ffn_dim
@@ -125,16 +129,17 @@ class _Block(nn.Module):
         """Shrink the projections that write into the residual stream, so that its variance does not grow with depth.
         Source: Radford et al. (2019), section 2.3."""
         for module in self.modules():
-            if isinstance(module, MultiHeadAttention):
-                module.out_proj.weight.data *= np.float32(factor)
-            elif isinstance(module, FeedForward | SwiGLU):
-                module.down.weight.data *= np.float32(factor)
+            if written := getattr(type(module), "writes", None):  # the name of a Linear, or of a Parameter
+                last = getattr(module, written)
+                weight = last if isinstance(last, nn.Parameter) else last.weight
+                weight.data *= np.float32(factor)
 
 
 class EncoderLayer(_Block):
     """Self-attention, then feed-forward; with ``causal`` it is a GPT block.
 
-    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the attention.
+    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the attention, and
+    ``attention`` what makes it, called as MultiHeadAttention is.
     """
 
     def __init__(
@@ -150,9 +155,10 @@ class EncoderLayer(_Block):
         norm: Callable[..., nn.Module] = LayerNorm,
         ffn: nn.Module | None = None,
         bias: bool = True,
+        attention: Callable[..., nn.Module] = MultiHeadAttention,
     ) -> None:
         self.norm1 = norm(embedding_dim, bias=bias)
-        self.self_attention = MultiHeadAttention(embedding_dim, num_heads, num_kv_heads, bias, dropout, positions)
+        self.self_attention = attention(embedding_dim, num_heads, num_kv_heads, bias, dropout, positions)
         self.norm2 = norm(embedding_dim, bias=bias)
         self.ffn = FeedForward(embedding_dim, ffn_dim, activation, 0.0, bias) if ffn is None else ffn
         self.dropout = nn.Dropout(dropout)

@@ -150,7 +150,8 @@ class StretchedRotation:
 class RotaryPositions(Positions):
     r"""Each pair of coordinates of a query or key at position t is turned by the angle :math:`t\,\theta_i`, :math:`\theta_i = 10000^{-2i/D}`.
 
-    The pairs are (i, i + D/2), as in Llama, or with ``interleaved`` (2i, 2i + 1), as in the paper; ``stretch`` changes the θ.
+    The pairs are (i, i + D/2), as in Llama, or with ``interleaved`` (2i, 2i + 1), as in the paper; ``stretch`` changes the θ, and with its
+    ``amplitude``, if it has one, the length of what is turned (see ``variants.stretching``).
     Source: Su et al. (2021), eq. 34.  Raises ValueError for an odd head width.
     """
 
@@ -169,8 +170,8 @@ class RotaryPositions(Positions):
         if known is None or len(known[0]) < length:
             theta = self.base ** (-2 * np.arange(self.head_dim // 2) / self.head_dim)
             theta = theta if self.stretch is None else self.stretch(theta)
-            angle = np.arange(max(2 * length, 64))[:, None] * theta  # (length, D/2)
-            known = self._tables[dtype] = (np.cos(angle).astype(dtype), np.sin(angle).astype(dtype))
+            angle, amplitude = np.arange(max(2 * length, 64))[:, None] * theta, getattr(self.stretch, "amplitude", 1.0)  # (length, D/2)
+            known = self._tables[dtype] = ((amplitude * np.cos(angle)).astype(dtype), (amplitude * np.sin(angle)).astype(dtype))
         return known
 
     def turn(self, start: int, length: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:

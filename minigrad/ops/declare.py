@@ -204,6 +204,8 @@ class Composed(Op[P]):
         fast = self.kernel is not None and not plain and (self.fits is None or self.fits(*arrays, **params))
         try:
             if not fast:
+                if tape is not None:
+                    tape.leaves_among(inputs)  # the definition works on other Tensors around the same arrays
                 data, saved = self.by_definition(*arrays, **params, save=wanted)
             elif tape is None:
                 data, saved = self.forward(*arrays, **params, save=wanted)

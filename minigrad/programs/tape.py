@@ -134,22 +134,22 @@ class Tape:
 
     def note(self, op: Any, inputs: tuple[Any, ...], arrays: list[Any], params: dict[str, Any], out: Any) -> Any:
         """The forward of a primitive op."""
-        self._leaves_among(inputs)
+        self.leaves_among(inputs)
         if id(out.data) not in self.known:  # else it handed on what it was given
             self._add(op.forward, tuple(arrays), params, out.data, op, "forward")
         return watched(out)
 
     def kernel(self, op: Any, inputs: tuple[Any, ...], arrays: list[Any], params: dict[str, Any], save: bool) -> tuple[Any, Any]:
         """Run the kernel of a composed op."""
-        self._leaves_among(inputs)
+        self.leaves_among(inputs)
         out, saved = op.forward(*arrays, **params, save=save)
         self._add(op.forward, tuple(arrays), params | {"save": save}, (out, saved), op, "kernel")
         return out, saved
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], op: Any = None, effects: bool = False) -> Any:
         """Run a function of arrays that is no op; its arrays and numbers become Tensors that are watched."""
-        self._leaves_among(args)
-        self._leaves_among(tuple(kwargs.values()))
+        self.leaves_among(args)
+        self.leaves_among(tuple(kwargs.values()))
         arrays, settings = _arrays(args), {k: _arrays(v) for k, v in kwargs.items()}
         draw = (function, self._state((arrays, tuple(settings.values())))) if effects else None
         with recording(None):  # what it calls in turn is its own matter
@@ -197,12 +197,12 @@ class Tape:
         finally:
             self._within = before
 
-    def _leaves_among(self, inputs: Any) -> None:
+    def leaves_among(self, inputs: Any) -> None:
         for x in inputs:
             if isinstance(x, Value):
                 self.leaf(x)
             elif isinstance(x, tuple | list):
-                self._leaves_among(x)
+                self.leaves_among(x)
 
     def _add(self, function: Any, args: Any, kwargs: Any, out: Any, op: Any, role: str, effects: bool = False) -> None:
         number = len(self.lines)

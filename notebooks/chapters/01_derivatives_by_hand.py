@@ -274,11 +274,11 @@ table(
 # was computed from whom:
 
 # %%
-letters = {"w": w, "x": x, "b": b, "t": t, "z": z, "y": y, "e": e, "ℒ": loss}
-mg.explain(loss, names=letters)
+letters = dict(w=w, x=x, b=b, t=t, z=z, y=y, e=e)
+mg.explain(loss, names=letters | {"ℒ": loss})
 
 # %%
-mg.draw(loss, show="gradients", names=letters)
+mg.draw(loss, show="gradients", names=letters | {"loss": loss})
 
 # %% [markdown]
 # ## 5 · The same with matrices

@@ -154,14 +154,14 @@ table(
 )
 
 # %% [markdown]
-# The numbers of the table in section 1, to the last. And the library says the same. In its derivation below the graph, look at the results: $\bar y$ and $\bar x$ are sums, a term for each use:
+# The numbers of the table in section 1, to the last. And the library says the same. In its derivation, below the graph, see where *gradients meet and add*: $\bar y$ from two uses, $\bar x$ from three.
 
 # %%
 x_ = mg.Tensor(3.0, requires_grad=True)
 y_ = x_ * x_
 z_ = y_ + x_
 loss_ = z_ * y_
-mg.draw(loss_, show="gradients", names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})
+mg.draw(loss_, show="gradients", names=dict(x=x_, y=y_, z=z_, loss=loss_))
 
 # %%
 mg.explain(loss_, names={"x": x_, "y": y_, "z": z_, "ℒ": loss_})

@@ -481,4 +481,4 @@ checks.check_08_residual_factor(residual_factor)
 # - Y. Dong, J.-B. Cordonnier, A. Loukas, "Attention is not all you need: pure attention loses rank doubly exponentially with depth", ICML 2021: the words that become one.
 # - A. Radford et al., "Language models are unsupervised multitask learners" (2019), section 2.3: the factor of exercise 4.
 #
-# **Before:** [07 · Where am I? Position](07_where_am_i_position.ipynb). **Next:** [09 · Encoder–decoder](09_encoder_decoder.ipynb), where one block gets a second sentence to look at.
+# **Before:** [07 · Where am I? Position](07_where_am_i_position.ipynb). **Next:** [08b · From 2017 to today's block](08b_todays_block.ipynb), where its parts are exchanged one by one.

@@ -852,4 +852,4 @@ checks.check_09_weighted_loss(weighted_loss)
 # - J. Devlin et al., "BERT: pre-training of deep bidirectional Transformers for language understanding", NAACL 2019, section 4 and figure 4: one body, a head for each task.
 # - E. F. Tjong Kim Sang and F. De Meulder, "Introduction to the CoNLL-2003 shared task", CoNLL 2003: named entities, and F1 of spans.
 #
-# **Before:** [08 · The block](08_the_block.ipynb). **Next:** [10 · Training well](10_training_well.ipynb).
+# **Before:** [08b · From 2017 to today's block](08b_todays_block.ipynb). **Next:** [10 · Training well](10_training_well.ipynb).

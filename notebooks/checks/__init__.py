@@ -12,6 +12,7 @@ from .chapter_05 import *  # noqa: F403
 from .chapter_06 import *  # noqa: F403
 from .chapter_07 import *  # noqa: F403
 from .chapter_08 import *  # noqa: F403
+from .chapter_08b import *  # noqa: F403
 from .chapter_09 import *  # noqa: F403
 from .chapter_10 import *  # noqa: F403
 from .chapter_11 import *  # noqa: F403
@@ -25,3 +26,10 @@ from .earlier import earlier, graph
 from .verdict import Verdict
 
 __all__ = [name for name in dir() if name.startswith("check_")] + ["Verdict", "earlier", "graph"]
+
+
+def variant(exercise, answer, **numbers):
+    """The verdict on an answer to an exercise with a student's own numbers: see the folder variants beside this one."""
+    import variants
+
+    return variants.check(exercise, numbers)(answer)

@@ -35,6 +35,16 @@ MODELS = {
     "GPT, rotary, RMS norm, SwiGLU, untied": (
         lambda: GPT(V, 16, 4, 2, 200, norm="rms", positions="rotary", ffn="swiglu", tie_embeddings=False), reads(3, 9)
     ),
+    "GPT, windows": (lambda: GPT(V, 16, 4, 2, 200, attention={"name": "full", "window": 4, "sinks": 1}, positions="rotary"), reads(3, 9)),
+    "GPT, normed queries and keys": (lambda: GPT(V, 16, 4, 2, 200, num_kv_heads=2, attention={"name": "full", "norm": "rms"}), reads(3, 9)),
+    "GPT, latent attention": (lambda: GPT(V, 16, 4, 2, 200, attention={"name": "latent", "query_dim": 5}), reads(3, 9)),
+    "GPT, latent attention, rotary": (
+        lambda: GPT(V, 16, 4, 2, 400, attention="latent", positions={"name": "rotary", "head_dim": 2}), reads(2, 300)
+    ),
+    "GPT, experts": (lambda: GPT(V, 16, 4, 2, 200, ffn="experts"), reads(3, 9)),
+    "GPT, one expert and a shared one": (
+        lambda: GPT(V, 16, 4, 2, 200, ffn={"name": "experts", "num_experts": 3, "per_token": 1, "shared_dim": 5}), reads(3, 9)
+    ),
     "GPT, ALiBi, ReLU": (lambda: GPT(V, 16, 4, 2, 200, positions="alibi", ffn="relu"), reads(3, 9)),
     "GPT, sinusoidal, exact GELU": (
         lambda: GPT(V, 16, 4, 2, 200, positions="sinusoidal", ffn=partial(FeedForward, activation="gelu_erf")), reads(3, 9)
@@ -127,13 +137,20 @@ def test_what_checkpointing_computes_again_is_counted():
     assert work.flops == 4 * (2 * 3 * 4 * 4)  # forward twice, and two gradients
 
 
-@pytest.mark.parametrize("options", [{}, {"num_kv_heads": 2}, {"num_kv_heads": 1}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"num_kv_heads": 2}, {"num_kv_heads": 1}, {"attention": "latent", "positions": "rotary"},
+        {"attention": {"name": "full", "window": 3, "sinks": 1}},
+    ],
+)  # fmt: skip
 def test_the_bytes_of_the_cache_are_those_of_the_cache(options):
     mg.manual_seed(0)
     model = GPT(V, 16, 4, 3, 12, **options).eval()
     cache = KVCache(12)
     with mg.no_grad():
-        model(ids(2, 12), cache=cache)
+        for token in ids(2, 12).T:
+            model(token[:, None], cache=cache)
     held = sum(a.nbytes for i in range(3) for a in cache.layer(i).contents())
     assert count(model, 2, 12).cache_bytes == held
 

@@ -14,10 +14,10 @@ from typing import Any
 
 from ..data.files import brief
 from ..parallel import local_rank, world
-from . import attention, bias, check, compress, evaluate, generate, page, quality, streams, train
+from . import attention, bias, check, compress, course, evaluate, generate, page, quality, streams, train
 from .options import UsageError, positive
 
-ROOMS = (train, generate, evaluate, quality, attention, check, bias, compress, page)
+ROOMS = (train, generate, evaluate, quality, attention, check, bias, compress, page, course)
 
 
 class Parser(argparse.ArgumentParser):

@@ -27,6 +27,7 @@ from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling, Objective
 from ..training.run_data import is_task, language_modelling, objective_of_run, text_of_run
 from ..training.settings import OPTIMIZERS, Settings
+from ..variants.experts import balanced
 from . import options
 from .attention import draw_example
 from .evaluate import print_lines, print_result
@@ -112,7 +113,8 @@ def train_command(args: argparse.Namespace) -> int:
     settings = options.settings_of(config, folder.config_file, args.steps if args.resume else None)
     manual_seed(settings.seed)
     model = build_model(config, folder.config_file if args.resume else "the options")
-    trainer = Trainer(model, objective_of(config, tokenizer, text, folder if args.resume else None), settings, folder, workers=workers)
+    work = objective_of(config, tokenizer, text, folder if args.resume else None)
+    trainer = Trainer(model, work, settings, folder, workers=workers)
     if args.resume:
         trainer.resume()
         workers.first(lambda: folder.change_steps(settings.steps))
@@ -122,7 +124,9 @@ def train_command(args: argparse.Namespace) -> int:
     say(opening(trainer, config, text) + f"; {settings.steps:,} steps into {folder.path}" + (
         f"; {workers.size} processes share each batch of {settings.batch_size}" if workers.size > 1 else ""
     ))
+    trainer.objective = balanced(work, model)
     trainer.train(show=say)
+    trainer.objective = work
     if workers.rank == 0:
         draw_loss(trainer)
     if trainer.stopping and trainer.progress.step < settings.steps:

@@ -58,6 +58,8 @@ def product(n: int, k: int, m: int, left: bool = True, right: bool = True) -> Co
 # Layers ------------------------------------------------------------------------------------------------------------------
 
 LINEARS: dict[type, Callable[..., Cost]] = {}  # what stands in place of a Linear, such as an adapter, brings a formula of its own
+FEED_FORWARDS: dict[type, Callable[..., Cost]] = {}  # and so does what stands in place of a feed-forward network,
+ATTENTIONS: dict[type, Callable[..., Iterator[Part]]] = {}  # or of attention
 
 
 def linear(m: Any, n: int, wants: bool = True) -> Cost:
@@ -98,6 +100,8 @@ def dropout(m: nn.Dropout, numbers: int) -> Cost:
 
 def feed_forward(m: nn.Module, n: int) -> Cost:
     """Two linear maps and an activation, or three and a gate."""
+    if type(m) in FEED_FORWARDS:
+        return FEED_FORWARDS[type(m)](m, n)
     if isinstance(m, SwiGLU):
         inner = n * out_features(m.up)
         return activated(m.gate, n, "silu") + linear(m.up, n) + kept(inner) + dropout(m.dropout, inner) + linear(m.down, n)
@@ -139,7 +143,7 @@ def scores(m: MultiHeadAttention, B: int, T: int, S: int, causal: bool = False, 
     heads, D = m.num_heads, m.head_dim
     pairs = B * heads * (T * S if dense else visible(T, S, causal))
     remembered = B * heads * T * S <= KEPT
-    bias = heads * T * S if isinstance(m.positions, AlibiBias) else 0
+    bias = (heads if isinstance(m.positions, AlibiBias) else 1 if m.window else 0) * T * S
     again = 0 if remembered or dense else 2 * pairs * D
     return Cost(4 * pairs * D, 8 * pairs * D + again, (pairs if remembered else B * heads * T) + B * T * heads * D + bias)
 
@@ -149,11 +153,18 @@ def projections(m: MultiHeadAttention, B: int, T: int, S: int, wants: bool = Tru
     q, k, v = (linear(p, B * n, wants) for p, n in ((m.q_proj, T), (m.k_proj, S), (m.v_proj, S)))
     out = linear(m.out_proj, B * T)
     turned = rotated(m.positions, m.num_heads, B, T, m.head_dim) + rotated(m.positions, m.num_kv_heads, B, S, m.head_dim)
-    return q + k + v + out + turned + Cost(cache=2 * B * S * m.num_kv_heads * m.head_dim)
+    normed = Cost()
+    if m.q_norm is not None:  # head after head in memory, and so is the result, until it is copied to put the heads side by side
+        normed = norm(m.q_norm, B * T * m.num_heads) + norm(m.k_norm, B * S * m.num_kv_heads) + kept(B * T * m.num_heads * m.head_dim)
+    held = S if m.window is None else min(S, m.window.size + m.window.sinks)
+    return q + k + v + out + normed + turned + Cost(cache=2 * B * held * m.num_kv_heads * m.head_dim)
 
 
-def attention(name: str, m: MultiHeadAttention, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
+def attention(name: str, m: Any, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
     """The projections and what lies between them."""
+    if type(m) in ATTENTIONS:
+        yield from ATTENTIONS[type(m)](name, m, B, T, S, causal, dense, wants)
+        return
     yield name, "projections", projections(m, B, T, S, wants)
     yield name, "scores", scores(m, B, T, S, causal, dense)
 

@@ -19,7 +19,8 @@ from minigrad.graph import reachable
 
 from .hooks import intercepted
 
-PRODUCTS = ("matmul", "linear", "linear_gelu", "attention", "_einsum")  # the ops that multiply matrices themselves; others go through these
+# The ops that multiply matrices themselves; others go through these.
+PRODUCTS = ("matmul", "linear", "linear_gelu", "attention", "_einsum", "grouped_linear", "grouped_outer")
 
 _watching: list[Work] = []
 _running: list[str] = []  # the op whose products are being made

@@ -13,6 +13,7 @@ from ..models.classifier import Classifier, ImageClassifier
 from ..models.gpt import GPT
 from ..models.rnn import AdditiveAttention, Cell, GRUCell, RecurrentLM, Seq2SeqRNN
 from ..models.transformer import Transformer
+from . import newer  # noqa: F401  (it tells ``costs`` of latent attention and of experts)
 from .costs import Cost, Part, activated, decoder, dropout, embedded, encoder, encoder_layer, kept, linear, norm, product
 
 

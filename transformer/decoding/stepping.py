@@ -38,6 +38,9 @@ class Running:
         """Add keys and values (B, H, 1, D) and return all of them."""
         return append(self.stepper, self.index, k, v)
 
+    def slide(self, k: Any, v: Any, window: Any, mask: Any = None) -> Any:
+        """The same within a window; returns also their places."""
+        return slide(self.stepper, self.index, k, v, window)
 
     def memory(self, length: int) -> Remembered:
         """What the layer's cross-attention attends to."""
@@ -72,6 +75,12 @@ def length_of(stepper: Stepper) -> np.ndarray:
 def append(stepper: Stepper, layer: int, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Put keys and values into the cache of a layer, and return all of them."""
     return stepper.cache.layer(layer).append(k, v)
+
+
+@partial(recorded, effects=True)
+def slide(stepper: Stepper, layer: int, k: np.ndarray, v: np.ndarray, window: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same where a layer sees a window; no row is padded, when a program reads."""
+    return stepper.cache.layer(layer).slide(k, v, window)
 
 
 class Stepper:

@@ -1,44 +1,77 @@
 """GPT: a stack of causal blocks that predicts the next token at every position.
 
-Sources: Radford et al. (2018, 2019); Touvron et al. (2023) for the RMSNorm, rotary, SwiGLU variant.
+Sources: Radford et al. (2018, 2019); Touvron et al. (2023) for the RMSNorm, rotary, SwiGLU variant; DeepSeek-AI (2024) for latent attention and
+experts.
 ``B`` batch, ``T`` length, ``C`` width, ``V`` vocabulary.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from minigrad import Tensor, linear, nn
 
-from ..attention import KVCache, divisors, padding_mask
+from ..attention import KVCache, MultiHeadAttention, divisors, padding_mask
 from ..layers import EncoderLayer, FeedForward, LayerNorm, NoFeedForward, NoNorm, RMSNorm, SwiGLU
-from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions, StretchedRotation
+from ..variants.experts import Experts
+from ..variants.latent import LatentAttention
+from ..variants.stretching import Interpolated, RaisedBase, Yarn
+from ..variants.windows import Window
 from .inputs import check_sizes, checked_ids, left_padding
 
+
+def rotary(context: int, width: int, heads: int, head_dim: int | None = None, stretch: Any = None, **sizes: Any) -> Positions:
+    """Turned by pairs; ``stretch`` is one by name, with its sizes: {"name": "yarn", "factor": 4, "original_length": 64}."""
+    stretch = None if stretch is None else choice(STRETCHES, stretch, "stretch")()
+    return RotaryPositions(width // heads if head_dim is None else head_dim, stretch=stretch, **sizes)
+
+
+def full(*args: Any, norm: Any = None, window: int | None = None, sinks: int = 0) -> nn.Module:
+    """Attention with queries and keys normed, by a norm's name, and a window with sinks, where they are wanted."""
+    if sinks and window is None:
+        raise ValueError(f"GPT: attention has sinks={sinks} and no window; every key is seen anyway")
+    seen = None if window is None else Window(window, sinks)
+    parts: dict[str, Any] = {"norm": None if norm is None else maker(NORMS, norm, "norm"), "window": seen}
+    return MultiHeadAttention(*args, **parts)
+
+
 NORMS: dict[str, Callable[..., nn.Module]] = {"layer": LayerNorm, "rms": RMSNorm, "none": NoNorm}
-POSITIONS: dict[str, Callable[[int, int, int], Positions]] = {
+STRETCHES: dict[str, Callable[..., Any]] = {"interpolated": Interpolated, "raised base": RaisedBase, "yarn": Yarn, "llama 3": StretchedRotation}
+POSITIONS: dict[str, Callable[..., Positions]] = {
     "learned": lambda context, width, heads: LearnedPositions(context, width),
     "sinusoidal": lambda context, width, heads: SinusoidalPositions(width),
-    "rotary": lambda context, width, heads: RotaryPositions(width // heads),
+    "rotary": rotary,
     "alibi": lambda context, width, heads: AlibiBias(heads),
     "none": lambda context, width, heads: Positions(),
 }
+ATTENTIONS: dict[str, Callable[..., nn.Module]] = {"full": full, "latent": LatentAttention}
 FEED_FORWARDS: dict[str, Callable[..., nn.Module]] = {
     "gelu": partial(FeedForward, activation="gelu"),
     "relu": partial(FeedForward, activation="relu"),
     "swiglu": SwiGLU,
+    "experts": Experts,
     "none": NoFeedForward,
 }
 
 
-def choice(options: dict[str, Any], name: Any, argument: str) -> Any:
-    """The option of that name; ValueError with the list of names."""
+def choice(options: dict[str, Any], given: Any, argument: str) -> Any:
+    """The option of that name, or of {"name": ..., and sizes of its own}; ValueError with the list of names."""
+    name, sizes = (given.get("name"), {k: v for k, v in given.items() if k != "name"}) if isinstance(given, Mapping) else (given, {})
     if not isinstance(name, str) or name not in options:
         raise ValueError(f"GPT: {argument}={name!r}; expected one of {', '.join(options)}")
-    return options[name]
+    return partial(sized, f"GPT: {argument}={name!r}", options[name], sizes) if sizes else options[name]
+
+
+def sized(what: str, make: Callable[..., Any], sizes: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    """``make`` with its sizes; ValueError, with what there is, for one that it does not have."""
+    try:
+        return make(*args, **{**kwargs, **sizes})
+    except TypeError as error:
+        raise ValueError(f"{what} with {', '.join(f'{k}={v!r}' for k, v in sizes.items())}: {error}") from error
 
 
 def maker(options: dict[str, Any], given: Any, argument: str) -> Callable[..., nn.Module]:
@@ -52,10 +85,14 @@ def maker(options: dict[str, Any], given: Any, argument: str) -> Callable[..., n
 class GPT(nn.Module):
     """The decoder-only language model: ``model(ids)`` gives, at each position, the logits of the next token, (B, T, V).
 
-    ``norm`` is "layer", "rms" or "none"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu",
-    "swiglu" or "none": without norm and feed-forward, attention is all there is.
-    In place of a name stands whatever makes one: ``norm=partial(RMSNorm, eps=1e-5)``, called with (embedding_dim, bias=),
-    ``ffn=partial(FeedForward, activation="silu")``, with (embedding_dim, ffn_dim, bias=), ``positions=RotaryPositions(head_dim, base=5e5)``.
+    ``norm`` is "layer", "rms" or "none"; ``positions`` "learned", "sinusoidal", "rotary", "alibi" or "none"; ``ffn`` "gelu", "relu", "swiglu",
+    "experts" or "none" (without norm and feed-forward, attention is all there is); ``attention`` "full" or "latent", or a list of which the layers
+    take turns.  In place of a name stands the name and sizes, as JSON has them:
+    ``attention={"name": "full", "norm": "rms", "window": 64, "sinks": 4}``, ``ffn={"name": "experts", "num_experts": 8, "per_token": 2}``,
+    ``positions={"name": "rotary", "stretch": {"name": "yarn", "factor": 4, "original_length": 64}}``; or whatever makes one:
+    ``norm=partial(RMSNorm, eps=1e-5)``, called with (embedding_dim, bias=), ``ffn=partial(FeedForward, activation="silu")``, with
+    (embedding_dim, ffn_dim, bias=), ``attention=partial(LatentAttention, latent_dim=32)``, as MultiHeadAttention is called, and
+    ``positions=RotaryPositions(head_dim, base=5e5)``.
     """
 
     def __init__(
@@ -69,16 +106,20 @@ class GPT(nn.Module):
         ffn_dim: int | None = None,
         dropout: float = 0.0,
         norm: str | Callable[..., nn.Module] = "layer",
-        positions: str | Positions = "learned",
-        ffn: str | Callable[..., nn.Module] = "gelu",
+        positions: str | Mapping[str, Any] | Positions = "learned",
+        ffn: str | Mapping[str, Any] | Callable[..., nn.Module] = "gelu",
         tie_embeddings: bool = True,
         bias: bool = True,
+        attention: Any = "full",
     ) -> None:
         check_sizes(
             "GPT", vocab_size=vocab_size, embedding_dim=embedding_dim, num_heads=num_heads, num_layers=num_layers, context_length=context_length,
             num_kv_heads=num_kv_heads, ffn_dim=ffn_dim,
         )  # fmt: skip
         make_norm, make_ffn = maker(NORMS, norm, "norm"), maker(FEED_FORWARDS, ffn, "ffn")
+        turns = [maker(ATTENTIONS, kind, "attention") for kind in (attention if isinstance(attention, list | tuple) else [attention])]
+        if not turns:
+            raise ValueError(f"GPT: attention={attention!r}; expected one kind or more, such as 'full'")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)
         if embedding_dim % num_heads:
@@ -99,8 +140,9 @@ class GPT(nn.Module):
                 norm=make_norm,
                 ffn=make_ffn(embedding_dim, ffn_dim, bias=bias),
                 bias=bias,
+                attention=turns[i % len(turns)],
             )
-            for _ in range(num_layers)]
+            for i in range(num_layers)]
         )
         for layer in self.layers:
             layer.scale_residuals(1 / math.sqrt(2 * num_layers))

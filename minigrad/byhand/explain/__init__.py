@@ -16,6 +16,7 @@ import numpy as np
 
 from ...tensor import Tensor, upstream_gradient
 from ..recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
+from .code import Replay
 from .describe import phrase
 from .names import COLUMN, Names, Phrase, input_symbol, output_symbol
 from .notation import ACCENTS, Name, substitute, symbols, tokens
@@ -99,7 +100,8 @@ class _Walk:
         by_name = self.by_name(
             targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)]
         )
-        return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits)
+        replay = Replay(self.order, self.names, seed)
+        return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits, replay)
 
     def by_name(
         self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]

@@ -93,6 +93,19 @@ class Explanation:
     gradients: dict[str, np.ndarray]
     results: list[tuple[Name, np.ndarray]] = field(repr=False)
     digits: int = 4
+    replay: Any = field(default=None, repr=False)
+
+    def code(self) -> str:
+        """The same as Python that runs with NumPy alone: forward, then backward, a line for each op, with the reader's letters.
+
+        ``derivation(**explanation.arrays())`` returns the value and a dict of gradients.  Raises RuntimeError for a graph with
+        an op that has no text, such as one recorded by ``checkpoint``.
+        """
+        return str(self.replay.program.source(plain=True))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What the function that ``code()`` defines takes: the leaves, and constants too large to be written out, by name."""
+        return dict(self.replay.program.arrays(plain=True))
 
     def items(self) -> list[Item]:
         """The solution as headings, sentences and equations."""
