@@ -365,7 +365,7 @@ table(["ranks", "seconds for a step", "times one rank", "without talking", "pred
 #
 # $$t(N) = \underbrace{\frac{w}{N f}}_{\text{computing}} + \underbrace{2\,\frac{N-1}{N}\,\frac{G}{\beta}}_{\text{bytes}} + \underbrace{2\,(N - 1)\,\alpha}_{\text{messages}} .$$
 #
-# For instance $w = 8 \cdot 10^{15}$, $f = 2\cdot 10^{14}$: one worker needs 40 s. With $N = 8$, $G = 3$ GB, $\beta = 25$ GB/s, $\alpha = 10\,µs$: computing $5$ s, bytes $2 \cdot \frac78 \cdot \frac{3}{25} = 0.21$ s, messages $0.00014$ s. The first term falls with $N$, the second soon stands still, the third *grows*.
+# For instance $w = 8 \cdot 10^{15}$, $f = 2\cdot 10^{14}$: one worker needs 40 s. With $N = 8$, $G = 3$ GB, $\beta = 25$ GB/s, $\alpha = 10\,\mu\text{s}$: computing $5$ s, bytes $2 \cdot \frac78 \cdot \frac{3}{25} = 0.21$ s, messages $0.00014$ s. The first term falls with $N$, the second soon stands still, the third *grows*.
 
 # %%
 def t(N, w, f, G, beta, alpha):  # seconds of a step
