@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import minigrad as mg
+from minigrad.programs import Refused
 from transformer.data.corpora import IGNORE_INDEX
 from transformer.positions import AlibiBias, sinusoids
 from transformer.training.answering import SpanBatch
@@ -211,6 +212,8 @@ class AsOurs(mg.nn.Module):
             return self.twin.encode(torch.tensor(ids), bools(mask, ids)).numpy()
 
     def decode(self, ids: Any, memory: Any, mask: Any = None, cache: Any = None) -> mg.Tensor:
+        if isinstance(ids, mg.Tensor):
+            raise Refused("PyTorch's steps are none of ours")  # then the target is read from its beginning
         with torch.no_grad():
             known = bools(mask, memory[..., 0])
             return mg.Tensor(self.twin.decode(torch.tensor(ids), torch.tensor(memory), known).numpy())

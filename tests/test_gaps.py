@@ -97,10 +97,10 @@ def test_the_messages_of_training_have_the_step_the_losses_and_the_sample():
     trainer.train(show=messages.append)
     assert len(messages) == 2
     for message, (step, loss) in zip(messages, trainer.validation, strict=True):
-        first, second = message.split("\n")
+        first, *sample = message.split("\n")
         seen = float(first.split()[4])  # by the same measure as the validation loss
         assert first == f"step {step:>5}  training loss {seen:.3f}  validation loss {loss:.3f}"
-        assert second == "    line one and 5 more"
+        assert sample == ["    line one", "    and 5 more"]
     measured = LanguageModelling(IDS[:400], IDS[400 - 51 : 400], 8).evaluate(trainer.model)
     assert seen == pytest.approx(measured, abs=6e-4) and trainer.evaluate_seen(50) == pytest.approx(measured)
 

@@ -78,6 +78,29 @@ def test_the_interval_holds_the_score_and_narrows_with_more_examples(rng):
         estimate(np.zeros((0, 3)), scores.f1)
 
 
+def words_one_by_one(found, wanted):
+    """The mean of precision and recall, harmonic, each word of one answer crossed out in the other."""
+    each = []
+    for answers in zip(found, wanted, strict=True):
+        plain = ["".join(c for c in a.lower() if c.isalnum() or c.isspace()).split() for a in answers]
+        a, b = ([word for word in words if word not in ("a", "an", "the")] for words in plain)
+        rest = list(b)
+        for word in a:
+            if word in rest:
+                rest.remove(word)
+        common = len(b) - len(rest)
+        precision, recall = (common / max(len(words), 1) for words in (a, b))
+        each.append(2 * precision * recall / (precision + recall) if common else float(a == b))
+    return np.mean(each)
+
+
+def test_word_f1_is_that_of_precision_and_recall_on_random_answers(rng):
+    texts = [" ".join(WORDS[i] for i in rng.integers(0, len(WORDS), rng.integers(0, 6))) for _ in range(600)]
+    for i in range(0, 300, 10):
+        found, wanted = texts[i : i + 10], texts[300 + i : 310 + i]
+        assert token_f1(found, wanted).rate == pytest.approx(words_one_by_one(found, wanted), abs=1e-12)
+
+
 # By the libraries -----------------------------------------------------------------------------------------------------
 
 

@@ -110,7 +110,7 @@ def plot_loss(
     ax.set_xlabel("training step")
     ax.set_ylabel(f"loss ({unit})")
     ax.set_xlim(left=0, right=max(steps, default=1))
-    ax.legend(loc="upper right" if baselines else "lower left")
+    ax.legend(loc="best")
     draw_lines(ax, baselines or {})
     return fig
 
@@ -148,15 +148,18 @@ def plot_attention(
             raise ValueError(f"plot_attention: layer {number} has weights {w.shape}; expected (heads, {len(queries)} queries, {len(keys)} keys)")
     rows, columns = len(weights), max(len(w) for w in weights)
     side = min(3.4, max(1.7, 0.16 * max(len(keys), len(queries))))
-    fig, axes = figure(side * columns + 1.0, side * len(queries) / len(keys) * rows + 1.0, rows, columns, squeeze=False, sharex=True, sharey=True)
-    size = min(9.0, max(4.0, 68 * side / max(len(keys), len(queries))))
+    square, readable = side * len(queries) / len(keys), min(1.7, 0.13 * len(queries))
+    height = max(square, readable)  # a few queries over many keys: rows higher than wide, so that they have room for their names
+    fig, axes = figure(side * columns + 1.0, height * rows + 1.0, rows, columns, squeeze=False, sharex=True, sharey=True)
+    size, size_y = (min(9.0, max(4.0, 68 * inches / n)) for inches, n in ((side, max(len(keys), len(queries))), (height, len(queries))))
+    aspect = "equal" if height == square else "auto"
     for i, layer in enumerate(weights):
         for j, w in enumerate(layer):
             ax = axes[i][j]
-            image = ax.imshow(w, vmin=0, vmax=1, cmap="Greys", interpolation="nearest", aspect="equal")
+            image = ax.imshow(w, vmin=0, vmax=1, cmap="Greys", interpolation="nearest", aspect=aspect)
             ax.grid(False)
             ax.set_xticks(range(len(keys)), keys, rotation=90 if max(map(len, keys)) > 1 else 0, fontsize=size, parse_math=False)
-            ax.set_yticks(range(len(queries)), queries, fontsize=size, parse_math=False)
+            ax.set_yticks(range(len(queries)), queries, fontsize=size_y, parse_math=False)
             ax.tick_params(length=0)
             for spine in ax.spines.values():
                 spine.set_visible(True)

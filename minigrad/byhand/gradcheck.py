@@ -250,7 +250,7 @@ def _row(
     scale = max(float(finite[np.isfinite(finite)].max(initial=0)), float(np.nan_to_num(floor).max()))
     error = np.abs(analytic - numeric)
     error = np.where(judged, np.where(np.isnan(error), np.inf, error), -1.0)
-    wrong = error > rtol * scale + 2 * np.nan_to_num(doubt)
+    wrong = error > rtol * scale + 2 * np.nan_to_num(doubt, posinf=np.inf)
     worst = int(error.argmax())
     if wrong.any():
         verdict = f"WRONG at {int(wrong.sum())} of {n}"

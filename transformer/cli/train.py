@@ -21,12 +21,14 @@ from ..models.gpt import FEED_FORWARDS, NORMS, POSITIONS
 from ..models.rnn import CELLS
 from ..parallel import world
 from ..training import recipes
+from ..training.answering import Answering
 from ..training.checkpoints import RunFolder
 from ..training.classification import Classification
 from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling, Objective
 from ..training.run_data import is_task, language_modelling, objective_of_run, text_of_run
 from ..training.settings import OPTIMIZERS, Settings
+from ..training.tagging import Tagging
 from ..variants.experts import balanced
 from . import options
 from .attention import draw_example
@@ -252,7 +254,8 @@ def draw_loss(trainer: Trainer) -> None:
     if isinstance(work, LanguageModelling):
         figure = plots.plot_loss(steps, trainer.losses, trainer.validation, work.lines)
     else:
-        unit = "nats per example" if isinstance(work, Classification) else "nats per token"
+        each = {Classification: "example", Tagging: "word", Answering: "end of an answer"}
+        unit = f"nats per {each.get(type(work), 'token')}"
         figure = plots.plot_loss(steps, trainer.losses, trainer.validation, unit=unit, measure=work.measure)
     plots.save(figure, trainer.folder.path / "loss.png")
 

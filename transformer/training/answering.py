@@ -39,7 +39,7 @@ class SpanBatch(NamedTuple):
 class Answering:
     """Point at the first and the last word of the answer, or at position 0 when it is not there."""
 
-    measure = "validation error"
+    measure = "validation share of wrong answers"
 
     def __init__(
         self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12

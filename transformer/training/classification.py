@@ -30,7 +30,7 @@ class Classification:
     before the classes are as good as they become.
     """
 
-    measure = "validation error"
+    measure = "validation share of wrong answers"
 
     def __init__(
         self, train: Labelled, validation: Labelled, tokenizer: Tokenizer | None = None, max_length: int = 512,

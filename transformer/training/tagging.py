@@ -33,7 +33,7 @@ class Tagging:
     ``class_weights`` (L,) let rare labels count more.  Raises ValueError for a tag that is none of ``labels``.
     """
 
-    measure = "validation error"
+    measure = "validation 1 − F1"
 
     def __init__(
         self,
