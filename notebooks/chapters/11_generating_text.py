@@ -324,7 +324,7 @@ table(["model", "loss", "writes"], [(name, f"{L:.2f}", " ".join(text.split())) f
 # At the start the loss is near $\log V$, even a little above: the model knows nothing, and its random logits are not quite uniform. First it learns how frequent the characters are, and falls below the unigram line; then which follows which; then come words, and at the end pieces of sentences and the look of these help pages. It crosses the lines one after the other, the bigram's within a tenth of the training: what it learns from there on cannot be learned by looking at one character. Compare the samples with what the bigram model writes.
 #
 # **Is it better than counting?** Say exactly than which. It beats pairs and triples by a wide margin, and the last line, five characters in a row, by a few hundredths of a nat; with 900 steps it ended just on that line. (This is one run with one seed, so do not read much into the second digit.) A five-gram model is no straw man on a text that repeats itself as these pages do: it needs one reading, and half as many numbers as our model has weights. What it cannot do is to go on. A sixth character makes it worse, as section 2 has shown, while a larger network that trains a little longer keeps falling:
-# the command `python -m transformer`, with four blocks of width 128, ends clearly below all of these lines, three seeds of it in [benchmarks/first_command.md](../benchmarks/first_command.md).
+# the command `python -m transformer`, with four blocks of width 128, ends clearly below all of these lines: [benchmarks/first_command.md](../benchmarks/first_command.md).
 #
 # ## 5 · The loop that writes
 #
