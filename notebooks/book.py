@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from transformer.bias.statistics import over_seeds
-from transformer.plots import COLOURS, LINES, draw_matrix, figure, plot_attention, use_style
+from transformer.plots import COLOURS, LINES, draw_lines, draw_matrix, figure, plot_attention, use_style
 
 __all__ = [
-    "BOOK", "COLOURS", "IN_BROWSER", "LINES", "ROOT", "Paired", "draw_matrix", "figure", "line", "paired", "plot_attention", "recorded",
-    "recorded_sentences", "sized", "table",
+    "BOOK", "COLOURS", "IN_BROWSER", "LINES", "ROOT", "Paired", "draw_lines", "draw_matrix", "figure", "line", "paired", "plot_attention",
+    "recorded", "recorded_sentences", "sized", "table",
 ]  # fmt: skip
 BOOK = Path(__file__).resolve().parent
 ROOT = BOOK / "book_data" if (BOOK / "book_data").is_dir() else BOOK.parent  # docs, benchmarks, tests: packed for a browser, or the project

@@ -98,10 +98,11 @@ def test_the_messages_of_training_have_the_step_the_losses_and_the_sample():
     assert len(messages) == 2
     for message, (step, loss) in zip(messages, trainer.validation, strict=True):
         first, *sample = message.split("\n")
-        assert (
-            first == f"step {step:>5}  training loss {np.mean(trainer.losses[:step]):.3f}  validation loss {loss:.3f}"
-        )
+        seen = float(first.split()[4])  # by the same measure as the validation loss
+        assert first == f"step {step:>5}  training loss {seen:.3f}  validation loss {loss:.3f}"
         assert sample == ["    line one", "    and 5 more"]
+    measured = LanguageModelling(IDS[:400], IDS[400 - 51 : 400], 8).evaluate(trainer.model)
+    assert seen == pytest.approx(measured, abs=6e-4) and trainer.evaluate_seen(50) == pytest.approx(measured)
 
 
 @pytest.mark.parametrize("larger", ["q", "k", "v"])

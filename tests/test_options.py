@@ -135,7 +135,7 @@ TRAINING = [
     *((["--model", "rnn", option, value], [option, "--model rnn has none"]) for option, value in [
         ("--heads", "2"), ("--kv-heads", "1"), ("--positions", "none"), ("--norm", "rms"), ("--ffn", "relu"),
     ]),
-    (["--min-lr", "0.5"], ["--min-lr 0.5", "--lr 0.001"]),
+    (["--min-lr", "0.5"], ["--min-lr 0.5", "--lr 0.006"]),
     (["--task", "copy", "--min-lr", "0.5"], ["--min-lr 0.5", "--lr 0.005"]),
     *((["--task", "copy", option, value], [option]) for option, value in [
         ("--tokenizer", "bpe"), ("--vocab", "300"), ("--context", "8"), ("--kv-heads", "1"), ("--positions", "none"), ("--norm", "rms"),

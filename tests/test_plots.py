@@ -1,7 +1,10 @@
 """The pictures, read back from their axes."""
 
+import itertools
+
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from transformer import plots
 
@@ -73,12 +76,21 @@ def test_the_loss_curve_names_its_axes_and_lines():
     (ax,) = fig.axes
     assert ax.get_xlabel() == "training step" and ax.get_ylabel() == "loss (nats per token)"
     assert [t.get_text() for t in ax.get_legend().get_texts()] == ["training", "validation"]
-    assert [t.get_text() for t in ax.texts] == ["uniform 4.20", "bigram 2.50"]
+    assert [t.get_text() for t in ax.texts] == ["bigram 2.50", "uniform 4.20"]
     lines = {line.get_label(): line for line in ax.lines}
     assert lines["validation"].get_xydata().tolist() == [[40, 3.1], [80, 2.2]]
     np.testing.assert_allclose(lines["training"].get_ydata(), plots.smooth(losses, 2))
     assert np.array_equal(ax.lines[0].get_xdata(), np.arange(1, 81))
     assert np.array_equal(ax.lines[0].get_ydata(), losses)
+
+
+def test_names_of_lines_stand_beside_the_curves_and_never_on_each_other():
+    lines = {"uniform": 4.6, "bigram": 2.3, "3-gram": 1.7, "4-gram": 1.40, "5-gram": 1.32, "6-gram": 1.31}
+    fig = plots.plot_loss([1, 2, 3], [4.7, 2.0, 1.2], baselines=lines)
+    fig.canvas.draw()
+    boxes = sorted((Text.get_window_extent(t) for t in fig.axes[0].texts), key=lambda box: box.y0)  # without their pointers
+    assert len(boxes) == 6 and all(above.y0 >= below.y1 - 1 for below, above in itertools.pairwise(boxes))
+    assert min(box.x0 for box in boxes) > fig.axes[0].get_window_extent().x1
 
 
 def test_the_loss_of_a_single_step_can_be_drawn(tmp_path):

@@ -106,16 +106,28 @@ def plot_loss(
     ax.plot(steps, losses, color="0.8", linewidth=0.7, zorder=1)
     ax.plot(steps, smooth(losses, max(1, len(losses) // 40)), color=COLOURS[0], label="training")
     if validation:
-        ax.plot(*zip(*validation, strict=True), color=COLOURS[1], marker="o", markersize=4, linestyle="--", label=measure)
-    right = max(steps, default=1)
-    for name, value in (baselines or {}).items():
-        ax.axhline(value, color="0.35", linewidth=1, linestyle=":")
-        ax.text(right, value, f"{name} {value:.2f}", ha="right", va="bottom", fontsize=9, color="0.25")
+        ax.plot(*zip(*validation, strict=True), color=COLOURS[1], marker="o", markersize=4, linestyle="--", label=measure, clip_on=False)
     ax.set_xlabel("training step")
     ax.set_ylabel(f"loss ({unit})")
-    ax.set_xlim(left=0)
+    ax.set_xlim(left=0, right=max(steps, default=1))
     ax.legend(loc="best")
+    draw_lines(ax, baselines or {})
     return fig
+
+
+def draw_lines(ax: Any, lines: Mapping[str, float]) -> None:
+    """Horizontal lines to beat, with their names and values on the right of ``ax``, moved up where they would overlap."""
+    for value in lines.values():
+        ax.axhline(value, color="0.35", linewidth=1, linestyle=":", zorder=0)
+    low, high = ax.get_ylim()
+    points = ax.get_position().height * ax.figure.get_size_inches()[1] * 72
+    place = -np.inf
+    for name, value in sorted(lines.items(), key=lambda item: item[1]):
+        place = max(value, place + 11 / points * (high - low))  # letters of 9 points, and a gap
+        ax.annotate(
+            f"{name} {value:.2f}", (1, value), (1.03, place), ("axes fraction", "data"), va="center", fontsize=9, color="0.25",
+            annotation_clip=False, arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.6, "shrinkA": 1, "shrinkB": 0},
+        )  # fmt: skip
 
 
 def plot_attention(

@@ -36,8 +36,8 @@ from .evaluate import print_lines, print_result
 from .options import UsageError, positive, refuse, say
 
 LANGUAGE_MODEL: dict[str, Any] = {
-    "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "learned",
-    "norm": "layer", "ffn": "gelu", "cell": "lstm",
+    "tokenizer": "char", "vocab": 512, "layers": 4, "heads": 4, "width": 128, "context": 64, "dropout": 0.0, "positions": "rotary",
+    "norm": "rms", "ffn": "gelu", "tied": False, "cell": "lstm",
 }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def first_run(parse: Callable[[list[str]], argparse.Namespace]) -> int:
     for line in demonstration():
         print("  " + line, flush=True)
     print()
-    return train_command(parse(["train", "--steps", "1200", "--evaluate-every", "300"]))
+    return train_command(parse(["train"]))
 
 
 def next_run() -> Path:
@@ -154,7 +154,7 @@ def begun(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenize
         options.check_rates(args, Settings(**config["training"]))
         return folder, config, tokenizer, None
     options.check_training(args)
-    settings = Settings(**{f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None})
+    settings = text_settings(args)
     options.check_rates(args, settings)
     text = load_text(args.text, args.task)
     use = {**LANGUAGE_MODEL, **{name: value for name, value in vars(args).items() if value is not None}}
@@ -164,6 +164,13 @@ def begun(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenize
         "text": [str(Path(t).resolve()) for t in args.text] if args.text else None, "task": args.task,
     }  # fmt: skip
     return folder, config, learned, text
+
+
+def text_settings(args: argparse.Namespace) -> Settings:
+    """How to train a language model of a text: by the recipe of its optimizer, but for what was given."""
+    given = {f.name: value for f in fields(Settings) if (value := getattr(args, f.name)) is not None}
+    optimizer = given.get("optimizer", "adamw" if args.model == "rnn" else "muon")
+    return Settings(**{**recipes.TEXT[optimizer], **given})
 
 
 def continued(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenizer | None, str | None]:
@@ -204,7 +211,10 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
     }  # fmt: skip
     shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
     if use.get("model") in (None, "gpt"):
-        own = {"num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"], "ffn": use["ffn"]}
+        own = {
+            "num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"],
+            "ffn": use["ffn"], "tie_embeddings": use["tied"],
+        }  # fmt: skip
         return {"kind": "GPT", "model": {**sizes, **own}, **shared}
     if use["model"] != "rnn":
         raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
@@ -222,7 +232,18 @@ def opening(trainer: Trainer, config: dict[str, Any], text: str | None) -> str:
     data = trainer.objective
     assert isinstance(data, LanguageModelling) and data.tokenizer is not None
     tokens = len(data.train_ids) + len(data.validation_ids)
-    return f"{len(text):,} characters, {tokens:,} tokens, vocabulary {data.tokenizer.vocab_size}; model with {count}"
+    read = f"the text is {name_of_text(config)}: {len(text):,} characters, {tokens:,} tokens, vocabulary {data.tokenizer.vocab_size}"
+    return f"{read}; model with {count}"
+
+
+def name_of_text(config: dict[str, Any]) -> str:
+    """What a language model reads, in words."""
+    if config.get("task"):
+        return str(config["task"])
+    names = [Path(file).name for file in config.get("text") or ()]
+    if not names:
+        return "Python's own help pages (pydoc_data.topics)"
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def draw_loss(trainer: Trainer) -> None:
@@ -249,9 +270,21 @@ def show(trainer: Trainer, config: dict[str, Any], result: dict[str, Any]) -> No
             say(f"try it: python -m transformer generate {folder.path} --prompt {json.dumps(example, ensure_ascii=False)}")
         return
     print_lines(result["loss"], work.lines)
+    seen, length = work.evaluate_seen(model), len(work.validation_ids) - 1
+    say(f"\nmeasured alike, on {length:,} tokens each: training loss {seen:.3f}, validation loss {result['loss']:.3f}")
     sample = trainer.sample(tokens=400)
     say(f"\nThe model continues {work.opening()!r}:\n\n" + "\n".join("    " + line for line in sample.strip().splitlines()) + "\n")
     draw_example(work, model, folder.path / "attention.png")
     say(f"{folder.path}: {', '.join(sorted(file.name for file in folder.path.iterdir()))}")
-    word = json.dumps(work.opening().split(" ")[0], ensure_ascii=False)
-    say(f"more text: python -m transformer generate {folder.path} --prompt {word}")
+    for step in next_steps(folder.path, config):
+        say(step)
+
+
+def next_steps(path: Path, config: dict[str, Any]) -> list[str]:
+    """What to do with a language model that has been trained."""
+    steps = [(f"python -m transformer generate {path} --interactive", "write with it; :why shows what a token was chosen from")]
+    if config["kind"] == "GPT":
+        steps.append((f"python -m transformer page {path} --out page.html", "the model as a page: look into every head"))
+    steps.append(("jupyter lab notebooks/00_the_whole_thing.ipynb", "the book, from chapter 00 on"))
+    width = max(len(command) for command, _ in steps)
+    return ["\nwhat next:", *(f"    {command:<{width}}   {why}" for command, why in steps)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any, TextIO
 
@@ -50,3 +51,30 @@ def progress_bar(steps: int, done: int, output: TextIO, hidden: bool, unit: str 
         monitor_interval = 0
 
     return Bar(total=steps, initial=done, file=output, unit=unit, dynamic_ncols=True, mininterval=0.5, miniters=1, disable=hidden)
+
+
+class Pace:
+    """How long a run will take, told once, after its first steps; the very first are left out, since a program is recorded in them."""
+
+    FIRST, LAST = 5, 25
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.done, self.start = steps, 0, 0.0
+
+    def step(self) -> str:
+        """Count a step; "" unless there is something to tell: after 25 steps of 100 or more."""
+        self.done += 1
+        if self.done == self.FIRST:
+            self.start = time.perf_counter()
+        if self.done != self.LAST or self.steps < 4 * self.LAST:
+            return ""
+        each = (time.perf_counter() - self.start) / (self.LAST - self.FIRST)
+        return f"{1 / max(each, 1e-9):,.1f} steps a second: about {duration(each * (self.steps - self.done))} to go"
+
+
+def duration(seconds: float) -> str:
+    """Of a length that one can picture: seconds, 2 at least, up to two minutes, minutes up to two hours, hours."""
+    for unit, size in (("seconds", 1), ("minutes", 60)):
+        if seconds < 120 * size:
+            return f"{max(2, round(seconds / size))} {unit}"
+    return f"{seconds / 3600:.1f} hours"

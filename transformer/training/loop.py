@@ -24,7 +24,7 @@ from ..decoding.window import evaluating
 from ..models.recomputing import recompute_layers
 from .averaging import WeightAverage
 from .checkpoints import RunFolder
-from .console import clean_stop, progress_bar, sample_lines
+from .console import Pace, clean_stop, progress_bar, sample_lines
 from .objectives import Objective, parts
 from .resuming import Progress, checkpoint, cure, facts, resume
 from .settings import Settings
@@ -165,6 +165,14 @@ class Trainer:
         with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, 1])):
             return self.objective.evaluate(self.model, limit, spread=self.workers.spread)
 
+    def evaluate_seen(self, limit: int | None = None) -> float:
+        """The same on training data, where the objective can tell; else the mean loss of the last 50 batches."""
+        measured = getattr(self.objective, "evaluate_seen", None)
+        if measured is None:
+            return float(np.mean(self.losses[-50:]))
+        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, 2])):
+            return float(measured(self.model, limit, spread=self.workers.spread))
+
     def sample(self, tokens: int | None = None) -> str:
         """What the model can do now, drawn from a generator of its own so that the run is not disturbed."""
         rng = np.random.default_rng([self.settings.seed, self.progress.step])
@@ -182,6 +190,7 @@ class Trainer:
         self.workers.agree(functools.partial(facts, self))
         self.model.train()
         bar = progress_bar(s.steps, self.progress.step, self.output, hidden=self.workers.rank > 0)
+        pace = Pace(s.steps - self.progress.step)
         pending: list[list[Any]] = []  # rows of the log since the last checkpoint
         self.tokens = 0
         try:
@@ -196,13 +205,17 @@ class Trainer:
                         if not math.isfinite(row[-1]):
                             raise FloatingPointError(f"training: the {self.objective.measure} became {row[-1]} at step {row[0]}{cure(self)}")
                         self.validation.append((self.progress.step, row[-1]))
+                        seen = self.evaluate_seen(s.evaluation_tokens)
                     pending.append(row)
                     if due or stop:
                         self.workers.agree(functools.partial(facts, self))
                         text = self.workers.first(functools.partial(checkpoint, self, pending, row[-1]))
                         pending = []
                     if due and self.workers.rank == 0:
-                        self.report(bar, show, row, text)
+                        self.report(bar, show, row, seen, text)
+                    if (told := pace.step()) and show and self.workers.rank == 0:
+                        bar.clear()
+                        show(told)
                     bar.update(1)
                     if self.progress.step % 10 == 0:
                         rate = self.tokens / max(1e-9, bar.format_dict["elapsed"])
@@ -214,9 +227,9 @@ class Trainer:
                 self.folder.lock.give_back()
         return self.progress
 
-    def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], text: str) -> None:
+    def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], seen: float, text: str) -> None:
         """Tell the user how it goes."""
-        message = f"step {row[0]:>5}  training loss {np.mean(self.losses[-50:]):.3f}  {self.objective.measure} {row[-1]:.3f}"
+        message = f"step {row[0]:>5}  training loss {seen:.3f}  {self.objective.measure} {row[-1]:.3f}"
         message += sample_lines(text)
         if self.unrecorded:
             message += f"\n    trained step by step, without a program: {self.unrecorded}"

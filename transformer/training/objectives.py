@@ -30,7 +30,10 @@ from ..evaluation.perplexity import bits_per_character, token_losses
 
 
 class Objective(Protocol):
-    """What the trainer asks for.  All randomness of a batch comes from ``rng``, so that a resumed run sees the same batches."""
+    """What the trainer asks for.  All randomness of a batch comes from ``rng``, so that a resumed run sees the same batches.
+
+    One that has ``evaluate_seen``, as ``evaluate`` but on training data, has the training loss measured by it for the display.
+    """
 
     measure: str  # what ``evaluate`` gives, in words
 
@@ -126,6 +129,11 @@ class LanguageModelling:
         ids = self.validation_ids if limit is None else self.validation_ids[: limit + 1]
         return float(token_losses(model, ids, spread=spread).mean(dtype=np.float64))
 
+    def evaluate_seen(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
+        """The same on the last so many training tokens: what is left of the difference is what was learned by heart."""
+        length = len(self.validation_ids if limit is None else self.validation_ids[: limit + 1])
+        return float(token_losses(model, self.train_ids[-length:], spread=spread).mean(dtype=np.float64))
+
     def opening(self, characters: int = 24) -> str:
         """The first piece of running text in the validation part, for samples and pictures."""
         if self.tokenizer is None:
@@ -196,6 +204,7 @@ class Penalised:
         self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
         self.tokens, self.fingerprint, self.measure, self.test = objective.tokens, objective.fingerprint, objective.measure, objective.test
         self.counts = getattr(objective, "counts", rows)
+        self.evaluate_seen = getattr(objective, "evaluate_seen", None)
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The objective's loss and the penalty."""

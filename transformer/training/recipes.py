@@ -36,6 +36,11 @@ CLASSES = {"reviews": real.CLASSES, "boolq": ("no", "yes")}
 LABELS = {"entities": ENTITIES, "roles": ROLES, "conll": real.CONLL_LABELS}
 SIZES = {"layers": "num_layers", "heads": "num_heads", "width": "embedding_dim", "dropout": "dropout", "cell": "cell"}  # option: argument
 
+TEXT: dict[str, dict[str, Any]] = {  # settings for a language model of a text, by its optimizer; benchmarks/first_command.md has what they reach
+    "muon": {"optimizer": "muon", "steps": 1000, "lr": 6e-3, "min_lr": 0.0, "warmup": 50},
+    "adamw": {"optimizer": "adamw", "lr": 3e-3, "min_lr": 0.0, "warmup": 50},
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
