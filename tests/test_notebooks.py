@@ -60,7 +60,7 @@ each_exercise = pytest.mark.parametrize(("start", "stub", "answer", "check"), AN
 def test_a_chapter_runs_top_to_bottom_from_a_clean_kernel_without_a_warning(path):
     if absent := build.missing(NOTEBOOKS[path.stem]):
         pytest.skip(f"{path.stem} needs {' and '.join(absent)}, which is not installed")
-    notebook = build.run(editions.book(path))
+    notebook = build.run(editions.book(path), seconds_per_cell=900)
     complaints = [o.text for cell in notebook.cells for o in cell.get("outputs", []) if o.output_type == "stream" and o.name == "stderr"]
     assert not complaints
 
