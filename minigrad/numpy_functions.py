@@ -23,6 +23,7 @@ from .ops.indexing import getitem, put
 from .ops.indexing import split as split_
 from .ops.indexing import take as take_
 from .ops.linear import dot, einsum, matmul, outer, tensordot
+from .ops.numerics import index_array
 from .ops.reductions import Axis, cumprod, cumsum, max, mean, min, std, sum, var
 from .ops.shapes import broadcast_to, concatenate, flip, pad, reshape, reshape_in_order, stack, transpose
 
@@ -259,7 +260,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     """Each entry (or slice along ``axis``) of ``a``, ``repeats`` times in a row; flattened when ``axis`` is None."""
     x = reshape(a, -1) if axis is None or not np.ndim(a) else a
     axis = normalize_axis_index(axis or 0, np.ndim(x))
-    return take_(x, np.repeat(np.arange(np.shape(x)[axis]), plain(repeats)), axis)
+    return take_(x, np.repeat(np.arange(np.shape(x)[axis]), index_array(plain(repeats))), axis)
 
 
 @answers("roll")
@@ -320,7 +321,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
 def _take(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
     if mode != "raise":
         places = np.arange(np.size(a) if axis is None else np.shape(a)[axis])
-        indices = np.take(places, plain(indices), mode=mode)  # type: ignore[call-overload]
+        indices = np.take(places, index_array(plain(indices)), mode=mode)  # type: ignore[call-overload]
     return take_(a, indices, axis)
 
 

@@ -10,8 +10,8 @@ import json
 import math
 import os
 import re
+import secrets
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -31,17 +31,12 @@ def write_atomically(path: str | Path, write: Any) -> None:
     OSError names the file and says what became of it.
     """
     path = Path(path)
-    temporary = ""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:  # with the mode of any new file; os.umask would have to be changed to be read
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        if hasattr(os, "umask"):  # mkstemp makes files for the owner alone; give ours the mode of any new file
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
@@ -49,8 +44,8 @@ def write_atomically(path: str | Path, write: Any) -> None:
         what = "what it held before is untouched" if path.exists() else "no part of it is left behind"
         raise OSError(error.errno, f"not written: {error.strerror}; {what}", str(path)) from error
     finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary.exists():
+            temporary.unlink()
 
 
 def _checksum(name: str, array: np.ndarray) -> int:

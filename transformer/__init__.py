@@ -19,8 +19,10 @@ from .models.transformer import Transformer
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
 from .training.answering import Answering, answer
 from .training.classification import Classification
+from .training.instructions import Instructions
 from .training.loop import Trainer
 from .training.objectives import LanguageModelling
+from .training.preference import Preferences
 from .training.tagging import Tagging, tag
 from .training.translation import Translation
 from .variants.experts import Experts
@@ -46,6 +48,7 @@ __all__ = [
     "FeedForward",
     "GPT2Tokenizer",
     "ImageClassifier",
+    "Instructions",
     "KVCache",
     "LanguageModelling",
     "LatentAttention",
@@ -53,6 +56,7 @@ __all__ = [
     "LearnedPositions",
     "MaskedLM",
     "MultiHeadAttention",
+    "Preferences",
     "RMSNorm",
     "RecurrentLM",
     "RotaryPositions",

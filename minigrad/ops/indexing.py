@@ -15,7 +15,7 @@ import numpy as np
 from ..graph import Value
 from ..modes import mode
 from .declare import example, op, recorded
-from .numerics import sum_rows_by_index
+from .numerics import index_array, sum_rows_by_index
 from .shapes import reshape
 
 
@@ -110,11 +110,11 @@ _take.vjp(
 )
 _put_along.vjp("y", r"\bar x_{s_i}", lambda g, x, y, indices, axis, size: _take.on(g, indices, axis))
 _take.examples = lambda rng: [
-    example(rng.normal(size=(3, 4, 2)), indices=rng.integers(0, 2, shape), axis=axis)
+    example(rng.normal(size=(3, 4, 2)), indices=index_array(rng.integers(0, 2, shape)), axis=axis)
     for shape, axis in [((5,), 0), ((2, 3), 1), ((), 2), ((0,), 1), ((1, 4), 0)]
 ]
 _put_along.examples = lambda rng: [
-    example(rng.normal(size=shape), indices=rng.integers(0, 3, ids), axis=axis, size=4)
+    example(rng.normal(size=shape), indices=index_array(rng.integers(0, 3, ids)), axis=axis, size=4)
     for shape, ids, axis in [((5, 2), (5,), 0), ((2, 2, 3), (2, 3), 1), ((2, 3), (), 1), ((0, 2), (0,), 0)]
 ]
 

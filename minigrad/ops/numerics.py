@@ -20,6 +20,12 @@ def ones(n: int, dtype: Any) -> np.ndarray:
     return np.ones(n, dtype)
 
 
+def index_array(indices: Any) -> np.ndarray:
+    """Integers as NumPy's own index type, which has 32 bits in a browser, where take, repeat and bincount refuse int64."""
+    array = np.asarray(indices)
+    return array.astype(np.intp, copy=False) if array.dtype.kind in "iu" else array
+
+
 def sum_rows_by_index(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndarray:
     """``out[j] = Σ rows[i] over i with index[i] == j``: (N, C), (N,) → (size, C), without ``add.at``.
 

@@ -27,7 +27,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, paired, table
+from book import figure, line, paired, sized, table
 from diagrams import architecture, book_map
 from minigrad import optim
 from transformer import Transformer, attention_maps
@@ -194,7 +194,10 @@ TEST = [sentence(np.random.default_rng([1, i])) for i in range(400)]
 UNSEEN = {english for english, _ in TEST}  # never trained on
 
 
-def train(seed, steps=300):
+STEPS = sized(300, 150, "steps")
+
+
+def train(seed, steps=STEPS):
     """A trained model and its loss at each step; first weights and sentences depend on the seed."""
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
@@ -217,8 +220,8 @@ def train(seed, steps=300):
 trained = [train(seed) for seed in range(3)]  # three times, to see what chance does
 fig, ax = figure(6.4, 3.2)
 for i, (_, losses) in enumerate(trained):
-    ax.plot(np.arange(1, 301), losses, label=f"seed {i}", **line(i))
-steps = 300
+    ax.plot(np.arange(1, STEPS + 1), losses, label=f"seed {i}", **line(i))
+steps = STEPS
 ax.legend(loc="lower left")
 ax.axhline(np.log(vocab), color="0.35", linewidth=1, linestyle=":")
 ax.text(steps, np.log(vocab), "guessing among all words", ha="right", va="bottom", fontsize=9, color="0.25")

@@ -25,7 +25,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, recorded, table
+from book import figure, line, recorded, sized, table
 from minigrad import optim
 from transformer import (
     BERT,
@@ -281,7 +281,7 @@ def score(model, objective, part="test", count=500):
 trained, rows = {}, []
 for task in (copying(length=8), reversal(length=8)):
     model, objective = start(task)
-    losses = train(model, objective, 400)
+    losses = train(model, objective, sized(400, 250, "steps"))
     trained[task.name] = model, objective, losses
     result = score(model, objective)
     rows.append((task.name, f"{np.mean(losses[-20:]):.4f}", str(result)))
@@ -371,7 +371,7 @@ def watch(step):
         early.update({name: p.data.copy() for name, p in model.named_parameters()})  # for sections 8 and 9
 
 
-losses = train(model, objective, 1200, watch=watch)
+losses = train(model, objective, sized(1200, 900, "steps"), watch=watch)
 result = score(model, objective)
 fig, (left, right) = figure(9.0, 3.4, 1, 2)
 left.plot(np.arange(1, len(losses) + 1), losses, **line(0))

@@ -27,7 +27,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import BOOK, COLOURS, figure, paired, table
+from book import COLOURS, ROOT, figure, paired, table
 from transformer.bias import LanguageModel, corpus, counterfactual, counterfactual_gap, pronoun_gap
 from transformer.bias.experiment import BASELINE, TOKENIZER, Cure, cured, measured, projected
 from transformer.bias.reduce import CounterfactualPenalty, augmented
@@ -426,7 +426,7 @@ table(
 # sentences that stand first, and of sentences in running text, where others stand before:
 
 # %%
-record = (BOOK.parent / "docs" / "bias_results.md").read_text(encoding="utf-8").split("What the cures do")[1]
+record = (ROOT / "docs" / "bias_results.md").read_text(encoding="utf-8").split("What the cures do")[1]
 kept = {
     cells[0]: cells
     for row in record.splitlines()

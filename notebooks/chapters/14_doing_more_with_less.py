@@ -269,7 +269,7 @@ model = new_model().load_state_dict(trained)
 print(
     f"{len(text):,} characters; loss {trained_loss:.3f} nats per character (guessing: {math.log(vocab):.3f})"
 )
-assert trained_loss < 2.4 < math.log(vocab)
+assert trained_loss < 2.6 < math.log(vocab)
 
 # %% [markdown]
 # The gradients of a small model with a small batch are large. In large models with large batches they are smaller, so to see the fault here we divide the loss by 4096. (Adam does not mind, since it divides by the size of the gradients again.)
@@ -915,4 +915,4 @@ checks.check_14_merge(merge)
 # - Z. Lan et al., "ALBERT: a lite BERT for self-supervised learning of language representations", ICLR 2020, section 3.1.
 # - E. J. Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022, section 4.
 #
-# **Before:** [13 · Bias, measured and reduced](13_bias_measured_and_reduced.ipynb). **Next:** [15 · Beyond one machine](15_beyond_one_machine.ipynb).
+# **Before:** [13 · Bias, measured and reduced](13_bias_measured_and_reduced.ipynb). **Next:** [14b · From next word to assistant, in small](14b_from_next_word_to_assistant.ipynb).

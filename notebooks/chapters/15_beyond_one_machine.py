@@ -330,7 +330,7 @@ else:
 
 # %%
 stored = json.loads(
-    (Path(book.__file__).parents[1] / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
+    (book.ROOT / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
 )
 measured = {
     name: np.median(times) for name, times in stored["measured"]["seconds"].items()
@@ -685,4 +685,4 @@ checks.check_15_reduce_scatter(reduce_scatter)
 # - S. Rajbhandari et al., "ZeRO: memory optimizations toward training trillion parameter models", SC 2020, figure 1: the example of 7.5 billion parameters.
 # - D. Narayanan et al., "Efficient large-scale language model training on GPU clusters using Megatron-LM", SC 2021: all together, and the trillion parameters on 3072 processors.
 #
-# **Before:** [14 · Doing more with less](14_doing_more_with_less.ipynb). **Next:** [16 · Real weights](16_real_weights.ipynb).
+# **Before:** [14b · From next word to assistant, in small](14b_from_next_word_to_assistant.ipynb). **Next:** [16 · Real weights](16_real_weights.ipynb).

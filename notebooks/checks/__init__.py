@@ -20,6 +20,7 @@ from .chapter_12 import *  # noqa: F403
 from .chapter_12b import *  # noqa: F403
 from .chapter_13 import *  # noqa: F403
 from .chapter_14 import *  # noqa: F403
+from .chapter_14b import *  # noqa: F403
 from .chapter_15 import *  # noqa: F403
 from .chapter_16 import *  # noqa: F403
 from .earlier import earlier, graph

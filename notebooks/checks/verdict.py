@@ -100,6 +100,8 @@ def ask(answer: Any, *inputs: Any) -> Any:
 
 def _laid_out(x: np.ndarray, apart: bool) -> np.ndarray:
     """A copy; with its entries ``apart`` in memory, a view of an array twice as large."""
+    if x.dtype == np.int64:  # NumPy's index type, so that a right answer may count and pick with them in a browser too
+        x = x.astype(np.intp)
     if not apart or x.ndim == 0:
         return np.array(x)
     wide = np.full((*x.shape[:-1], 2 * x.shape[-1]), np.nan if x.dtype.kind == "f" else 0, x.dtype)

@@ -2,8 +2,8 @@
 
 The trainer knows nothing of texts, pairs or labels.  It draws ``batch(rng, size)``, walks back from ``loss(model, batch)``, keeps the weights
 with the lowest ``evaluate(model)``, and shows a ``sample``; what has been trained is judged by ``test(model)``.  Another way of training is
-another class with these methods, as in ``translation``, ``classification``, ``tagging`` and ``answering``; one that adds a penalty to the loss
-wraps an objective and replaces ``loss``.
+another class with these methods, as in ``translation``, ``classification``, ``tagging``, ``answering``, ``instructions`` and ``preference``;
+one that adds a penalty to the loss wraps an objective and replaces ``loss``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,163 @@
+r"""From next word to answer: a language model reads a prompt and its answer as one row, and learns the answer only.
+
+.. math:: \mathcal L = -\frac1N \sum_{t \,\in\, \text{answers}} \log p(y_t \mid x, y_{<t})
+
+The tokens of the prompt are read, and attended to, but none of them is a target.  N counts the tokens of the answers of a batch.
+Source: Ouyang et al. (2022), "Training language models to follow instructions with human feedback", section 3.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigrad import Tensor, cross_entropy, no_grad
+
+from ..data.codec import by_length, padded
+from ..data.corpora import IGNORE_INDEX
+from ..data.tokenizers import Tokenizer
+from ..decoding.window import Spread, evaluating
+from ..evaluation.metrics import share
+
+Ids = Sequence[int] | np.ndarray
+
+
+class Exchange(NamedTuple):
+    """What is asked and what is answered, as ids; the answer has its end mark, if there is one."""
+
+    prompt: Ids
+    answer: Ids
+
+
+class Rows(NamedTuple):
+    """What the model reads and what it has to say next, both (B, T); a target that does not count is IGNORE_INDEX."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+
+def checked(exchanges: Sequence[tuple[Ids, Ids]], context: int, who: str) -> None:
+    """ValueError for no exchange, for one with an empty prompt or answer, and for one that is longer than the context allows."""
+    if not len(exchanges):
+        raise ValueError(f"{who}: got no example; expected one or more for training and for validation")
+    for i, (prompt, answer) in enumerate(exchanges):
+        if not len(prompt) or not len(answer):
+            empty = "answer" if len(prompt) else "prompt"
+            raise ValueError(f"{who}: the {empty} of example {i} is empty; give it one token or more, such as a mark of begin or end")
+        if len(prompt) + len(answer) - 1 > context:
+            length = f"{len(prompt)} + {len(answer)} tokens"
+            raise ValueError(f"{who}: example {i} has {length}; a context of {context} holds {context + 1}, since the last one is not read")
+
+
+def collate(exchanges: Sequence[tuple[Ids, Ids]], answers_only: bool = True) -> Rows:
+    """Prompts with their answers as rows padded on the right; unless ``answers_only``, the tokens of the prompt are targets too."""
+    said, mask = padded([np.concatenate([prompt, answer]) for prompt, answer in exchanges], 0)  # (B, T + 1)
+    if answers_only:
+        mask = mask & (np.arange(said.shape[1]) >= np.array([len(prompt) for prompt, _ in exchanges])[:, None])
+    return Rows(said[:, :-1], np.where(mask, said, IGNORE_INDEX)[:, 1:])
+
+
+def log_probability(model: Any, rows: Rows) -> Tensor:
+    """log p(y | x) of each row, (B,): the sum over the targets that count."""
+    return -cross_entropy(model(rows.inputs), rows.targets, IGNORE_INDEX, reduction="none").sum(axis=1)
+
+
+def checksum(examples: Sequence[Sequence[Ids]]) -> int:
+    """Of lists of rows of ids: of their numbers, and of where each ends."""
+    crc = 0
+    for example in examples:
+        for ids in example:
+            crc = zlib.crc32(np.array([len(ids), *ids], np.int64).tobytes(), crc)
+    return crc
+
+
+class Instructions:
+    """Answer prompts: ``training`` and ``validation`` are pairs (prompt ids, answer ids).
+
+    ``answers_only=False`` counts the tokens of the prompts too, as ordinary language modelling does; ``evaluate`` never does.
+    Raises ValueError for an example that is empty or longer than ``context_length`` allows.
+    """
+
+    measure = "validation loss"
+
+    def __init__(
+        self,
+        training: Sequence[tuple[Ids, Ids]],
+        validation: Sequence[tuple[Ids, Ids]],
+        context_length: int,
+        tokenizer: Tokenizer | None = None,
+        answers_only: bool = True,
+    ) -> None:
+        for examples in (training, validation):
+            checked(examples, context_length, "Instructions")
+        self.training = [Exchange(*pair) for pair in training]
+        self.validation = [Exchange(*pair) for pair in validation]
+        self.tokenizer, self.answers_only = tokenizer, answers_only
+
+    def batch(self, rng: np.random.Generator, size: int) -> Rows:
+        """Training examples at random, with replacement."""
+        return collate([self.training[i] for i in rng.integers(0, len(self.training), size)], self.answers_only)
+
+    def loss(self, model: Any, batch: Rows, label_smoothing: float = 0.0) -> Tensor:
+        """Cross-entropy per token that counts, in nats."""
+        return cross_entropy(model(batch.inputs), batch.targets, IGNORE_INDEX, label_smoothing)
+
+    def counts(self, batch: Rows) -> int:
+        """How many tokens the loss is the mean of."""
+        return int((batch.targets != IGNORE_INDEX).sum())
+
+    def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
+        """The mean loss per token of the answers to validation prompts of about ``limit`` tokens in all, in nats."""
+        some = self.validation
+        if limit is not None:
+            some = some[: max(1, int(np.searchsorted(np.cumsum([len(p) + len(a) for p, a in some]), limit, "right")))]
+
+        def losses(places: np.ndarray) -> tuple[float, int]:
+            rows = collate([some[i] for i in places])
+            return -float(log_probability(model, rows).data.sum(dtype=np.float64)), self.counts(rows)
+
+        with evaluating(model), no_grad():
+            total, count = np.sum(list(spread(losses, by_length([len(p) + len(a) for p, a in some], 64))), axis=0)
+        return float(total / count)
+
+    def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
+        """A few validation prompts, each with the tokens that the model finds likeliest where the answer stands."""
+        if self.tokenizer is None:
+            return ""
+        chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
+        found = likeliest(model, chosen)
+        decode = self.tokenizer.decode
+        return "\n".join(f"{decode(x)} → {decode(said)}" for (x, _), said in zip(chosen, found, strict=True))
+
+    def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
+        """Loss and exact match on the validation prompts.
+
+        Whoever writes the likeliest token each time writes an answer exactly if each of its tokens is the likeliest after those before
+        it: so one pass over the right answers tells.
+        """
+        found = likeliest(model, self.validation)
+        right = [np.array_equal(said, answer) for said, (_, answer) in zip(found, self.validation, strict=True)]
+        return {"loss": self.evaluate(model, spread=spread), "exact match": share(right)}
+
+    def tokens(self, batch: Rows) -> int:
+        """B · T."""
+        return batch.inputs.size
+
+    def fingerprint(self) -> int:
+        """Of all examples, and of what counts."""
+        return zlib.crc32(bytes([self.answers_only]), checksum([*self.training, *self.validation]))
+
+
+def likeliest(model: Any, exchanges: Sequence[Exchange], batch_size: int = 64) -> list[np.ndarray]:
+    """The likeliest token at each place of each answer, given the right ones before it."""
+    out = [np.zeros(0, np.int64)] * len(exchanges)
+    with evaluating(model), no_grad():
+        for places in by_length([len(p) + len(a) for p, a in exchanges], batch_size):
+            rows = collate([exchanges[i] for i in places])
+            best = model(rows.inputs).data.argmax(axis=-1)  # (B, T)
+            for i, said, targets in zip(places, best, rows.targets, strict=True):
+                out[i] = said[targets != IGNORE_INDEX]
+    return out
