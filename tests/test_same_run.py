@@ -23,6 +23,7 @@ from transformer.data.tasks import MADE
 from transformer.models.build import build_model
 from transformer.parallel import watcher
 from transformer.parallel.workers import Ranks
+from transformer.training import loop
 from transformer.training.checkpoints import RunFolder
 from transformer.training.classification import Classification, Labelled
 from transformer.training.objectives import LanguageModelling, Penalised
@@ -142,8 +143,9 @@ def tell(note: Callable[[str], None], patch: pytest.MonkeyPatch) -> None:
 
         patch.setattr(owner, name, wrapped)
 
-    for name in ("step", "evaluate", "sample", "checkpoint"):
+    for name in ("step", "evaluate", "sample"):
         noting(Trainer, name, lambda *_, name=name: name)
+    noting(loop, "checkpoint", lambda *_: "checkpoint")
     noting(os, "replace", lambda source, target: f"{Path(target).name} takes its place")
     noting(os, "fsync", lambda number: "something is on the disk")
 

@@ -507,7 +507,7 @@ def test_a_reader_that_has_enough_ends_generate_quietly(finished):
 def test_a_stream_that_was_closed_gives_its_number_to_no_file(finished, tmp_path):
     if not os.path.exists("/proc/self/fd"):
         pytest.skip("looks into /proc")
-    code = "import os, sys\nfrom transformer import streams\n"
+    code = "import os, sys\nfrom transformer.cli import streams\n"
     code += "print(sorted(streams.open_closed()), os.open('/dev/zero', 0) > 2, file=sys.__stderr__)"
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- >&-"
     done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, cwd=ROOT)

@@ -91,6 +91,8 @@ def parser() -> Parser:
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for room in ROOMS:
         room.add_commands(commands)
+    for one in commands.choices.values():  # what the top says of itself holds for no command
+        one.set_defaults(**{said: bool(one.get_default(said)) for said in ("works", "shared")})
     for one in (top, *commands.choices.values()):
         one.add_argument("--threads", type=positive, metavar="N", help="of matrix products (default 1: small ones gain nothing from more)")
     return top
