@@ -25,7 +25,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
 HERE = Path(__file__).parent / "browser"
-SAMPLE = ("00", "01", "02", "03", "05", "06")
+SAMPLE = ("03_", "05_")
 LIMIT = 900  # seconds for a chapter: on two busy cores
 PATHS = sorted((ROOT / "notebooks" / "chapters").glob("[0-9][0-9]*_*.py"))
 EXERCISE = """def my_softmax_backward(p_bar, p):
