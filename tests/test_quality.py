@@ -15,7 +15,7 @@ from transformer.evaluation.perplexity import distinct_n, repetition_rate, token
 from transformer.training.checkpoints import RunFolder
 
 TEXT = "".join(f"The {n} cats sat on mat {n * n}, and the dog number {n + 3} saw them.\n" for n in range(60))
-SHAPE = ["--layers", "1", "--heads", "2", "--width", "32", "--context", "16", "--batch", "8", "--sample-tokens", "8"]
+SHAPE = ["--layers", "1", "--heads", "2", "--width", "32", "--context", "16", "--batch", "8", "--sample-tokens", "8", "--optimizer", "adamw", "--positions", "learned", "--norm", "layer"]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def found(run):
 
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        assert main(["quality", str(run), "--prompts", "4", "--tokens", "60", "--json"]) == 0
+        assert main(["quality", str(run), "--prompts", "2", "--tokens", "150", "--json"]) == 0
     return {row["name"]: row for row in json.loads(out.getvalue())["strategies"]}
 
 
@@ -51,7 +51,7 @@ def test_the_figures_are_those_of_the_definitions_on_the_texts_themselves(run, f
     ids = corpora.train_validation_split(tokenizer.encode(TEXT), 16)[1]
     starts = np.linspace(0, len(ids) - 68, 4).astype(int)  # openings of half the context
     for row in found.values():
-        assert len(row["texts"]) == 4 and all(len(text) == 60 for text in row["texts"])
+        assert len(row["texts"]) == 2 and all(len(text) == 150 for text in row["texts"])
         whole = [np.concatenate([ids[s : s + 8], tokenizer.encode(text)]) for s, text in zip(starts, row["texts"], strict=True)]
         assert row["loss"] == pytest.approx(np.mean([token_losses(model, one, 8)[7:].mean() for one in whole]))
         assert row["distinct2"] == distinct_n([quality.words(text) for text in row["texts"]], 2)
