@@ -97,8 +97,8 @@ from minigrad import manual_seed
 from transformer import Trainer, Transformer, Translation
 from transformer.data.tasks import MADE
 from transformer.parallel import world
-from transformer.recipes import make_tokenizer
-from transformer.training import Settings
+from transformer.training.recipes import make_tokenizer
+from transformer.training.settings import Settings
 
 def job():
     tokenizer = make_tokenizer("numbers")
@@ -206,10 +206,10 @@ def test_after_the_death_of_a_rank_the_run_goes_on_from_its_last_checkpoint(mpie
 FAILING = """
 import sys, numpy as np
 from transformer import GPT, Trainer
-from transformer.objectives import LanguageModelling
+from transformer.training.objectives import LanguageModelling
 from transformer.parallel import world
-from transformer.runs import RunFolder
-from transformer.training import Settings
+from transformer.training.checkpoints import RunFolder
+from transformer.training.settings import Settings
 
 class Failing(Trainer):
     def step(self):
