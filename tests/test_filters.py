@@ -7,7 +7,6 @@ import pytest
 from small_models import Table, chi_square
 
 from transformer import generate
-from transformer.decoding.generate import next_distribution
 from transformer.decoding.sampling import Sampling, draw, min_p_filter, penalise_repetition, temperature_filter, top_k_filter, top_p_filter
 
 
@@ -63,31 +62,31 @@ def test_a_repetition_penalty_looks_at_each_row_alone():
 
 def test_temperature_comes_before_the_nucleus():
     logits, seen = logits_of(0.5, 0.3, 0.2), np.zeros((1, 0), int)
-    assert np.count_nonzero(next_distribution(logits, seen, 1.0, top_p=0.7)) == 2
-    assert np.count_nonzero(next_distribution(logits, seen, 10.0, top_p=0.7)) == 3  # flatter first, so more tokens are needed
-    assert np.count_nonzero(next_distribution(logits, seen, 0.2, top_p=0.7)) == 1
+    assert np.count_nonzero(Sampling(1.0, top_p=0.7).distribution(logits, seen)) == 2
+    assert np.count_nonzero(Sampling(10.0, top_p=0.7).distribution(logits, seen)) == 3  # flatter first, so more tokens are needed
+    assert np.count_nonzero(Sampling(0.2, top_p=0.7).distribution(logits, seen)) == 1
 
 
 def test_the_nucleus_is_taken_of_what_top_k_leaves():
-    p = next_distribution(logits_of(0.4, 0.2, 0.2, 0.1, 0.1), np.zeros((1, 0), int), top_k=3, top_p=0.5)
+    p = Sampling(top_k=3, top_p=0.5).distribution(logits_of(0.4, 0.2, 0.2, 0.1, 0.1), np.zeros((1, 0), int))
     np.testing.assert_allclose(p, [[1, 0, 0, 0, 0]])  # 0.4 of the 0.8 that top-k left is the nucleus of 0.5
 
 
 def test_the_penalty_comes_before_the_temperature():
-    p = next_distribution(np.array([[2.0, 1.0]]), np.array([[0]]), temperature=0.5, repetition_penalty=4.0)
+    p = Sampling(0.5, repetition_penalty=4.0).distribution(np.array([[2.0, 1.0]]), np.array([[0]]))
     np.testing.assert_allclose(p[0], np.exp([1.0, 2.0]) / np.exp([1.0, 2.0]).sum())
 
 
 def test_the_distribution_sums_to_one_whatever_the_filters():
     rng = np.random.default_rng(0)
     for temperature, k, p, low in itertools.product((0.0, 0.3, 5.0), (None, 1, 4), (None, 0.3, 1.0), (None, 0.0, 0.5)):
-        q = next_distribution(rng.normal(size=(3, 9)).astype(np.float32), np.zeros((3, 1), int), temperature, k, p, low, 1.3)
+        q = Sampling(temperature, k, p, low, 1.3).distribution(rng.normal(size=(3, 9)).astype(np.float32), np.zeros((3, 1), int))
         np.testing.assert_allclose(q.sum(-1), 1)
         assert (q >= 0).all()
 
 
 def test_huge_logits_do_not_overflow():
-    p = next_distribution(np.array([[1e4, -1e4, 1e4 - 1]], np.float32), np.zeros((1, 0), int), 0.5, 2, 0.9, 0.01)
+    p = Sampling(0.5, 2, 0.9, 0.01).distribution(np.array([[1e4, -1e4, 1e4 - 1]], np.float32), np.zeros((1, 0), int))
     assert np.isfinite(p).all() and p[0, 0] > 0.8
 
 

@@ -382,13 +382,13 @@ def test_a_thread_that_seeds_has_a_generator_of_its_own_and_one_that_does_not_sh
 
 
 def test_threads_that_generate_leave_the_model_in_the_mode_in_which_they_found_it():
-    from transformer.decoding.generate import stream
+    from transformer.decoding.generate import steps
 
     model = GPT(8, 8, 2, 1, 8, dropout=0.5)
     model.dropout.training = False  # a part that was switched off on purpose stays so
     before = [module.training for module in model.modules()]
     with pytest.warns(UserWarning, match="training mode"):
-        one, other = (stream(model, [1, 2], 3, rng=0) for _ in range(2))
+        one, other = (steps(model, [1, 2], 3, rng=0) for _ in range(2))
         next(one), next(other)
     assert not any(module.training for module in model.modules())
     list(one)  # the first one ends first

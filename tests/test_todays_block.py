@@ -35,8 +35,8 @@ from transformer.decoding.generate import speculative_generate
 from transformer.models.build import build_model
 from transformer.positions import StretchedRotation
 from transformer.training.checkpoints import RunFolder
-from transformer.training.objectives import LanguageModelling
-from transformer.variants.experts import Balanced, Routing, imbalance, load_balance, routings
+from transformer.training.objectives import Balanced, LanguageModelling
+from transformer.variants.experts import Routing, imbalance, load_balance, routings
 from transformer.variants.stretching import Interpolated, RaisedBase, Yarn
 
 OPTIONS = {
@@ -690,7 +690,7 @@ def test_the_command_trains_experts_with_their_penalty_and_generates(tmp_path, c
     sizes = ["--layers", "1", "--width", "16", "--heads", "2", "--context", "16", "--batch", "4", "--steps", "6", "--evaluate-every", "3"]
     with pytest.MonkeyPatch.context() as patch:
         seen = []
-        patch.setattr("transformer.variants.experts.imbalance", lambda kept: seen.append(kept) or imbalance(kept))
+        patch.setattr("transformer.training.objectives.imbalance", lambda kept: seen.append(kept) or imbalance(kept))
         assert main(["train", "--text", str(text), "--out", str(out), "--ffn", "experts", "--positions", "rotary", *sizes]) == 0
     assert seen
     capsys.readouterr()

@@ -114,33 +114,13 @@ class NoFeedForward(nn.Module):
 
 
 class _Block(nn.Module):
-    """What encoder and decoder layers share: how a sub-layer is added and normed."""
+    """What encoder and decoder layers share: their parts, and how a sub-layer is added and normed.
 
-    norm_first: bool
-    dropout: nn.Dropout
-
-    def add(self, x: Any, norm: nn.Module, sublayer: Callable[[Any], Any]) -> Any:
-        """Add & Norm around one sub-layer."""
-        if self.norm_first:
-            return x + self.dropout(sublayer(norm(x)))
-        return norm(x + self.dropout(sublayer(x)))
-
-    def scale_residuals(self, factor: float) -> None:
-        """Shrink the projections that write into the residual stream, so that its variance does not grow with depth.
-        Source: Radford et al. (2019), section 2.3."""
-        for module in self.modules():
-            if written := getattr(type(module), "writes", None):  # the name of a Linear, or of a Parameter
-                last = getattr(module, written)
-                weight = last if isinstance(last, nn.Parameter) else last.weight
-                weight.data *= np.float32(factor)
-
-
-class EncoderLayer(_Block):
-    """Self-attention, then feed-forward; with ``causal`` it is a GPT block.
-
-    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the attention, and
-    ``attention`` what makes it, called as MultiHeadAttention is.
+    ``norm`` is a class such as RMSNorm, ``ffn`` a Module in place of the FeedForward, ``positions`` a scheme for the self-attention, and
+    ``attention`` what makes that, called as MultiHeadAttention is.
     """
+
+    crosses = False  # whether it looks at an encoder's output
 
     def __init__(
         self,
@@ -160,9 +140,31 @@ class EncoderLayer(_Block):
         self.norm1 = norm(embedding_dim, bias=bias)
         self.self_attention = attention(embedding_dim, num_heads, num_kv_heads, bias, dropout, positions)
         self.norm2 = norm(embedding_dim, bias=bias)
+        if self.crosses:
+            self.cross_attention = MultiHeadAttention(embedding_dim, num_heads, num_kv_heads, bias, dropout)
+            self.norm3 = norm(embedding_dim, bias=bias)
         self.ffn = FeedForward(embedding_dim, ffn_dim, activation, 0.0, bias) if ffn is None else ffn
         self.dropout = nn.Dropout(dropout)
         self.norm_first = norm_first
+
+    def add(self, x: Any, norm: nn.Module, sublayer: Callable[[Any], Any]) -> Any:
+        """Add & Norm around one sub-layer."""
+        if self.norm_first:
+            return x + self.dropout(sublayer(norm(x)))
+        return norm(x + self.dropout(sublayer(x)))
+
+    def scale_residuals(self, factor: float) -> None:
+        """Shrink the projections that write into the residual stream, so that its variance does not grow with depth.
+        Source: Radford et al. (2019), section 2.3."""
+        for module in self.modules():
+            if written := getattr(type(module), "writes", None):  # the name of a Linear, or of a Parameter
+                last = getattr(module, written)
+                weight = last if isinstance(last, nn.Parameter) else last.weight
+                weight.data *= np.float32(factor)
+
+
+class EncoderLayer(_Block):
+    """Self-attention, then feed-forward; with ``causal`` it is a GPT block."""
 
     def forward(self, x: Any, mask: Any = None, causal: bool = False, cache: KVCache | None = None) -> Tensor:
         """(B, T, C) → (B, T, C)."""
@@ -173,25 +175,7 @@ class EncoderLayer(_Block):
 class DecoderLayer(_Block):
     """Self-attention, causal unless told otherwise, cross-attention to the encoder's output, then feed-forward."""
 
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_heads: int,
-        ffn_dim: int | None = None,
-        dropout: float = 0.0,
-        norm_first: bool = False,
-        activation: str = "relu",
-        norm: Callable[..., nn.Module] = LayerNorm,
-        bias: bool = True,
-    ) -> None:
-        self.norm1 = norm(embedding_dim, bias=bias)
-        self.self_attention = MultiHeadAttention(embedding_dim, num_heads, bias=bias, dropout=dropout)
-        self.norm2 = norm(embedding_dim, bias=bias)
-        self.cross_attention = MultiHeadAttention(embedding_dim, num_heads, bias=bias, dropout=dropout)
-        self.norm3 = norm(embedding_dim, bias=bias)
-        self.ffn = FeedForward(embedding_dim, ffn_dim, activation, 0.0, bias)
-        self.dropout = nn.Dropout(dropout)
-        self.norm_first = norm_first
+    crosses = True
 
     def forward(
         self,
@@ -210,31 +194,20 @@ class DecoderLayer(_Block):
 
 
 class _Stack(nn.Module):
-    """``num_layers`` layers one after the other; a last norm when pre-norm, or as ``final_norm`` says."""
+    """``num_layers`` layers one after the other, with a layer's own sizes and options; a last norm when pre-norm, or as ``final_norm`` says."""
 
     layer: Callable[..., Any]
 
-    def __init__(
-        self,
-        num_layers: int,
-        embedding_dim: int,
-        num_heads: int,
-        ffn_dim: int | None = None,
-        dropout: float = 0.0,
-        norm_first: bool = False,
-        activation: str = "relu",
-        final_norm: bool | None = None,
-        norm: Callable[..., nn.Module] = LayerNorm,
-    ) -> None:
+    def __init__(self, num_layers: int, *sizes: Any, final_norm: bool | None = None, **options: Any) -> None:
         if num_layers < 1:
             raise ValueError(f"{type(self).__name__}: num_layers={num_layers}; expected 1 or more")
-        make = type(self).layer
-        self.layers = nn.ModuleList(
-            [make(embedding_dim, num_heads, ffn_dim, dropout, norm_first, activation, norm=norm) for _ in range(num_layers)]
-        )
+        if isinstance(options.get("ffn"), nn.Module):
+            raise ValueError(f"{type(self).__name__}: one ffn cannot serve {num_layers} layers; build them one by one")
+        self.layers = nn.ModuleList([type(self).layer(*sizes, **options) for _ in range(num_layers)])
         for layer in self.layers:
             layer.scale_residuals(1 / math.sqrt(2 * num_layers))
-        self.norm = norm(embedding_dim) if (norm_first if final_norm is None else final_norm) else None
+        wanted = self.layers[0].norm_first if final_norm is None else final_norm
+        self.norm = options.get("norm", LayerNorm)(sizes[0] if sizes else options["embedding_dim"]) if wanted else None
 
 
 class Encoder(_Stack):

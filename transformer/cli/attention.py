@@ -83,7 +83,6 @@ def draw_example(work: Objective, model: Any, path: Path) -> str:
 
 def draw_attention(model: Any, tokenizer: Tokenizer, ids: np.ndarray, path: Path) -> None:
     """The attention of every layer and head on these tokens."""
-
     with attention_maps(model) as maps, no_grad():
         model(np.asarray(ids)[None].astype(np.int64))
         weights = [calls[0][0] for calls in maps.values()]
@@ -119,7 +118,6 @@ def self_attention(
 
 def draw_pair(model: Any, tokenizer: Any, source: str, target: str | None, path: Path) -> None:
     """Every layer and head: from what a model writes to what it read; of one that only reads, from token to token."""
-
     if isinstance(model, Tagger | SpanReader):
         weights, keys, queries = self_attention(model, Pieces(tokenizer), source)
         names = "token (key)", "token, and what the model says of it (query)"

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from minigrad import manual_seed
 
@@ -25,11 +25,10 @@ from ..training.answering import Answering
 from ..training.checkpoints import RunFolder
 from ..training.classification import Classification
 from ..training.loop import Trainer
-from ..training.objectives import LanguageModelling, Objective
-from ..training.run_data import is_task, language_modelling, objective_of_run, text_of_run
+from ..training.objectives import LanguageModelling, Objective, balanced
+from ..training.run_data import is_task, language_modelling, name_of_text, objective_of_run, text_of_run
 from ..training.settings import OPTIMIZERS, Settings
 from ..training.tagging import Tagging
-from ..variants.experts import balanced
 from . import options
 from .attention import draw_example
 from .evaluate import print_lines, print_result
@@ -111,38 +110,46 @@ def next_run() -> Path:
 def train_command(args: argparse.Namespace) -> int:
     """Train, or resume, on a text or on a task, and leave the pictures."""
     workers = world()
-    folder, config, tokenizer, text = continued(args) if args.resume else begun(args)
-    settings = options.settings_of(config, folder.config_file, args.steps if args.resume else None)
+    job = continued(args) if args.resume else begun(args)
+    folder, settings = job.folder, job.settings
     manual_seed(settings.seed)
-    model = build_model(config, folder.config_file if args.resume else "the options")
-    work = objective_of(config, tokenizer, text, folder if args.resume else None)
-    trainer = Trainer(model, work, settings, folder, workers=workers)
+    model = build_model(job.config, folder.config_file if args.resume else "the options")
+    work = objective_of(job, folder if args.resume else None)
+    trainer = Trainer(model, balanced(work, model), settings, folder, workers=workers)
     if args.resume:
         trainer.resume()
         workers.first(lambda: folder.change_steps(settings.steps))
         say(f"resuming {folder.path} after step {trainer.progress.step}")
     else:
-        workers.first(lambda: folder.create({**config, "data": trainer.fingerprint}, tokenizer))
-    say(opening(trainer, config, text) + f"; {settings.steps:,} steps into {folder.path}" + (
+        workers.first(lambda: folder.create({**job.config, "data": trainer.fingerprint}, job.tokenizer))
+    say(opening(job, work, model) + f"; {settings.steps:,} steps into {folder.path}" + (
         f"; {workers.size} processes share each batch of {settings.batch_size}" if workers.size > 1 else ""
     ))
-    trainer.objective = balanced(work, model)
     trainer.train(show=say)
-    trainer.objective = work
     if workers.rank == 0:
-        draw_loss(trainer)
+        draw_loss(trainer, work)
     if trainer.stopping and trainer.progress.step < settings.steps:
         say(f"stopped after step {trainer.progress.step}; continue with: python -m transformer train --resume --out {folder.path}")
         return 128 + (trainer.signal or signal.SIGINT)
     trainer.model, _, _ = folder.load_model()
-    result = trainer.objective.test(trainer.model, spread=workers.spread)
+    result = work.test(trainer.model, spread=workers.spread)
     if workers.rank == 0:
-        show(trainer, config, result)
+        show(trainer, work, job.config, result)
     return 0
 
 
-def begun(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenizer | None, str | None]:
-    """The folder of a new run, its configuration and tokenizer, and the text, None for a run on a task."""
+class Job(NamedTuple):
+    """What is to be trained: the run folder, its configuration and settings, the tokenizer, and the text, None for a run on a task."""
+
+    folder: RunFolder
+    config: dict[str, Any]
+    settings: Settings
+    tokenizer: Tokenizer | None
+    text: str | None
+
+
+def begun(args: argparse.Namespace) -> Job:
+    """A new run."""
     if args.task and args.text:
         raise UsageError("--task brings its own data; leave out --text")
     folder = RunFolder(args.out or world().first(next_run))
@@ -151,8 +158,9 @@ def begun(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenize
         refuse(args, only, "is for language models of a text; a task sets it itself")
         tokenizer = recipes.make_tokenizer(args.task)
         config = recipes.configuration(args.task, args.model, vars(args), tokenizer)
-        options.check_rates(args, Settings(**config["training"]))
-        return folder, config, tokenizer, None
+        settings = Settings(**config["training"])
+        options.check_rates(args, settings)
+        return Job(folder, config, settings, tokenizer, None)
     options.check_training(args)
     settings = text_settings(args)
     options.check_rates(args, settings)
@@ -163,7 +171,7 @@ def begun(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenize
         **language_model(use, learned.vocab_size), "training": {f.name: getattr(settings, f.name) for f in fields(Settings)},
         "text": [str(Path(t).resolve()) for t in args.text] if args.text else None, "task": args.task,
     }  # fmt: skip
-    return folder, config, learned, text
+    return Job(folder, config, settings, learned, text)
 
 
 def text_settings(args: argparse.Namespace) -> Settings:
@@ -173,8 +181,8 @@ def text_settings(args: argparse.Namespace) -> Settings:
     return Settings(**{**recipes.TEXT[optimizer], **given})
 
 
-def continued(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Tokenizer | None, str | None]:
-    """The same of a run that goes on."""
+def continued(args: argparse.Namespace) -> Job:
+    """A run that goes on."""
     if not args.out:
         raise UsageError("--resume needs --out DIR, the folder of the run to continue")
     folder = RunFolder(args.out)
@@ -184,19 +192,20 @@ def continued(args: argparse.Namespace) -> tuple[RunFolder, dict[str, Any], Toke
     for kind in {"compressed", "adapted"} & set(config):
         raise ValueError(f"{folder.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
     own = None if config.get("tokenizer") is None else folder.tokenizer()
-    options.settings_of(config, folder.config_file, args.steps)
+    settings = options.settings_of(config, folder.config_file, args.steps)
     options.check_resumed(args, config, own)
     if is_task(config):
-        return folder, config, own, None
-    return folder, config, folder.tokenizer(), load_text(args.text, config.get("task")) if args.text else text_of_run(config)
+        return Job(folder, config, settings, own, None)
+    text = load_text(args.text, config.get("task")) if args.text else text_of_run(config)
+    return Job(folder, config, settings, own or folder.tokenizer(), text)
 
 
-def objective_of(config: dict[str, Any], tokenizer: Any, text: str | None, resumed: RunFolder | None) -> Objective:
+def objective_of(job: Job, resumed: RunFolder | None) -> Objective:
     """What to train for; ValueError when a run that goes on cannot read the text."""
-    if text is None:
-        return objective_of_run(config, tokenizer)
+    if job.text is None or job.tokenizer is None:
+        return objective_of_run(job.config, job.tokenizer)
     try:
-        return language_modelling(text, tokenizer, config["model"]["context_length"])
+        return language_modelling(job.text, job.tokenizer, job.config["model"]["context_length"])
     except ValueError as error:
         if resumed is None:
             raise
@@ -224,33 +233,22 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
 # What is shown -----------------------------------------------------------------------------------------------------------
 
 
-def opening(trainer: Trainer, config: dict[str, Any], text: str | None) -> str:
+def opening(job: Job, work: Objective, model: Any) -> str:
     """What is trained on what."""
-    count = f"{trainer.model.num_parameters():,} parameters"
-    if text is None:
-        return f"task {config['task']}: {recipes.recipe(config['task']).says}; {config['kind']} with {count}"
-    data = trainer.objective
-    assert isinstance(data, LanguageModelling) and data.tokenizer is not None
-    tokens = len(data.train_ids) + len(data.validation_ids)
-    read = f"the text is {name_of_text(config)}: {len(text):,} characters, {tokens:,} tokens, vocabulary {data.tokenizer.vocab_size}"
+    count = f"{model.num_parameters():,} parameters"
+    if not isinstance(work, LanguageModelling) or job.text is None or job.tokenizer is None:
+        task = job.config["task"]
+        return f"task {task}: {recipes.recipe(task).says}; {job.config['kind']} with {count}"
+    tokens = len(work.train_ids) + len(work.validation_ids)
+    read = f"the text is {name_of_text(job.config)}: {len(job.text):,} characters, {tokens:,} tokens, vocabulary {job.tokenizer.vocab_size}"
     return f"{read}; model with {count}"
 
 
-def name_of_text(config: dict[str, Any]) -> str:
-    """What a language model reads, in words."""
-    if config.get("task"):
-        return str(config["task"])
-    names = [Path(file).name for file in config.get("text") or ()]
-    if not names:
-        return "Python's own help pages (pydoc_data.topics)"
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def draw_loss(trainer: Trainer) -> None:
+def draw_loss(trainer: Trainer, work: Objective) -> None:
     """loss.png, with the lines to beat where there are some."""
     if not trainer.losses or not trainer.folder:
         return
-    work, steps = trainer.objective, list(range(1, len(trainer.losses) + 1))
+    steps = list(range(1, len(trainer.losses) + 1))
     if isinstance(work, LanguageModelling):
         figure = plots.plot_loss(steps, trainer.losses, trainer.validation, work.lines)
     else:
@@ -260,9 +258,9 @@ def draw_loss(trainer: Trainer) -> None:
     plots.save(figure, trainer.folder.path / "loss.png")
 
 
-def show(trainer: Trainer, config: dict[str, Any], result: dict[str, Any]) -> None:
+def show(trainer: Trainer, work: Objective, config: dict[str, Any], result: dict[str, Any]) -> None:
     """How good the model is, what it does, where it looks, and what to try next."""
-    folder, work, model = trainer.folder, trainer.objective, trainer.model
+    folder, model = trainer.folder, trainer.model
     assert folder is not None
     if not isinstance(work, LanguageModelling):
         print_result(result)

@@ -43,6 +43,15 @@ def default_text() -> str:
     return "\n".join(topics.values())
 
 
+def default_text_name() -> str:
+    """What ``default_text`` is, in words."""
+    try:
+        import pydoc_data.topics  # noqa: F401
+    except ImportError:
+        return "this project's own prose"
+    return "Python's own help pages (pydoc_data.topics)"
+
+
 def read_text(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> str:
     """One or many UTF-8 files as one text, a newline between files; a BOM is dropped, CRLF and CR become newlines.
 

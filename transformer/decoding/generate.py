@@ -28,12 +28,10 @@ __all__ = [
     "beam_search",
     "generate",
     "min_p_filter",
-    "next_distribution",
     "penalise_repetition",
     "softmax",
     "speculative_generate",
     "steps",
-    "stream",
     "temperature_filter",
     "top_k_filter",
     "top_p_filter",
@@ -56,19 +54,6 @@ class Step:
     def probabilities(self) -> np.ndarray:
         """(B, V), after the filters."""
         return self.distribution()
-
-
-def next_distribution(
-    logits: np.ndarray,
-    seen: Sequence[np.ndarray] | np.ndarray,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
-) -> np.ndarray:
-    """The probabilities (B, V) from which the next tokens are drawn; at temperature 0 all of it on the most likely token."""
-    return Sampling(temperature, top_k, top_p, min_p, repetition_penalty).distribution(logits, seen)
 
 
 def generate(
@@ -102,26 +87,6 @@ def generate(
         return [np.concatenate([row, more[:count]]) for row, more, count in zip(rows, new, counts, strict=True)]
     out = np.concatenate([np.stack(rows), new], axis=1)
     return out if np.ndim(prompt_ids) == 2 else out[0]
-
-
-def stream(
-    model: Any,
-    prompt_ids: Any,
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    min_p: float | None = None,
-    repetition_penalty: float = 1.0,
-    stop: Stop = None,
-    use_cache: bool = True,
-    rng: Rng = None,
-    stop_sequences: Sequence[Sequence[int]] | None = None,
-) -> Iterator[np.ndarray]:
-    """The new tokens of ``generate``, one step (B,) at a time, as they are drawn."""
-    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
-    for step in steps(model, prompt_ids, max_new_tokens, sampling, stop, use_cache, rng, stop_sequences):
-        yield step.tokens
 
 
 def steps(

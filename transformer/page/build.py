@@ -21,6 +21,7 @@ from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..decoding.generate import generate
 from ..training import recipes
 from ..training.checkpoints import RunFolder
+from ..training.run_data import name_of_text
 from .describe import describe_model, named_weights
 
 LARGEST = 4_000_000  # bytes of a page
@@ -154,13 +155,9 @@ def task_examples(config: dict[str, Any], count: int = 6) -> list[str]:
 
 def about(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
     """What there is to tell of the run: its name, what it learned from, how long, and how well."""
-    files = config.get("text")
-    learned = (
-        ", ".join(re.split(r"[/\\]", str(file))[-1] for file in files)
-        if files
-        else config.get("task") or "the default text"
-    )
-    found: dict[str, Any] = {"name": folder.path.resolve().name, "task": config.get("task"), "learned": learned}
+    found: dict[str, Any] = {
+        "name": folder.path.resolve().name, "task": config.get("task"), "learned": name_of_text(config),
+    }  # fmt: skip
     try:
         rows = folder.read_log()
     except (OSError, ValueError, csv.Error):

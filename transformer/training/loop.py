@@ -205,7 +205,7 @@ class Trainer:
                         if not math.isfinite(row[-1]):
                             raise FloatingPointError(f"training: the {self.objective.measure} became {row[-1]} at step {row[0]}{cure(self)}")
                         self.validation.append((self.progress.step, row[-1]))
-                        seen = self.evaluate_seen(s.evaluation_tokens)
+                        seen = self.evaluate_seen(s.evaluation_tokens) if show else math.nan  # for the eyes only
                     pending.append(row)
                     if due or stop:
                         self.workers.agree(functools.partial(facts, self))

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy
+from minigrad import Tensor, cross_entropy, nn
 from minigrad.random import generator
 
 from ..data import corpora
@@ -27,6 +27,7 @@ from ..data.tokenizers import Tokenizer
 from ..decoding.generate import generate
 from ..decoding.window import Spread, evaluating
 from ..evaluation.perplexity import bits_per_character, token_losses
+from ..variants.experts import Experts, imbalance, routings
 
 
 class Objective(Protocol):
@@ -201,11 +202,33 @@ class Penalised:
 
     def __init__(self, objective: Objective, penalty: Callable[[Any, np.random.Generator], Any]) -> None:
         self.objective, self.penalty = objective, penalty
-        self.batch, self.evaluate, self.sample = objective.batch, objective.evaluate, objective.sample
-        self.tokens, self.fingerprint, self.measure, self.test = objective.tokens, objective.fingerprint, objective.measure, objective.test
-        self.counts = getattr(objective, "counts", rows)
-        self.evaluate_seen = getattr(objective, "evaluate_seen", None)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the objective's own."""
+        if name == "objective":  # of a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.objective, name)
 
     def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
         """The objective's loss and the penalty."""
         return self.objective.loss(model, batch, label_smoothing) + self.penalty(model, generator())
+
+
+class Balanced(Penalised):
+    """An objective with ``strength`` times the load-balance loss of a model's Experts added to its loss, from the very routings of that loss."""
+
+    def __init__(self, objective: Any, strength: float = 0.01) -> None:
+        if not strength >= 0:
+            raise ValueError(f"Balanced: strength={strength}; expected 0 or more")
+        self.objective, self.strength = objective, strength
+
+    def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
+        """The objective's loss of a batch and the penalty."""
+        with routings(model) as kept:
+            loss = self.objective.loss(model, batch, label_smoothing)
+        return loss + self.strength * imbalance(kept)
+
+
+def balanced(objective: Any, model: nn.Module, strength: float = 0.01) -> Any:
+    """The objective with the load-balance loss if ``model`` has Experts, else as it is."""
+    return Balanced(objective, strength) if any(isinstance(m, Experts) for m in model.modules()) else objective

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from ..data.corpora import default_text_name
 from ..data.texts import TEXTS, held_out, load_text
 from ..data.tokenizers import Tokenizer
 from .objectives import LanguageModelling, Objective
@@ -26,6 +28,16 @@ def text_of_run(config: Mapping[str, Any]) -> str:
     if text is not None and not (isinstance(text, list) and all(isinstance(name, str) for name in text)):
         raise ValueError(f"config.json: text is {text!r:.80}; expected a list of files")
     return load_text(text, task)
+
+
+def name_of_text(config: Mapping[str, Any]) -> str:
+    """What a language model reads, in words."""
+    if config.get("task"):
+        return str(config["task"])
+    names = [re.split(r"[/\\]", str(file))[-1] for file in config.get("text") or ()]
+    if not names:
+        return default_text_name()
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def objective_of_run(config: Mapping[str, Any], tokenizer: Any) -> Objective:

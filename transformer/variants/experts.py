@@ -149,27 +149,3 @@ def imbalance(kept: Mapping[str, Sequence[Routing]]) -> Any:
             "imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'"
         )
     return sum(losses[1:], losses[0]) * (1 / len(losses))
-
-
-class Balanced:
-    """An objective with ``strength`` times the load-balance loss added to its training loss; all else is the
-    objective's own."""
-
-    def __init__(self, objective: Any, strength: float = 0.01) -> None:
-        if not strength >= 0:
-            raise ValueError(f"Balanced: strength={strength}; expected 0 or more")
-        self.objective, self.strength = objective, strength
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["objective"], name)
-
-    def loss(self, model: Any, batch: Any, label_smoothing: float = 0.0) -> Tensor:
-        """The objective's loss of a batch and the penalty."""
-        with routings(model) as kept:
-            loss = self.objective.loss(model, batch, label_smoothing)
-        return loss + self.strength * imbalance(kept)
-
-
-def balanced(objective: Any, model: nn.Module, strength: float = 0.01) -> Any:
-    """The objective with the penalty if ``model`` has Experts, else as it is."""
-    return Balanced(objective, strength) if any(isinstance(m, Experts) for m in model.modules()) else objective
