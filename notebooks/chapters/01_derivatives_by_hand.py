@@ -389,7 +389,7 @@ checks.check_01_second_difference(second_difference)
 # %% [markdown]
 # ### Exercise 2 ★★ · Logistic loss, backwards
 #
-# A neuron says $y = wx + b$, and the truth is $t = +1$ or $t = -1$. Its logistic loss is $L = \log(1 + e^{-ty})$. Go backward by hand: $\bar y$ first, then $\bar w$ and $\bar b$.
+# A neuron says $y = wx + b$, and the truth is $t = +1$ or $t = -1$. Its logistic loss is $\mathcal L = \log(1 + e^{-ty})$. Go backward by hand: $\bar y$ first, then $\bar w$ and $\bar b$.
 # All are numbers.
 
 # %% tags=["exercise"]
@@ -405,7 +405,7 @@ def logistic_backward(w, b, x, t):
 checks.check_01_logistic_backward(logistic_backward)
 
 # %% [markdown] tags=["idea"]
-# Steps: $u = -ty$, $v = 1 + e^u$, $L = \log v$. Backward: $\bar v = 1/v$, $\bar u = \bar v\, e^u = 1/(1 + e^{ty})$, $\bar y = -t\,\bar u$, and from $y = wx + b$: $\bar w = \bar y\,x$, $\bar b = \bar y$.
+# Steps: $u = -ty$, $v = 1 + e^u$, $\mathcal L = \log v$. Backward: $\bar v = 1/v$, $\bar u = \bar v\, e^u = 1/(1 + e^{ty})$, $\bar y = -t\,\bar u$, and from $y = wx + b$: $\bar w = \bar y\,x$, $\bar b = \bar y$.
 
 # %% [markdown]
 # ### Exercise 3 ★★ · A layer with a bias
@@ -429,7 +429,7 @@ checks.check_01_layer_backward(layer_backward)
 # %% [markdown]
 # ### Exercise 4 ★★ · A million weights, two evaluations
 #
-# A check of every entry is dear when $w$ has a million of them. In one *direction* $v$ (same shape as $w$), the slope of $s \mapsto L(w + s v)$ at $s = 0$ must be $\sum_i \bar w_i v_i$. Return
+# A check of every entry is dear when $w$ has a million of them. In one *direction* $v$ (same shape as $w$), the slope of $s \mapsto \mathcal L(w + s v)$ at $s = 0$ must be $\sum_i \bar w_i v_i$. Return
 # the two numbers, so that they can be compared: the central difference along $v$, and the sum.
 
 # %% tags=["exercise"]
@@ -448,7 +448,7 @@ checks.check_01_directional_check(directional_check)
 # %% [markdown]
 # ### Exercise 5 ★★★ · Two estimates make a better one
 #
-# $C(h) = f'(x) + c\,h^2 + d\,h^4 + \dots$ with numbers $c$ and $d$ that you do not know. Combine $C(h)$ and $C(h/2)$ so that the term with $h^2$ cancels (Richardson's extrapolation). The error should then be
+# $\delta_h = f'(x) + c\,h^2 + d\,h^4 + \dots$ with numbers $c$ and $d$ that you do not know. Combine $\delta_h$ and $\delta_{h/2}$ so that the term with $h^2$ cancels (Richardson's extrapolation). The error should then be
 # of order $h^4$.
 
 # %% tags=["exercise"]
@@ -465,7 +465,7 @@ def richardson(f, x, h):
 checks.check_01_richardson(richardson)
 
 # %% [markdown] tags=["idea"]
-# $C(h/2) = f' + c\,h^2/4 + \dots$, so $4\,C(h/2) - C(h) = 3f' + 0\cdot h^2 + \dots$. Divide by 3. This is what `gradcheck` does, and the difference of the two estimates tells it how far to trust them.
+# $\delta_{h/2} = f' + c\,h^2/4 + \dots$, so $4\,\delta_{h/2} - \delta_h = 3f' + 0\cdot h^2 + \dots$. Divide by 3. This is what `gradcheck` does, and the difference of the two estimates tells it how far to trust them.
 
 # %% [markdown]
 # ## References

@@ -531,7 +531,7 @@ checks.check_02_topological_order(topological_order)
 # %% [markdown]
 # ### Exercise 4 ★★ · Looking up rows
 #
-# Language models look up a row of a table for each word: `r = table[ids]`, with a table $(V, C)$ of $V$ words and integer ids of shape $(T,)$, gives $r: (T, C)$. The same word may occur several times. Find the gradient of the table, given
+# Language models look up a row of a table for each word: `r = table[ids]`, with a table $(\mathcal V, C)$ of $\mathcal V$ words and integer ids of shape $(T,)$, gives $r: (T, C)$. The same word may occur several times. Find the gradient of the table, given
 # $g = \bar r: (T, C)$.
 
 # %% tags=["exercise"]

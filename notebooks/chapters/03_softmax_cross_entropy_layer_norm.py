@@ -470,9 +470,9 @@ checks.check_03_log_softmax_backward(log_softmax_backward)
 #
 # Large language models are trained with a second term that keeps $\log Z_n = \log\sum_j e^{x_{nj}}$ near 0, the *z-loss*; and rows of padding, marked by $t_n = -1$, do not count. With $N'$ the number of rows that do,
 #
-# $$L = \frac{1}{N'}\sum_{n:\ t_n \ge 0} \Big( -\log p_{n,t_n} + \lambda\,(\log Z_n)^2 \Big).$$
+# $$\mathcal L = \frac{1}{N'}\sum_{n:\ t_n \ge 0} \Big( -\log p_{n,t_n} + \lambda\,(\log Z_n)^2 \Big).$$
 #
-# Find $\bar x: (N, V)$, for scores of any size. If all rows are padding, it is 0.
+# Find $\bar x: (N, \mathcal V)$, for scores of any size. If all rows are padding, it is 0.
 
 # %% tags=["exercise"]
 def z_loss_backward(x, t, lam):
@@ -496,7 +496,7 @@ checks.check_03_z_loss_backward(z_loss_backward)
 # %% [markdown]
 # ### Exercise 4 ★★★ · RMS norm
 #
-# Newer models leave the mean alone: $y = \gamma \odot \hat x$ with $\hat x = s\,x$ and $s = (\langle x \odot x\rangle + \varepsilon)^{-1/2}$. Derive $\bar x: (N, C)$ and $\bar\gamma: (C,)$ from $\bar y$.
+# Newer models leave the mean alone: $y = \gamma \odot \hat x$ with $\hat x = s\,x$ and $s = (\operatorname{mean}(x \odot x) + \varepsilon)^{-1/2}$. Derive $\bar x: (N, C)$ and $\bar\gamma: (C,)$ from $\bar y$.
 
 # %% tags=["exercise"]
 def rms_norm_backward(y_bar, x, gamma, eps):
@@ -513,7 +513,7 @@ def rms_norm_backward(y_bar, x, gamma, eps):
 checks.check_03_rms_norm_backward(rms_norm_backward)
 
 # %% [markdown] tags=["idea"]
-# The derivation of section 3 without $\mu$: $x$ takes the place of $c$, so the way through the variance stays and the way through the mean is gone: $\bar x = s\,(u - \hat x\,\langle u \odot \hat x\rangle)$ with $u = \gamma \odot \bar y$, and $\bar\gamma = \sum_n \bar y_n \odot \hat x_n$.
+# The derivation of section 3 without $\mu$: $x$ takes the place of $c$, so the way through the variance stays and the way through the mean is gone: $\bar x = s\,(u - \hat x\,\operatorname{mean}(u \odot \hat x))$ with $u = \gamma \odot \bar y$, and $\bar\gamma = \sum_n \bar y_n \odot \hat x_n$.
 
 # %% [markdown]
 # ## References

@@ -557,7 +557,7 @@ checks.check_04_bidirectional(bidirectional)
 #
 # $$i, f, o = \sigma(\cdot), \qquad g = \tanh(\cdot), \qquad c' = f \odot c + i \odot g, \qquad h' = o \odot \tanh(c').$$
 #
-# Each $(\cdot)$ is its block of $xW + hU + b$. From $x: (B, C)$ and $h, c: (B, H)$: the pair $(h', c')$.
+# Each $(\cdot)$ is its block of $xW + hU + b$. From $x: (B, C)$ and $h, c: (B, M)$: the pair $(h', c')$.
 
 # %% tags=["exercise"]
 def lstm_step(x, h, c, W, U, b):
@@ -607,7 +607,7 @@ checks.check_04_coverage_attention(coverage_attention)
 # %% [markdown]
 # ### Exercise 4 ★★★ · Backward through time
 #
-# Derive one step first, on paper: for $h' = \tanh(xW + hU + b)$, the gradients of $x$, $h$, $W$, $U$ and $b$ from $\bar h'$. Then write the walk back through a **whole** text: for $X: (T, C)$ (no batch), $h_0 = 0$, and an upstream gradient *for every state*, $G: (T, H)$, the gradients of $X$, $W$, $U$ and $b$.
+# Derive one step first, on paper: for $h' = \tanh(xW + hU + b)$, the gradients of $x$, $h$, $W$, $U$ and $b$ from $\bar h'$. Then write the walk back through a **whole** text: for $X: (T, C)$ (no batch), $h_0 = 0$, and an upstream gradient *for every state*, $G: (T, M)$, the gradients of $X$, $W$, $U$ and $b$.
 
 # %% tags=["exercise"]
 def rnn_backward(G, X, W, U, b):

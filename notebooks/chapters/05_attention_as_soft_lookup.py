@@ -475,7 +475,7 @@ def grouped_backward(O_bar, Q, K, V, allowed):
 checks.check_05_grouped_backward(grouped_backward)
 
 # %% [markdown] tags=["idea"]
-# Forward, each group is *copied* to its heads (`np.repeat`), then everything is section 6 with one more axis in front. Backward, what was copied is summed: the gradient of a group is the sum over its heads. The mask needs no line of its own in the backward pass: where $P = 0$, $\bar S = 0$.
+# Forward, each group is *copied* to its heads (`np.repeat`), then everything is section 6 with one more axis in front. Backward, what was copied is summed: the gradient of a group is the sum over its heads. The mask needs no line of its own in the backward pass: where $P = 0$, $\bar Z = 0$.
 
 # %% [markdown]
 # ## References

@@ -504,7 +504,7 @@ def descend(attention, walk_back, X, Y, weights, H, eta):
 checks.check_06_descend(descend)
 
 # %% [markdown] tags=["idea"]
-# Compute the loss from the tensors with `attention`, which need not know that they are tensors; ask for the graph; start the walk with $\bar L = 1$; then $W \leftarrow W - \eta\,\bar W$ for each of the four. There is no more to training a model than this, repeated.
+# Compute the loss from the tensors with `attention`, which need not know that they are tensors; ask for the graph; start the walk with $\bar{\mathcal L} = 1$; then $W \leftarrow W - \eta\,\bar W$ for each of the four. There is no more to training a model than this, repeated.
 
 # %% [markdown]
 # ## References

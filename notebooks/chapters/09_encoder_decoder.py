@@ -739,7 +739,7 @@ checks.check_09_shift(shift)
 # %% [markdown]
 # ### Exercise 2 ★★ · The loss that does not count padding
 #
-# From log-probabilities $(B, T, V)$, the right ids `says` $(B, T)$ and the mask $(B, T)$: the mean surprise over all **real tokens** of the batch.
+# From log-probabilities $(B, T, \mathcal V)$, the right ids `says` $(B, T)$ and the mask $(B, T)$: the mean surprise over all **real tokens** of the batch.
 
 # %% tags=["exercise"]
 def masked_loss(log_p, says, mask):
@@ -780,7 +780,7 @@ checks.check_09_cross_attention(cross_attention)
 # %% [markdown]
 # ### Exercise 4 ★★★ · Beam search
 #
-# Write it yourself. `next_log_p(ids)` takes the tuple of ids written so far and returns the log-probabilities $(V,)$ of the next one. Keep the $k$ best unfinished beginnings; a sequence that ends with `end` is finished, and so is one of `longest` tokens. Return the tuple of ids with the highest **total** log-probability among the finished.
+# Write it yourself. `next_log_p(ids)` takes the tuple of ids written so far and returns the log-probabilities $(\mathcal V,)$ of the next one. Keep the $k$ best unfinished beginnings; a sequence that ends with `end` is finished, and so is one of `longest` tokens. Return the tuple of ids with the highest **total** log-probability among the finished.
 
 # %% tags=["exercise"]
 def my_beams(next_log_p, k, longest, end):

@@ -914,7 +914,7 @@ checks.check_10_adam_step(adam_step)
 # %% [markdown]
 # ### Exercise 4 ★★ · Label smoothing, backwards
 #
-# Logits $x: (N, V)$, true classes $t: (N,)$, and the loss of section 5, a mean over the $N$ rows. Its gradient $\bar x$ by hand, for logits of any size.
+# Logits $x: (N, \mathcal V)$, true classes $t: (N,)$, and the loss of section 5, a mean over the $N$ rows. Its gradient $\bar x$ by hand, for logits of any size.
 
 # %% tags=["exercise"]
 def smooth_backward(x, t, eps):
@@ -930,7 +930,7 @@ def smooth_backward(x, t, eps):
 checks.check_10_smooth_backward(smooth_backward)
 
 # %% [markdown] tags=["idea"]
-# As in chapter 03, but with the smooth target: the weighted mean of $\bar p_k p_k$ is $-\tfrac1N\sum_k T_k = -\tfrac1N$ for any target whose entries add up to 1. So again $\bar x = (p - T)/N$, with $T = (1-\varepsilon)\cdot\text{one-hot} + \varepsilon/V$.
+# As in chapter 03, but with the smooth target: the weighted mean of $\bar p_k p_k$ is $-\tfrac1N\sum_k q_k = -\tfrac1N$ for any target whose entries add up to 1. So again $\bar x = (p - q)/N$, with $q = (1-\varepsilon)\cdot\text{one-hot} + \varepsilon/\mathcal V$.
 
 # %% [markdown]
 # ### Exercise 5 ★★★ · How far does a run of equal gradients carry?

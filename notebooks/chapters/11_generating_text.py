@@ -51,13 +51,13 @@ from transformer.evaluation.perplexity import token_losses
 #
 # A product of a million such factors is 0 in any computer. So we take logarithms, which turn it into a sum, and change the sign: $-\log p(x_t \mid x_{<t})$ is the **surprise** at token $t$. The mean surprise is the **cross-entropy**, the loss $L$ of chapter 03:
 #
-# $$L = -\frac1N \sum_{t=1}^{N} \log p(x_t \mid x_{<t}) .$$
+# $$\mathcal L = -\frac1N \sum_{t=1}^{N} \log p(x_t \mid x_{<t}) .$$
 #
 # The same number has three units:
 #
 # - with $\log_2$ it counts **bits**; here $(1+1+2+1+2+1)/6 = 8/6 = 1.333$ bits per character;
 # - with the natural logarithm, as in all our code, it counts **nats**; $1.333 \cdot \ln 2 = 0.924$;
-# - $e^{L}$ with $L$ in nats ($2^{L}$ in bits) is the **perplexity**, here $2^{1.333} = 2.52$: the model is as unsure as if it had to guess among 2.52 equally likely characters. Somebody who knows nothing has perplexity $V = 3$.
+# - $e^{\mathcal L}$ with $\mathcal L$ in nats ($2^{\mathcal L}$ in bits) is the **perplexity**, here $2^{1.333} = 2.52$: the model is as unsure as if it had to guess among 2.52 equally likely characters. Somebody who knows nothing has perplexity $\mathcal V = 3$.
 
 # %%
 after = {"start": (0.25, 0.5, 0.25), "a": (0.5, 0.25, 0.25), "b": (0.5, 0.25, 0.25), "n": (0.5, 0.25, 0.25)}  # a, b, n
@@ -87,7 +87,7 @@ start = whole.index("\n\n", len(whole) // 3) + 2
 print("\n" + whole[start : start + 300])
 
 # %% [markdown]
-# - **Uniform**: every token is equally likely, $p = 1/V$. Its loss is $\log V$, whatever the text.
+# - **Uniform**: every token is equally likely, $p = 1/\mathcal V$. Its loss is $\log \mathcal V$, whatever the text.
 # - **Unigram**: tokens are as likely as they are frequent, whatever came before, $p(b) = \dfrac{\text{count}(b) + 1}{N + V}$. The $+1$ (*add-one smoothing*) keeps a token that was never seen from having probability 0, and the loss from being infinite.
 # - **Bigram**: look at the last token $a$, and count what followed it: $\dfrac{\text{count}(a\,b)}{\text{count}(a)}$. A pair that never occurred would again have probability 0, so a share $1 - \lambda$ of the answer is the unigram's:
 #
@@ -203,7 +203,7 @@ table(
 #
 # ## 3 · A GPT, and the shift
 #
-# **GPT** is a stack of the blocks of chapter 08 with the causal mask of chapter 05, and at the end a linear map from the width $C$ to $V$ logits. Ids of shape $(B, T)$ go in, logits $(B, T, V)$ come out: at *each* of the $T$ positions an answer to *what comes next?* So one text gives $T$ questions to learn from. The targets are the inputs, one step later:
+# **GPT** is a stack of the blocks of chapter 08 with the causal mask of chapter 05, and at the end a linear map from the width $C$ to $\mathcal V$ logits. Ids of shape $(B, T)$ go in, logits $(B, T, \mathcal V)$ come out: at *each* of the $T$ positions an answer to *what comes next?* So one text gives $T$ questions to learn from. The targets are the inputs, one step later:
 
 # %%
 window = tokenizer.encode("banana")
@@ -322,7 +322,7 @@ rows = [("bigram, by counting", lines["bigram"], tokenizer.decode(counted)), *((
 table(["model", "loss", "writes"], [(name, f"{L:.2f}", " ".join(text.split())) for name, L, text in rows])
 
 # %% [markdown]
-# At the start the loss is near $\log V$, even a little above: the model knows nothing, and its random logits are not quite uniform. First it learns how frequent the characters are, and falls below the unigram line; then which follows which; then come words, and at the end pieces of sentences and the look of these help pages. It crosses the lines one after the other, the bigram's within a tenth of the training: what it learns from there on cannot be learned by looking at one character. Compare the samples with what the bigram model writes.
+# At the start the loss is near $\log \mathcal V$, even a little above: the model knows nothing, and its random logits are not quite uniform. First it learns how frequent the characters are, and falls below the unigram line; then which follows which; then come words, and at the end pieces of sentences and the look of these help pages. It crosses the lines one after the other, the bigram's within a tenth of the training: what it learns from there on cannot be learned by looking at one character. Compare the samples with what the bigram model writes.
 #
 # **Is it better than counting?** Say exactly than which. It beats pairs and triples by a wide margin, and the last line, five characters in a row, by a few hundredths of a nat; with 900 steps it ended just on that line. (This is one run with one seed, so do not read much into the second digit. And in a browser, with a quarter of the steps, it gets past the bigram only.) A five-gram model is no straw man on a text that repeats itself as these pages do: it needs one reading, and half as many numbers as our model has weights. What it cannot do is to go on. A sixth character makes it worse, as section 2 has shown, while a larger network that trains a little longer keeps falling:
 # the command `python -m transformer`, with four blocks of width 128, ends clearly below all of these lines: [benchmarks/first_command.md](../benchmarks/first_command.md).
@@ -482,7 +482,7 @@ checks.check_11_windows_and_targets(windows_and_targets)
 # %% [markdown]
 # ### Exercise 3 ★★ · A bigram table
 #
-# Count pairs in `ids` $(N,)$ and add 1 to each count. The result $(V, V)$ has in row $a$, column $b$ the probability that $b$ follows $a$.
+# Count pairs in `ids` $(N,)$ and add 1 to each count. The result $(\mathcal V, \mathcal V)$ has in row $a$, column $b$ the probability that $b$ follows $a$.
 
 # %% tags=["exercise"]
 def bigram_table(ids, V):
@@ -520,7 +520,7 @@ checks.check_11_positions_read(positions_read)
 # %% [markdown]
 # ### Exercise 5 ★★★ · The loop
 #
-# `next_p(ids)` takes an array $(T,)$ and gives the probabilities $(V,)$ of the next token. Write one token for each number of `u` $(n,)$: the first one whose running total *exceeds* that number. The result holds the prompt too.
+# `next_p(ids)` takes an array $(T,)$ and gives the probabilities $(\mathcal V,)$ of the next token. Write one token for each number of `u` $(n,)$: the first one whose running total *exceeds* that number. The result holds the prompt too.
 
 # %% tags=["exercise"]
 def write_with(next_p, ids, u):

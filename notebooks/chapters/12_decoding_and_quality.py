@@ -611,7 +611,7 @@ print("copy 8 − copy 2:", paired(by_copy[:, -1], by_copy[:, 1]), "nats")
 # %% [markdown]
 # ### Exercise 1 ★ · Temperature on probabilities
 #
-# From probabilities `p` $(V,)$, without logits: the distribution at temperature `tau`, which may be as low as $10^{-4}$.
+# From probabilities `p` $(\mathcal V,)$, without logits: the distribution at temperature `tau`, which may be as low as $10^{-4}$.
 
 # %% tags=["exercise"]
 def at_temperature(p, tau):
@@ -630,7 +630,7 @@ checks.check_12_at_temperature(at_temperature)
 # %% [markdown]
 # ### Exercise 2 ★★ · The nucleus
 #
-# From probabilities `p` $(V,)$, in any order: keep the most likely ones until they have at least `limit` together, the one that crosses it included, and scale them to sum 1. The result stands in the order of `p`.
+# From probabilities `p` $(\mathcal V,)$, in any order: keep the most likely ones until they have at least `limit` together, the one that crosses it included, and scale them to sum 1. The result stands in the order of `p`.
 
 # %% tags=["exercise"]
 def nucleus(p, limit):
@@ -653,7 +653,7 @@ checks.check_12_nucleus(nucleus)
 # %% [markdown]
 # ### Exercise 3 ★★ · Nothing twice
 #
-# A blunt cure for loops: forbid every run of $n$ tokens that the text already contains. From logits `z` $(V,)$ and the tokens `ids` so far, a list of any length, the logits $(V,)$ in which each token that would complete such a run is $-\infty$. For $n = 1$ no token comes twice.
+# A blunt cure for loops: forbid every run of $n$ tokens that the text already contains. From logits `z` $(\mathcal V,)$ and the tokens `ids` so far, a list of any length, the logits $(\mathcal V,)$ in which each token that would complete such a run is $-\infty$. For $n = 1$ no token comes twice.
 
 # %% tags=["exercise"]
 def without_repeats(z, ids, n):
@@ -696,7 +696,7 @@ checks.check_12_distinct(distinct)
 # %% [markdown]
 # ### Exercise 5 ★★★ · A search that keeps its promise
 #
-# Beam search may miss the most probable text. Logarithms of probabilities are never positive, so a prefix is at least as probable as anything that begins with it: keep *all* prefixes that were found, with their totals, and always go on with the most probable one. When that has $n$ ids, nothing can beat it any more. `next_log_p(ids)` takes a tuple of ids and gives the log-probabilities $(V,)$ of the next one; begin with the empty tuple, and ask about no prefix that cannot lead to the best text.
+# Beam search may miss the most probable text. Logarithms of probabilities are never positive, so a prefix is at least as probable as anything that begins with it: keep *all* prefixes that were found, with their totals, and always go on with the most probable one. When that has $n$ ids, nothing can beat it any more. `next_log_p(ids)` takes a tuple of ids and gives the log-probabilities $(\mathcal V,)$ of the next one; begin with the empty tuple, and ask about no prefix that cannot lead to the best text.
 
 # %% tags=["exercise"]
 def exact_search(next_log_p, n):

@@ -45,7 +45,7 @@ from transformer.pretrained import load_sentence_encoder
 # 1. In layer 0, the **previous-token head**: every position looks at the position before it, and notes which token stands there.
 # 2. In layer 1, the **induction head**: the present token looks for a position whose *note* equals it, and copies the token *of that position* to the output.
 #
-# We choose the weights. The residual stream has four compartments, each with one number per token (or position), all 0 or 1: the token itself, the position, the note ("the token before me"), and the answer. There are $V = 4$ tokens and $T = 5$ positions, so the width is $C = 4 + 5 + 4 + 4 = 17$. We write $\mathrm{A}$ for the one-hot vector of the token, $\mathrm{p}_i$ for that of a position, and leave out what is 0.
+# We choose the weights. The residual stream has four compartments, each with one number per token (or position), all 0 or 1: the token itself, the position, the note ("the token before me"), and the answer. There are $\mathcal V = 4$ tokens and $T = 5$ positions, so the width is $C = 4 + 5 + 4 + 4 = 17$. We write $\mathrm{A}$ for the one-hot vector of the token, $\mathrm{p}_i$ for that of a position, and leave out what is 0.
 #
 # | position | 0 | 1 | 2 | 3 | 4 |
 # | --- | --- | --- | --- | --- | --- |
@@ -153,19 +153,19 @@ table(["letters", "sequences", "right", "logits differ from paper by at most"], 
 #
 # $$\boxed{W_{QK} = \frac{W^Q W^{K\top}}{\sqrt D}} \qquad \boxed{W_{OV} = W^V W^O} \qquad \text{both } (C, C)\text{, of rank } D \text{ at most.}$$
 #
-# One decides **where** to look, the other **what** to move, and neither knows of the other. Without norms, everything on the way from tokens to logits is a product of such matrices, and each product can be read in terms of tokens. With $W_E: (V, C)$ the embeddings, $W_P: (T, C)$ the positions and $W_U: (C, V)$ the output layer:
+# One decides **where** to look, the other **what** to move, and neither knows of the other. Without norms, everything on the way from tokens to logits is a product of such matrices, and each product can be read in terms of tokens. With $W_E: (\mathcal V, C)$ the embeddings, $W_P: (T, C)$ the positions and $W_U: (C, \mathcal V)$ the output layer:
 #
 # | product | shape | row, column: |
 # | --- | --- | --- |
 # | $W_P\, W_{QK}^{(0)}\, W_P^\top$ | $(T, T)$ | how much position $i$ wants to look at position $j$ |
-# | $W_E\, W_{OV}^{(1)}\, W_U$ | $(V, V)$ | which token is made likely when a token is looked at |
-# | $W_E\, W_{QK}^{(1)}\, W_{OV}^{(0)\top}\, W_E^\top$ | $(V, V)$ | how much token $v$ wants to look at a place whose *note* is token $u$ |
+# | $W_E\, W_{OV}^{(1)}\, W_U$ | $(\mathcal V, \mathcal V)$ | which token is made likely when a token is looked at |
+# | $W_E\, W_{QK}^{(1)}\, W_{OV}^{(0)\top}\, W_E^\top$ | $(\mathcal V, \mathcal V)$ | how much token $v$ wants to look at a place whose *note* is token $u$ |
 #
 # The third one passes through *two* heads. The keys of layer 1 are made from the stream, and a part of the stream was written by layer 0: $x_j + \sum_k P^{(0)}_{jk}\, x_k W_{OV}^{(0)}$. A head that reads what an earlier one wrote **composes** with it: through its keys here (K-composition), or through its queries (Q) or values (V). How much it reads can be measured, as the size of the product compared with the sizes of the factors ($\lVert\cdot\rVert$ is the root of the sum of all squares):
 #
 # $$\kappa_K = \frac{\lVert W_{OV}^{(0)}\, W_{QK}^{(1)\top} \rVert}{\lVert W_{OV}^{(0)}\rVert\; \lVert W_{QK}^{(1)}\rVert}, \qquad \kappa_Q = \frac{\lVert W_{OV}^{(0)}\, W_{QK}^{(1)} \rVert}{\lVert W_{OV}^{(0)}\rVert\; \lVert W_{QK}^{(1)}\rVert}, \qquad \kappa_V = \frac{\lVert W_{OV}^{(0)}\, W_{OV}^{(1)} \rVert}{\lVert W_{OV}^{(0)}\rVert\; \lVert W_{OV}^{(1)}\rVert} .$$
 #
-# By hand, with $V = 4$: $W_{OV}^{(0)}$ has four ones, so its size is $\sqrt4 = 2$; $W_{QK}^{(1)}$ has four times $\beta$, size $2\beta$. In $W_{OV}^{(0)} W_{QK}^{(1)\top}$ the note of token $v$ meets the note that token $v$ looks for: four times $\beta$, size $2\beta$. So $\kappa_K = 2\beta/(2 \cdot 2\beta) = \tfrac12$. Queries and values read the token and not the note: $\kappa_Q = \kappa_V = 0$.
+# By hand, with $\mathcal V = 4$: $W_{OV}^{(0)}$ has four ones, so its size is $\sqrt4 = 2$; $W_{QK}^{(1)}$ has four times $\beta$, size $2\beta$. In $W_{OV}^{(0)} W_{QK}^{(1)\top}$ the note of token $v$ meets the note that token $v$ looks for: four times $\beta$, size $2\beta$. So $\kappa_K = 2\beta/(2 \cdot 2\beta) = \tfrac12$. Queries and values read the token and not the note: $\kappa_Q = \kappa_V = 0$.
 
 # %%
 V, T = 4, 5
@@ -202,11 +202,11 @@ fig
 #
 # Let $\bar y: (T, C)$ be the gradient at the stream behind a head (from the loss), and let the head read $x$. In terms of the two circuits, the backward pass of chapter 05 becomes
 #
-# $$\bar P = \bar y\, W_{OV}^\top\, x^\top, \qquad \bar S = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \boxed{\bar W_{OV} = (P x)^\top\, \bar y}, \qquad \boxed{\bar W_{QK} = x^\top\, \bar S\, x},$$
+# $$\bar P = \bar y\, W_{OV}^\top\, x^\top, \qquad \bar Z = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \boxed{\bar W_{OV} = (P x)^\top\, \bar y}, \qquad \boxed{\bar W_{QK} = x^\top\, \bar Z\, x},$$
 #
 # and from these $\bar W^V = \bar W_{OV} W^{O\top}$, $\bar W^O = W^{V\top} \bar W_{OV}$, $\bar W^Q = \bar W_{QK} W^K/\sqrt D$ and $\bar W^K = \bar W_{QK}^\top W^Q/\sqrt D$.
 #
-# Read $\bar W_{QK} = x^\top \bar S\, x$ for the induction head. It can only learn to match notes if there are notes in $x$; and the previous-token head can only learn to write them if somebody reads them. **Each gets a gradient only as far as the other is there already.** That is a reason to expect a long wait, and then a sudden fall. First the formulas, for the last layer of a random model ($H = 3$ heads), against finite differences, the engine, and numbers that PyTorch computed:
+# Read $\bar W_{QK} = x^\top \bar Z\, x$ for the induction head. It can only learn to match notes if there are notes in $x$; and the previous-token head can only learn to write them if somebody reads them. **Each gets a gradient only as far as the other is there already.** That is a reason to expect a long wait, and then a sudden fall. First the formulas, for the last layer of a random model ($H = 3$ heads), against finite differences, the engine, and numbers that PyTorch computed:
 
 # %%
 case = recorded("attention_only")
@@ -275,7 +275,7 @@ table(["", "shape", "paper: largest entry", "− finite differences", "− engin
 # %% [markdown]
 # ## 4 · Experiment: do they appear by themselves?
 #
-# The data: a block of $n$ different tokens out of $V = 24$ in random order, repeated until $T = 32$ tokens are full; $n$ is 6 to 14, another for each sequence, so that "look $n$ back" is no way out. Only places where the next token *can* be known count: from the second time on.
+# The data: a block of $n$ different tokens out of $\mathcal V = 24$ in random order, repeated until $T = 32$ tokens are full; $n$ is 6 to 14, another for each sequence, so that "look $n$ back" is no way out. Only places where the next token *can* be known count: from the second time on.
 #
 # Two layers of two heads each, width 32, against one layer of the same width. That is the smaller model, so there is a third: one layer with four heads and width 48, which has more parameters than the two layers, and is trained twice as long. Five seeds each; the same seed means the same data.
 #
@@ -477,7 +477,7 @@ for ax, (title, matrix), (down, across) in zip(axes, products.items(), AXES):
 fig
 
 # %% [markdown]
-# The same pictures as by hand, with noise. (The first one is sharp only as far as notes are needed.) Are the two diagonals in the $(V, V)$ pictures an accident of this seed? For each of the five models: how many of the 24 tokens look most at places whose note is themselves; how many are copied when looked at; the *copying score* $\sum \operatorname{Re}\lambda_i / \sum |\lambda_i|$ over the eigenvalues of $W_E W_{OV} W_U$, which is 1 for a matrix that only raises what it is given; and the compositions of all four pairs of heads. Two random heads of these sizes compose with about $1/\sqrt C = 0.18$.
+# The same pictures as by hand, with noise. (The first one is sharp only as far as notes are needed.) Are the two diagonals in the $(\mathcal V, \mathcal V)$ pictures an accident of this seed? For each of the five models: how many of the 24 tokens look most at places whose note is themselves; how many are copied when looked at; the *copying score* $\sum \operatorname{Re}\lambda_i / \sum |\lambda_i|$ over the eigenvalues of $W_E W_{OV} W_U$, which is 1 for a matrix that only raises what it is given; and the compositions of all four pairs of heads. Two random heads of these sizes compose with about $1/\sqrt C = 0.18$.
 
 # %%
 rows, kappas = [], []
@@ -824,7 +824,7 @@ checks.check_12b_prefix_score(prefix_score)
 # %% [markdown]
 # ### Exercise 2 ★★ · What a head moves, in tokens
 #
-# From the weights of a whole layer, $W^V, W^O: (C, C)$ with $H$ heads side by side, and $W_E: (V, C)$, $W_U: (C, V)$: the matrix $(V, V)$ of head $h$ whose entry $(v, u)$ is how much the logit of token $u$ rises when the head looks at token $v$ with weight 1.
+# From the weights of a whole layer, $W^V, W^O: (C, C)$ with $H$ heads side by side, and $W_E: (\mathcal V, C)$, $W_U: (C, \mathcal V)$: the matrix $(\mathcal V, \mathcal V)$ of head $h$ whose entry $(v, u)$ is how much the logit of token $u$ rises when the head looks at token $v$ with weight 1.
 
 # %% tags=["exercise"]
 def token_circuit(w_e, w_v, w_o, w_u, num_heads, h):
@@ -844,7 +844,7 @@ checks.check_12b_token_circuit(token_circuit)
 # %% [markdown]
 # ### Exercise 3 ★★ · Parts of a logit, through a norm
 #
-# Before the output layer there is now an RMS norm: $\text{logits} = \big(\gamma \odot x / r\big)\, W_U$ with $r = \sqrt{\langle x \odot x\rangle + \varepsilon}$, and $x = \sum_k x_k$ is the sum of the parts $(K, C)$. Give each part's logits, $(K, V)$, such that they add up to the model's: the scale is that of the whole stream.
+# Before the output layer there is now an RMS norm: $\text{logits} = \big(\gamma \odot x / r\big)\, W_U$ with $r = \sqrt{\operatorname{mean}(x \odot x) + \varepsilon}$, and $x = \sum_k x_k$ is the sum of the parts $(K, C)$. Give each part's logits, $(K, V)$, such that they add up to the model's: the scale is that of the whole stream.
 
 # %% tags=["exercise"]
 def parts_of_logits(parts, gamma, w_u, eps):
@@ -932,7 +932,7 @@ def qk_gradient(y_bar, x, qk, ov):
 checks.check_12b_qk_gradient(qk_gradient)
 
 # %% [markdown] tags=["idea"]
-# Section 3: $\bar P = \bar y\,(x W_{OV})^\top$, then softmax's own gradient, row by row, then $\bar W_{QK} = x^\top \bar S\, x$ (the scores are $x\,W_{QK}\,x^\top$: the left $x$ comes in transposed in front, the right one behind). The mask needs no term of its own, since $P$ is 0 there.
+# Section 3: $\bar P = \bar y\,(x W_{OV})^\top$, then softmax's own gradient, row by row, then $\bar W_{QK} = x^\top \bar Z\, x$ (the scores are $x\,W_{QK}\,x^\top$: the left $x$ comes in transposed in front, the right one behind). The mask needs no term of its own, since $P$ is 0 there.
 
 # %% [markdown]
 # ## References

@@ -592,11 +592,11 @@ checks.check_13_p_value(p_value)
 # %% [markdown]
 # ### Exercise 5 ★★★ · A gentler penalty, on paper
 #
-# Let $z: (V,)$ be the logits at one place, $p = \operatorname{softmax}(z)$, and $\sigma$ the swap of the vocabulary: word $\sigma(j)$ takes the place of word $j$, and $\sigma(\sigma(j)) = j$. Compare the distribution with its swapped self by the Kullback–Leibler divergence,
+# Let $z: (\mathcal V,)$ be the logits at one place, $p = \operatorname{softmax}(z)$, and $\sigma$ the swap of the vocabulary: word $\sigma(j)$ takes the place of word $j$, and $\sigma(\sigma(j)) = j$. Compare the distribution with its swapped self by the Kullback–Leibler divergence,
 #
-# $$L = \sum_j p_j\, \big(\log p_j - \log p_{\sigma(j)}\big) .$$
+# $$\mathcal L = \sum_j p_j\, \big(\log p_j - \log p_{\sigma(j)}\big) .$$
 #
-# Derive $\partial L/\partial z_k$, for logits of any size. What is it where $p_j = p_{\sigma(j)}$ for all $j$? `sigma` is an integer array $(V,)$. Your answer is compared with the engine and finite differences.
+# Derive $\partial \mathcal L/\partial z_k$, for logits of any size. What is it where $p_j = p_{\sigma(j)}$ for all $j$? `sigma` is an integer array $(\mathcal V,)$. Your answer is compared with the engine and finite differences.
 
 # %% tags=["exercise"]
 def kl_gradient(z, sigma):
@@ -611,9 +611,9 @@ def kl_gradient(z, sigma):
 checks.check_13_kl_gradient(kl_gradient)
 
 # %% [markdown] tags=["idea"]
-# Let $d_j = \log p_j - \log p_{\sigma(j)} = z_j - z_{\sigma(j)}$, so $L = \sum_j p_j d_j$. Two ways lead from $z_k$ to $L$. Through $p$: softmax's gradient of chapter 03 with the upstream gradient $d$ gives $p_k(d_k - L)$. Through $d$: $z_k$ stands in $d_k$ with $+1$ and in $d_{\sigma(k)}$ with $-1$, which gives $p_k - p_{\sigma(k)}$. Together
+# Let $d_j = \log p_j - \log p_{\sigma(j)} = z_j - z_{\sigma(j)}$, so $\mathcal L = \sum_j p_j d_j$. Two ways lead from $z_k$ to $\mathcal L$. Through $p$: softmax's gradient of chapter 03 with the upstream gradient $d$ gives $p_k(d_k - \mathcal L)$. Through $d$: $z_k$ stands in $d_k$ with $+1$ and in $d_{\sigma(k)}$ with $-1$, which gives $p_k - p_{\sigma(k)}$. Together
 #
-# $$\frac{\partial L}{\partial z_k} = p_k (d_k - L) + p_k - p_{\sigma(k)} .$$
+# $$\frac{\partial \mathcal L}{\partial z_k} = p_k (d_k - \mathcal L) + p_k - p_{\sigma(k)} .$$
 #
 # Where $p$ is its own swap, everything is 0: near the goal the push fades, unlike the $\pm\lambda$ of section 4. (For a word that is its own partner, $d_k = 0$; the rule holds too.)
 

@@ -741,7 +741,7 @@ def pool_backward(v_bar, h, a):
 checks.check_16_pool_backward(pool_backward)
 
 # %% [markdown] tags=["idea"]
-# Two steps back. The scaling takes out what points along $v$, since a longer $m$ changes nothing: $\bar m = (\bar v - v\,\langle v, \bar v\rangle)/\lVert m\rVert$. The mean hands every real token the same share, $\bar m / n$, and padding nothing. (Exercise 5 is the same thought for a pair of vectors.)
+# Two steps back. The scaling takes out what points along $v$, since a longer $m$ changes nothing: $\bar m = (\bar v - v\,(v \cdot \bar v))/\lVert m\rVert$. The mean hands every real token the same share, $\bar m / n$, and padding nothing. (Exercise 5 is the same thought for a pair of vectors.)
 
 # %% [markdown]
 # ### Exercise 3 ★★ · Another library's attention
