@@ -573,3 +573,22 @@ def test_a_leaf_that_only_a_definition_reads_gets_its_gradient_in_plain_mode_too
         (mg.softmax(w) * mg.gelu(v) * x).sum().backward()
     for t, found in zip((w, v), total):
         np.testing.assert_allclose(found, t.grad.data, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("size", [1000, 1 << 17])
+def test_one_wrong_number_in_a_large_result_is_noticed_and_rounding_is_not(dtype, size):
+    """Large results are compared by sums of 64 numbers each; a single one that is off must not hide in its sum."""
+    from minigrad.programs.refusals import close, digest
+
+    x = np.random.default_rng(0).normal(size=size).astype(dtype)
+    step = {np.float16: 3e-2, np.float32: 3e-4, np.float64: 3e-9}[dtype] * np.abs(x).max()
+    place = np.abs(x).argmin()  # where no relative tolerance helps
+    wrong = x.copy()
+    wrong[place] += step
+    assert close(x, digest(x)) and not close(wrong, digest(x))
+    rounded = np.nextafter(x, np.inf, dtype=dtype)
+    assert close(rounded, digest(x))
+    nan = x.copy()
+    nan[place] = np.nan
+    assert close(nan, digest(nan)) and not close(nan, digest(x)) and not close(x, digest(nan)) and not close(x[:-1], digest(x))

@@ -12,7 +12,7 @@ from ...nn import Module
 from ...programs import Program, program
 from ...programs.source import identifier
 from ...tensor import Tensor
-from ..recording import call_of, is_result, is_tensor
+from ..recording import call_of, is_tensor
 from .names import Names
 
 
@@ -25,6 +25,7 @@ class Replay:
         taken: set[str] = set()
         letters: dict[int, str] = {}
         lines: list[str] = []
+        self.kept: list[Any] = []  # what the letters are of, so that no address is used again
 
         def letter(x: Any, otherwise: str) -> str:
             wanted = identifier(names.given_name(x) or (names.of(x).text if is_tensor(x) else ""), otherwise)
@@ -43,6 +44,7 @@ class Replay:
                 self.values[leaf.name] = leaf
                 continue
             inputs = []
+            self.kept.append(call.inputs)
             for x in call.inputs:
                 if id(x) not in letters and x is not None:
                     self.values[letter(x, "constant")] = x.data if is_tensor(x) else x
@@ -52,7 +54,6 @@ class Replay:
             lines.append(f"    {letter(t, 't')} = {step}({', '.join(inputs)})")
         self.output = letters[id(order[-1])]
         self.text = "def derivation():\n" + "\n".join(lines) + f"\n    return {self.output}\n"
-        self.kept = [x for t in order if is_result(t) for x in (call_of(t) or t).inputs]  # so that no address is used again
 
     @functools.cached_property
     def program(self) -> Program:
