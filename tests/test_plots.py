@@ -133,3 +133,15 @@ def test_a_matrix_is_drawn_first_row_on_top_with_numbers_that_can_be_read():
     assert np.array_equal(image.get_array(), matrix) and image.get_clim() == (0, 1)
     assert [(t.get_text(), t.get_color()) for t in ax.texts] == [("0.0", "black"), ("1.0", "white"), ("−0.5", "black")]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["a", "b", "c"]
+
+
+def test_a_label_longer_than_its_figure_is_broken_and_a_short_one_stays():
+    fig, (left, right) = plots.figure(6, 2.8, columns=2)
+    left.set_ylabel("a label that is a good deal longer than three inches of height")
+    right.set_ylabel("short one")
+    right.set_xlabel("a word")
+    fig._repr_png_()
+    assert left.get_ylabel().count("\n") == 1 and right.get_ylabel() == "short one" and right.get_xlabel() == "a word"
+    fig.draw_without_rendering()
+    box = left.yaxis.label.get_window_extent()
+    assert 0 <= box.y0 and box.y1 <= fig.bbox.y1

@@ -47,11 +47,24 @@ def _shown() -> Any:
 
     class Shown(Figure):
         def _repr_png_(self) -> bytes:
+            break_labels(self)
             buffer = io.BytesIO()
             self.savefig(buffer, format="png", dpi=STYLE["figure.dpi"])
             return buffer.getvalue()
 
     return Shown
+
+
+def break_labels(fig: Any) -> None:
+    """Write an axis label that is longer than its figure on two lines."""
+    fig.draw_without_rendering()
+    for ax in fig.axes:
+        for label in (ax.xaxis.label, ax.yaxis.label):
+            text, box = label.get_text(), label.get_window_extent()
+            spaces = [i for i, c in enumerate(text) if c == " "]
+            if spaces and "\n" not in text and (min(box.x0, box.y0) < 0 or box.x1 > fig.bbox.x1 or box.y1 > fig.bbox.y1):
+                middle = min(spaces, key=lambda i: abs(i - len(text) / 2))
+                label.set_text(f"{text[:middle]}\n{text[middle + 1 :]}")
 
 
 def draw_matrix(
@@ -82,6 +95,7 @@ def save(fig: Any, path: str | Path) -> None:
     """Write a PNG, whole or not at all."""
     from minigrad.storage import write_atomically
 
+    break_labels(fig)
     write_atomically(path, lambda file: fig.savefig(file, format="png", dpi=130))
 
 
