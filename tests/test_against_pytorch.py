@@ -19,7 +19,9 @@ from minigrad import Tensor, nn, optim
 
 REFERENCE = Path(__file__).parent / "reference"
 FILES = {path.stem: np.load(path, allow_pickle=False) for path in sorted(REFERENCE.glob("*.npz"))}
-FAMILY = {key.split("/")[0]: family for family, file in FILES.items() for key in file.files}  # case -> family
+FAMILY = {  # case -> family, of the cases that say how they are to be repeated; those of todays_block.npz have a test of their own
+    key.split("/")[0]: family for family, file in FILES.items() for key in file.files if key.endswith("/config")
+}
 TOLERANCE = {np.float64: 1e-10, np.float32: 1e-5}
 DERIVATIVES = ("grad.", "hvp.", "hessian.")
 

@@ -9,7 +9,7 @@ from small_models import Table, certain, tiny
 import minigrad as mg
 from minigrad import no_grad
 from transformer import beam_search, generate
-from transformer.decoding.generate import speculative_generate, steps, stream
+from transformer.decoding.generate import speculative_generate, steps
 from transformer.models.gpt import POSITIONS
 
 
@@ -75,10 +75,10 @@ def test_rows_of_a_batch_are_written_independently():
     assert len({tuple(row) for row in sampled.tolist()}) > 1
 
 
-def test_stream_gives_the_tokens_of_generate_one_step_at_a_time():
+def test_steps_give_the_tokens_of_generate_one_at_a_time():
     model = tiny()
-    steps = list(stream(model, [[1, 2], [3, 4]], 12, rng=2))
-    assert np.array_equal(np.stack(steps, axis=1), generate(model, [[1, 2], [3, 4]], 12, rng=2)[:, 2:])
+    columns = [step.tokens for step in steps(model, [[1, 2], [3, 4]], 12, rng=2)]
+    assert np.array_equal(np.stack(columns, axis=1), generate(model, [[1, 2], [3, 4]], 12, rng=2)[:, 2:])
 
 
 def test_the_model_returns_to_its_former_mode_even_when_generation_is_broken_off():
@@ -89,9 +89,9 @@ def test_the_model_returns_to_its_former_mode_even_when_generation_is_broken_off
         assert all(m.training is mode for m in model.modules())
         beam_search(model, [1], 3, 2)
         assert all(m.training is mode for m in model.modules())
-        steps = stream(model, [1], 9, rng=0)
-        next(steps)
-        steps.close()
+        broken_off = steps(model, [1], 9, rng=0)
+        next(broken_off)
+        broken_off.close()
         assert model.training is mode
         with pytest.raises(IndexError):
             generate(model, [99], 3, rng=0)

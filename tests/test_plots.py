@@ -144,4 +144,4 @@ def test_a_label_longer_than_its_figure_is_broken_and_a_short_one_stays():
     assert left.get_ylabel().count("\n") == 1 and right.get_ylabel() == "short one" and right.get_xlabel() == "a word"
     fig.draw_without_rendering()
     box = left.yaxis.label.get_window_extent()
-    assert 0 <= box.y0 and box.y1 <= fig.bbox.y1
+    assert box.y0 >= 0 and box.y1 <= fig.bbox.y1

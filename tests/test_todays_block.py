@@ -668,7 +668,7 @@ RECORDED = {
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_outputs_and_gradients_are_those_that_were_recorded_of_pytorch_and_the_transformers_library(name):
-    with np.load(Path(__file__).parent / "reference" / "todays_block" / "parts.npz", allow_pickle=False) as file:
+    with np.load(Path(__file__).parent / "reference" / "todays_block.npz", allow_pickle=False) as file:
         case = {key.partition("/")[2]: file[key] for key in file.files if key.startswith(name + "/")}
     make, options = RECORDED[name]
     module, x = make().astype(np.float64), Tensor(case["input.x"], requires_grad=True)

@@ -1,6 +1,6 @@
 """Ask PyTorch and the transformers library about the parts that came after 2017, for machines that have neither.
 
-    python tests/reference/record_todays_block.py        writes todays_block/parts.npz beside this file
+    python tests/reference/record_todays_block.py        writes todays_block.npz beside this file
 
 Each case has its inputs, its parameters in the order (in, out) of ours, an upstream gradient, the output and all
 gradients, in float64.
@@ -111,7 +111,7 @@ def answer(name):
 
 def main() -> None:
     torch.manual_seed(0)
-    path = Path(__file__).parent / "todays_block" / "parts.npz"
+    path = Path(__file__).with_name("todays_block.npz")
     arrays = {f"{name}/{key}": array for name in CASES for key, array in answer(name).items()}
     np.savez_compressed(path, allow_pickle=False, **arrays)
     print(f"{path.name} {len(CASES)} cases {path.stat().st_size / 1024:.0f} kB; PyTorch {torch.__version__}")
