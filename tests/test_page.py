@@ -16,6 +16,7 @@ import minigrad as mg
 from minigrad import no_grad
 from transformer.attention import attention_maps
 from transformer.cli import main
+from transformer.cli.page import build
 from transformer.data.bpe import CHUNK, BPETokenizer
 from transformer.data.codec import BEGIN, END, PAD, Codec
 from transformer.data.corpora import default_text
@@ -25,7 +26,6 @@ from transformer.decoding.sampling import Sampling, draw
 from transformer.decoding.translate import translate
 from transformer.decoding.window import window_start
 from transformer.models.build import build_model
-from transformer.page import build
 from transformer.training.checkpoints import RunFolder
 
 NODE = shutil.which("node")
@@ -487,17 +487,16 @@ def test_mistakes_get_one_line_and_leave_nothing(tmp_path, capsys, options, told
 
 
 def test_the_wheel_carries_every_file_of_the_page():
-    root = Path(build.__file__).parent
-    declared = tomllib.loads((root.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
-        "package-data"
-    ]["transformer"]
-    carried = {file for pattern in declared for file in root.parent.glob(pattern)}
-    needed = {file for file in root.iterdir() if file.is_file() and file.suffix != ".py"}
+    house = Path(build.__file__).parents[3]
+    settings = tomllib.loads((house / "pyproject.toml").read_text(encoding="utf-8"))
+    declared = settings["tool"]["setuptools"]["package-data"]["transformer"]
+    carried = {file for pattern in declared for file in (house / "transformer").glob(pattern)}
+    needed = {file for file in Path(build.__file__).parent.iterdir() if file.is_file() and file.suffix != ".py"}
     assert needed <= carried and {file.name for file in needed} == {*build.SCRIPTS, "page.html", "style.css"}
 
 
 def test_the_chapters_that_it_names_exist():
-    root = Path(build.__file__).parents[2] / "notebooks"
+    root = Path(build.__file__).parents[3] / "notebooks"
     named = set(re.findall(r'data-chapter="(\d\d)"', build.source("page.html")))
     assert named == set(build.CHAPTERS)
     assert all(

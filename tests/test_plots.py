@@ -105,17 +105,18 @@ def test_smoothing_takes_the_mean_of_each_value_and_those_before_it():
     assert plots.smooth([], 3).size == 0
 
 
-def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_picture_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    class Broken:
-        def savefig(self, file, **kwargs):
-            file.write(b"half")
-            raise RuntimeError("out of ink")
+    def half_written(file, **kwargs):
+        file.write(b"half")
+        raise RuntimeError("out of ink")
 
+    fig, _ = plots.figure(2, 1)
+    monkeypatch.setattr(fig, "savefig", half_written)
     with pytest.raises(RuntimeError):
-        plots.save(Broken(), path)
+        plots.save(fig, path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 

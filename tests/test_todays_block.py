@@ -33,11 +33,11 @@ from transformer.cli import main
 from transformer.data.tokenizers import CharTokenizer
 from transformer.decoding.generate import speculative_generate
 from transformer.models.build import build_model
+from transformer.models.experts import Routing, imbalance, load_balance, routings
+from transformer.models.stretching import Interpolated, RaisedBase, Yarn
 from transformer.positions import StretchedRotation
 from transformer.training.checkpoints import RunFolder
 from transformer.training.objectives import Balanced, LanguageModelling
-from transformer.variants.experts import Routing, imbalance, load_balance, routings
-from transformer.variants.stretching import Interpolated, RaisedBase, Yarn
 
 OPTIONS = {
     "window": {"attention": {"name": "full", "window": 3}, "positions": "rotary"},

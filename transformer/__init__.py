@@ -1,7 +1,7 @@
 """transformer: everything from softmax(QKᵀ/√d_k)V to text generation, on top of minigrad."""
 
 from . import threads  # noqa: F401  isort: skip (before NumPy is imported)
-from .attention import KVCache, MultiHeadAttention, attention_maps, causal_mask, padding_mask, scaled_dot_product_attention
+from .attention import KVCache, MultiHeadAttention, Window, attention_maps, causal_mask, padding_mask, scaled_dot_product_attention
 from .data.bpe import BPETokenizer
 from .data.byte_level import GPT2Tokenizer
 from .data.codec import Codec
@@ -13,7 +13,9 @@ from .evaluation.perplexity import perplexity
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
 from .models.classifier import Classifier, ImageClassifier
+from .models.experts import Experts
 from .models.gpt import GPT
+from .models.latent import LatentAttention
 from .models.rnn import AdditiveAttention, RecurrentLM, Seq2SeqRNN
 from .models.transformer import Transformer
 from .positions import AlibiBias, LearnedPositions, RotaryPositions, SinusoidalPositions
@@ -25,9 +27,6 @@ from .training.objectives import LanguageModelling
 from .training.preference import Preferences
 from .training.tagging import Tagging, tag
 from .training.translation import Translation
-from .variants.experts import Experts
-from .variants.latent import LatentAttention
-from .variants.windows import Window
 
 __all__ = [
     "BERT",

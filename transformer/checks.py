@@ -12,18 +12,17 @@ from minigrad.byhand.gradcheck import Report, gradcheck, gradgradcheck
 from minigrad.byhand.ops import derivation
 from minigrad.nn import Module, functional_call
 
-from .attention import MultiHeadAttention, padding_mask
+from .attention import MultiHeadAttention, Window, padding_mask
 from .layers import Decoder, DecoderLayer, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU
 from .models.bert import BERT, MaskedLM, SpanReader, Tagger
 from .models.classifier import Classifier, ImageClassifier
+from .models.experts import Experts, imbalance, routings
 from .models.gpt import GPT
+from .models.latent import LatentAttention
 from .models.rnn import CELLS, AdditiveAttention, GRUCell, LSTMCell, RecurrentLM, Seq2SeqRNN
+from .models.stretching import Yarn
 from .models.transformer import Transformer
 from .positions import AlibiBias, RotaryPositions
-from .variants.experts import Experts, imbalance, routings
-from .variants.latent import LatentAttention
-from .variants.stretching import Yarn
-from .variants.windows import Window
 
 IDS = np.array([[1, 4, 2, 0, 3], [2, 2, 5, 1, 6]])
 PADDING = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])

@@ -151,7 +151,7 @@ class RotaryPositions(Positions):
     r"""Each pair of coordinates of a query or key at position t is turned by the angle :math:`t\,\theta_i`, :math:`\theta_i = 10000^{-2i/D}`.
 
     The pairs are (i, i + D/2), as in Llama, or with ``interleaved`` (2i, 2i + 1), as in the paper; ``stretch`` changes the θ, and with its
-    ``amplitude``, if it has one, the length of what is turned (see ``variants.stretching``).
+    ``amplitude``, if it has one, the length of what is turned (see ``models.stretching``).
     Source: Su et al. (2021), eq. 34.  Raises ValueError for an odd head width.
     """
 

@@ -39,8 +39,8 @@ from transformer import (
 )
 from transformer.compression import count, watch
 from transformer.data import corpora
-from transformer.variants.experts import imbalance, routings
-from transformer.variants.stretching import Interpolated, RaisedBase, Yarn
+from transformer.models.experts import imbalance, routings
+from transformer.models.stretching import Interpolated, RaisedBase, Yarn
 
 # %% [markdown]
 # Letters, where they are new: $R$ is the number of coordinates that are turned by a rotary scheme, $M$ the width of a latent vector, $W$ a window's size, $N$ the number of tokens in a batch, $E$ the number of experts and $k$ how many of them a token gets. All others are those of chapters 05 to 08: $C$ width, $H$ heads, $D$ their width, $T$ queries, $S$ keys, $F$ the inner width of a

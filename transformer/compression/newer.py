@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from minigrad.ops.attention import KEPT
 
+from ..models.experts import Experts
+from ..models.latent import LatentAttention
 from ..positions import AlibiBias
-from ..variants.experts import Experts
-from ..variants.latent import LatentAttention
 from .costs import (
     ATTENTIONS,
     FEED_FORWARDS,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minigrad import Tensor
 
-from ..variants.windows import Window
+if TYPE_CHECKING:
+    from ..attention import Window
 
 
 class KVCache:

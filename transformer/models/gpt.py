@@ -14,14 +14,13 @@ from typing import Any
 
 from minigrad import Tensor, linear, nn
 
-from ..attention import KVCache, MultiHeadAttention, divisors, padding_mask
+from ..attention import KVCache, MultiHeadAttention, Window, divisors, padding_mask
 from ..layers import EncoderLayer, FeedForward, LayerNorm, NoFeedForward, NoNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions, StretchedRotation
-from ..variants.experts import Experts
-from ..variants.latent import LatentAttention
-from ..variants.stretching import Interpolated, RaisedBase, Yarn
-from ..variants.windows import Window
+from .experts import Experts
 from .inputs import check_sizes, checked_ids, left_padding
+from .latent import LatentAttention
+from .stretching import Interpolated, RaisedBase, Yarn
 
 
 def rotary(context: int, width: int, heads: int, head_dim: int | None = None, stretch: Any = None, **sizes: Any) -> Positions:

@@ -27,7 +27,7 @@ from ..data.tokenizers import Tokenizer
 from ..decoding.generate import generate
 from ..decoding.window import Spread, evaluating
 from ..evaluation.perplexity import bits_per_character, token_losses
-from ..variants.experts import Experts, imbalance, routings
+from ..models.experts import Experts, imbalance, routings
 
 
 class Objective(Protocol):

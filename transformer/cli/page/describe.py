@@ -13,11 +13,11 @@ import numpy as np
 
 from minigrad import nn
 
-from ..attention import MultiHeadAttention
-from ..layers import FeedForward, LayerNorm, RMSNorm, SwiGLU
-from ..models.gpt import GPT
-from ..models.transformer import Transformer
-from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+from ...attention import MultiHeadAttention
+from ...layers import FeedForward, LayerNorm, RMSNorm, SwiGLU
+from ...models.gpt import GPT
+from ...models.transformer import Transformer
+from ...positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
 
 LARGEST = float(np.finfo(np.float16).max)
 ACTIVATIONS = ("relu", "gelu")  # of model.js, besides SwiGLU

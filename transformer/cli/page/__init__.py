@@ -1,4 +1,8 @@
-"""The command ``page``: a run as one HTML file."""
+"""The command ``page``: a run as one HTML file, its weights in half precision, and the model once more in JavaScript that one can read.
+
+``model.js`` computes, ``tokenizer.js`` cuts the text, ``sampling.js`` chooses; ``maps.js``, ``byhand.js``, ``next.js`` and ``view.js``
+show.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from ..page import write_page
-from ..training.checkpoints import RunFolder
+from ...training.checkpoints import RunFolder
+from .build import write_page
 
 
 def add_commands(commands: Any) -> None:

@@ -15,13 +15,13 @@ import numpy as np
 
 from minigrad.storage import write_atomically
 
-from ..data.bpe import BPETokenizer
-from ..data.codec import Codec
-from ..data.tokenizers import CharTokenizer, Tokenizer
-from ..decoding.generate import generate
-from ..training import recipes
-from ..training.checkpoints import RunFolder
-from ..training.run_data import name_of_text
+from ...data.bpe import BPETokenizer
+from ...data.codec import Codec
+from ...data.tokenizers import CharTokenizer, Tokenizer
+from ...decoding.generate import generate
+from ...training import recipes
+from ...training.checkpoints import RunFolder
+from ...training.run_data import name_of_text
 from .describe import describe_model, named_weights
 
 LARGEST = 4_000_000  # bytes of a page
