@@ -19,7 +19,7 @@ def _rooms(x: np.ndarray, save: bool) -> tuple[np.ndarray, np.ndarray]:
     return y, np.empty(x.shape, x.dtype) if save else y
 
 
-def times_slope(g, y, slope, x):
+def times_slope(g, _, slope, x):
     """ȳ ⊙ dy/dx."""
     return (g * slope,)
 
@@ -96,9 +96,9 @@ def linear_gelu(x, weight, bias=None, save=False):
     return y, u
 
 
-def linear_gelu_vjp(g, y, slope, x, weight, bias=None, wanted=(True, True, True)):
+def linear_gelu_vjp(g, _, slope, x, weight, bias=None, wanted=(True, True, True)):
     """The linear map's gradients of Ū = Ȳ ⊙ gelu'(U)."""
-    return linear_vjp(g * slope, y, None, x, weight, bias, wanted)
+    return linear_vjp(g * slope, None, None, x, weight, bias, wanted)
 
 
 ops.silu.accelerate(silu, times_slope)

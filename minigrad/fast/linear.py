@@ -14,7 +14,7 @@ def linear(x, weight, bias=None, save=False):
     return y.reshape(x.shape[:-1] + weight.shape[1:]), None
 
 
-def linear_vjp(g, y, saved, x, weight, bias=None, wanted=(True, True, True)):
+def linear_vjp(g, _, saved, x, weight, bias=None, wanted=(True, True, True)):
     """Ȳ Wᵀ, Xᵀ Ȳ, as far as they are wanted, and Ȳ, whose rows the engine sums for b."""
     g = g.reshape(-1, weight.shape[1])
     dx = (g @ weight.T).reshape(x.shape) if wanted[0] else None
@@ -39,12 +39,12 @@ def join_heads(x, save=False):
     return x.swapaxes(-2, -3).reshape(*x.shape[:-3], x.shape[-2], -1), None
 
 
-def split_heads_vjp(g, y, saved, x, num_heads):
+def split_heads_vjp(g, _, saved, x, num_heads):
     """The heads side by side again."""
     return (g.swapaxes(-2, -3).reshape(x.shape),)
 
 
-def join_heads_vjp(g, y, saved, x):
+def join_heads_vjp(g, _, saved, x):
     """The part of each head."""
     return (g.reshape(*g.shape[:-1], x.shape[-3], x.shape[-1]).swapaxes(-2, -3),)
 

@@ -34,7 +34,7 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
     return y.reshape(x.shape), (mean, inverse)
 
 
-def layer_norm_vjp(g, y, saved, x, weight, bias=None, eps=1e-5):
+def layer_norm_vjp(g, _, saved, x, weight, bias=None, eps=1e-5):
     """The gradients of x and γ, and ȳ, whose rows the engine sums for β."""
     return (*_norm_vjp(g, x, weight, *saved), g.reshape(-1, weight.size))
 
@@ -54,7 +54,7 @@ def rms_norm(x, weight, eps=1e-6, save=False):
     return y.reshape(x.shape), inverse
 
 
-def rms_norm_vjp(g, y, saved, x, weight, eps=1e-6):
+def rms_norm_vjp(g, _, saved, x, weight, eps=1e-6):
     """The gradients of x and γ."""
     return _norm_vjp(g, x, weight, None, saved)
 

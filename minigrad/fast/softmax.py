@@ -76,7 +76,7 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
     return np.asarray(losses.sum() / (max(1, len(which)) if reduction == "mean" else 1), x.dtype), saved
 
 
-def cross_entropy_vjp(g, y, saved, x, targets, ignore_index, label_smoothing, reduction):
+def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, reduction):
     """(p − T) times the upstream gradient of each row, which is 0 where the target does not count."""
     logits, v = x.reshape(-1, x.shape[-1]), x.shape[-1]
     which, columns = _which(targets, ignore_index)

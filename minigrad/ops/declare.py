@@ -168,7 +168,7 @@ class Composed(Op[P]):
 
     It is recorded as one result, whose gradients come from the graph of the definition.  A kernel may do the same on arrays, faster:
     ``forward(*arrays, **params, save=...)`` returns ``(out, saved)``, and ``vjp(g, out, saved, *arrays, **params)`` a gradient for each
-    input; if it takes ``wanted``, it is told which ones are needed.  When the backward pass is recorded itself, the result is
+    input; if it takes ``wanted``, it is told which ones are needed, and if it calls the result ``_``, a program does not keep it.  When the backward pass is recorded itself, the result is
     differentiated through the definition, kernel or not.
     """
 
@@ -181,11 +181,13 @@ class Composed(Op[P]):
         self.fits: Callable[..., bool] | None = None
         self.check: Callable[..., None] | None = None  # of the inputs; raises ValueError
         self.selective = False
+        self.reads_result = True
 
     def accelerate(self, forward: Callable[..., Any], vjp: Rule, fits: Callable[..., bool] | None = None) -> None:
         """Put a kernel behind the definition, for inputs and params that it ``fits`` (all when None)."""
         self.kernel, self.forward, self.fits = (forward, vjp), forward, fits
-        self.selective = "wanted" in inspect.signature(vjp).parameters
+        names = list(inspect.signature(vjp).parameters)
+        self.selective, self.reads_result = "wanted" in names, names[1] != "_"
 
     def apply(self, inputs: tuple[Any, ...], params: dict[str, Any] = graph.NO_PARAMS) -> Tensor:
         """By the kernel if there is one that fits, else by the definition; one result is recorded."""
@@ -241,7 +243,7 @@ class Composed(Op[P]):
             return saved.pull(g)
         rest = {} if wanted is None else {"wanted": wanted}
         if tape is not None:
-            return tape.call(self.kernel[1], (g, y, saved, *given), params | rest, self)  # type: ignore[index]
+            return tape.call(self.kernel[1], (g, y if self.reads_result else None, saved, *given), params | rest, self)  # type: ignore[index]
         return self.kernel[1](g, y, saved, *given, **params, **rest)  # type: ignore[index]
 
 
