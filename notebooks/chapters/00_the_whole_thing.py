@@ -1024,15 +1024,15 @@ checks.check_00_masked_attention(masked_attention)
 # %% [markdown]
 # ### Exercise 4 ★★★ · A probe for the future
 #
-# You are given a decoder as a black box: `f(ids)` takes ids $(T,)$ and returns logits $(T, \mathcal V)$. Write the probe: True if the logits at **any** place depend on ids at **any later** place. You may call `f` as often as you like; the ids you may use are $0 \dots V - 1$. Some of the boxes in the check are sly.
+# You are given a decoder as a black box: `f(ids)` takes ids $(T,)$ and returns logits $(T, \mathcal V)$. Write the probe: True if the logits at **any** place depend on ids at **any later** place. You may call `f` as often as you like; the ids you may use are $0 \dots \mathcal V - 1$. Some of the boxes in the check are sly.
 
 # %% tags=["exercise"]
-def sees_the_future(f, ids, V):
+def sees_the_future(f, ids, vocab):
     """Whether f(ids)[t] depends on ids[u] for some u > t."""
     ### BEGIN SOLUTION
     before = np.array(f(ids))
     for u in range(len(ids)):
-        for other in range(V):
+        for other in range(vocab):
             changed = np.array(ids)
             changed[u] = other
             if not np.allclose(f(changed)[:u], before[:u]):

@@ -433,10 +433,10 @@ checks.check_01_layer_backward(layer_backward)
 # the two numbers, so that they can be compared: the central difference along $v$, and the sum.
 
 # %% tags=["exercise"]
-def directional_check(L, w, w_bar, v, h=1e-6):
-    """The pair (slope of L at w along v by a central difference with step h, what the gradient w_bar says it is)."""
+def directional_check(loss, w, w_bar, v, h=1e-6):
+    """The pair (slope of the loss at w along v by a central difference with step h, what the gradient w_bar says it is)."""
     ### BEGIN SOLUTION
-    return (L(w + h * v) - L(w - h * v)) / (2 * h), np.sum(w_bar * v)
+    return (loss(w + h * v) - loss(w - h * v)) / (2 * h), np.sum(w_bar * v)
     ### END SOLUTION
 
 

@@ -468,10 +468,10 @@ def multi_head_attention(X, W_Q, W_K, W_V, W_O, H, causal=False):
     ### BEGIN SOLUTION
     T, C = X.shape
     Q, K, V = ((X @ W).reshape(T, H, C // H).swapaxes(0, 1) for W in (W_Q, W_K, W_V))  # (H, T, D)
-    S = Q @ K.swapaxes(-1, -2) / np.sqrt(C // H)
+    Z = Q @ K.swapaxes(-1, -2) / np.sqrt(C // H)
     if causal:
-        S = np.where(np.tri(T, dtype=bool), S, -np.inf)
-    e = np.exp(S - S.max(axis=-1, keepdims=True))
+        Z = np.where(np.tri(T, dtype=bool), Z, -np.inf)
+    e = np.exp(Z - Z.max(axis=-1, keepdims=True))
     P = e / e.sum(axis=-1, keepdims=True)  # (H, T, T)
     return (P @ V).swapaxes(0, 1).reshape(T, C) @ W_O
     ### END SOLUTION

@@ -43,7 +43,7 @@ from transformer.models.experts import imbalance, routings
 from transformer.models.stretching import Interpolated, RaisedBase, Yarn
 
 # %% [markdown]
-# Letters, where they are new: $R$ is the number of coordinates that are turned by a rotary scheme, $M$ the width of a latent vector, $W$ a window's size, $N$ the number of tokens in a batch, $E$ the number of experts and $k$ how many of them a token gets. All others are those of chapters 05 to 08: $C$ width, $H$ heads, $D$ their width, $T$ queries, $S$ keys, $F$ the inner width of a
+# Letters, where they are new: $R$ is the number of coordinates that are turned by a rotary scheme, $M$ the width of a latent vector, $W$ a window's size, $N$ the number of tokens in a batch, $N_e$ the number of experts and $k$ how many of them a token gets. All others are those of chapters 05 to 08: $C$ width, $H$ heads, $D$ their width, $T$ queries, $S$ keys, $F$ the inner width of a
 # feed-forward network.
 #
 # The ladder of the chapter, one block on each rung. What is new is drawn dark:
@@ -197,15 +197,15 @@ def latent_attention(x, p, H=2, D=4, absorbed=False):
 # %% [markdown]
 # ## 4 · A mixture of experts
 #
-# Two thirds of a block are its feed-forward network (chapter 08). A **mixture of experts** has $E$ of them, and a *router* that picks $k$ for each token:
+# Two thirds of a block are its feed-forward network (chapter 08). A **mixture of experts** has $N_e$ of them, and a *router* that picks $k$ for each token:
 #
 # $$P = \operatorname{softmax}(x W_r), \qquad y = \sum_{e \,\in\, \text{the } k \text{ largest}} \frac{P_e}{\sum_{e' \in \text{the } k \text{ largest}} P_{e'}}\; \operatorname{SwiGLU}_e(x) .$$
 #
-# The parameters grow with $E$, the work for a token with $k$. On paper: $P = (0.5, 0.3, 0.2)$ and $k = 2$ give the weights $\tfrac58$ and $\tfrac38$, and the third expert is not even computed.
+# The parameters grow with $N_e$, the work for a token with $k$. On paper: $P = (0.5, 0.3, 0.2)$ and $k = 2$ give the weights $\tfrac58$ and $\tfrac38$, and the third expert is not even computed.
 #
 # A router left alone tends to collapse: who is chosen learns, who learns is chosen. So a small **load-balance loss** is added. With $f_e$ the number of times that expert $e$ is chosen per token and $\bar P_e$ its mean probability,
 #
-# $$\ell = E \sum_e f_e\, \bar P_e, \qquad\text{which is } k \text{ when all is even.}$$
+# $$\ell = N_e \sum_e f_e\, \bar P_e, \qquad\text{which is } k \text{ when all is even.}$$
 #
 # On paper, two tokens with $P = (0.5, 0.3, 0.2)$ and $(0.6, 0.1, 0.3)$, $k = 2$: the first chooses experts 1 and 2, the second 1 and 3, so $f = (1, \tfrac12, \tfrac12)$, $\bar P = (0.55, 0.2, 0.25)$ and $\ell = 3\,(0.55 + 0.1 + 0.125) = 2.325$. The choice itself has no derivative; the gradient goes through $\bar P$, and it is largest for the most crowded expert.
 
@@ -222,7 +222,7 @@ def experts(x, p, k=2):
     return y
 
 
-def load_balance(P, k):  # (N, E)
+def load_balance(P, k):  # (tokens, experts)
     chosen = np.argsort(-P, axis=-1)[:, :k]
     f = np.bincount(chosen.ravel(), minlength=P.shape[1]) / len(P)
     return P.shape[1] * (f * P.mean(axis=0)).sum()
@@ -839,24 +839,24 @@ checks.check_08b_decode_latent(decode_latent)
 # %% [markdown]
 # ### Exercise 6 ★★ · The router's push
 #
-# For $P: (N, E)$ and the $k$ largest of each row chosen, return $\ell = E \sum_e f_e \bar P_e$ **and** its gradient $\bar P: (N, E)$. (No gradient goes through a choice.)
+# For $P: (N, N_e)$ and the $k$ largest of each row chosen, return $\ell = N_e \sum_e f_e \bar P_e$ **and** its gradient $\bar P: (N, N_e)$. (No gradient goes through a choice.)
 
 
 # %% tags=["exercise"]
 def balance_with_gradient(P, k):
     """(loss, P_bar)."""
     ### BEGIN SOLUTION
-    N, E = P.shape
+    N, N_e = P.shape
     chosen = np.argsort(-P, axis=-1)[:, :k]
-    f = np.bincount(chosen.ravel(), minlength=E) / N
-    return E * (f * P.mean(axis=0)).sum(), np.tile(E * f / N, (N, 1))
+    f = np.bincount(chosen.ravel(), minlength=N_e) / N
+    return N_e * (f * P.mean(axis=0)).sum(), np.tile(N_e * f / N, (N, 1))
     ### END SOLUTION
 
 
 checks.check_08b_balance(balance_with_gradient)
 
 # %% [markdown] tags=["idea"]
-# Only $\bar P_e = \tfrac1N \sum_n P_{ne}$ depends smoothly on $P$, so $\partial \ell/\partial P_{ne} = E f_e / N$, the same for every token: each is pushed away from what is crowded, whether it chose it or not.
+# Only $\bar P_e = \tfrac1N \sum_n P_{ne}$ depends smoothly on $P$, so $\partial \ell/\partial P_{ne} = N_e f_e / N$, the same for every token: each is pushed away from what is crowded, whether it chose it or not.
 
 # %% [markdown]
 # ## References

@@ -68,10 +68,10 @@ from transformer.pretrained import load_sentence_encoder
 # | layer 1, induction | row *token* $v$, column *note* $v$ | row *token* $v$, column *answer* $v$ |
 
 # %%
-def circuits(V, T, beta=20.0):
+def circuits(vocab, T, beta=20.0):
     """The matrices (C, C) of the two heads, C = 3V + T: token, position, note, answer."""
-    C = 3 * V + T
-    ends = (0, V, V + T, 2 * V + T, C)
+    C = 3 * vocab + T
+    ends = (0, vocab, vocab + T, 2 * vocab + T, C)
     token, position, note, answer = (range(start, stop) for start, stop in pairwise(ends))
     qk0, ov0, qk1, ov1 = np.zeros((4, C, C))
     qk0[position[1:], position[:-1]] = beta
@@ -93,15 +93,15 @@ def head(x, qk, ov):  # (T, C) → what it adds (T, C), weights (T, T)
 
 
 names = ["⟨s⟩", "A", "B", "C"]
-ids, V, T = np.array([0, 1, 2, 3, 1]), 4, 5
-qk0, ov0, qk1, ov1 = circuits(V, T)
-x = np.zeros((T, 3 * V + T))
-x[np.arange(T), ids] = x[np.arange(T), V + np.arange(T)] = 1  # embedding and position
+ids, vocab, T = np.array([0, 1, 2, 3, 1]), 4, 5
+qk0, ov0, qk1, ov1 = circuits(vocab, T)
+x = np.zeros((T, 3 * vocab + T))
+x[np.arange(T), ids] = x[np.arange(T), vocab + np.arange(T)] = 1  # embedding and position
 added, P0 = head(x, qk0, ov0)
 after = x + added
 answer, P1 = head(after, qk1, ov1)
-notes, logits = after[:, V + T : 2 * V + T], answer[:, 2 * V + T :]
-assert np.allclose(notes, np.eye(V)[[0, 0, 1, 2, 3]], atol=1e-7)
+notes, logits = after[:, vocab + T : 2 * vocab + T], answer[:, 2 * vocab + T :]
+assert np.allclose(notes, np.eye(vocab)[[0, 0, 1, 2, 3]], atol=1e-7)
 assert np.allclose(P1[4], [0, 0, 1, 0, 0], atol=1e-7)
 assert np.allclose(logits[4], [0, 0, 1, 0], atol=1e-7)
 rows = []
@@ -116,30 +116,30 @@ table(["position", "token", "head 0 looks", "its note", "head 1 looks", "logits 
 # Now as real weights of the library's GPT, without norm and feed-forward (`norm="none"`, `ffn="none"`), one head in each layer. The library wants $W^Q, W^K, W^V, W^O$; any with the right products will do. We take $W^K = W^O = 1$. Then *every* sequence of the task: all orders of the letters, followed by a letter that is repeated.
 
 # %%
-def induction_model(V, T):
-    C = 3 * V + T
-    model = GPT(V, C, 1, 2, T, norm="none", ffn="none", bias=False, tie_embeddings=False).astype(np.float64)
-    qk0, ov0, qk1, ov1 = circuits(V, T)
+def induction_model(vocab, T):
+    C = 3 * vocab + T
+    model = GPT(vocab, C, 1, 2, T, norm="none", ffn="none", bias=False, tie_embeddings=False).astype(np.float64)
+    qk0, ov0, qk1, ov1 = circuits(vocab, T)
     for layer, qk, ov in zip(model.layers, (qk0, qk1), (ov0, ov1)):
         a = layer.self_attention
         a.q_proj.weight.data = np.sqrt(C) * qk  # the scores are divided by √D, and here D = C
         a.k_proj.weight.data = np.eye(C)
         a.v_proj.weight.data, a.out_proj.weight.data = ov, np.eye(C)
-    model.token_embedding.weight.data, model.positions.weight.data = np.eye(C)[:V], np.eye(C)[V : V + T]
-    model.output.weight.data = np.eye(C)[:, -V:]
+    model.token_embedding.weight.data, model.positions.weight.data = np.eye(C)[:vocab], np.eye(C)[vocab : vocab + T]
+    model.output.weight.data = np.eye(C)[:, -vocab:]
     return model.eval()
 
 
 rows = []
-for V in (4, 5, 7):
-    letters = V - 1
-    orders = [(order, k) for order in permutations(range(1, V)) for k in range(letters - 1)]
-    texts = np.array([(0, *order, order[k]) for order, k in orders])  # (N, V + 1)
+for vocab in (4, 5, 7):
+    letters = vocab - 1
+    orders = [(order, k) for order in permutations(range(1, vocab)) for k in range(letters - 1)]
+    texts = np.array([(0, *order, order[k]) for order, k in orders])  # (N, vocab + 1)
     right = np.array([order[k + 1] for order, k in orders])
     with mg.no_grad():
-        logits = induction_model(V, V + 1)(texts).data[:, -1]
+        logits = induction_model(vocab, vocab + 1)(texts).data[:, -1]
     found = (logits.argmax(axis=-1) == right).sum()
-    gap = np.abs(logits - np.eye(V)[right]).max()
+    gap = np.abs(logits - np.eye(vocab)[right]).max()
     assert found == len(texts) and gap < 1e-7
     rows.append((letters, f"{len(texts):,}", f"{found:,}", f"{gap:.0e}"))
 table(["letters", "sequences", "right", "logits differ from paper by at most"], rows)
@@ -168,8 +168,8 @@ table(["letters", "sequences", "right", "logits differ from paper by at most"], 
 # By hand, with $\mathcal V = 4$: $W_{OV}^{(0)}$ has four ones, so its size is $\sqrt4 = 2$; $W_{QK}^{(1)}$ has four times $\beta$, size $2\beta$. In $W_{OV}^{(0)} W_{QK}^{(1)\top}$ the note of token $v$ meets the note that token $v$ looks for: four times $\beta$, size $2\beta$. So $\kappa_K = 2\beta/(2 \cdot 2\beta) = \tfrac12$. Queries and values read the token and not the note: $\kappa_Q = \kappa_V = 0$.
 
 # %%
-V, T = 4, 5
-model = induction_model(V, T)
+vocab, T = 4, 5
+model = induction_model(vocab, T)
 first, second = (layer.self_attention for layer in model.layers)
 writes, qk, ov = ov_circuit(first, 0), qk_circuit(second, 0), ov_circuit(second, 0)
 found = {"K": composition(writes, qk.T), "Q": composition(writes, qk), "V": composition(writes, ov)}
@@ -189,7 +189,7 @@ products = {
 }
 fig, axes = figure(9.6, 3.6, 1, 3)
 for ax, (title, matrix), (down, across) in zip(axes, products.items(), AXES):
-    labels = names if len(matrix) == V else [str(i) for i in range(T)]
+    labels = names if len(matrix) == vocab else [str(i) for i in range(T)]
     draw_matrix(ax, matrix, labels, labels, ".0f", 0, max(1, matrix.max()))
     ax.set(title=title, ylabel=down, xlabel=across)
     ax.title.set_fontsize(10)
@@ -210,9 +210,9 @@ fig
 
 # %%
 case = recorded("attention_only")
-ids, upstream = case["input.input_ids"], case["upstream"]  # (B, T), (B, T, V)
+ids, upstream = case["input.input_ids"], case["upstream"]  # (B, T), (B, T, vocab)
 p = {key.removeprefix("param."): value for key, value in case.items() if key.startswith("param.")}
-H, (V, C) = 3, p["token_embedding.weight"].shape
+H, (vocab, C) = 3, p["token_embedding.weight"].shape
 D, (B, T) = C // H, ids.shape
 NAMES = {"Q": "q_proj", "K": "k_proj", "V": "v_proj", "O": "out_proj"}
 PARTS = {part: f"layers.1.self_attention.{name}.weight" for part, name in NAMES.items()}
@@ -224,7 +224,7 @@ def circuit(p, layer, h):
     return q[:, own] @ k[:, own].T / np.sqrt(D), v[:, own] @ o[own]
 
 
-def forward(p):  # → logits (B, T, V), the stream before layer 1 (B, T, C), its weights (H, B, T, T)
+def forward(p):  # → logits (B, T, vocab), the stream before layer 1 (B, T, C), its weights (H, B, T, T)
     x = p["token_embedding.weight"][ids] + p["positions.weight"][:T]
     for layer in (0, 1):
         before, weights, x = x, [], x.copy()
@@ -243,12 +243,12 @@ for h, P in enumerate(weights):
     w_q, w_k, w_v = (p[PARTS[part]][:, own] for part in "QKV")
     w_o = p[PARTS["O"]][own]
     P_bar = y_bar @ (w_v @ w_o).T @ x.mT
-    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
-    ov_bar, qk_bar = ((P @ x).mT @ y_bar).sum(axis=0), (x.mT @ S_bar @ x).sum(axis=0)  # summed over the batch
+    Z_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    ov_bar, qk_bar = ((P @ x).mT @ y_bar).sum(axis=0), (x.mT @ Z_bar @ x).sum(axis=0)  # summed over the batch
     ours["V"][:, own], ours["O"][own] = ov_bar @ w_o.T, w_v.T @ ov_bar
     ours["Q"][:, own], ours["K"][:, own] = qk_bar @ w_k / np.sqrt(D), qk_bar.T @ w_q / np.sqrt(D)
 
-model = GPT(V, C, H, 2, 8, norm="none", ffn="none", bias=False, tie_embeddings=False).astype(np.float64)
+model = GPT(vocab, C, H, 2, 8, norm="none", ffn="none", bias=False, tie_embeddings=False).astype(np.float64)
 model.load_state_dict(p)
 output = model(ids)
 output.backward(upstream)
@@ -287,13 +287,13 @@ table(["", "shape", "paper: largest entry", "− finite differences", "− engin
 # **Predict**, before you look. (1) What can one layer reach? It sees which tokens have occurred, but not what followed what: if it chooses among the $n$ tokens seen with equal chances, the loss is $\ln n$, on average 2.26. (2) What will the curve of two layers look like? (3) Which layer's heads will have which score?
 
 # %%
-V, T, BLOCK = 24, 32, (6, 14)
+vocab, T, BLOCK = 24, 32, (6, 14)
 
 
 def sequences(rng, number):
     """Ids (N, T), and the next ones (N, T), −1 where nobody can know them."""
     n = rng.integers(BLOCK[0], BLOCK[1] + 1, number)
-    whole = np.array([np.resize(rng.permutation(V)[:k], T + 1) for k in n])
+    whole = np.array([np.resize(rng.permutation(vocab)[:k], T + 1) for k in n])
     return whole[:, :-1], np.where(np.arange(T) >= n[:, None], whole[:, 1:], -1)
 
 
@@ -319,7 +319,7 @@ def scores(model, x=test_x):  # → previous token (within the first block), pre
 def train(layers, width, heads, steps, seed):
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = GPT(V, width, heads, layers, T, norm="none", ffn="none", bias=False, tie_embeddings=False)
+    model = GPT(vocab, width, heads, layers, T, norm="none", ffn="none", bias=False, tie_embeddings=False)
     optimizer = optim.AdamW(model.parameters(), 0.01, weight_decay=0.0)
     schedule = optim.warmup_cosine(0.01, 50, steps, 0.001)
     step = mg.program(lambda x, y: mg.cross_entropy(model(x), y, ignore_index=-1), model)
@@ -375,7 +375,7 @@ for i, name in enumerate(SIZES):
     for seed, (_, curve) in enumerate(runs[name]):
         left.plot(curve[:, 0], curve[:, 1], label=name if seed == 0 else None, linewidth=1.2, **line(i))
 mean_log = np.log(np.arange(BLOCK[0], BLOCK[1] + 1)).mean()
-for value, name in ((np.log(V), "all tokens alike"), (mean_log, "all tokens seen alike")):
+for value, name in ((np.log(vocab), "all tokens alike"), (mean_log, "all tokens seen alike")):
     left.axhline(value, color="0.35", linewidth=1, linestyle=":")
     left.text(1000, value, name, ha="right", va="bottom", fontsize=9, color="0.25")
 left.set(xlabel="training step", ylabel="test loss (nats), five seeds each", ylim=(0, 3.6))
@@ -418,7 +418,7 @@ table(["seed", *(f"{name} halfway" for name in halfway_of), "loss 30 steps befor
 
 # %%
 model, n = models[0], 10
-text = np.resize(np.random.default_rng(7).permutation(V)[:n], 24)
+text = np.resize(np.random.default_rng(7).permutation(vocab)[:n], 24)
 with mg.no_grad(), attention_maps(model) as maps:
     model(text[None])
 fig, axes = figure(10.4, 3.3, 1, 4, sharey=True)
@@ -490,8 +490,8 @@ for seed, model in enumerate(models):
     move = sum(E @ ov @ U for ov in ovs1)
     reads = [[qk.T for qk in qks1], qks1, ovs1]  # keys, queries, values
     kappas.append([np.mean([composition(ov, reader) for ov in ovs0 for reader in pair]) for pair in reads])
-    own_note, own_copy = ((matrix.argmax(axis=1) == np.arange(V)).sum() for matrix in (look, move))
-    shares = f"{own_note} of {V}", f"{own_copy} of {V}", f"{copying(move):.2f}"
+    own_note, own_copy = ((matrix.argmax(axis=1) == np.arange(vocab)).sum() for matrix in (look, move))
+    shares = f"{own_note} of {vocab}", f"{own_copy} of {vocab}", f"{copying(move):.2f}"
     rows.append((seed, *shares, *(f"{k:.2f}" for k in kappas[-1])))
     assert own_note >= 22 and own_copy >= 22 and copying(move) > 0.9
 kappas = np.array(kappas)  # (seeds, 3)
@@ -606,8 +606,8 @@ fig, (left, right) = figure(9.4, 3.3, 1, 2)
 stages = ["embedding", "after layer 0", "after layer 1"]
 for i, row in enumerate(lens_p):
     left.plot(stages, row, marker="o", markersize=4, linewidth=1, **line(i), label=f"seed {i}")
-left.axhline(1 / V, color="0.35", linewidth=1, linestyle=":")
-left.text(0, 1 / V, "all tokens alike", va="bottom", fontsize=9, color="0.25")
+left.axhline(1 / vocab, color="0.35", linewidth=1, linestyle=":")
+left.text(0, 1 / vocab, "all tokens alike", va="bottom", fontsize=9, color="0.25")
 left.set(ylabel="probability of the right token", xlabel="where the lens reads", ylim=(0, 1.05))
 left.legend(fontsize=8)
 right.barh(named, parts_of.mean(axis=0), color=COLOURS[0])
@@ -638,7 +638,7 @@ assert lens_p[:, :2].max() < 0.15 and lens_p[:, 2].min() > 0.8 and added.min() >
 # %%
 n, copy, last = 9, 4, 13  # the present token, at position 13 = 9 + 4, has its copy at position 4
 rng = np.random.default_rng(11)
-drawn = np.array([rng.permutation(V)[: n + 1] for _ in range(100)])  # the last: a token that occurs nowhere
+drawn = np.array([rng.permutation(vocab)[: n + 1] for _ in range(100)])  # the last: a token that occurs nowhere
 clean = np.concatenate([drawn[:, :n], drawn[:, : last - n + 1]], axis=1)  # (100, last + 1)
 corrupted = clean.copy()
 corrupted[:, copy] = drawn[:, n]
@@ -828,7 +828,7 @@ checks.check_12b_prefix_score(prefix_score)
 
 # %% tags=["exercise"]
 def token_circuit(w_e, w_v, w_o, w_u, num_heads, h):
-    """W_E W_OV W_U (V, V) of head h."""
+    """W_E W_OV W_U (vocab, vocab) of head h."""
     ### BEGIN SOLUTION
     width = w_v.shape[1] // num_heads
     own = slice(h * width, (h + 1) * width)
@@ -848,7 +848,7 @@ checks.check_12b_token_circuit(token_circuit)
 
 # %% tags=["exercise"]
 def parts_of_logits(parts, gamma, w_u, eps):
-    """(K, C), (C,), (C, V) → (K, V): the logits of each part, with the norm's scale held fixed."""
+    """(K, C), (C,), (C, vocab) → (K, vocab): the logits of each part, with the norm's scale held fixed."""
     ### BEGIN SOLUTION
     x = parts.sum(axis=0)
     r = np.sqrt((x * x).mean() + eps)
@@ -888,20 +888,20 @@ checks.check_12b_patching_map(patching_map)
 # %% [markdown]
 # ### Exercise 5 ★★★ · Two after, by hand
 #
-# Change the circuit of section 1: the model is to say what stood **two** places after the earlier copy of the present token. For `⟨s⟩ A B C D A` that is C. The compartments are as in section 1 (token, position, note, answer; $C = 3V + T$; causal attention without any further division). Return the four matrices of `circuits`. The check tries all orders of the letters.
+# Change the circuit of section 1: the model is to say what stood **two** places after the earlier copy of the present token. For `⟨s⟩ A B C D A` that is C. The compartments are as in section 1 (token, position, note, answer; $C = 3\,\mathcal V + T$; causal attention without any further division). Return the four matrices of `circuits`. The check tries all orders of the letters.
 
 # %% tags=["exercise"]
-def skip_circuits(V, T):
+def skip_circuits(vocab, T):
     """qk0, ov0, qk1, ov1, each (3V + T, 3V + T): they say what stood two places after the copy."""
     ### BEGIN SOLUTION
-    C, beta = 3 * V + T, 30.0
+    C, beta = 3 * vocab + T, 30.0
     qk0, ov0, qk1, ov1 = np.zeros((4, C, C))
     for i in range(2, T):
-        qk0[V + i, V + i - 2] = beta
-    for v in range(V):
-        ov0[v, V + T + v] = 1
-        qk1[v, V + T + v] = beta
-        ov1[v, 2 * V + T + v] = 1
+        qk0[vocab + i, vocab + i - 2] = beta
+    for v in range(vocab):
+        ov0[v, vocab + T + v] = 1
+        qk1[v, vocab + T + v] = beta
+        ov1[v, 2 * vocab + T + v] = 1
     return qk0, ov0, qk1, ov1
     ### END SOLUTION
 
@@ -920,12 +920,12 @@ checks.check_12b_skip_circuits(skip_circuits)
 def qk_gradient(y_bar, x, qk, ov):
     """The gradient (C, C) of W_QK."""
     ### BEGIN SOLUTION
-    S = np.where(np.tri(len(x), dtype=bool), x @ qk @ x.T, -np.inf)
-    e = np.exp(S - S.max(axis=-1, keepdims=True))
+    Z = np.where(np.tri(len(x), dtype=bool), x @ qk @ x.T, -np.inf)
+    e = np.exp(Z - Z.max(axis=-1, keepdims=True))
     P = e / e.sum(axis=-1, keepdims=True)
     P_bar = y_bar @ (x @ ov).T
-    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
-    return x.T @ S_bar @ x
+    Z_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    return x.T @ Z_bar @ x
     ### END SOLUTION
 
 

@@ -865,14 +865,14 @@ checks.check_14_quantize_groups(quantize_groups)
 # %% [markdown]
 # ### Exercise 4 ★★ · The gradients of an adapter
 #
-# With $Y = X W + c\, X A B$, where $X: (n, in)$, $W: (in, out)$, $A: (in, r)$, $B: (r, out)$ and $c$ is a number, write `adapter_gradients(X, W, A, B, c, Y_bar)`: return $(\bar X, \bar A, \bar B)$ for the upstream gradient $\bar Y: (n, out)$. Never make a matrix $(in, out)$ on the way.
+# With $Y = X W + c\, X A B$, where $X: (n, in)$, $W: (in, out)$, $A: (in, r)$, $B: (r, out)$ and $c$ is a number, write `adapter_gradients(X, W, down, up, c, Y_bar)` (`down` is $A$, `up` is $B$): return $(\bar X, \bar A, \bar B)$ for the upstream gradient $\bar Y: (n, out)$. Never make a matrix $(in, out)$ on the way.
 
 # %% tags=["exercise"]
-def adapter_gradients(X, W, A, B, c, Y_bar):
+def adapter_gradients(X, W, down, up, c, Y_bar):
     """The gradients of X, A and B."""
     ### BEGIN SOLUTION
-    H_bar = c * Y_bar @ B.T  # (n, r)
-    return Y_bar @ W.T + H_bar @ A.T, X.T @ H_bar, c * (X @ A).T @ Y_bar
+    h_bar = c * Y_bar @ up.T  # (n, r)
+    return Y_bar @ W.T + h_bar @ down.T, X.T @ h_bar, c * (X @ down).T @ Y_bar
     ### END SOLUTION
 
 

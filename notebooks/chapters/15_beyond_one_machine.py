@@ -632,23 +632,23 @@ checks.check_15_combine(combine)
 # %% [markdown]
 # ### Exercise 3 ★★ · How many workers?
 #
-# Time of a step with a ring: $t(N) = \frac{W}{NF} + 2\,\frac{N-1}{N}\,\frac SB + 2\,(N-1)\,\alpha$. Give the largest $N$, a power of two up to $2^{20}$, at which the workers still compute at least half of the time.
+# Time of a step with a ring, in the letters of section 5: $t(N) = \frac{w}{N f} + 2\,\frac{N-1}{N}\,\frac G\beta + 2\,(N-1)\,\alpha$. Give the largest $N$, a power of two up to $2^{20}$, at which the workers still compute at least half of the time.
 
 # %% tags=["exercise"]
-def half_busy(W, F, S, B, alpha):
+def half_busy(w, f, G, beta, alpha):
     """The largest N = 1, 2, 4, … 2**20 at which computing takes at least half of a step."""
     ### BEGIN SOLUTION
     def talking(N):
-        return 2 * (N - 1) / N * S / B + 2 * (N - 1) * alpha
+        return 2 * (N - 1) / N * G / beta + 2 * (N - 1) * alpha
 
-    return max(N for N in [2**i for i in range(21)] if talking(N) <= W / (N * F))
+    return max(N for N in [2**i for i in range(21)] if talking(N) <= w / (N * f))
     ### END SOLUTION
 
 
 checks.check_15_half_busy(half_busy)
 
 # %% [markdown] tags=["idea"]
-# Computing falls with $N$ and the rest grows, so there is one border: go through the powers of two and keep the last one with $\frac{W}{NF} \ge 2\frac{N-1}{N}\frac SB + 2(N-1)\alpha$. $N = 1$ always qualifies: nothing is sent.
+# Computing falls with $N$ and the rest grows, so there is one border: go through the powers of two and keep the last one with $\frac{w}{N f} \ge 2\,\frac{N-1}{N}\,\frac G\beta + 2\,(N-1)\,\alpha$. $N = 1$ always qualifies: nothing is sent.
 
 # %% [markdown]
 # ### Exercise 4 ★★★ · Reduce-scatter

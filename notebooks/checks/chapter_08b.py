@@ -172,7 +172,7 @@ def check_08b_balance(answer):
         f = np.bincount(chosen.ravel(), minlength=e) / n
         loss, P_bar = e * (f * P.mean(axis=0)).sum(), np.tile(e * f / n, (n, 1))
         first = {
-            "The factor E is missing.": loss / e,
+            "The factor N_e is missing.": loss / e,
             "f counts choices per token: it adds up to k.": loss / k,
             "f and P̄ are means over tokens; one of them is a sum here.": loss * n,
             "Only the probabilities of those who chose it are in this mean; P̄ takes all tokens.": e
@@ -185,9 +185,9 @@ def check_08b_balance(answer):
             "P̄ is a mean over N tokens: the gradient of each is divided by N.": P_bar * n,
             "No gradient goes through f.": P_bar + e * one_hot * P.mean(axis=0) / n,
             "The gradient has a row for each token.": P_bar[0],
-            "The factor E is missing in the gradient.": P_bar / e,
+            "The factor N_e is missing in the gradient.": P_bar / e,
         }
-        got, at = pair(ask(answer, P, k)), f"N = {n}, E = {e}, k = {k}"
+        got, at = pair(ask(answer, P, k)), f"N = {n}, N_e = {e}, k = {k}"
         same(got[0], loss, "the loss", first, at=at)
         same(got[1], P_bar, "P_bar", second, at=at)
     return "Through the softmax, the logit of a crowded expert is pushed down for every token."

@@ -60,10 +60,10 @@ def check_11_bigram_table(answer):
             "A pair that occurs often was counted once: `count[a, b] += 1` with arrays adds once for each place. Use np.add.at.": (
                 once / once.sum(axis=1, keepdims=True)
             ),
-            "Each row was divided by its sum before the 1 was added: V ones were added to it.": (count + 1) / total,
+            "Each row was divided by its sum before the 1 was added: as many ones as there are tokens were added to it.": (count + 1) / total,
         }
-        same(ask(answer, ids, V), right, "the table", hints, at=f"N = {len(ids)}, V = {V}")
-    return "A token that was never seen is followed by anything, with the same probability 1/V."
+        same(ask(answer, ids, V), right, "the table", hints, at=f"N = {len(ids)}, vocab = {V}")
+    return "A token that was never seen is followed by anything, with the same probability."
 
 
 @check

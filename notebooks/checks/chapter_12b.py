@@ -59,7 +59,7 @@ def check_12b_token_circuit(answer):
             "Rows should be the token looked at, columns the token made likely; yours is transposed.": right.T,
             "You have counted the heads from 1; h = 0 is the first.": neighbour,
         }
-        same(ask(answer, w_e, w_v, w_o, w_u, H, h), right, "the matrix", hints, at=f"V = {V}, C = {C}, H = {H}, h = {h}")
+        same(ask(answer, w_e, w_v, w_o, w_u, H, h), right, "the matrix", hints, at=f"vocab = {V}, C = {C}, H = {H}, h = {h}")
     return "A row whose largest entry is on the diagonal is a token that this head copies."
 
 
@@ -82,7 +82,7 @@ def check_12b_parts_of_logits(answer):
             "The mean is subtracted in a layer norm, not in an RMS norm.": (parts - mean) / r * gamma @ w_u,
             "These are the logits of the whole; give those of each part.": x / r * gamma @ w_u,
         }
-        at = f"K = {K}, C = {C}, V = {V}, ε = {eps}"
+        at = f"K = {K}, C = {C}, vocab = {V}, ε = {eps}"
         same(ask(answer, parts, gamma, w_u, eps), right, "the parts' logits", hints, at=at)
     return "They add up to the model's logits, whatever the parts are."
 
@@ -150,7 +150,7 @@ def check_12b_skip_circuits(answer):
             or len(got) != 4
             or any(np.shape(m) != (3 * V + T, 3 * V + T) for m in got)
         ):
-            raise Wrong(f"Return four matrices {3 * V + T, 3 * V + T} for V = {V}, T = {T}: qk0, ov0, qk1, ov1.")
+            raise Wrong(f"Return four matrices {3 * V + T, 3 * V + T} for vocab = {V}, T = {T}: qk0, ov0, qk1, ov1.")
         matrices = [np.asarray(m, float) for m in got]
         if not all(np.isfinite(m).all() for m in matrices):
             raise Wrong("There is an entry that is not finite; a large score such as 30 is enough.")
@@ -184,7 +184,7 @@ def check_12b_skip_circuits(answer):
             )
         text = texts[np.flatnonzero(~right)[0]]
         raise Wrong(
-            f"Right for {right.sum()} of {len(right)} texts with V = {V}; "
+            f"Right for {right.sum()} of {len(right)} texts with vocab = {V}; "
             f"the first that is wrong is {text.tolist()}, where 0 is ⟨s⟩."
         )
     return "Only the note has changed; the induction head is the same."

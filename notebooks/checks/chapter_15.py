@@ -102,7 +102,7 @@ def check_15_half_busy(answer):
         (1e7, 1.0, 3.0, 1.0, 0.0),
     ]:
         right, hints = _workers(*case)
-        numbers = "W = {:g}, F = {:g}, S = {:g}, B = {:g}, α = {:g}".format(*case)
+        numbers = "w = {:g}, f = {:g}, G = {:g}, β = {:g}, α = {:g}".format(*case)
         same(ask(answer, *case), right, "the number of workers", hints, at=numbers)
     return "Beyond that, most of the machines' time goes into talking."
 

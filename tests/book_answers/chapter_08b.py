@@ -152,7 +152,7 @@ WRONG = [
     ("check_08b_decode_latent", lambda *a: _latent(*a, stable=False), "overflow"),
     ("check_08b_decode_latent", _latent_with_keys, "make the keys"),
     ("check_08b_decode_latent", _latent_with_values, "make the values"),
-    ("check_08b_balance", lambda P, k: _balance(P, k, factor=False), "factor E"),
+    ("check_08b_balance", lambda P, k: _balance(P, k, factor=False), "factor N_e"),
     ("check_08b_balance", lambda P, k: _balance(P, k, per=k), "adds up to k"),
     ("check_08b_balance", lambda P, k: _balance(P, k, own=True), "whether it chose"),
     ("check_08b_balance", lambda P, k: _balance(P, k, divided=False), "divided by N"),
