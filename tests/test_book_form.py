@@ -28,12 +28,7 @@ import editions  # noqa: E402
 PATHS = sorted((BOOK / "chapters").glob("[0-9][0-9]*_*.py"))
 
 
-def each_chapter(but=()):
-    """Every chapter; those in ``but`` fail as yet, and are to leave the list when they no longer do."""
-    return pytest.mark.parametrize("path", [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.xfail(strict=True)] * (editions.number(path) in but))
-        for path in PATHS
-    ])  # fmt: skip
+each_chapter = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
 FORMULA = re.compile(r"(?<!\\)\$\$(.+?)\$\$|(?<![\\$])\$([^$\n]+?)(?<!\\)\$(?!\$)", re.S)
@@ -129,14 +124,14 @@ def misused_in_code(source):
                     yield from ((part, token.start[0]) for part in parts if part and part in MATRICES)
 
 
-@each_chapter()
+@each_chapter
 def test_formulas_use_letters_as_the_table_says(path):
     found = [(i, formula, why) for i, cell, exercise in cells(path) if cell.cell_type == "markdown" and not exercise
              for formula, _ in formulas(cell.source) for why in misused(formula)]  # fmt: skip
     assert not found, "\n".join(f"cell {i}: {formula!r}: {why}" for i, formula, why in found)
 
 
-@each_chapter()
+@each_chapter
 def test_code_uses_letters_as_the_table_says(path):
     found = [
         (i, *use)
@@ -147,7 +142,7 @@ def test_code_uses_letters_as_the_table_says(path):
     assert not found, "\n".join(f"cell {i}, line {at}: {letter}" for i, letter, at in found)
 
 
-@each_chapter()
+@each_chapter
 def test_exercises_use_letters_as_the_table_says(path):
     mine = [(i, cell) for i, cell, exercise in cells(path) if exercise]
     found = [(i, f) for i, cell in mine if cell.cell_type == "markdown" for f, _ in formulas(cell.source) if misused(f)]
@@ -268,7 +263,7 @@ def test_a_formula_that_cannot_be_typeset_is_found():
 # Pages ---------------------------------------------------------------------------------------------------------------------
 
 
-@each_chapter()
+@each_chapter
 def test_lines_of_code_fit_on_a_page(path):
     long = [
         (i, line)

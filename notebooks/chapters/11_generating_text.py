@@ -487,7 +487,7 @@ fig
 
 # %%
 def looking_back(model):
-    """For each head: the mean distance to the keys; the attention on oneself, the one before, the 8 latest."""
+    """Of each head the mean distance to the keys, the attention on oneself, the one before, the 8 latest."""
     with mg.no_grad(), attention_maps(model) as maps:
         model(windows[:24, :-1])
     distance = np.arange(C)[:, None] - np.arange(C)

@@ -118,14 +118,16 @@ table(["position", "token", "head 0 looks", "its note", "head 1 looks", "logits 
 # %%
 def induction_model(vocab, T):
     C = 3 * vocab + T
-    model = GPT(vocab, C, 1, 2, T, norm="none", ffn="none", bias=False, tie_embeddings=False).astype(np.float64)
+    model = GPT(vocab, C, 1, 2, T, norm="none", ffn="none", bias=False, tie_embeddings=False)
+    model = model.astype(np.float64)
     qk0, ov0, qk1, ov1 = circuits(vocab, T)
     for layer, qk, ov in zip(model.layers, (qk0, qk1), (ov0, ov1)):
         a = layer.self_attention
         a.q_proj.weight.data = np.sqrt(C) * qk  # the scores are divided by √D, and here D = C
         a.k_proj.weight.data = np.eye(C)
         a.v_proj.weight.data, a.out_proj.weight.data = ov, np.eye(C)
-    model.token_embedding.weight.data, model.positions.weight.data = np.eye(C)[:vocab], np.eye(C)[vocab : vocab + T]
+    model.token_embedding.weight.data = np.eye(C)[:vocab]
+    model.positions.weight.data = np.eye(C)[vocab : vocab + T]
     model.output.weight.data = np.eye(C)[:, -vocab:]
     return model.eval()
 
@@ -638,7 +640,7 @@ assert lens_p[:, :2].max() < 0.15 and lens_p[:, 2].min() > 0.8 and added.min() >
 # %%
 n, copy, last = 9, 4, 13  # the present token, at position 13 = 9 + 4, has its copy at position 4
 rng = np.random.default_rng(11)
-drawn = np.array([rng.permutation(vocab)[: n + 1] for _ in range(100)])  # the last: a token that occurs nowhere
+drawn = np.array([rng.permutation(vocab)[: n + 1] for _ in range(100)])  # the last: one that occurs nowhere
 clean = np.concatenate([drawn[:, :n], drawn[:, : last - n + 1]], axis=1)  # (100, last + 1)
 corrupted = clean.copy()
 corrupted[:, copy] = drawn[:, n]
