@@ -38,7 +38,9 @@ def seconds(contenders: Mapping[str, Callable[[], object]], rounds: int, warm_up
     return {name: np.array(times[warm_up:]) for name, times in taken.items()}
 
 
-def compare(section: str, case: str, contenders: Mapping[str, Callable[[], object]], rounds: int, unit: str = "ms", per: float = 1e-3, warm_up: int = 2) -> Row:
+def compare(
+    section: str, case: str, contenders: Mapping[str, Callable[[], object]], rounds: int, unit: str = "ms", per: float = 1e-3, warm_up: int = 2
+) -> Row:
     """The median time of each, in units of ``per`` seconds, and the medians of the paired ratios."""
     times = seconds(contenders, rounds, warm_up)
     ratios = {name: float(np.median(times["ours"] / t)) for name, t in times.items() if name != "ours"}

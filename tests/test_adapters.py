@@ -131,6 +131,7 @@ def test_mistakes_are_told_before_anything_is_changed():
         save_adapters(model(), "nowhere.npz")
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_folder_that_is_used_like_any_other_and_the_adapters_alone(tmp_path, capsys):
     first, second = tmp_path / "first.txt", tmp_path / "second.txt"
     first.write_text("to be or not to be, that is the question. " * 40, encoding="utf-8")

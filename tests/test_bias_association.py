@@ -88,6 +88,7 @@ def test_a_word_of_several_tokens_is_the_mean_of_their_embeddings():
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_minilm_has_the_effect_sizes_that_wefe_finds(minilm):
     need("wefe")
     found = weat_battery(minilm, weat_lists())
@@ -95,6 +96,7 @@ def test_minilm_has_the_effect_sizes_that_wefe_finds(minilm):
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_wefe_live_finds_the_same_effect_sizes_for_minilm(minilm):
     need("wefe", "gensim", "sklearn", "pandas", "semantic_version")
     from gensim.models import KeyedVectors

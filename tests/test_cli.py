@@ -45,6 +45,7 @@ def test_training_leaves_the_whole_run_folder(run):
     assert all((run / p).read_bytes().startswith(b"\x89PNG") for p in ("loss.png", "attention.png"))
 
 
+@pytest.mark.slow
 def test_training_shows_the_lines_to_beat_and_the_next_command(text_file, tmp_path, capsys):
     out = tmp_path / "r"
     assert main(["train", "--text", str(text_file), "--out", str(out), *SHAPE, *LENGTH, "--tokenizer", "bpe", "--vocab", "280"]) == 0
@@ -199,6 +200,7 @@ def test_a_text_too_short_for_the_context_and_heads_that_do_not_divide_leave_not
     assert [p.name for p in tmp_path.iterdir()] == ["short.txt"]
 
 
+@pytest.mark.slow
 def test_without_out_runs_are_numbered(text_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     short = [*SHAPE, "--steps", "1", "--batch", "2", "--sample-tokens", "1"]
@@ -239,6 +241,7 @@ assert main(["check", "--op", "exp"]) == 0
 """
 
 
+@pytest.mark.slow
 def test_it_works_and_says_nothing_where_threads_processes_and_ctypes_are_missing(tmp_path):
     environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", BROWSER, str(tmp_path / "run")], capture_output=True, text=True, encoding="utf-8", env=environment)

@@ -80,6 +80,7 @@ RIGHT = {one.name: one.solution for one in THREE.exercises}
 # Answers -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_right_answer_is_right_and_a_wrong_one_gets_the_words_of_the_check(judged):
     assert judged(LOG_SOFTMAX.solution)["right"]
     found = judged("def log_softmax_backward(y_bar, y):\n    return y_bar * y")
@@ -119,6 +120,7 @@ def test_an_answer_that_knows_only_the_inputs_of_the_check_is_found_out(judged):
 
 
 @pytest.mark.parametrize("code", FAKES.values(), ids=list(FAKES))
+@pytest.mark.slow
 def test_a_fake_pass_gets_nothing(judged, code):
     found = judged(code)
     assert not found["right"], found["words"]
@@ -566,6 +568,7 @@ def test_a_variant_with_other_numbers_than_it_has_is_refused():
         checks.variant("03_nothing", lambda p: p)
 
 
+@pytest.mark.slow
 def test_students_get_their_own_numbers_and_are_graded_by_them(tmp_path, library, capsys):
     roster = tmp_path / "roster.csv"
     roster.write_bytes("student;name\r\nanna;Anna\r\nbea;Bea\r\ncarl;Carl\r\n".encode("utf-8-sig"))
@@ -807,6 +810,7 @@ def test_a_sentence_does_not_end_inside_a_formula():
     importlib.util.find_spec("nbconvert") is None or importlib.util.find_spec("sphinx_revealjs") is None,
     reason="extra course",
 )
+@pytest.mark.slow
 def test_pages_need_no_network():
     for page in (pages.deck(BOOK, THREE), pages.solutions_page(BOOK, THREE, written.questions(BOOK)["03"])):
         text = page.decode("utf-8")

@@ -20,22 +20,26 @@ def test_right_gradients_are_right():
 
 
 @pytest.mark.parametrize("derivation", ALL, ids=[d.name for d in ALL])
+@pytest.mark.slow
 def test_wrong_gradients_are_wrong_and_no_cause_is_a_false_one(derivation):
     outcomes = [said(derivation, mistake) for mistake in derivation.wrong]
     assert {outcome for outcome, _, _ in outcomes} <= {"named", "tied", "unknown"}, outcomes
     assert sum(outcome == "unknown" for outcome, _, _ in outcomes) <= 2
 
 
+@pytest.mark.slow
 def test_two_mistakes_at_once_are_told_apart():
     outcomes = [said(d, mistake)[0] for d in TWO for mistake in d.wrong]
     assert sum(outcome in ("named", "tied") for outcome in outcomes) >= 0.9 * len(outcomes)
     assert "called right" not in outcomes
 
 
+@pytest.mark.slow
 def test_random_gradients_get_no_name():
     assert random_ones(ALL, 60) == []
 
 
+@pytest.mark.slow
 def test_sixty_steps_and_ten_thousand_numbers_take_less_than_ten_seconds():
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 50)), rng.integers(0, 4, 100)

@@ -14,6 +14,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "pretrained.md").read_text(encoding
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_every_example_runs_and_prints_what_it_says(library, minilm, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("book.txt").write_text("the cat sat on the mat and the dog sat by the cat. " * 80, encoding="utf-8")

@@ -39,6 +39,7 @@ def test_a_chain_of_100_000_ops_is_differentiated():
     np.testing.assert_array_equal(x.grad.data, [3, 5])
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_ops_can_also_be_dropped_without_a_backward_pass():
     y = leaf(1.0)
     for _ in range(100_000):

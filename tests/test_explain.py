@@ -204,6 +204,7 @@ def assert_consistent(e):
 
 
 @pytest.mark.parametrize("name", REGISTRY)
+@pytest.mark.slow
 def test_every_op_is_explained_with_the_engines_gradients(name):
     rng = np.random.default_rng(1)
     for example in examples(REGISTRY[name], rng):

@@ -72,6 +72,7 @@ OPS = [name for name, op in REGISTRY.items() if op.builtin and op.examples is no
 
 
 @pytest.mark.parametrize("name", OPS)
+@pytest.mark.slow
 def test_every_op_can_be_printed_with_its_gradient(name):
     op, rng = REGISTRY[name], np.random.default_rng(0)
     for example in op.examples(rng):

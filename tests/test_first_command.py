@@ -30,6 +30,7 @@ def test_a_run_says_what_it_reads_and_ends_by_naming_three_next_steps(book, tmp_
     assert len(steps) == 3
 
 
+@pytest.mark.slow
 def test_both_losses_are_measured_alike(book, tmp_path, capsys):
     assert main(["train", "--text", str(book), "--out", str(tmp_path / "run"), *SHORT]) == 0
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("measured alike"))

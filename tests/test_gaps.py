@@ -58,6 +58,7 @@ def test_ranks_that_begin_with_other_numbers_stop_before_the_first_step():
 @pytest.mark.parametrize(
     ("limit", "pairs"), [(1, 1), (12, 1), (40, 3), (None, 1000)]
 )  # each target has 11 tokens, END included
+@pytest.mark.slow
 def test_a_limit_of_evaluation_tokens_is_that_of_the_targets_read(limit, pairs):
     tokenizer = make_tokenizer("copy")
     work = Translation(MADE["copy"](), tokenizer)

@@ -162,6 +162,7 @@ def naive(model, prompt, count, options, seed):
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.5, "top_k": 3}, {"top_k": 1}], ids=["plain", "top-k", "greedy"])
 @pytest.mark.parametrize("scheme", list(POSITIONS))
+@pytest.mark.slow
 def test_a_cached_batch_of_different_lengths_equals_each_row_alone_uncached_far_beyond_the_context(scheme, options):
     model = tiny(positions=scheme)
     seeds = range(len(PROMPTS))

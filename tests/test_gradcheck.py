@@ -227,6 +227,7 @@ SMOOTH = [mg.tanh, mg.gelu, mg.softmax, mg.log_softmax, mg.silu, mg.sigmoid, mg.
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.sampled_from(SMOOTH), hnp.array_shapes(max_dims=3, max_side=4), st.integers(0, 10_000), st.sampled_from([0.1, 1.0, 3.0]))
+@pytest.mark.slow
 def test_no_false_alarm_over_hundreds_of_random_shapes(f, shape, seed, scale):
     x = np.random.default_rng(seed).normal(0, scale, shape)
     report = gradcheck(f, x, seed=seed)

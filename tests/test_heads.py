@@ -30,6 +30,7 @@ def towns():
 
 @pytest.mark.weights
 @pytest.mark.parametrize("how", ["frozen", "adapters", "whole"])
+@pytest.mark.slow
 def test_minilm_learns_to_tag_under_a_head(how, minilm, capsys):
     encoder = load_sentence_encoder()
     manual_seed(0)

@@ -127,6 +127,7 @@ def pixels(png):
 
 
 @every_chapter
+@pytest.mark.slow
 def test_the_picture_of_a_chapter_comes_from_its_stored_outputs(name):
     number = name.split("_")[0]
     stored, drawn = (BOOK / "pictures" / f"{number}.png").read_bytes(), build.thumbnail(build.cover(NOTEBOOKS[name]))
@@ -200,6 +201,7 @@ def test_a_check_rejects_a_wrong_answer_with_a_hint(name, answer, hint):
 
 
 @pytest.mark.parametrize(("name", "answer"), RIGHT)
+@pytest.mark.slow
 def test_a_check_accepts_a_right_answer_that_is_unusual(name, answer):
     assert (verdict := getattr(checks, name)(answer)), verdict
 
@@ -235,6 +237,7 @@ DOUBLE = {"second_difference", "directional_check", "p_value"}
 
 
 @each_exercise
+@pytest.mark.slow
 def test_a_check_accepts_the_solution_in_single_precision_and_in_lists(start, stub, answer, check):
     namespace = {}
     exec(start, namespace)
@@ -343,6 +346,7 @@ def test_an_exercise_is_worth_its_stars(name):
 
 
 @every_chapter
+@pytest.mark.slow
 def test_the_students_edition_holds_no_solution(name):
     notebook = editions.students(SOURCES[name])
     for key, _, _, answer, check in exercises(name):
@@ -354,6 +358,7 @@ def test_the_students_edition_holds_no_solution(name):
 
 
 @every_chapter
+@pytest.mark.slow
 def test_running_a_whole_notebook_leaves_the_readers_answers_alone(name):
     """The published edition holds a solution as folded text only: no cell defines what the reader is to write."""
     code = "\n".join(cell.source for cell in NOTEBOOKS[name].cells if cell.cell_type == "code")
@@ -389,6 +394,7 @@ def test_a_course_holds_the_solutions_and_nothing_that_gives_them_away(tmp_path)
     assert "### BEGIN SOLUTION" in text and "The idea of the solution" not in text and "NotImplementedError" not in text
 
 
+@pytest.mark.slow
 def test_the_configuration_of_a_course_finds_the_clone_from_where_it_lies(tmp_path, monkeypatch):
     pytest.importorskip("nbgrader")
     build.main(["--course", str(tmp_path / "course"), "03"])

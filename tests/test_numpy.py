@@ -214,6 +214,7 @@ CASES = [(name, n) for name, cases in FUNCTIONS.items() for n in range(len(cases
 
 
 @pytest.mark.parametrize(("name", "n"), CASES)
+@pytest.mark.slow
 def test_a_function_of_numpy_has_its_value_and_right_derivatives_of_both_orders(name, n):
     call, *arrays = FUNCTIONS[name][n]
     if name in ("matvec", "vecmat", "cumulative_sum", "cumulative_prod", "unstack") and not hasattr(np, name):

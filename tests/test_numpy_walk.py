@@ -185,6 +185,7 @@ def wrong_gradient(call, arguments, at):
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.slow
 def test_no_function_of_numpy_loses_a_gradient_in_silence(name):
     found = faults(name, FUNCTIONS[name])
     assert not found, "\n".join(found[:10])

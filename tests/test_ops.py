@@ -44,6 +44,7 @@ def test_first_derivatives_agree_with_finite_differences(name):
 
 
 @each_op
+@pytest.mark.slow
 def test_second_derivatives_agree_with_finite_differences(name):
     report = check_op(REGISTRY[name], gradgradcheck)
     assert report, f"\n{report}"
@@ -477,6 +478,7 @@ def test_matmul_with_broadcast_batches_and_vectors(shapes, seed):
 
 @quick
 @given(hnp.array_shapes(min_dims=1, max_dims=3, max_side=4), st.data())
+@pytest.mark.slow
 def test_softmax_along_any_axis(shape, data):
     axis = data.draw(st.integers(-len(shape), len(shape) - 1))
     x = 3 * np.random.default_rng(data.draw(st.integers(0, 99))).normal(size=shape)
@@ -487,6 +489,7 @@ def test_softmax_along_any_axis(shape, data):
 
 @quick
 @given(st.integers(1, 3), st.integers(1, 2), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.booleans(), st.data())
+@pytest.mark.slow
 def test_attention_of_any_size(kv_heads, group, t, s, d, causal, data):
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     batch = data.draw(st.sampled_from([(), (2,), (1, 2)]))

@@ -90,6 +90,7 @@ def another(action: argparse.Action, has: object) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_resumed_run_refuses_every_option_that_it_cannot_take(kind, runs, capsys, tmp_path):
     path = Path(shutil.copytree(runs[kind], tmp_path / "run"))
     config = RunFolder(path).config()
@@ -109,6 +110,7 @@ def test_a_resumed_run_refuses_every_option_that_it_cannot_take(kind, runs, caps
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_a_resumed_run_takes_the_options_that_it_has(kind, runs, capsys, tmp_path):
     path = Path(shutil.copytree(runs[kind], tmp_path / "run"))
     words = [str(runs["gpt"].parent / "TEXT") if word == "TEXT" else word for word in KINDS[kind]]
@@ -117,6 +119,7 @@ def test_a_resumed_run_takes_the_options_that_it_has(kind, runs, capsys, tmp_pat
 
 
 @pytest.mark.parametrize("kind", ["gpt", "pairs"])
+@pytest.mark.slow
 def test_a_resumed_run_takes_more_steps_and_stays_the_same_run(kind, runs, capsys, tmp_path):
     path = Path(shutil.copytree(runs[kind], tmp_path / "run"))
     refused(capsys, ["train", "--resume", "--steps", "3", "--out", str(path)], "4 steps are done", "--steps 4 or more")
@@ -217,6 +220,7 @@ def test_an_option_of_bias_that_would_be_ignored_is_refused(words, expected, run
 
 @pytest.mark.parametrize("kind", ["gpt", "rnn", "named"])
 @pytest.mark.parametrize("command", ["evaluate", "quality", "train"])
+@pytest.mark.slow
 def test_every_command_reads_the_text_that_the_run_was_trained_on(kind, command, runs, monkeypatch, capsys, tmp_path):
     path = Path(shutil.copytree(runs[kind], tmp_path / "run"))
     read = []
@@ -242,6 +246,7 @@ def test_what_needs_a_text_refuses_a_run_on_pairs_or_classes(kind, command, runs
 
 
 @pytest.mark.parametrize("command", ["evaluate", "quality"])
+@pytest.mark.slow
 def test_a_text_that_has_changed_since_is_not_taken_for_the_one_of_the_training(command, tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text(TEXT, encoding="utf-8")
@@ -252,6 +257,7 @@ def test_a_text_that_has_changed_since_is_not_taken_for_the_one_of_the_training(
     refused(capsys, ["train", "--resume", "--out", out], "another text")
 
 
+@pytest.mark.slow
 def test_without_a_prompt_generate_begins_with_something_that_the_vocabulary_has(tmp_path, capsys):
     for text in ("one line of text, and no other. " * 40, "onelineoftextandnoother" * 40):
         (tmp_path / "text.txt").write_text(text, encoding="utf-8")

@@ -104,6 +104,7 @@ def run(tmp_path_factory):
     ("options", "share", "change"),
     [(["float16"], 0.52, 1e-3), (["bfloat16"], 0.52, 1e-2), (["int8"], 0.275, 1e-2), (["int8", "--by", "group"], 0.28, 1e-2)],
 )
+@pytest.mark.slow
 def test_a_compressed_run_is_small_and_as_good_and_is_used_like_any_other(run, tmp_path, capsys, options, share, change):
     out = str(tmp_path / "small")
     assert cli.main(["compress", str(run), "--to", *options, "--out", out]) == 0

@@ -137,6 +137,7 @@ def numpy_answer(model, text):
 
 
 @node
+@pytest.mark.slow
 def test_the_page_computes_numpys_logits_and_attention(made):
     folder, page = made
     model = halved(folder)
@@ -175,6 +176,7 @@ def test_a_head_that_is_switched_off_adds_nothing(made):
 
 
 @node
+@pytest.mark.slow
 def test_what_a_reader_lets_it_write_is_what_numpy_writes(made):
     folder, page = made
     model = halved(folder)
@@ -425,6 +427,7 @@ def test_a_language_model_opens_with_its_own_words_and_a_task_with_its_examples(
         assert run["opens_with"].startswith("The ") and len(run["opens_with"]) == 24
 
 
+@pytest.mark.slow
 def test_what_it_tells_of_a_run_is_no_path(tmp_path, capsys):
     (tmp_path / "words.txt").write_text("to be or not to be, that is the question. " * 40, encoding="utf-8")
     short = [

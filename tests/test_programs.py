@@ -49,6 +49,7 @@ def execute(text, name, *args, **kwargs):
 
 
 @pytest.mark.parametrize(("name", "n"), EXAMPLES)
+@pytest.mark.slow
 def test_every_op_has_one_gradient_eager_plain_as_a_program_and_as_text(name, n):
     loss, inputs = weighted(name, n)
     loss(*inputs).backward()
@@ -130,6 +131,7 @@ def test_a_model_trains_alike_with_and_without_a_program(settings):
 
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("settings", VARIANTS, ids=str)
+@pytest.mark.slow
 def test_the_text_of_a_model_runs_where_minigrad_cannot_be_imported(settings, plain, tmp_path):
     model = small_gpt(**settings).astype(np.float64)
     loss = language_model(model)

@@ -40,6 +40,7 @@ def found(run):
     return {row["name"]: row for row in json.loads(out.getvalue())["strategies"]}
 
 
+@pytest.mark.slow
 def test_maximising_likelihood_repeats_and_sampling_is_diverse_and_unlikely_with_the_nucleus_between(found):
     greedy, beam, nucleus, sampling = (found[name] for name in ("greedy", "beam search, 8 beams", "sampling, top-p 0.9", "sampling"))
     assert beam["loss"] <= greedy["loss"] < nucleus["loss"] < sampling["loss"]

@@ -110,6 +110,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, text_file: Path) -> Path:
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
+@pytest.mark.slow
 def test_killed_ten_times_and_resumed_bit_for_bit(tmp_path: Path, text_file: Path, straight: Path) -> None:
     rng = random.Random(2017)
     folder = tmp_path / "killed"
@@ -142,6 +143,7 @@ def test_killed_ten_times_and_resumed_bit_for_bit(tmp_path: Path, text_file: Pat
     assert not list(folder.glob("*.tmp")) and not list(folder.glob(".*.tmp"))
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_checkpoint_and_the_same_curve(tmp_path: Path, text_file: Path, straight: Path) -> None:
     if os.name == "nt":
         pytest.skip("signals differ")
@@ -235,6 +237,7 @@ def test_a_damaged_file_is_named_and_nothing_changes(
 
 
 @pytest.mark.parametrize("name", FILES)
+@pytest.mark.slow
 def test_any_flipped_bit_is_found(name: str, small: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "run"
     shutil.copytree(small, folder)

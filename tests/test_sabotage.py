@@ -92,6 +92,7 @@ def caught(op):
 
 @pytest.mark.parametrize("way", WAYS, ids=[way.__name__ for way in WAYS])
 @pytest.mark.parametrize(("name", "i"), RULES)
+@pytest.mark.slow
 def test_every_wrong_rule_is_caught(name, i, way, monkeypatch):
     op = REGISTRY[name]
     replace_rule(monkeypatch, op, i, way)
@@ -99,6 +100,7 @@ def test_every_wrong_rule_is_caught(name, i, way, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "n"), [(name, n) for name in MISTAKES for n in range(len(MISTAKES[name]))])
+@pytest.mark.slow
 def test_every_typical_mistake_is_caught(name, n, monkeypatch):
     """The dropped terms that people really drop: the wrong rules with which diagnose compares."""
     op, mistake = REGISTRY[name], MISTAKES[name][n]
@@ -229,6 +231,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_no_right_rule_is_reported_on_random_shapes(kind):
     """Twenty random shapes of each of forty kinds."""
     for seed in range(20):
@@ -239,6 +242,7 @@ def test_no_right_rule_is_reported_on_random_shapes(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.slow
 def test_no_right_rule_is_reported_in_second_order(kind):
     for seed in range(4):
         f, inputs = KINDS[kind](np.random.default_rng(seed))

@@ -204,13 +204,9 @@ def same(one: Path, other: Path) -> None:
             assert file.read_bytes() == (other / file.name).read_bytes(), file.name
 
 
-USUAL = ["text", "text, averaged", "pairs", "classes"]  # the others take a minute
-
-
 @needs_fork
-@pytest.mark.parametrize(
-    "case", [case if case in USUAL else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
-)
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_a_run_killed_at_the_last_event_of_each_kind_and_resumed_is_the_same_run(case, tmp_path):
     events = events_of(case, tmp_path / "whole")
     for number in sorted({event: i for i, event in enumerate(events)}.values()):
@@ -234,6 +230,7 @@ def test_a_run_killed_at_any_event_and_resumed_is_the_same_run(case, tmp_path):
 
 
 @needs_fork
+@pytest.mark.slow
 def test_a_run_killed_at_fifty_random_events_one_after_the_other_is_the_same_run(tmp_path):
     rng, kills = np.random.default_rng(2017), 0
     for case in ("text, averaged", "pairs", "text, accumulated", "images", "classes"):
@@ -282,6 +279,7 @@ class Greedy:
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_evaluation_and_samples_do_not_disturb_the_run(case):
     losses = []
     for shows in (False, True):
@@ -298,6 +296,7 @@ def test_evaluation_and_samples_do_not_disturb_the_run(case):
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "text, recomputed"])
+@pytest.mark.slow
 def test_several_ranks_train_every_objective_as_one_process_does(case, tmp_path, monkeypatch):
     monkeypatch.setattr(watcher, "start", lambda *_: None)
     monkeypatch.setitem(CASES, case, (*CASES[case][:2], {**CASES[case][2], "dropout": 0.0}, CASES[case][3]))

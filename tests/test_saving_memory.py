@@ -164,6 +164,7 @@ def classification():
 
 @pytest.mark.parametrize("make", [language, weighted, translation, classification])
 @pytest.mark.parametrize("n", [2, 3, 7])
+@pytest.mark.slow
 def test_a_batch_read_in_parts_gives_the_gradient_of_the_whole(make, n):
     losses, found = [], []
     for accumulate in (1, n):
@@ -210,6 +211,7 @@ def test_more_parts_than_examples_are_refused():
         Settings(accumulate=0)
 
 
+@pytest.mark.slow
 def test_a_run_with_all_of_it_resumes_to_the_same_losses(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be, that is the question. " * 40, encoding="utf-8")

@@ -35,6 +35,7 @@ def test_a_hundred_sentences_equal_the_recorded_vectors(minilm):
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_a_hundred_sentences_equal_the_librarys_vectors(minilm, library):
     from transformer.pretrained.sentences import minilm_folder
 

@@ -38,6 +38,7 @@ SETTINGS = {"plain": {}, "cooler, top-k": {"temperature": 0.7, "top_k": 3}, "nuc
 
 @pytest.mark.parametrize("options", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize("lookahead", [1, 4])
+@pytest.mark.slow
 def test_ten_thousand_tokens_follow_the_targets_distribution_after_each_token(lookahead, options):
     target, draft = random_table(1), random_table(2)
     written = speculative_generate(target, draft, [0], 10_000, rng=lookahead, lookahead=lookahead, **options)
@@ -51,6 +52,7 @@ def test_ten_thousand_tokens_follow_the_targets_distribution_after_each_token(lo
             assert counts.sum() == counts[p.argmax()]
 
 
+@pytest.mark.slow
 def test_whole_texts_have_the_probability_that_the_target_gives_them():
     target, draft = tiny(vocab=3, seed=1), tiny(vocab=3, seed=2, context=4)
     rng = np.random.default_rng(0)

@@ -188,6 +188,7 @@ def test_the_reserved_name_is_refused(tmp_path):
 # Verified before it is parsed ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_of_every_header_is_named_or_harmless(path):
     """The zip's directories and the headers of the arrays: nothing is read as anything but what was written."""
     whole, reference = path.read_bytes(), load(path)

@@ -259,6 +259,7 @@ def test_a_new_reader_finds_equal_words_and_near_ones_from_the_start():
 
 
 @pytest.mark.parametrize("name", ["entities", "answers"])
+@pytest.mark.slow
 def test_training_lowers_the_loss_and_is_the_same_every_time(name):
     tokenizer = recipes.make_tokenizer(name)
     given = {"steps": 12, "evaluate_every": 12, "batch_size": 8, "warmup": 2}

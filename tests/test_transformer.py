@@ -303,6 +303,7 @@ def first_order_cases():
 
 
 @pytest.mark.parametrize("n", range(len(first_order_cases())), ids=[case[1] for case in first_order_cases()])
+@pytest.mark.slow
 def test_the_gradient_of_every_parameter_agrees_with_finite_differences(n, rng, monkeypatch):
     _, _, module, call, inputs = first_order_cases()[n]
     if module.num_parameters() > 1000:  # 32 random directions in each matrix, for time; ``python -m transformer check`` tries each entry

@@ -168,8 +168,8 @@ class Composed(Op[P]):
 
     It is recorded as one result, whose gradients come from the graph of the definition.  A kernel may do the same on arrays, faster:
     ``forward(*arrays, **params, save=...)`` returns ``(out, saved)``, and ``vjp(g, out, saved, *arrays, **params)`` a gradient for each
-    input; if it takes ``wanted``, it is told which ones are needed, and if it calls the result ``_``, a program does not keep it.  When the backward pass is recorded itself, the result is
-    differentiated through the definition, kernel or not.
+    input; if it takes ``wanted``, it is told which ones are needed, and if it calls the result ``_``, a program does not keep it.  When
+    the backward pass is recorded itself, the result is differentiated through the definition, kernel or not.
     """
 
     def __init__(self, definition: Callable[P, Any], formula: str, inputs: Sequence[str] | None, derivatives: dict[str, str]):

@@ -156,6 +156,7 @@ def test_the_bytes_of_the_cache_are_those_of_the_cache(options):
 
 
 @pytest.mark.torch
+@pytest.mark.slow
 def test_pytorchs_counter_agrees_on_dense_attention():
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
@@ -188,6 +189,7 @@ def test_mistakes_are_told():
         count(GPT(V, 16, 4, 1, 8), 0)
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table(tmp_path, capsys):
     text = tmp_path / "text.txt"
     text.write_text("to be or not to be, that is the question. " * 20, encoding="utf-8")
