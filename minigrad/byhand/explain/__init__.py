@@ -16,6 +16,7 @@ import numpy as np
 
 from ...tensor import Tensor, upstream_gradient
 from ..recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
+from .closed import closed_forms
 from .code import Replay
 from .describe import phrase
 from .names import COLUMN, Names, Phrase, input_symbol, output_symbol
@@ -97,22 +98,22 @@ class _Walk:
         results = sorted(
             ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place))
         )
-        by_name = self.by_name(
-            targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)]
-        )
+        by_name = self.by_name(targets, gradients)
         replay = Replay(self.order, self.names, seed)
-        return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits, replay)
+        forms = closed_forms(self.order, self.names, seed, list(by_name.values()))
+        closed = {key: forms[id(t)] for key, t in by_name.items() if id(t) in forms}
+        shown = {key: gradients[id(t)] for key, t in by_name.items()}
+        return Explanation(self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay)
 
-    def by_name(
-        self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]
-    ) -> dict[str, np.ndarray]:
-        """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that
+    def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray]) -> dict[str, Any]:
+        """The tensors with a gradient by the reader's names: the targets, and (unless some were asked for) every one that
         has a name."""
+        order = [t for t in self.order if self.everything or any(t is x for x in targets)]
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
         asked = {id(t) for t in targets}
         ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
-        found: dict[str, np.ndarray] = {}
+        found: dict[str, Any] = {}
         for t in [*ranked, *(t for t in order if id(t) not in asked)]:
             name = own.get(id(t))
             key = (
@@ -121,7 +122,7 @@ class _Walk:
                 else self.names.of(t).text if id(t) in asked or name else None
             )
             if key is not None and id(t) in gradients:
-                found.setdefault(key, gradients[id(t)])
+                found.setdefault(key, t)
         return found
 
     def given(self) -> list[tuple[Name, str, np.ndarray]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import matrices, worked
+from .closed import Closed
 from .notation import ACCENTS, OPAQUE, Name, argument, escape, tokens
 from .worked import Equation, Heading, Item, Piece, Sentence, Side
 
@@ -82,7 +83,7 @@ class Explanation:
     """The worked solution.  ``print`` it, show it in a notebook, or take ``latex()`` or ``markdown()`` for a handout.
 
     ``given`` lists (name, full name, array) of the inputs; ``forward`` and ``backward`` the steps; ``gradients`` the
-    results by name.
+    results by name; ``closed``, also by name, the expressions to which the steps contract, for those that do.
     """
 
     output: Name
@@ -92,6 +93,7 @@ class Explanation:
     backward: list[Backward | Meeting]
     gradients: dict[str, np.ndarray]
     results: list[tuple[Name, np.ndarray]] = field(repr=False)
+    closed: dict[str, Closed] = field(default_factory=dict)
     digits: int = 4
     replay: Any = field(default=None, repr=False)
 
@@ -115,7 +117,8 @@ class Explanation:
         return worked.text(self.items(), self.digits)
 
     def __repr__(self) -> str:
-        return f"<explanation of {self.output.text}: {len(self.forward)} steps; print() shows it>"
+        contracted = "".join(f", {form!r}" for form in self.closed.values())
+        return f"<explanation of {self.output.text}: {len(self.forward)} steps{contracted}; print() shows it>"
 
     def latex(self, document: bool = False) -> str:
         """LaTeX to paste into a document that uses amsmath; with ``document`` a whole one, to compile as it stands."""
@@ -166,6 +169,11 @@ def _items(e: Explanation) -> list[Item]:
                 [*([[rf"\partial {e.output.latex} / \partial {name.latex}"]] if scalar else []), [name.bar], [value]]
             )
         )
+    if e.closed:
+        items.append(Heading("In one expression"))
+        note = "".join(f"; {note}" for note in dict.fromkeys(form.note for form in e.closed.values() if form.note))
+        items.append(Sentence(f"The steps contract; checked in numbers, here and at two other points{note}."))
+        items += [Equation([[form.name.bar], [form.latex]]) for form in e.closed.values()]
     return items
 
 
@@ -205,16 +213,8 @@ def _step(b: Backward, formula: str) -> list[Item]:
             sides += [*([letter.numbers] if letter.numbers else []), [np.asarray(letter.value)]]
         items.append(Equation(sides))
     for f in b.flows:
-        items.append(
-            Equation(
-                [
-                    [f.symbol],
-                    [f.formula],
-                    *([f.numbers] if f.numbers else []),
-                    [f.value[:, None] if f.column else f.value],
-                ]
-            )
-        )
+        shown = f.value[:, None] if f.column else f.value
+        items.append(Equation([[f.symbol], [f.formula], *([f.numbers] if f.numbers else []), [shown]]))
     return items
 
 
