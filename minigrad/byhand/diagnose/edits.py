@@ -1,9 +1,9 @@
 """The grammar of mistakes: every single edit of the backward program that is tried.
 
 An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its
-derivative left out or applied twice, an operand replaced by a neighbour, a sum over broadcast axes forgotten; the
-same at every step of a loop; and those of functions that are recognised although they were written out: a softmax, a
-sigmoid, a norm.
+derivative left out or applied twice, an operand replaced by a neighbour (``operands``), a sum over broadcast axes
+forgotten; the same at every step of a loop; and those of functions that are recognised although they were written
+out: a softmax, a sigmoid, a norm.
 """
 
 from __future__ import annotations
@@ -16,10 +16,116 @@ import numpy as np
 from ..recording import conform
 from .mistakes import COMPOSED, MISTAKES
 from .operands import neighbours, operands, turned
-from .program import Program
+from .program import CONSTANT, Edit, Program, Site, Step, site
 from .recognised import Recognised, recognised
-from .single import Edit, broadcast, general, site
-from .steps import Site, Step
+
+MASKS = ("maximum", "minimum", "relu", "clip", "select", "tril", "triu")
+
+
+def general(program: Program, step: Step) -> Iterator[Edit]:
+    """The derivative of a step left out, or applied twice."""
+    op, name = step.call.op.name, step.name
+    if op in (
+        "add", "subtract", "sum", "reshape", "broadcast_to", "pick", "_take", "negative", "astype", "softmax", "cumsum",
+        "mean", "max", "min", "prod", "logsumexp", "log_softmax", "var", "_concatenate", "_stack", *MASKS):
+        return
+    for i in step.wanted():
+        a = program.operand(step, i)
+        other = program.operand(step, 1 - i) if len(step.inputs) == 2 else ""
+        left, twice = {
+            "multiply": (
+                ("missing factor", f"the factor {other} is left out of the gradient of {a}"),
+                ("factor twice", f"the factor {other} is applied twice")),
+            "divide": (
+                (
+                    ("missing factor", f"the division by {other} is left out of the gradient of {a}")
+                    if i == 0
+                    else (
+                        "forgotten derivative",
+                        (
+                            f"the derivative with respect to the denominator {a} is left out: the gradient passes"
+                            " through unchanged"
+                        ),
+                    )
+                ),
+                (
+                    "factor twice",
+                    (
+                        f"the division by {other} is done twice" if i == 0
+                        else "the quotient's derivative is applied twice"),
+                ),
+            ),
+            "matmul": (
+                ("missing factor", f"the factor {other} of the product is left out of the gradient of {a}"),
+                ("factor twice", f"the factor {other} is applied twice")),
+        }.get(
+            op,
+            (
+                (
+                    "forgotten derivative",
+                    f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
+                ("derivative twice", f"the derivative of {name} is applied twice"),
+            ),
+        )
+        at = f", in {program.where(step)}"
+        if (
+            op == "multiply" and step.inputs[1 - i] == CONSTANT and np.size(step.arrays[1 - i]) > 1
+            and not np.all(step.arrays[1 - i])):
+            left = (
+                "mask not applied", f"the mask {other} is not applied (the factor is left out) to the gradient of {a}")
+        if s := site(program, step, i, lambda g: g):
+            yield Edit(left[0], left[1] + at, 1.1, (s,), ("left out", op, i))
+        if np.shape(step.arrays[i]) == step.value.shape and (
+            s := site(program, step, i, lambda g, i=i: step.pull(step.pull(g)[i])[i])
+        ):
+            yield Edit(twice[0], twice[1] + at, 1.5, (s,), ("twice", op, i))
+        if op in ("multiply", "divide") and np.size(step.arrays[1 - i]) == 1 and i == 0:
+            c = float(np.reshape(step.arrays[1], -1)[0])
+            if c and (s := site(program, step, i, lambda g, c=c: g * c if op == "divide" else g / c)):
+                word = ("multiplied by", "divides") if op == "divide" else ("divided by", "multiplies")
+                yield Edit(
+                    "upside down", f"{word[0]} {other}, where the function {word[1]} by it{at}", 1.6, (s,),
+                    ("inverse", op, i))
+
+
+def broadcast(program: Program, step: Step) -> Iterator[Edit]:
+    """An input that was broadcast: one of its gradients taken for their sum, or the sum along another axis."""
+    for i in step.wanted():
+        r, a = step.raw[i], step.arrays[i]
+        if not a.size or r.size <= a.size:
+            continue
+        what = program.operand(step, i)
+        extra = r.ndim - a.ndim
+        axes = [k for k, n in enumerate(r.shape) if n > 1 and (k < extra or a.shape[k - extra] == 1)]
+        n = r.size // a.size
+
+        def one(g: np.ndarray, at: int, i: int = i, axes: list[int] = axes) -> np.ndarray:
+            whole = step.pull(g)[i]
+            for k in axes:
+                whole = np.take(whole, [at], axis=k)
+            return whole.reshape(step.arrays[i].shape)
+
+        for at, which in ((-1, "last"), (0, "first")):
+            if s := site(program, step, i, lambda g, at=at: one(g, at)):
+                words = (
+                    f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
+                    f" sum over the batch), here is the {which} alone"
+                )
+                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, at))
+        if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
+            other = 1 - axes[0]
+            if s := site(
+                program, step, i, lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)
+            ):
+                words = (
+                    f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in"
+                    f" {program.where(step)}"
+                )
+                yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.call.op.name, i))
+
+
+# All edits of a program ------------------------------------------------------------------------------------------------
+
 
 LARGE = 400  # steps; of a longer program only the ops' own mistakes are tried
 
@@ -87,10 +193,8 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
         if np.abs(change + r.sign * right).max(initial=0) <= 1e-12 * np.abs(right).max(initial=0):
             continue
         if (
-            change.shape == r.x_value.shape
-            and np.isfinite(change).all()
-            and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)
-        ):
+            change.shape == r.x_value.shape and np.isfinite(change).all()
+            and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)):
             words = f"{m.words}; {what} of {program.called(r.x)}, in {program.where(made)}"
             yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
 
@@ -105,10 +209,8 @@ AGAIN = {  # the derivative where the composition had cancelled it, as in p − 
     "sigmoid": [
         _Again("forgotten derivative", "the sigmoid's derivative y (1 − y) is left out", lambda g, y, x: [g]),
         _Again(
-            "derivative twice",
-            "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already",
-            lambda g, y, x: [g * (y * (1 - y)) ** 2],
-        ),
+            "derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already",
+            lambda g, y, x: [g * (y * (1 - y)) ** 2]),
     ]
 }
 
@@ -140,10 +242,8 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         first = members[0]
         step = program.steps[first.sites[0].step]
         i = (
-            next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node)
-            if first.sites[0].node in step.inputs
-            else 0
-        )
+            next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node) if first.sites[0].node in step.inputs
+            else 0)
         words = (
             first.words
             or {
@@ -158,12 +258,8 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
             places = dict.fromkeys(program.called(program.steps[e.sites[0].step].out) for e in members)
             words = f"{words.split('; gradient of ')[0].split(', in ')[0]}: {' and '.join(places)}"
         yield Edit(
-            first.name,
-            f"{every} ({len(steps)} times): {words}",
-            first.cost + 0.15,
-            tuple(s for e in members for s in e.sites),
-            ("each", *kind),
-        )
+            first.name, f"{every} ({len(steps)} times): {words}", first.cost + 0.15,
+            tuple(s for e in members for s in e.sites), ("each", *kind))
 
 
 def _one_line(program: Program, steps: set[int]) -> bool:

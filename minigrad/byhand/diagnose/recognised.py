@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import Program
-from .steps import CONSTANT
+from .program import CONSTANT, Program
 
 DEPTH = 7  # steps back from the result in which the input is looked for
 
@@ -147,14 +146,8 @@ def _softmax(program: Program, node: int, y: np.ndarray, before: list[int]) -> R
                 e = np.exp(v - v.max(axis=axis, keepdims=True))
                 if _close(e / e.sum(axis=axis, keepdims=True), y):
                     return Recognised(
-                        "softmax",
-                        x,
-                        node,
-                        v,
-                        y,
-                        {"axis": axis},
-                        lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True)),
-                    )
+                        "softmax", x, node, v, y, {"axis": axis},
+                        lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True)))
     return None
 
 
@@ -172,14 +165,8 @@ def _log_softmax(program: Program, node: int, y: np.ndarray, before: list[int]) 
                 top = v - v.max(axis=axis, keepdims=True)
                 if np.allclose(top - np.log(np.exp(top).sum(axis=axis, keepdims=True)), y, rtol=1e-9, atol=1e-9):
                     return Recognised(
-                        "log_softmax",
-                        x,
-                        node,
-                        v,
-                        y,
-                        {"axis": axis},
-                        lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True),
-                    )
+                        "log_softmax", x, node, v, y, {"axis": axis},
+                        lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True))
     return None
 
 
@@ -199,14 +186,8 @@ def _logsumexp(program: Program, node: int, y: np.ndarray, before: list[int]) ->
                     p = np.exp(v - whole)
                     params = {"axis": axis, "keepdims": keep}
                     return Recognised(
-                        "logsumexp",
-                        x,
-                        node,
-                        v,
-                        y,
-                        params,
-                        lambda g, p=p, a=axis, k=keep: p * (g if k or a is None else np.expand_dims(g, a)),
-                    )
+                        "logsumexp", x, node, v, y, params,
+                        lambda g, p=p, a=axis, k=keep: p * (g if k or a is None else np.expand_dims(g, a)))
     return None
 
 
@@ -225,35 +206,20 @@ def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Reco
                 with np.errstate(all="ignore"):
                     s = np.sqrt((u * u).sum(**keep) / (y * y).sum(**keep))
                 if (
-                    not np.isfinite(s).all()
-                    or not (s > 0).all()
-                    or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
-                    or not _depends(program, node, x)
-                ):
+                    not np.isfinite(s).all() or not (s > 0).all() or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
+                    or not _depends(program, node, x)):
                     continue
                 rest = s * s - (u * u).mean(**keep)  # ε, the same in every row and small
                 if kind == "rms" and np.allclose(s * s, (u * u).sum(**keep), rtol=1e-9):
                     return Recognised(
-                        "unit",
-                        x,
-                        node,
-                        v,
-                        y,
-                        {"axis": axis, "s": s},
-                        lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s,
-                    )
+                        "unit", x, node, v, y, {"axis": axis, "s": s},
+                        lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s)
                 if np.ptp(rest) > 1e-9 * float((s * s).max()) or not -1e-9 <= float(rest.flat[0]) <= 1.0:
                     continue
                 mean = kind == "standardise"
                 return Recognised(
-                    kind,
-                    x,
-                    node,
-                    v,
-                    y,
-                    {"axis": axis, "s": s},
-                    lambda g, s=s, k=keep, m=mean: (g - (g.mean(**k) if m else 0.0) - y * (g * y).mean(**k)) / s,
-                )
+                    kind, x, node, v, y, {"axis": axis, "s": s},
+                    lambda g, s=s, k=keep, m=mean: (g - (g.mean(**k) if m else 0.0) - y * (g * y).mean(**k)) / s)
     return None
 
 

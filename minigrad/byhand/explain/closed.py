@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..recording import Call, call_of, conform, is_result, is_tensor, sigmoid
-from .matrices import constant
 from .names import Names, is_transpose
-from .notation import Name, plain
+from .notation import Name, constant, plain
 
 MOST_STEPS, MOST_NUMBERS, MOST_PAIRS = 120, 50_000, 2_000
 LONGEST = 96  # characters of LaTeX of an expression that is still one to look at
@@ -75,7 +74,9 @@ class Point:
     def pull(self, call: Call, g: np.ndarray) -> list[Any]:
         """What each input gets of an upstream gradient."""
         arrays, out = self.read[id(call.result)], self.values[id(call.result)]
-        return [None if r is None else conform(r, a) for r, a in zip(call.pull(np.array(g), out, arrays), arrays, strict=True)]
+        return [
+            None if r is None else conform(r, a)
+            for r, a in zip(call.pull(np.array(g), out, arrays), arrays, strict=True)]
 
     def gradients(self, calls: Sequence[Call], node: int, seed: np.ndarray) -> dict[int, np.ndarray]:
         """The gradient of one node with respect to everything before it."""
@@ -143,7 +144,9 @@ def _parts(output: Any, seed: np.ndarray) -> Iterator[tuple[Any, float, set[floa
         if call is not None and op in ("add", "subtract", "negative"):
             waiting += [(x, c if (k == 0 and op != "negative") or op == "add" else -c, numbers)
                         for k, x in enumerate(call.inputs) if call.wants(k)]  # fmt: skip
-        elif call is not None and op in ("multiply", "divide") and sum(map(call.wants, (0, 1))) == 1 and call.wants(0) | (op == "multiply"):
+        elif (
+            call is not None and op in ("multiply", "divide") and sum(map(call.wants, (0, 1))) == 1
+            and call.wants(0) | (op == "multiply")):
             k = 0 if call.wants(0) else 1
             number = float(np.asarray(call.arrays[1 - k]))
             waiting.append((call.inputs[k], c * number if op == "multiply" else c / number, numbers | {number}))
@@ -155,7 +158,8 @@ class Search:
     """The closed forms of one term of the output."""
 
     def __init__(
-        self, calls: Sequence[Call], names: Names, points: list[Point], seed: np.ndarray, node: Any, c: float, numbers: set[float]
+        self, calls: Sequence[Call], names: Names, points: list[Point], seed: np.ndarray, node: Any, c: float,
+        numbers: set[float]
     ) -> None:
         self.names, self.points, self.node, self.c = names, points, node, c
         self.seed = seed if node is calls[-1].result else np.ones(())
@@ -173,7 +177,9 @@ class Search:
         self.nodes = list({id(x): x for x in [*inputs, node] if np.ndim(_data(x)) and np.size(_data(x))}.values())
         self.scalars = [x for x in [*inputs, node] if is_tensor(x) and x.requires_grad and x.data.size == 1]
         self.numbers = numbers | {float(np.asarray(x).item()) for x in inputs if not is_tensor(x) and np.size(x) == 1}
-        self.sizes = {n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))}
+        self.sizes = {
+            n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))
+        }
         self.hot = list(self._one_hot())
 
     def _one_hot(self) -> Iterator[Term]:
@@ -220,7 +226,9 @@ class Search:
                 return None
             cs.append(float(np.vdot(value, g)) / square)
             top = float(np.abs(g).max(initial=0))
-            if not top or not np.isfinite(square) or np.abs(g - cs[-1] * value).max() > TOLERANCE * top or len(term.latex) > LONGEST:
+            if (
+                not top or not np.isfinite(square) or np.abs(g - cs[-1] * value).max() > TOLERANCE * top
+                or len(term.latex) > LONGEST):
                 return None
         if np.ptp(cs) <= TOLERANCE * abs(cs[0]):
             return Form(cs[0], term)
@@ -241,7 +249,9 @@ class Search:
             if above is None or written is None:
                 continue
             latex, rank = written
-            values = [p.pull(call, np.broadcast_to(v, call.out.shape))[i] for p, v in zip(self.points, above.term.values, strict=True)]
+            values = [
+                p.pull(call, np.broadcast_to(v, call.out.shape))[i]
+                for p, v in zip(self.points, above.term.values, strict=True)]
             sign = -1.0 if latex.startswith("-") else 1.0
             term = Term(latex.removeprefix("-"), [sign * v for v in values], rank)
             if len(uses) == 1 and (above.times or above.over):
@@ -258,7 +268,9 @@ class Search:
                 continue
             after.add(id(call.result))
             if call.op.name in SIDES:
-                sides = [SIDES[call.op.name](call, p.values[id(call.result)], *p.read[id(call.result)][:2]) for p in self.points]
+                sides = [
+                    SIDES[call.op.name](call, p.values[id(call.result)], *p.read[id(call.result)][:2])
+                    for p in self.points]
                 if all(np.all(s) for s in sides) or not any(np.any(s) for s in sides):
                     return False
         return True
@@ -278,7 +290,9 @@ class Search:
 
     def given(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape and a name: leaves, constants, targets, and what the reader named."""
-        return [self.letter(x) for x in self._alike(shape, True)] + [term for term in self.hot if term.values[0].shape == shape]
+        return [self.letter(x) for x in self._alike(shape, True)] + [
+            term for term in self.hot if term.values[0].shape == shape
+        ]
 
     def letters(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape: what has a name, functions of it, then the other results."""
@@ -369,7 +383,9 @@ def _symmetric(s: Search, t: Any) -> Iterator[Term]:
 
 def _inverse(s: Search, t: Any) -> Iterator[Term]:
     """A⁻ᵀ, of log |det A|."""
-    if t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1] and all(np.linalg.cond(v) < 1e8 for v in s.letter(t).values):
+    if (
+        t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1]
+        and all(np.linalg.cond(v) < 1e8 for v in s.letter(t).values)):
         a = s.letter(t)
         yield Term(rf"{a.within(LETTER)}^{{-\top}}", [np.linalg.inv(v).T for v in a.values])
 
@@ -405,7 +421,12 @@ def _slope(kind: str, y: Term, g: Term) -> Term:
         rf"{left} \odot {f'({slope})' if rank == SUM else slope}", values, ENTRYWISE)  # fmt: skip
 
 
-FUNCTIONS: dict[str, Callable[[Any], np.ndarray]] = {"softmax": _softmax, "sigmoid": sigmoid, "tanh": np.tanh, "exp": np.exp}
+FUNCTIONS: dict[str, Callable[[Any], np.ndarray]] = {
+    "softmax": _softmax,
+    "sigmoid": sigmoid,
+    "tanh": np.tanh,
+    "exp": np.exp,
+}
 RULES = (_one, _difference, _symmetric, _inverse, _activation)
 
 
@@ -416,7 +437,9 @@ def _product(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
     if call.op.name == "linear" and i == 2:
         return _summed(s, call, i, g)
     other, mine, others = s.letter(call.inputs[1 - i]), np.ndim(call.arrays[i]), np.ndim(call.arrays[1 - i])
-    transposed = other.latex.removesuffix(r"^\top") if other.latex.endswith(r"^\top") else rf"{other.within(LETTER)}^\top"
+    transposed = (
+        other.latex.removesuffix(r"^\top") if other.latex.endswith(r"^\top") else rf"{other.within(LETTER)}^\top"
+    )
     if g.latex == "1":
         return (other.latex, other.rank) if mine == others == 1 else None
     left, right = g.within(PRODUCT), other.within(PRODUCT)
@@ -472,7 +495,9 @@ def _written_product(call: Call, a: Term, b: Term, *bias: Term) -> tuple[str, in
     rows, columns = np.ndim(call.arrays[0]) == 1, np.ndim(call.arrays[1]) == 1
     if rows and not columns and not bias:
         return rf"{b.within(LETTER)}^\top {a.within(PRODUCT)}", PRODUCT
-    product = rf"{a.within(LETTER)}^\top {b.within(PRODUCT)}" if rows and columns else f"{a.within(PRODUCT)} {b.within(PRODUCT)}"
+    product = (
+        rf"{a.within(LETTER)}^\top {b.within(PRODUCT)}" if rows and columns
+        else f"{a.within(PRODUCT)} {b.within(PRODUCT)}")
     return (f"{product} + {bias[0].latex}", SUM) if bias else (product, PRODUCT)
 
 
