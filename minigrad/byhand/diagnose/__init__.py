@@ -155,7 +155,8 @@ def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names:
     """A Jacobian, or a Hessian, that is claimed as such: asked as the gradient of its product with random numbers."""
     if (
         upstream is not None or is_function(claimed) or isinstance(inputs, Mapping | list | tuple)
-        or isinstance(claimed, Mapping | list | tuple)):
+        or isinstance(claimed, Mapping | list | tuple)
+    ):
         return None
     x, a = np.asarray(getattr(inputs, "data", inputs)), np.asarray(getattr(claimed, "data", claimed))
     if x.dtype.kind != "f" or not x.ndim or a.ndim <= x.ndim or a.dtype.kind not in "fiub":

@@ -1,7 +1,8 @@
 """What is read in place of what belongs there: an operand left out, exchanged, transposed, or replaced by a neighbour.
 
 An edit changes what one rule of the backward pass reads.  A variation is another function, whose gradient may have been
-taken by mistake: an operand left out of the forward pass, a mask left out, late or the wrong way round.
+taken by mistake: an operand left out of the forward pass, a mask left out, late or the wrong way round.  It
+has more than 300 lines because it has a few for each way to read the wrong thing.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
                 if (
                     axes != tuple(range(a.ndim)) and a.transpose(axes).shape == a.shape
-                    and (op == "_einsum" or a.ndim > 2)):
+                    and (op == "_einsum" or a.ndim > 2)
+                ):
                     yield from edit(
                         "transposed", f"the axes of {other} are exchanged (transposed)", 1.3, ("axes", j, axes),
                         put(a.transpose(axes)))
@@ -89,7 +91,8 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
             for j in range(len(step.arrays)):
                 if (
                     (j == i and not (op == "divide" and i == 1)) or step.arrays[j] is None
-                    or np.ndim(step.arrays[j]) == 0):
+                    or np.ndim(step.arrays[j]) == 0
+                ):
                     continue
                 candidates = [
                     (program.values[n], program.called(n), d, path)
@@ -97,7 +100,8 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                 made: Any = program.made.get(step.inputs[j])
                 if (
                     made is not None and made.call.op.name in ("swapaxes", "transpose") and made.value.ndim == 2
-                    and made.inputs[0] != CONSTANT):
+                    and made.inputs[0] != CONSTANT
+                ):
                     others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
                     candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
                 for value, label, distance, path in candidates:
@@ -115,7 +119,8 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                 a = step.arrays[j]
                 if (
                     j != i and isinstance(a, np.ndarray) and a.ndim and op in ("multiply",) and a.min() >= 0
-                    and a.max() <= 1):
+                    and a.max() <= 1
+                ):
                     arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
                     if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
                         o = program.operand(step, j)
@@ -124,7 +129,8 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                             ("complement", op, i))
     elif (
         len(step.inputs) == 1 and step.value.ndim and step.value.shape == np.shape(step.arrays[0])
-        and op in AT_ARGUMENT | AT_RESULT):
+        and op in AT_ARGUMENT | AT_RESULT
+    ):
         for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
             n = program.values[node]
             if distance > 3:
@@ -270,7 +276,8 @@ def _masks(program: Program, step: Step) -> Iterator[Variation]:
             new, 1.3)
     if (
         keep.ndim > 1 and keep.shape[-1] == keep.shape[-2]
-        and (new := program.replayed({}, {step.index: lambda v: _masked(step, i, keep.swapaxes(-1, -2))}))):
+        and (new := program.replayed({}, {step.index: lambda v: _masked(step, i, keep.swapaxes(-1, -2))}))
+    ):
         yield Variation(
             "wrong mask", f"the mask is the wrong way round (transposed: rows and columns exchanged), in {at}", new, 1.4
         )
@@ -328,6 +335,3 @@ def _small(step: Step, i: int) -> bool:
     return (
         i < len(step.inputs) and step.inputs[i] == CONSTANT and np.size(step.arrays[i]) == 1
         and abs(float(np.reshape(step.arrays[i], -1)[0])) < 0.5)
-
-
-__all__ = ["Any", "Variation", "variations"]

@@ -389,7 +389,8 @@ class Stories:
         combined = {"subtract": 1, "divide": 1, "multiply": i}.get(step.call.op.name) == i and len(step.inputs) == 2
         if (
             not combined or step.arrays[i].size >= max(x.size, 2) or step.inputs[1 - i] == CONSTANT
-            or not self.depends(step.inputs[1 - i], node)):
+            or not self.depends(step.inputs[1 - i], node)
+        ):
             return ""
         if step.call.op.name == "subtract":
             return "mean" if "mean" in ops and step.arrays[0].shape == x.shape else ""

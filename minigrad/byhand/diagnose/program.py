@@ -423,6 +423,7 @@ def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) ->
         return None
     if (
         change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all()
-        or float(np.abs(change).max(initial=0)) <= 1e-10 * size):
+        or float(np.abs(change).max(initial=0)) <= 1e-10 * size
+    ):
         return None
     return Site(step.index, step.inputs[i], more)

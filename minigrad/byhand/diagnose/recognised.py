@@ -207,7 +207,8 @@ def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Reco
                     s = np.sqrt((u * u).sum(**keep) / (y * y).sum(**keep))
                 if (
                     not np.isfinite(s).all() or not (s > 0).all() or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
-                    or not _depends(program, node, x)):
+                    or not _depends(program, node, x)
+                ):
                     continue
                 rest = s * s - (u * u).mean(**keep)  # ε, the same in every row and small
                 if kind == "rms" and np.allclose(s * s, (u * u).sum(**keep), rtol=1e-9):

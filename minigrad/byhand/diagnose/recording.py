@@ -46,20 +46,19 @@ class Trace:
     def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
         if event != "call" or frame.f_code.co_filename.startswith(LIBRARIES) or frame.f_code.co_name in ("<genexpr>",):
             return None
-        self._constants(frame)
+        for name in frame.f_code.co_names:
+            self._name(name, frame.f_globals.get(name))
         self._stack.append((frame, frame.f_lineno))
         return self._inside
 
     def _inside(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if event == "line":
-            self._names(frame)
-            if self._stack:
-                self._stack[-1] = (frame, frame.f_lineno)
-            self._mark()
-        elif event == "return":
-            self._names(frame)
+        if event in ("line", "return"):
+            for name, x in frame.f_locals.items():
+                self._name(name, x)
             if self._stack:
                 self._stack.pop()
+                if event == "line":
+                    self._stack.append((frame, frame.f_lineno))
             self._mark()
         return self._inside
 
@@ -71,15 +70,7 @@ class Trace:
         else:
             self.places.append((clock(), None))
 
-    def _constants(self, frame: FrameType) -> None:
-        for name in frame.f_code.co_names:
-            self._name(name, frame.f_globals.get(name), frame)
-
-    def _names(self, frame: FrameType) -> None:
-        for name, x in frame.f_locals.items():
-            self._name(name, x, frame)
-
-    def _name(self, name: str, x: Any, frame: FrameType) -> None:
+    def _name(self, name: str, x: Any) -> None:
         for key, value in _arrays(name, x):
             if id(value) not in self.names:
                 self.names[id(value)] = key

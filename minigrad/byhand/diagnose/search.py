@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .edits import edits
+from .hypotheses import edits
 from .operands import variations
 from .paths import Path, Stories, paths, same, tidy
 from .program import CONSTANT, Edit, Program, Site, Step
@@ -97,7 +97,8 @@ class Search:
         c = self.ratio(self.aim, self.total)
         if (
             np.isnan(c) or abs(c - 1) < 1e-9 or any(self.stories.is_whole(p) for p in self.paths)
-            or not self.case.close(self.case.claimed, tidy(c) * self.right)):
+            or not self.case.close(self.case.claimed, tidy(c) * self.right)
+        ):
             return
         for f in self.stories.of(Path([], self.total), tidy(c)) if c > 0 else ():
             yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
@@ -273,8 +274,6 @@ def search(case: Case, shared: Shared) -> list[Finding]:
     """Everything that explains a claimed gradient of the right shape."""
     return Search(case, shared).run()
 
-
-__all__ = ["Shared", "search"]
 
 
 # Two mistakes at once --------------------------------------------------------------------------------------------------

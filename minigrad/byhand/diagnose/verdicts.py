@@ -170,7 +170,8 @@ def _left_out(case: Case) -> str:
         for i in step.wanted():
             if (
                 step.call.op.name != "matmul" or step.inputs[i] != case.i or np.ndim(step.arrays[1 - i]) != 2
-                or np.ndim(step.arrays[i]) != 2):
+                or np.ndim(step.arrays[i]) != 2
+            ):
                 continue
             other: Any = case.program.made.get(step.inputs[1 - i])
             for k in other.wanted() if other is not None and other.call.op.name == "matmul" else ():
@@ -191,7 +192,8 @@ def _jacobian(case: Case) -> Iterator[Finding]:
     for step in reversed(program.live):
         if (
             case.claimed.shape != step.value.shape + x.shape or step.value.size > 64
-            or step.out not in program.leads(case.i)):
+            or step.out not in program.leads(case.i)
+        ):
             continue
         rows = []
         for k in range(step.value.size):
@@ -485,7 +487,8 @@ def right_elsewhere(question: Question, claimed: Any, cases: dict[int, float]) -
             right, answer = gradients[i], answers.get(i)
             if (
                 answer is None or answer.shape != right.shape or not np.isfinite(right).all()
-                or not np.isfinite(answer).all()):
+                or not np.isfinite(answer).all()
+            ):
                 continue
             top = max((largest(g)[0] for g in gradients), default=0.0)
             if float(np.abs(answer - right).max(initial=0)) > 10 * precision * largest(right)[0] + 1e-9 * top:

@@ -146,7 +146,8 @@ def _parts(output: Any, seed: np.ndarray) -> Iterator[tuple[Any, float, set[floa
                         for k, x in enumerate(call.inputs) if call.wants(k)]  # fmt: skip
         elif (
             call is not None and op in ("multiply", "divide") and sum(map(call.wants, (0, 1))) == 1
-            and call.wants(0) | (op == "multiply")):
+            and call.wants(0) | (op == "multiply")
+        ):
             k = 0 if call.wants(0) else 1
             number = float(np.asarray(call.arrays[1 - k]))
             waiting.append((call.inputs[k], c * number if op == "multiply" else c / number, numbers | {number}))
@@ -228,7 +229,8 @@ class Search:
             top = float(np.abs(g).max(initial=0))
             if (
                 not top or not np.isfinite(square) or np.abs(g - cs[-1] * value).max() > TOLERANCE * top
-                or len(term.latex) > LONGEST):
+                or len(term.latex) > LONGEST
+            ):
                 return None
         if np.ptp(cs) <= TOLERANCE * abs(cs[0]):
             return Form(cs[0], term)
@@ -385,7 +387,8 @@ def _inverse(s: Search, t: Any) -> Iterator[Term]:
     """A⁻ᵀ, of log |det A|."""
     if (
         t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1]
-        and all(np.linalg.cond(v) < 1e8 for v in s.letter(t).values)):
+        and all(np.linalg.cond(v) < 1e8 for v in s.letter(t).values)
+    ):
         a = s.letter(t)
         yield Term(rf"{a.within(LETTER)}^{{-\top}}", [np.linalg.inv(v).T for v in a.values])
 

@@ -172,7 +172,8 @@ def substitute(latex: str, names: Mapping[str, Name]) -> str:
                 i = after
         elif (
             i < len(parts) and parts[i] == "_"
-            and (whole := f"{part}_{''.join(argument(list(parts), i + 1)[0])}") in names):
+            and (whole := f"{part}_{''.join(argument(list(parts), i + 1)[0])}") in names
+        ):
             text, i = _dressed(names[whole], names[whole].latex, False, parts, argument(parts, i + 1)[1], names)
             out.append(text)
         elif part in names:

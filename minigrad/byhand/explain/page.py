@@ -265,11 +265,6 @@ def as_html(items: Iterable[Item], digits: int = 4) -> str:
     return "\n".join([*out, "</div>" * open_step + "</div>"])
 
 
-def side(*pieces: Any) -> Side:
-    """A side of an equation."""
-    return list(pieces)
-
-
 def typed(text: str) -> str:
     """A name in letters that every LaTeX knows: Greek ones by their names, accents dropped, what is left as x."""
     plain_letters = "".join(GREEK_NAMES.get(c, c) for c in text)

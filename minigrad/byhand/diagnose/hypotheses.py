@@ -1,4 +1,4 @@
-"""The grammar of mistakes: every single edit of the backward program that is tried.
+"""The hypotheses, a grammar of mistakes: every single edit of the backward program that is tried.
 
 An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its
 derivative left out or applied twice, an operand replaced by a neighbour (``operands``), a sum over broadcast axes
@@ -70,7 +70,8 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
         at = f", in {program.where(step)}"
         if (
             op == "multiply" and step.inputs[1 - i] == CONSTANT and np.size(step.arrays[1 - i]) > 1
-            and not np.all(step.arrays[1 - i])):
+            and not np.all(step.arrays[1 - i])
+        ):
             left = (
                 "mask not applied", f"the mask {other} is not applied (the factor is left out) to the gradient of {a}")
         if s := site(program, step, i, lambda g: g):
@@ -194,7 +195,8 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
             continue
         if (
             change.shape == r.x_value.shape and np.isfinite(change).all()
-            and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)):
+            and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)
+        ):
             words = f"{m.words}; {what} of {program.called(r.x)}, in {program.where(made)}"
             yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
 
