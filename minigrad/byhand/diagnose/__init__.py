@@ -204,7 +204,7 @@ def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
         )
     else:
         top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
-    if not findings and (n := digits(case)):
+    if (not findings or findings[0].cost > 2) and (n := digits(case)):
         words = (
             f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
             " right"
@@ -213,12 +213,6 @@ def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings
-    if case.claimed.shape == case.right.shape and first.cost > 2 and (n := digits(case)):
-        words = (
-            f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
-            " right"
-        )
-        return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
     distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 0.45))
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
 

@@ -161,7 +161,7 @@ def by_shape(case: Case) -> Iterator[Finding]:
     factor = _left_out(case)
     yield Finding(
         "wrong shape",
-        f"of shape {claimed.shape}{shapes}; a gradient has the shape of its input, {right.shape}{factor}", "")
+        f"of shape {claimed.shape}{shapes}; a gradient has the shape of its input, {right.shape}{factor}", "", 9.0)
 
 
 def _left_out(case: Case) -> str:

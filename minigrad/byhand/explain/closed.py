@@ -178,9 +178,11 @@ class Search:
         self.nodes = list({id(x): x for x in [*inputs, node] if np.ndim(_data(x)) and np.size(_data(x))}.values())
         self.scalars = [x for x in [*inputs, node] if is_tensor(x) and x.requires_grad and x.data.size == 1]
         self.numbers = numbers | {float(np.asarray(x).item()) for x in inputs if not is_tensor(x) and np.size(x) == 1}
-        self.sizes = {
-            n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))
-        }
+        sizes = {n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))}
+        means = {call.arrays[0].size // call.out.size for call in self.calls if call.op.name == "mean" and call.out.size}
+        below = [*numbers, *(float(a) for call in self.calls if call.op.name == "divide" and np.size(a := call.arrays[1]) == 1)]
+        means |= {int(a) for a in below if a == int(a)}
+        self.sizes = {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1} | {1: 0.0}  # and how far-fetched each is
         self.hot = list(self._one_hot())
 
     def _one_hot(self) -> Iterator[Term]:
@@ -243,23 +245,25 @@ class Search:
         return None
 
     def _handed(self, t: Any) -> Form | None:
-        """The form of a result that reads ``t``, through that op."""
+        """The form of a result that reads ``t``, through that op; the sum of those of two."""
         uses = [(call, i) for call in self.calls for i, x in enumerate(call.inputs) if x is t]
+        forms = []
         for call, i in uses[:4]:
             above = self.form(call.result) if call.op.name in THROUGH else None
             written = THROUGH[call.op.name](self, call, i, above.term) if above is not None else None
             if above is None or written is None:
                 continue
             latex, rank = written
-            values = [
-                p.pull(call, np.broadcast_to(v, call.out.shape))[i]
-                for p, v in zip(self.points, above.term.values, strict=True)]
+            values = [p.pull(call, np.broadcast_to(v, call.out.shape))[i] for p, v in zip(self.points, above.term.values, strict=True)]
             sign = -1.0 if latex.startswith("-") else 1.0
             term = Term(latex.removeprefix("-"), [sign * v for v in values], rank)
-            if len(uses) == 1 and (above.times or above.over):
-                return above._replace(c=sign * above.c, term=term)
-            if found := self.fitted(t, term):
+            forms.append(above._replace(c=sign * above.c, term=term))
+            if found := forms[0] if len(uses) == 1 else self.fitted(t, term):
                 return found
+        if len(forms) == 2:
+            (a, b), same = forms, forms[0].c * forms[1].c > 0
+            latex = f"{a.term.latex} {'+' if same else '-'} {b.term.within(ENTRYWISE)}"
+            return self.fitted(t, Term(latex, _pairs(np.add if same else np.subtract, a.term, b.term), SUM))
         return None
 
     def _both_branches(self, t: Any) -> bool:
@@ -325,14 +329,15 @@ class Search:
         """A factor as numbers before an expression and below it, the simplest way in the graph's numbers and sizes."""
         best = (9.0, [constant(c)], list[str]())
         for number in {1.0, *map(abs, self.numbers)} - {0.0}:
-            for n in {1, *self.sizes} - {0}:
-                for k, (cost, factor) in {1: (0.0, ""), 2: (0.3, "2"), 0.5: (0.4, r"\tfrac12"), 4: (0.8, "4")}.items():
+            odd = 0.0 if number == 1 else 0.8 if number == round(number) else 0.4
+            for n, odd_n in self.sizes.items():
+                for k, (odd_k, factor) in {1: (0.0, ""), 2: (0.3, "2"), 0.5: (0.6, r"\tfrac12"), 4: (0.8, "4")}.items():
                     for up in (True, False):
-                        cost += (n != 1) + (number != 1) * (0.8 if number == round(number) else 0.4)
+                        cost = odd + odd_n + odd_k
                         if cost < best[0] and np.isclose(k * number ** (1 if up else -1) / n, c, rtol=1e-9, atol=0):
-                            given = [constant(number)] if number != 1 else []
-                            front, below = [factor] if factor else [], [constant(n)] if n != 1 else []
-                            best = (cost, [*front, *(given if up else [])], [*below, *([] if up else given)])
+                            front = [*([factor] if factor else []), *([constant(number)] if up and number != 1 else [])]
+                            below = [constant(x) for x in (n, *([] if up else [number])) if x != 1]
+                            best = (cost, front, below)
         return best[1:]
 
 
