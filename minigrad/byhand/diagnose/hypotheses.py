@@ -145,6 +145,7 @@ def edits(program: Program) -> list[Edit]:
             found += neighbours(program, step)
     for r in seen:
         found += of_recognised(program, r)
+    found += taps(program)
     return found + list(repeated(program, found))
 
 
@@ -215,6 +216,31 @@ AGAIN = {  # the derivative where the composition had cancelled it, as in p − 
             lambda g, y, x: [g * (y * (1 - y)) ** 2]),
     ]
 }
+
+
+def taps(program: Program) -> Iterator[Edit]:
+    """The taps of a convolution, w₀ x₀ + w₁ x₁ + …, in reverse order, or each shifted by one."""
+    groups: dict[tuple[int, int], list[tuple[Step, Step]]] = {}
+    for step in program.live if len(program.live) <= LARGE else ():
+        for j in range(2) if step.call.op.name == "multiply" else ():
+            made = program.made.get(step.inputs[j])
+            if made is not None and made.call.op.name == "pick" and step.inputs[1 - j] != CONSTANT:
+                groups.setdefault((made.inputs[0], j), []).append((step, made))
+    for (base, j), uses in groups.items():
+        taken = [step.arrays[j] for step, _ in uses]
+        if not 2 <= len(uses) <= 16 or len({a.shape for a in taken}) > 1:
+            continue
+        rolled = [[np.roll(program.values[base], d, axis=0)[made.params["index"]] for _, made in uses] for d in (1, -1)]
+        for k, others in enumerate([taken[::-1], *rolled]):
+            sites = []
+            for (step, _), other in zip(uses, others, strict=True):
+                arrays = [step.arrays[0], other] if j else [other, step.arrays[1]]
+                rule = lambda g, s=step, a=arrays, j=j: s.call.pull(g, s.value, a)[1 - j]  # noqa: E731
+                sites += [s for s in [site(program, step, 1 - j, rule)] if s]
+            how = "shifted by one place" if k else "taken in reverse order (flipped)"
+            words = f"the {len(uses)} parts of {program.called(base)} are {how}, at {uses[0][0].place}"
+            if sites:
+                yield Edit("shifted" if k else "flipped", words, 1.3, tuple(sites), ("taps", base, k))
 
 
 def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:

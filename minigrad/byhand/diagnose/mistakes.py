@@ -369,6 +369,30 @@ def _(g, c, a, b):
     return [_try(lambda: g.mT @ b.mT, a.shape), _try(lambda: a.mT @ g.mT, b.shape)]
 
 
+for _at, _which in ((-1, "last"), (0, "first")):
+
+    @mistake(
+        "matmul", "missing sum", f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {_which} alone"
+    )
+    def _(g, c, a, b, _at=_at):
+        if a.ndim < 3 or b.ndim > 2 or g.ndim < 3:
+            return [None, None]
+        return [None, a.reshape(-1, *a.shape[-2:])[_at].T @ g.reshape(-1, *g.shape[-2:])[_at]]
+
+
+NOT_TURNED = "the matrix is not transposed: A⁻¹ stands where A⁻ᵀ belongs, in the gradient of {}"
+mistake("_solve", "missing transposition", NOT_TURNED.format("the right-hand side B of A X = B"))(
+    lambda g, x, a, b: [None, np.linalg.solve(a, g)]
+)
+mistake("_solve", "missing transposition", NOT_TURNED.format("the matrix A of A X = B"))(
+    lambda g, x, a, b: [-np.linalg.solve(a, g) @ x.mT, None]
+)
+mistake("_solve", "wrong operand", "the right-hand side B stands where the solution X belongs: Ā = −A⁻ᵀ X̄ Xᵀ")(
+    lambda g, x, a, b: [-np.linalg.solve(a.mT, g) @ b.mT, None]
+)
+mistake("inv", "missing transposition", NOT_TURNED.format("the inverse: Ā = −A⁻ᵀ Ȳ A⁻ᵀ"))(lambda g, y, a: [-y @ g @ y])
+
+
 def _repeated(ids: np.ndarray) -> bool:
     return len(np.unique(ids)) < ids.size
 
@@ -415,6 +439,16 @@ def _(g, y, x, index):
     dx = np.zeros(x.shape)
     dx[index] = g
     return [dx]
+
+
+@mistake(
+    "pick", "superfluous mean", "where an entry is picked more than once the gradients are averaged; they must be added"
+)
+def _(g, y, x, index):
+    dx, times = np.zeros(x.shape), np.zeros(x.shape)
+    np.add.at(dx, index, g)
+    np.add.at(times, index, 1.0)
+    return [dx / np.maximum(times, 1) if times.max(initial=0) > 1 else None]
 
 
 @mistake("pick", "flipped", "the places are taken in reverse order: the gradient is put back from the end")
