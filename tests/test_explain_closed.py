@@ -114,6 +114,8 @@ def test_an_activation_on_the_way():
 
 def test_what_stands_inside_is_not_left_out():
     assert closed(lambda B: np.linalg.slogdet(B + 0.5 * np.eye(2))[1]) == {"B": "(B + C)⁻ᵀ"}
+    assert closed(lambda z: 0.5 * (mg.exp(z) - z - 1).sum()) == {"z": "-0.5 (1 - a)"}
+    assert closed(lambda x: (mg.sin(x) * x.detach()).sum()) == {}
     assert closed(lambda w: ((X @ w - T) ** 2).sum() + (w * C[:4]).sum()) == {"w": "2 Xᵀ (X w - t) + C"}
 
 

@@ -101,11 +101,12 @@ def closed_forms(order: Sequence[Any], names: Names, seed: np.ndarray, wanted: S
             return {}
         terms = [Search(calls, names, points, seed, *part) for part in _parts(order[-1], seed)]
         whole = [Search(calls, names, points, seed, order[-1], 1.0, set())] if len(terms) > 1 else []
+        dull = {"1", *(names.of(call.result).latex for call in calls if not names.given_name(call.result))}
         found = {}
         for t in wanted:
             for searches in (whole, terms) if t is not order[-1] else ():
                 forms = [(s, s.form(t)) for s in searches if id(t) in s.gradients[0]]
-                if id(t) not in found and forms and all(f is not None and f.term.latex != "1" for _, f in forms):
+                if id(t) not in found and forms and all(f is not None and f.term.latex not in dull for _, f in forms):
                     latex = "".join(s.written(f, first=not k) for k, (s, f) in enumerate(forms) if f is not None)
                     note = next((s.picked[letter] for s, _ in forms for letter in s.picked if letter in latex), "")
                     found[id(t)] = Closed(names.of(t), latex, note)
@@ -180,6 +181,7 @@ class Search:
         self.numbers = numbers | {float(np.asarray(x).item()) for x in inputs if not is_tensor(x) and np.size(x) == 1}
         sizes = {n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))}
         means = {call.arrays[0].size // call.out.size for call in self.calls if call.op.name == "mean" and call.out.size}
+        means |= {call.param("targets").size for call in self.calls if call.op.name == "_cross_entropy"}
         below = [*numbers, *(float(a) for call in self.calls if call.op.name == "divide" and np.size(a := call.arrays[1]) == 1)]
         means |= {int(a) for a in below if a == int(a)}
         self.sizes = {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1} | {1: 0.0}  # and how far-fetched each is
@@ -373,7 +375,7 @@ def _difference(s: Search, t: Any) -> Iterator[Term]:
     """P − Y, σ(z) − y, 1 − y."""
     letters, given = s.letters(t.data.shape), s.given(t.data.shape)
     for a in letters if len(letters) * len(given) <= MOST_PAIRS else ():
-        yield Term(f"1 - {a.within(1)}", [1 - v for v in a.values], 2)
+        yield Term(f"1 - {a.within(ENTRYWISE)}", [1 - v for v in a.values], SUM)
         for b in given:
             if a.latex != b.latex:
                 yield Term(f"{a.latex} - {b.within(ENTRYWISE)}", _pairs(np.subtract, a, b), SUM)
