@@ -188,3 +188,26 @@ def test_an_op_of_the_readers_own_and_large_graphs_are_left_alone():
     assert mg.explain(own(Tensor(np.ones(3), requires_grad=True))).closed == {}
     wide = Tensor(np.ones((400, 200)), requires_grad=True)
     assert mg.explain((wide * wide).sum()).closed == {}
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2, 1), (0,), (2, 0), (2, 2, 2)])
+def test_odd_shapes_and_numbers_do_no_harm(shape):
+    rng = np.random.default_rng(0)
+    functions = [
+        lambda x, s: (x * s).sum() / 3,
+        lambda x, s: mg.tanh(x / s),
+        lambda x, s: mg.softmax(x * s, axis=-1) if x.ndim else x * s,
+        lambda x, s: (x - s) ** 2 * np.float64(0.5),
+        lambda x, s: (x * s).sum() / 1e300 + x.sum() * 1e-300,
+        lambda x, s: mg.sigmoid(x) @ mg.sigmoid(x).mT if x.ndim > 1 else x * x,
+        lambda x, s: (-x).sum() / np.array([2.0]),
+        lambda x, s: mg.maximum(x, s).sum(),
+        lambda x, s: mg.exp(x - s).sum(axis=0) if x.ndim else x * s,
+    ]
+    for f in functions:
+        for scale in ((), (1,)):
+            x, s = (Tensor(rng.normal(size=size), requires_grad=True) for size in (shape, scale))
+            y = f(x, s)
+            if y.requires_grad and y.history:
+                mg.explain(y, names={"x": x, "s": s}, gradient=rng.normal(size=y.shape))
+                y.sum().backward()

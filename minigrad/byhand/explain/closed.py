@@ -182,8 +182,8 @@ class Search:
         sizes = {n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))}
         means = {call.arrays[0].size // call.out.size for call in self.calls if call.op.name == "mean" and call.out.size}
         means |= {call.param("targets").size for call in self.calls if call.op.name == "_cross_entropy"}
-        below = [*numbers, *(float(a) for call in self.calls if call.op.name == "divide" and np.size(a := call.arrays[1]) == 1)]
-        means |= {int(a) for a in below if a == int(a)}
+        below = [*numbers, *(float(a) for call in self.calls if call.op.name == "divide" and np.ndim(a := call.arrays[1]) == 0)]
+        means |= {int(a) for a in below if np.isfinite(a) and a == int(a)}
         self.sizes = {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1} | {1: 0.0}  # and how far-fetched each is
         self.hot = list(self._one_hot())
 
@@ -217,7 +217,7 @@ class Search:
         return Form(self.c, Term("1", [np.ones(())] * len(self.points)))
 
     def _searched(self, t: Any) -> Form | None:
-        if id(t) not in self.gradients[0] or not self._both_branches(t):
+        if id(t) not in self.gradients[0] or not t.data.size or not self._both_branches(t):
             return None
         fitting = (f for rule in RULES for term in rule(self, t) if (f := self.fitted(t, term)))
         return next(fitting, None) or self._handed(t)
@@ -239,7 +239,7 @@ class Search:
         if np.ptp(cs) <= TOLERANCE * abs(cs[0]):
             return Form(cs[0], term)
         for s in self.scalars if t.data.size > 1 else ():
-            values = np.array([float(p.values[id(s)]) for p in self.points])
+            values = np.array([p.values[id(s)].item() for p in self.points])
             for times, ratios in ((True, cs / values), (False, cs * values)):
                 if np.ptp(ratios) <= TOLERANCE * abs(ratios[0]):
                     letter = self.letter(s).within(LETTER)
