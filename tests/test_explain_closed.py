@@ -126,6 +126,7 @@ NEAR = {
     "a masked loss": lambda W: -((mg.log_softmax(X @ W) * Y).sum(axis=1) * (C < 2)).sum() / 4,
     "weights": lambda W: -((mg.log_softmax(X @ W) * Y).sum(axis=1) * C).mean(),
     "ignored targets": lambda W: mg.cross_entropy(X @ W, np.where(TARGETS == 2, -1, TARGETS), ignore_index=-1),
+    "targets ignored by the usual number": lambda W: mg.cross_entropy(X @ W, np.where(TARGETS == 2, -100, TARGETS), ignore_index=-100),
     "smoothed targets": lambda W: mg.cross_entropy(X @ W, TARGETS, label_smoothing=0.1),
     "targets that do not add up to 1": lambda W: -(mg.log_softmax(X @ W) * (Y * C[:, None])).sum(),
     "weighted squares": lambda w: (C * (X @ w - T) ** 2).sum(),

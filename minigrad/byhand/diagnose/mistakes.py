@@ -372,8 +372,8 @@ def _(g, c, a, b):
 for _at, _which in ((-1, "last"), (0, "first")):
 
     @mistake(
-        "matmul", "missing sum", f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {_which} alone"
-    )
+        "matmul", "missing sum",
+        f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {_which} alone")
     def _(g, c, a, b, _at=_at):
         if a.ndim < 3 or b.ndim > 2 or g.ndim < 3:
             return [None, None]

@@ -98,6 +98,26 @@ def _log_sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) 
     return None
 
 
+def _axes(y: np.ndarray) -> Iterator[int]:
+    for axis in range(y.ndim - 1, -1, -1):
+        if y.shape[axis] > 1:
+            yield axis
+
+
+def _scores(program: Program, p: np.ndarray, before: list[int]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Where ``p`` is a softmax: the axis, the node of the scores, their values, log p."""
+    for axis in _axes(p):
+        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
+            continue
+        for x in before:
+            v = program.values[x]
+            if v.shape == p.shape and np.isfinite(v).all():
+                top = v - v.max(axis=axis, keepdims=True)
+                logp = top - np.log(np.exp(top).sum(axis=axis, keepdims=True))
+                if np.allclose(np.exp(logp), p, rtol=1e-9, atol=1e-12):
+                    yield axis, x, v, logp
+
+
 def _picked(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
     """log p[targets] with p a softmax: the log_softmax of its input, picked."""
     made = program.made[node]
@@ -107,66 +127,32 @@ def _picked(program: Program, node: int, y: np.ndarray, before: list[int]) -> Re
     index, p = picked.params["index"], picked.arrays[0]
     if picked.inputs[0] == CONSTANT or not p.size or p.min() <= 0:
         return None
-    for axis in _axes(p):
-        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
-            continue
-        for x in before:
-            v = program.values[x]
-            if v.shape != p.shape or not np.isfinite(v).all():
-                continue
-            top = v - v.max(axis=axis, keepdims=True)
-            logp = top - np.log(np.exp(top).sum(axis=axis, keepdims=True))
-            if np.allclose(np.exp(logp), p, rtol=1e-9, atol=1e-12):
 
-                def spread(g: np.ndarray) -> np.ndarray:
-                    whole = np.zeros(p.shape)
-                    np.add.at(whole, index, g)
-                    return whole
+    def spread(g: np.ndarray) -> np.ndarray:
+        whole = np.zeros(p.shape)
+        np.add.at(whole, index, g)
+        return whole
 
-                right = lambda g, a=axis: spread(g) - p * spread(g).sum(axis=a, keepdims=True)  # noqa: E731
-                return Recognised("log_softmax", x, node, v, logp, {"axis": axis}, right, 1.0, spread)
+    for axis, x, v, logp in _scores(program, p, before):
+        right = lambda g, a=axis: spread(g) - p * spread(g).sum(axis=a, keepdims=True)  # noqa: E731
+        return Recognised("log_softmax", x, node, v, logp, {"axis": axis}, right, 1.0, spread)
     return None
 
 
-def _axes(y: np.ndarray) -> Iterator[int]:
-    for axis in range(y.ndim - 1, -1, -1):
-        if y.shape[axis] > 1:
-            yield axis
-
-
 def _softmax(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if not y.size or y.min() < 0:
-        return None
-    for axis in _axes(y):
-        if not np.allclose(y.sum(axis=axis), 1, atol=1e-9):
-            continue
-        for x in before:
-            v = program.values[x]
-            if v.shape == y.shape and np.isfinite(v).all():
-                e = np.exp(v - v.max(axis=axis, keepdims=True))
-                if _close(e / e.sum(axis=axis, keepdims=True), y):
-                    return Recognised(
-                        "softmax", x, node, v, y, {"axis": axis},
-                        lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True)))
+    for axis, x, v, _ in _scores(program, y, before) if y.size and y.min() >= 0 else ():
+        right = lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True))  # noqa: E731
+        return Recognised("softmax", x, node, v, y, {"axis": axis}, right)
     return None
 
 
 def _log_softmax(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if not y.size or y.max() > 0:
-        return None
     with np.errstate(all="ignore"):
         p = np.exp(y)
-    for axis in _axes(y):
-        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
-            continue
-        for x in before:
-            v = program.values[x]
-            if v.shape == y.shape and np.isfinite(v).all():
-                top = v - v.max(axis=axis, keepdims=True)
-                if np.allclose(top - np.log(np.exp(top).sum(axis=axis, keepdims=True)), y, rtol=1e-9, atol=1e-9):
-                    return Recognised(
-                        "log_softmax", x, node, v, y, {"axis": axis},
-                        lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True))
+    for axis, x, v, logp in _scores(program, p, before) if y.size and y.max() <= 0 else ():
+        if np.allclose(logp, y, rtol=1e-9, atol=1e-9):
+            right = lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True)  # noqa: E731
+            return Recognised("log_softmax", x, node, v, y, {"axis": axis}, right)
     return None
 
 

@@ -180,11 +180,15 @@ class Search:
         self.scalars = [x for x in [*inputs, node] if is_tensor(x) and x.requires_grad and x.data.size == 1]
         self.numbers = numbers | {float(np.asarray(x).item()) for x in inputs if not is_tensor(x) and np.size(x) == 1}
         sizes = {n for call in self.calls for a in call.arrays if a is not None for n in (*np.shape(a), np.size(a))}
-        means = {call.arrays[0].size // call.out.size for call in self.calls if call.op.name == "mean" and call.out.size}
-        means |= {call.param("targets").size for call in self.calls if call.op.name == "_cross_entropy"}
-        below = [*numbers, *(float(a) for call in self.calls if call.op.name == "divide" and np.ndim(a := call.arrays[1]) == 0)]
-        means |= {int(a) for a in below if np.isfinite(a) and a == int(a)}
-        self.sizes = {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1} | {1: 0.0}  # and how far-fetched each is
+        means = {int(x) for x in numbers if np.isfinite(x) and x == int(x)}  # what a mean divides by
+        for call in self.calls:
+            if call.op.name == "mean" and call.out.size:
+                means.add(call.arrays[0].size // call.out.size)
+            elif call.op.name == "_cross_entropy":
+                means.add(call.param("targets").size)
+            elif call.op.name == "divide" and np.ndim(x := call.arrays[1]) == 0 and np.isfinite(x) and x == int(x):
+                means.add(int(x))
+        self.sizes = {1: 0.0} | {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1}  # how far-fetched each is
         self.hot = list(self._one_hot())
 
     def _one_hot(self) -> Iterator[Term]:
@@ -192,7 +196,7 @@ class Search:
         for call in self.calls:
             x = np.asarray(call.arrays[0])
             if call.op.name == "_cross_entropy" and not call.param("label_smoothing"):
-                hot = np.eye(x.shape[-1])[call.param("targets")]
+                hot = (np.arange(x.shape[-1]) == call.param("targets")[..., None]).astype(float)
             elif call.op.name == "pick" and isinstance(call.param("index"), tuple) and len(call.out.ravel()) < x.size:
                 hot = np.zeros(x.shape)
                 np.add.at(hot, call.param("index"), 1.0)
@@ -256,7 +260,9 @@ class Search:
             if above is None or written is None:
                 continue
             latex, rank = written
-            values = [p.pull(call, np.broadcast_to(v, call.out.shape))[i] for p, v in zip(self.points, above.term.values, strict=True)]
+            values = [
+                p.pull(call, np.broadcast_to(v, call.out.shape))[i]
+                for p, v in zip(self.points, above.term.values, strict=True)]
             sign = -1.0 if latex.startswith("-") else 1.0
             term = Term(latex.removeprefix("-"), [sign * v for v in values], rank)
             forms.append(above._replace(c=sign * above.c, term=term))
