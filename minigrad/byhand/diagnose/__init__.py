@@ -200,15 +200,13 @@ def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
         top, where = largest(case.claimed - case.right)
         shown = (
             f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])},"
-            f" {number(question.difference(case.i, where))}"
-        )
+            f" {number(question.difference(case.i, where))}")
     else:
         top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
     if (not findings or findings[0].cost > 2) and (n := digits(case)):
         words = (
             f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
-            " right"
-        )
+            " right")
         return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)

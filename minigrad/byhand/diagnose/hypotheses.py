@@ -110,8 +110,7 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
             if s := site(program, step, i, lambda g, at=at: one(g, at)):
                 words = (
                     f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
-                    f" sum over the batch), here is the {which} alone"
-                )
+                    f" sum over the batch), here is the {which} alone")
                 yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, at))
         if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
             other = 1 - axes[0]
@@ -120,8 +119,7 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
             ):
                 words = (
                     f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in"
-                    f" {program.where(step)}"
-                )
+                    f" {program.where(step)}")
                 yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.call.op.name, i))
 
 

@@ -170,8 +170,7 @@ for _words, _rule in OF_TWO:
     mistake("divide", "wrong derivative", _words)(_rule)
 
 NOT_APPLIED = (
-    "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0"
-)
+    "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0")
 for _op, _sign, _word in (("maximum", 1, "larger"), ("minimum", -1, "smaller")):
     for _name, _words, _rule in [
         ("mask not applied", f"the mask of {_op} is not applied " + NOT_APPLIED.format(f"{_word} one"),
@@ -582,13 +581,11 @@ def _all_rows(g: np.ndarray, y: np.ndarray, axis: Any) -> np.ndarray | None:
 
 NORMALISER = (
     "the term −p Σ_j ȳ_j of log_softmax's gradient is missing: the normaliser log Σ exp is taken as a constant, so"
-    " softmax is missing from softmax − target"
-)
+    " softmax is missing from softmax − target")
 TARGET = "the target (one-hot, label) is not subtracted: the gradient is softmax − target, here it is softmax alone"
 ONE = (
     "the weights (targets) of a row are assumed to sum to one: their sum Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of"
-    " log_softmax's gradient"
-)
+    " log_softmax's gradient")
 ONCE_MORE = "multiplied once more; softmax − target is already the gradient of the logits"
 _register("log_softmax", [
     ("forgotten softmax", NORMALISER, lambda g, y, x, a: g),
@@ -685,8 +682,7 @@ for _kind, _rows in (("log_sigmoid", LOG_SIGMOID), ("softplus", SOFTPLUS)):
 
 FORGOTTEN = (
     "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the"
-    " gradient of the normalised x̂ is taken for that of x"
-)
+    " gradient of the normalised x̂ is taken for that of x")
 NORMS = {  # kind: s in words, its term, whether the mean is subtracted, the total
     "standardise": ("the standard deviation σ", "−x̂ ⟨ȳ x̂⟩/σ", 1.0, _mean),
     "rms": ("the norm (root mean square)", "−x̂ ⟨ȳ x̂⟩/rms", 0.0, _mean),

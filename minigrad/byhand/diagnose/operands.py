@@ -63,8 +63,7 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
                 if how.__name__.removeprefix("a") != made.call.op.name:
                     words = (
                         f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its"
-                        f" {made.call.op.name} {other} belongs"
-                    )
+                        f" {made.call.op.name} {other} belongs")
                     yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
         for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
             early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
@@ -110,8 +109,7 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                     if s:
                         words = (
                             f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of"
-                            f" {program.operand(step, i)}"
-                        )
+                            f" {program.operand(step, i)}")
                         yield Edit(
                             "wrong operand", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,),
                             ("operand", op, i, j, path))
@@ -141,8 +139,7 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
             if s:
                 words = (
                     f"the derivative of {step.name} is taken at {program.called(node)}, not at"
-                    f" {program.operand(step, 0)}{_story(path)}"
-                )
+                    f" {program.operand(step, 0)}{_story(path)}")
                 yield Edit(
                     "wrong argument", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,),
                     ("argument", op, path))
@@ -319,14 +316,12 @@ def _skipped(program: Program, step: Step) -> Iterator[Variation]:
             kind = "temperature, scale" if op == "divide" else "scale"
             words = (
                 f"{other} (the {kind}) is left out of {program.expression(step)} in the forward values, in"
-                f" {program.where(step)}"
-            )
+                f" {program.where(step)}")
             yield Variation("missing operand", words, new, 1.5, retained)
             continue
         words = (
             f"{other} is left out: {program.operand(step, i)} stands where {program.expression(step)} belongs, in"
-            f" {program.where(step)}"
-        )
+            f" {program.where(step)}")
         yield Variation("missing operand", words, new, 1.5, retained)
 
 

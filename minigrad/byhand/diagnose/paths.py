@@ -43,8 +43,7 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
                 n = r.size // a.size
                 words = (
                     f"{program.operand(step, i)} was broadcast over {n} places by {program.where(step)}, whose"
-                    f" gradients add up (a sum); here is their mean, divided by {n}"
-                )
+                    f" gradients add up (a sum); here is their mean, divided by {n}")
                 found.append(Origin(1 / n, "superfluous mean", words))
     return found
 
@@ -433,22 +432,19 @@ class Stories:
             through = f"the {statistic}{f' {named}' if named else ''}"
             words = (
                 f"{x} also acts through {through}, which is treated as a constant: the path through"
-                f" {self.program.where(self._square(path) or last)} is missing"
-            )
+                f" {self.program.where(self._square(path) or last)} is missing")
             return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
         for step, i in path.edges:
             if step.call.op.name == "divide" and i == 1 and step.out not in self.program.recognised:
                 words = (
                     f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the"
-                    f" quotient rule is missing, in {self.program.where(step)}"
-                )
+                    f" quotient rule is missing, in {self.program.where(step)}")
                 return Finding("missing term through the denominator", words, "", 1.02)
         edge = self.junction(path)
         if edge is None:
             step, _ = path.edges[-1]
             said = (
-                f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out"
-            )
+                f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out")
             return Finding(
                 "missing term" if term else "missing path",
                 f"{said}: its gradient is missing, as if it were a constant", "", 1.05)
@@ -458,14 +454,12 @@ class Stories:
         if step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1]:
             words = (
                 f"the 2 of the square {self.program.expression(step)} is missing: {x} is used twice in it, and one of"
-                f" the two is left out, in {self.program.where(step)}"
-            )
+                f" the two is left out, in {self.program.where(step)}")
             return Finding("factor", words, "", 1.0)
         what = f"the term {term} is left out: " if term else ""
         words = (
             f"{what}{x} is used {n} times and its gradients must be added; the one through {self.program.where(step)}"
-            " is missing"
-        )
+            " is missing")
         return Finding("missing term" if term and node == self.i else "missing path", words, "", 1.05)
 
     def negated(self, path: Path) -> Finding:
@@ -478,8 +472,7 @@ class Stories:
                 inner = f"{self.program.expression(step)} with respect to {self.program.operand(step, i)}"
                 words = (
                     f"the minus sign of the derivative of {inner} is forgotten, in {self.program.where(step)}: the sign"
-                    f" of {self._short(path)} is wrong"
-                )
+                    f" of {self._short(path)} is wrong")
                 return Finding("sign", words, "", 1.05)
         return Finding("sign", f"the sign is wrong {self._path(path)}", "", 1.1)
 

@@ -68,16 +68,20 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12))
 
 
-def _sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if not y.size or y.min() <= 0 or y.max() >= 1:
-        return None
-    with np.errstate(all="ignore"):
-        logit = np.log(y) - np.log1p(-y)
+def _logits(program: Program, z: np.ndarray, before: list[int]) -> Iterator[tuple[int, np.ndarray, float]]:
+    """The nodes that are ± the logits z, with their values and the sign."""
     for x in before:
         v = program.values[x]
         for sign in (1.0, -1.0):
-            if v.shape == y.shape and np.allclose(sign * v, logit, rtol=1e-7, atol=1e-9):
-                return Recognised("sigmoid", x, node, sign * v, y, {}, lambda g: g * y * (1 - y), sign)
+            if v.shape == z.shape and np.allclose(sign * v, z, rtol=1e-7, atol=1e-9):
+                yield x, sign * v, sign
+
+
+def _sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
+    if not y.size or y.min() <= 0 or y.max() >= 1:
+        return None
+    for x, v, sign in _logits(program, np.log(y) - np.log1p(-y), before):
+        return Recognised("sigmoid", x, node, v, y, {}, lambda g: g * y * (1 - y), sign)
     return None
 
 
@@ -88,13 +92,10 @@ def _log_sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) 
     kind = "log_sigmoid" if y.max() < 0 else "softplus"
     with np.errstate(all="ignore"):
         logit = y - np.log1p(-np.exp(y)) if kind == "log_sigmoid" else np.log(np.expm1(y))
-    for x in before:
-        v = program.values[x]
-        for sign in (1.0, -1.0):
-            if v.shape == y.shape and np.allclose(sign * v, logit, rtol=1e-7, atol=1e-9):
-                s = 1 / (1 + np.exp(-sign * v))
-                slope = 1 - s if kind == "log_sigmoid" else s
-                return Recognised(kind, x, node, sign * v, y, {}, lambda g, d=slope: g * d, sign)
+    for x, v, sign in _logits(program, logit, before):
+        s = 1 / (1 + np.exp(-v))
+        slope = 1 - s if kind == "log_sigmoid" else s
+        return Recognised(kind, x, node, v, y, {}, lambda g, d=slope: g * d, sign)
     return None
 
 

@@ -110,8 +110,7 @@ class Search:
         if many and not np.isnan(c) and abs(c) > 1e-9 and self.case.close(self.case.claimed, c * self.right):
             sign = "the sign is wrong, and " if c < 0 else ""
             words = (
-                f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation"
-            )
+                f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation")
             yield Finding(
                 "sign and factor" if c < 0 else "factor", words,
                 f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}", 8.0)
@@ -233,19 +232,16 @@ class Search:
             which = "the last" if at == n - 1 else "the first" if at == 0 else f"the {at + 1}th"
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
-                f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})"
-            )
+                f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})")
             return Finding("overwritten", words, self.evidence(sites), 1.1)
         if looped:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
-                f" {len(lost)} steps are missing (in {gone})"
-            )
+                f" {len(lost)} steps are missing (in {gone})")
         elif len(kept) == 1 and len(lost) > 1:
             words = (
                 f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there:"
-                f" the paths through {gone} are missing"
-            )
+                f" the paths through {gone} are missing")
         else:
             words = f"{x} is used {n} times and its gradients must be added; the one from {gone} is missing"
         return Finding("missing path", words, self.evidence(sites), 1.2)
@@ -381,8 +377,7 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
     words = (
         f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {s.program.where(step)}"
         " stands for the sum of both; the two agree only where the matrix between them is symmetric, as in 2Ax for"
-        " (A + Aᵀ)x"
-    )
+        " (A + Aᵀ)x")
     return Finding("symmetry assumed", words, f"from what this gives, yours {off(s.case.claimed, found)}", 0.97)
 
 

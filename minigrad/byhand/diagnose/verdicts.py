@@ -141,8 +141,7 @@ def by_shape(case: Case) -> Iterator[Finding]:
         if case.close(summed, right):
             words = (
                 f"a sum is missing: {case.name} of shape {right.shape} was broadcast over {n} places, whose gradients"
-                " must be added"
-            )
+                " must be added")
             yield Finding("missing sum", words, f"yours, {claimed.shape}, summed to {right.shape} {off(summed, right)}")
         if case.close(summed / n, right):
             words = f"a mean is missing: the {n} gradients over which {case.name} was broadcast must be averaged"
@@ -206,8 +205,7 @@ def _jacobian(case: Case) -> Iterator[Finding]:
             words = (
                 f"this is the Jacobian of {what} with respect to {case.name}, and it is right; the gradient of the"
                 f" output has the shape {x.shape} of {case.name}: multiply the upstream gradient of {what} with it, Σ_k"
-                f" ḡ_k ∂{what}_k/∂{case.name} (for a sum, add its rows)"
-            )
+                f" ḡ_k ∂{what}_k/∂{case.name} (for a sum, add its rows)")
             yield Finding("jacobian", words, "")
 
 
@@ -304,8 +302,7 @@ def by_entries(case: Case) -> Iterator[Finding]:
             else ("entries not zeroed", ""))
         words = (
             f"{entries(count, right.size)}{why} should be exactly 0 and are not; the first at {place(first)} is"
-            f" {number(claimed[first])}"
-        )
+            f" {number(claimed[first])}")
         yield Finding(name, words, f"with zeros there it {off(np.where(zero, 0.0, claimed), right)}", 1.9)
     wrong = (
         ~np.array([case.close(a, b) for a, b in zip(claimed.ravel(), right.ravel(), strict=True)]).reshape(right.shape)

@@ -454,8 +454,7 @@ def _product(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
         return _summed(s, call, i, g)
     other, mine, others = s.letter(call.inputs[1 - i]), np.ndim(call.arrays[i]), np.ndim(call.arrays[1 - i])
     transposed = (
-        other.latex.removesuffix(r"^\top") if other.latex.endswith(r"^\top") else rf"{other.within(LETTER)}^\top"
-    )
+        other.latex.removesuffix(r"^\top") if other.latex.endswith(r"^\top") else rf"{other.within(LETTER)}^\top")
     if g.latex == "1":
         return (other.latex, other.rank) if mine == others == 1 else None
     left, right = g.within(PRODUCT), other.within(PRODUCT)

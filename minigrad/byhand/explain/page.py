@@ -245,8 +245,7 @@ STYLE = (
     " 0 .5em}.worked .step{border-left:4px solid #0072B2;padding:.1em 0 .1em 1em;margin:.9em 0}.worked"
     " .step>h4{margin:.2em 0}.worked p{margin:.35em 0}.worked"
     " .math{font-size:95%;display:inline-block;vertical-align:middle;margin:0 2.5em .3em"
-    " 0;max-width:100%;overflow-x:auto;overflow-y:hidden}</style>"
-)
+    " 0;max-width:100%;overflow-x:auto;overflow-y:hidden}</style>")
 
 
 def as_html(items: Iterable[Item], digits: int = 4) -> str:
@@ -462,8 +461,7 @@ def _legend(e: Explanation) -> list[str]:
     if not scalar:
         start = (
             rf"A bar is a gradient: $\bar{{x}} = \partial L / \partial x$ for the $L$ whose gradient ${e.output.bar}$"
-            r" is given"
-        )
+            r" is given")
     lines = [start] + [text for sign, text in LEGEND if re.search(sign, everything)]
     return ["; ".join(lines) + "."]
 
