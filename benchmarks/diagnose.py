@@ -10,7 +10,7 @@ import numpy as np
 
 import minigrad as mg
 
-from .derivations import ALL, TWO, Derivation, Mistake, half
+from .derivations import AGAIN, ALL, LATER, TWO, Derivation, Mistake, half
 
 UNKNOWN = "not recognised"
 
@@ -86,11 +86,13 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--failures", action="store_true", help="print what is not named")
     parser.add_argument("--two", action="store_true", help="two mistakes at once")
+    parser.add_argument("--later", action="store_true", help="the later collection, of mistakes that textbooks warn of")
+    parser.add_argument("--again", action="store_true", help="the second later collection, written after the first was mended")
     parser.add_argument("--right", action="store_true", help="also judge the right gradients")
     parser.add_argument("--random", type=int, default=0, help="judge so many random gradients, too")
     parser.add_argument("--only", default="", help="part of a derivation's name")
     a = parser.parse_args()
-    whole = TWO if a.two else ALL
+    whole = TWO if a.two else LATER if a.later else AGAIN if a.again else ALL
     chosen = whole if a.which == "all" else half(a.which, whole)
     print(f"{a.which}: {len(chosen)} derivations, {sum(len(d.wrong) for d in chosen)} wrong gradients")
     for kind, outcomes in count(chosen, True if a.verbose else None if a.failures else False, a.only).items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from benchmarks.derivations import ALL, TWO
+from benchmarks.derivations import AGAIN, ALL, LATER, TWO
 from benchmarks.diagnose import random_ones, right_ones, said
 
 
@@ -16,7 +16,7 @@ def test_the_collection_is_as_large_as_was_asked_for():
 
 
 def test_right_gradients_are_right():
-    assert right_ones(ALL) == []
+    assert right_ones([*ALL, *LATER, *AGAIN]) == []
 
 
 @pytest.mark.parametrize("derivation", ALL, ids=[d.name for d in ALL])
@@ -25,6 +25,27 @@ def test_wrong_gradients_are_wrong_and_no_cause_is_a_false_one(derivation):
     outcomes = [said(derivation, mistake) for mistake in derivation.wrong]
     assert {outcome for outcome, _, _ in outcomes} <= {"named", "tied", "unknown"}, outcomes
     assert sum(outcome == "unknown" for outcome, _, _ in outcomes) <= 2
+
+
+@pytest.mark.parametrize("collection", [LATER, AGAIN], ids=["later", "again"])
+@pytest.mark.slow
+def test_the_later_collections_are_named_too(collection):
+    outcomes = [said(d, mistake) for d in collection for mistake in d.wrong]
+    assert {outcome for outcome, _, _ in outcomes} <= {"named", "tied", "unknown"}, outcomes
+    assert sum(outcome == "unknown" for outcome, _, _ in outcomes) <= 1
+
+
+@pytest.mark.parametrize("derivation", [*ALL, *LATER, *AGAIN], ids=lambda d: d.name)
+def test_the_printed_code_of_a_derivation_runs_with_numpy_alone(derivation):
+    inputs = derivation.inputs()
+    leaves = {k: mg.Tensor(v, requires_grad=True) if np.asarray(v).dtype.kind == "f" else v for k, v in inputs.items()}
+    named = {k: t for k, t in leaves.items() if isinstance(t, mg.Tensor)}
+    solution = mg.explain(derivation.f(**leaves), names=named)
+    space = {}
+    exec(solution.code(), space)
+    _, gradients = space["derivation"](**solution.arrays())
+    for name, code in derivation.right.items():
+        np.testing.assert_allclose(gradients[name], derivation.gradient(code, inputs), rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.byhand.explain import Backward, Meeting, matrices
+from minigrad.byhand.explain import Backward, Meeting, notation
 from minigrad.byhand.explain.notation import Name, named, plain, substitute
 from minigrad.byhand.ops import derivation, examples, run
 from minigrad.graph import REGISTRY
@@ -513,13 +513,13 @@ def test_every_op_has_a_derivation(name):
 
 
 def test_numbers_keep_their_significant_digits_and_their_exactness():
-    assert list(matrices.numbers([0.012345, -1e-7]).entries) == ["0.01235", "0.00000"]
-    assert list(matrices.numbers([0.5, 1.25]).entries) == ["0.50", "1.25"]
-    assert list(matrices.numbers([1.0, 0.0, -3.0]).entries) == [" 1", " 0", "-3"]
-    assert matrices.numbers([3e-9]).exponent == -9
-    assert list(matrices.numbers([np.inf, -np.inf, np.nan, 1.0]).entries) == ["  ∞", " -∞", "nan", "  1"]
-    assert matrices.constant(np.sqrt(64)) == "8"
-    assert matrices.constant(1 / np.sqrt(2)) == r"1/\sqrt{2}"
-    assert matrices.constant(-np.sqrt(3)) == r"-\sqrt{3}"
-    assert matrices.constant(0.044715) == "0.044715"
-    assert matrices.constant(1e-5) == "10^{-5}"
+    assert list(notation.numbers([0.012345, -1e-7]).entries) == ["0.01235", "0.00000"]
+    assert list(notation.numbers([0.5, 1.25]).entries) == ["0.50", "1.25"]
+    assert list(notation.numbers([1.0, 0.0, -3.0]).entries) == [" 1", " 0", "-3"]
+    assert notation.numbers([3e-9]).exponent == -9
+    assert list(notation.numbers([np.inf, -np.inf, np.nan, 1.0]).entries) == ["  ∞", " -∞", "nan", "  1"]
+    assert notation.constant(np.sqrt(64)) == "8"
+    assert notation.constant(1 / np.sqrt(2)) == r"1/\sqrt{2}"
+    assert notation.constant(-np.sqrt(3)) == r"-\sqrt{3}"
+    assert notation.constant(0.044715) == "0.044715"
+    assert notation.constant(1e-5) == "10^{-5}"

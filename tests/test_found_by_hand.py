@@ -503,8 +503,8 @@ def test_a_square_x_times_x_is_drawn_with_two_arrows():
 
 
 def _laid_out(drawing):
+    from minigrad.byhand.draw import _frame_box
     from minigrad.byhand.layout import arrange
-    from minigrad.byhand.picture import _frame_box
 
     nodes = {node.key: node for node in drawing.root.everything()}
     box = _frame_box(drawing.root, nodes, "shapes", "L")

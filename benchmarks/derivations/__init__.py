@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from . import library_layers, library_losses, plain_layers, plain_losses, plain_matrices, plain_recurrent, two_edits
+from . import library_layers, library_losses, plain_layers, plain_losses, plain_matrices, plain_recurrent, second_look, textbook, two_edits
 from .derivation import Derivation, Mistake
 
 ALL: list[Derivation] = [
@@ -16,6 +16,8 @@ ALL: list[Derivation] = [
     *library_losses.DERIVATIONS, *library_layers.DERIVATIONS,
 ]  # fmt: skip
 TWO: list[Derivation] = two_edits.DERIVATIONS
+LATER: list[Derivation] = textbook.DERIVATIONS
+AGAIN: list[Derivation] = second_look.DERIVATIONS
 
 
 def half(which: str, derivations: list[Derivation] = ALL) -> list[Derivation]:
@@ -27,4 +29,4 @@ def _side(name: str) -> str:
     return "seen" if hashlib.sha256(name.encode()).digest()[0] % 2 else "untouched"
 
 
-__all__ = ["ALL", "TWO", "Derivation", "Mistake", "half"]
+__all__ = ["AGAIN", "ALL", "LATER", "TWO", "Derivation", "Mistake", "half"]

@@ -1,16 +1,85 @@
-"""My intermediates beside the reference's, name by name: for people who write every step of a backward pass
-themselves."""
+"""My intermediates beside the reference's, name by name: for people who write every step of a backward pass themselves.
+
+First, how every report of this room looks: a table with sentences below it, in a terminal and in a notebook.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import html
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..tensor import Tensor
-from .report import Report, largest, place
+
+BAD = ("WRONG", "UNDECIDED", "missing", "unexpected", "shape")
+COLOURS = {True: "#b3261e", False: "#1b6e3c"}
+
+
+class Report:
+    """Something that was checked: true when all is right, a table when printed, and the same as HTML in a notebook.
+
+    Subclasses give ``table()``, the head and the rows as text with the verdict last, and perhaps ``notes()``,
+    sentences.
+    """
+
+    def table(self) -> list[list[str]]:
+        """The head, then the rows; the last column is the verdict."""
+        raise NotImplementedError
+
+    def notes(self) -> list[str]:
+        """Sentences below the table."""
+        return []
+
+    def __str__(self) -> str:
+        cells = self.table()
+        widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells]
+        return "\n".join([*lines, *self.notes()])
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        head, *body = self.table()
+        rows = "".join("<tr>" + "".join(_cell(c, c is row[-1]) for c in row) + "</tr>" for row in body)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
+        heads = "".join(f'<th style="text-align:left">{html.escape(c)}</th>' for c in head)
+        return f"<table><tr>{heads}</tr>{rows}</table>{notes}"
+
+
+def _cell(text: str, verdict: bool) -> str:
+    style = f' style="text-align:left;color:{COLOURS[text.startswith(BAD)]}"' if verdict else ' style="text-align:left"'
+    return f"<td{style}>{html.escape(text)}</td>"
+
+
+def place(index: Sequence[int]) -> str:
+    """An entry's index as it is written in code: ``[1, 2]``."""
+    return "[" + ", ".join(str(int(i)) for i in index) + "]"
+
+
+def number(x: Any) -> str:
+    """A number to eight digits."""
+    return f"{float(x):.8g}"
+
+
+def largest(difference: np.ndarray) -> tuple[float, tuple[int, ...]]:
+    """The largest absolute entry (not a number counts as infinite) and where it is; 0 and () when there are none."""
+    if not difference.size:
+        return 0.0, ()
+    size = np.where(np.isnan(difference), np.inf, np.abs(difference))
+    return float(size.max()), tuple(int(i) for i in np.unravel_index(int(size.argmax()), size.shape))
+
+
+def entries(k: int, n: int) -> str:
+    """``k of n entries``, in words that fit small numbers."""
+    if k == n:
+        return "its only entry" if n == 1 else f"all {n} entries"
+    return f"{k} of {n} entries"
+
+
+# Step by step ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -39,12 +108,8 @@ class Comparison(Report):
         said = {True: "yes", False: "no"}
         body = [
             [
-                r.name,
-                said[r.exact],
-                said[r.approximately],
-                "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}",
-                r.verdict,
-            ]
+                r.name, said[r.exact], said[r.approximately],
+                "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}", r.verdict]
             for r in self.rows
         ]
         return [["name", "exact", "approximately", "max difference", "verdict"], *body]
@@ -69,8 +134,7 @@ def compare(mine: Mapping[str, Any], reference: Mapping[str, Any], rtol: float =
     return Comparison(
         [
             _line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero)
-            for name in names
-        ]
+            for name in names]
     )
 
 
@@ -83,12 +147,8 @@ def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: f
     if mine is None or reference is None:
         side = "mine" if mine is None else "the reference"
         return Line(
-            name,
-            False,
-            False,
-            nothing,
-            f"missing: {side} is None (an interior tensor keeps its .grad after retain_grad())",
-        )
+            name, False, False, nothing,
+            f"missing: {side} is None (an interior tensor keeps its .grad after retain_grad())")
     a, b = _array(name, mine), _array(name, reference)
     if a.shape != b.shape:
         hint = ", transposed" if a.shape == b.shape[::-1] else ""
@@ -101,12 +161,8 @@ def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: f
     close = bool(same.all()) or top <= rtol * scale or nothing_but_round_off
     said = "ok, zero up to round-off" if nothing_but_round_off and not same.all() else "ok"
     return Line(
-        name,
-        bool(same.all()),
-        close,
-        top,
-        said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}",
-    )
+        name, bool(same.all()), close, top,
+        said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}")
 
 
 def _array(name: str, x: Any) -> np.ndarray:

@@ -17,10 +17,9 @@ from ..derivatives import leaves as tree_leaves
 from ..derivatives import rebuild, vjp
 from ..random import generator
 from ..tensor import Tensor
-from .differences import Line, Slope, slope
-from .problem import CUT, Problem, arranged, as_float64, draw_upstream, floating, only_tensors
-from .report import Report as Table
-from .report import number, place
+from .compare import Report as Table
+from .compare import number, place
+from .differences import CUT, Line, Problem, Slope, arranged, as_float64, draw_upstream, floating, only_tensors, slope
 
 LARGE = 4096  # inputs with more entries are checked along random directions
 DIRECTIONS = 32
@@ -60,13 +59,8 @@ class Report(Table):
         head = ["input", "shape", "max abs", "max rel", "worst entry: analytic, numeric", "verdict"]
         return [head] + [
             [
-                r.name,
-                str(r.shape),
-                f"{r.max_abs:.1e}",
-                f"{r.max_rel:.1e}",
-                f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}",
-                r.verdict,
-            ]
+                r.name, str(r.shape), f"{r.max_abs:.1e}", f"{r.max_rel:.1e}",
+                f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}", r.verdict]
             for r in self.rows
         ]
 
@@ -133,8 +127,7 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
         labels = dict(enumerate(names or []))
         return Report(
             [_check_input(problem, gradients, k, rtol, labels.get(i, f"x{i}")) for k, i in enumerate(problem.which)],
-            title,
-        )
+            title)
     finally:
         generator().bit_generator.state = before
 
@@ -232,12 +225,8 @@ def _beside(problem: Problem, by: float = 1e-2) -> tuple[list[np.ndarray], np.nd
 
 
 def _row(
-    name: str,
-    x: np.ndarray,
-    found: list[tuple[tuple[int, ...], float, Slope, str]],
-    rtol: float,
-    gradient: np.ndarray,
-    overall: float,
+    name: str, x: np.ndarray, found: list[tuple[tuple[int, ...], float, Slope, str]], rtol: float, gradient: np.ndarray,
+    overall: float
 ) -> Row:
     if not found:
         return Row(name, x.shape, 0.0, 0.0, (), 0.0, 0.0, "ok, empty")
@@ -277,15 +266,8 @@ def _row(
     )  # a gradient that is zero in theory has no size of its own
     size = max(scale, overall) if nothing else scale
     return Row(
-        name,
-        x.shape,
-        top,
-        top / size if top else 0.0,
-        found[worst][0],
-        float(analytic[worst]),
-        float(numeric[worst]),
-        verdict,
-    )
+        name, x.shape, top, top / size if top else 0.0, found[worst][0], float(analytic[worst]), float(numeric[worst]),
+        verdict)
 
 
 REMARKS = {

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Tensor
-from .explain import Explanation, explain, matrices
+from .explain import Explanation, explain, notation
 from .explain.names import input_symbol, output_symbol
 from .explain.notation import named, plain
 from .gradcheck import Report, gradcheck, gradgradcheck
@@ -37,8 +37,7 @@ def calls(op: Op[Any], example: Example) -> str:
     """The example in words: shapes and params."""
     shown = [
         x if x is None or isinstance(x, int | float) else "x".join(map(str, np.shape(x))) or "()"
-        for x in example.inputs
-    ]
+        for x in example.inputs]
     params = [f"{k}={f'array {v.shape}' if isinstance(v, np.ndarray) else v}" for k, v in example.params.items()]
     return f"{op.name}({', '.join(map(str, [*shown, *params]))})"
 
@@ -94,19 +93,16 @@ def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
     """A small example of ``op`` explained, with the letters of its formula; with ``twin``, of its composition from
     plain operators."""
     rng = np.random.default_rng(seed)
-    small = [e for e in examples(op, rng) if all(x is None or matrices.is_small(x) for x in e.inputs)]
+    small = [e for e in examples(op, rng) if all(x is None or notation.is_small(x) for x in e.inputs)]
     small = [
-        e
-        for e in small
-        if matrices.is_small(run(op, e, *(Tensor(x) if isinstance(x, np.ndarray) else x for x in e.inputs)).data)
+        e for e in small
+        if notation.is_small(run(op, e, *(Tensor(x) if isinstance(x, np.ndarray) else x for x in e.inputs)).data)
     ] or small
     chosen = next((e for e in small if any(np.ndim(x) == 2 for x in e.inputs)), small[0])
     inputs = [
         (
             Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i))
-            if isinstance(x, np.ndarray) and x.dtype.kind == "f"
-            else x
-        )
+            if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x)
         for i, x in enumerate(chosen.inputs)
     ]
     plainer = twin_of(op) if twin else None

@@ -71,8 +71,7 @@ class Call:
         else:
             given = [
                 rule(g, out, *arrays, **params) if rule and self.wants(i) else None
-                for i, rule in enumerate(self.op.rules)
-            ]
+                for i, rule in enumerate(self.op.rules)]
         return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def handed(self, g: np.ndarray) -> list[Any]:
@@ -83,10 +82,8 @@ class Call:
         rules = self.op.rules
         handed = [
             (
-                None
-                if not self.wants(i)
-                else given[i] if given else rules[i](g.copy(), self.out, *self.arrays, **self.params)
-            )
+                None if not self.wants(i) else given[i] if given
+                else rules[i](g.copy(), self.out, *self.arrays, **self.params))
             for i in range(len(self.inputs))
         ]
         return [None if r is None else np.asarray(r) for r in handed]
@@ -193,7 +190,9 @@ def attention_mask(call: Call) -> np.ndarray | None:
 def attention_weights(call: Call) -> np.ndarray:
     """The weights of an attention before dropout."""
     q, k, _, bias = call.arrays
-    return weights_of_attention(Tensor(q), Tensor(k), bias, call.param("mask"), call.param("causal"), call.param("scale")).data
+    return weights_of_attention(
+        Tensor(q), Tensor(k), bias, call.param("mask"), call.param("causal"), call.param("scale")
+    ).data
 
 
 def twin_of(op: Any) -> Callable[..., Any] | None:
@@ -214,7 +213,6 @@ def steps_of(call: Call) -> tuple[list[Any], Any] | None:
         return None
     stand_ins = [
         Tensor(a, requires_grad=True) if call.wants(i) else x
-        for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))
-    ]
+        for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))]
     with enable_grad():
         return stand_ins, call.op.definition(*stand_ins, **call.own_params())

@@ -18,7 +18,8 @@
 # - estimate any derivative with two evaluations of the function, and say how wrong the estimate is and why;
 # - choose the step: why a smaller one is not always better, and what float32 does to it;
 # - carry a derivative backwards through a computation, one small step at a time (the chain rule);
-# - derive the gradients of a matrix product, and check them in three independent ways.
+# - derive the gradients of a matrix product, and check them in three independent ways;
+# - have a wrong derivation of your own found and explained, and the right one printed as a program.
 
 # %%
 import numpy as np
@@ -353,6 +354,51 @@ report = mg.gradcheck(
 )
 assert report
 report
+
+# %% [markdown]
+# ## 7 · Your own derivation: found, explained, printed
+#
+# A check that says *wrong* leaves you alone with your paper. Give the neuron of section 4 several examples, the rows $x_n$ of $X: (N, I)$, and the mean of their losses:
+#
+# $$e = Xw + b - t, \qquad \mathcal L = \frac1N \sum_n e_n^2 .$$
+#
+# Somebody hands in $\bar w = 2 X^\top e$ and $\bar b = 2e/N$. Both are wrong. Do you see why? `mg.diagnose` makes the mistakes that people make in such a derivation, one after the other, and names one only if it gives the very numbers that were handed in.
+
+# %%
+X, t = np.array([[1.0, 2], [3, 1], [0, 2], [2, 2]]), np.array([4.0, 1, 3, 2])
+w, b = np.array([1.0, -1.0]), 2.0
+e = X @ w + b - t
+
+
+def mean_square(w, b):
+    e = X @ w + b - t
+    return (e * e).mean()
+
+
+verdict = mg.diagnose(mean_square, {"w": w, "b": b}, {"w": 2 * X.T @ e, "b": 2 * e / 4})
+assert verdict.mistakes == {"w": "missing mean", "b": "missing sum"}
+verdict
+
+# %% [markdown]
+# The $1/N$ is forgotten in $\bar w$, and in $\bar b$ the sum: one $b$ serves all examples, and its contributions add. The worked solution has every step, and ends in one expression for each gradient, where the steps contract to one:
+
+# %%
+w_, b_ = mg.Tensor(w, requires_grad=True), mg.Tensor(b, requires_grad=True)
+e_ = X @ w_ + b_ - t
+solution = mg.explain((e_ * e_).mean(), names=dict(X=X, w=w_, b=b_, t=t, e=e_))
+assert str(solution.closed["w"]) == "2 Xᵀ e / 4"
+solution
+
+# %% [markdown]
+# And the right derivation as a program: forward, then backward, a line for each step, with your letters; $\bar w$ is called `d_w`. It needs NumPy and nothing else, so you can change it, and see what breaks.
+
+# %%
+print(solution.code())
+namespace = {}
+exec(solution.code(), namespace)
+value, gradients = namespace["derivation"](w, b)
+assert mg.diagnose(mean_square, {"w": w, "b": b}, gradients)
+gradients
 
 # %% [markdown]
 # ## Common misunderstandings

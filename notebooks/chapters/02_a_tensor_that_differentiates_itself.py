@@ -12,13 +12,16 @@
 # - write an automatic differentiation engine from an empty file: record forward, walk back;
 # - say in which order to walk, what goes wrong in another order, and what it costs;
 # - say what happens to a gradient where NumPy broadcasts;
-# - find each of these ideas again in `minigrad`.
+# - find each of these ideas again in `minigrad`, whose engine you open at the end.
 
 # %%
+import inspect
+
 import numpy as np
 
 import checks
 import minigrad as mg
+from minigrad import graph
 from book import COLOURS, figure, line, recorded, table
 
 # %% [markdown]
@@ -388,9 +391,73 @@ for i, name in enumerate(["W1", "b1", "W2", "b2"]):
 table(["parameter", "shape", "largest entry", "ours − finite differences", "ours − minigrad"], rows)
 
 # %% [markdown]
-# ## 6 · Meet minigrad
+# ## 6 · A derivation found, explained, printed
 #
-# The library's engine is ours, with more features. Open `minigrad/graph.py` beside this page: record, order, walk, add. The function `walk` is the `backward` of section 2, with what a large model needs: it frees what it has used.
+# Rule 1 is the one that is forgotten most. An autoencoder with one matrix for both ways squeezes the rows of $X: (N, I)$ into fewer numbers, $h = XW$ with $W: (I, M)$, and unfolds them again with the same weights:
+#
+# $$y = h\,W^\top, \qquad e = y - X, \qquad \mathcal L = \tfrac12 \sum_{ni} e_{ni}^2 .$$
+#
+# Somebody goes back from $\bar y = e$ through the last product, finds $\bar W = e^\top h$, and stops there. The engine's `diagnose` goes through the record and asks of each step what would come out if it had been done wrong:
+
+# %%
+X_, W_ = np.array([[1.0, 0, 2], [0, 1, 1]]), np.array([[1.0, 0], [0, 1], [1, -1]])
+
+
+def tied(W):
+    h = X_ @ W
+    e = h @ W.T - X_
+    return (e * e).sum() / 2
+
+
+h_ = X_ @ W_
+verdict = mg.diagnose(tied, {"W": W_}, {"W": (h_ @ W_.T - X_).T @ h_})
+assert verdict.mistake == "missing path", verdict
+verdict
+
+# %% [markdown]
+# $W$ is used twice. In the worked solution, look for the place where *gradients meet and add*; at the end, the two are written in one expression:
+
+# %%
+W = mg.Tensor(W_, requires_grad=True)
+h = X_ @ W
+y = h @ W.T
+e = y - X_
+solution = mg.explain((e * e).sum() / 2, names=dict(X=X_, W=W, h=h, y=y, e=e))
+assert str(solution.closed["W"]) == "Xᵀ e W + (hᵀ e)ᵀ"
+solution
+
+# %% [markdown]
+# The engine knows every call that it made, forward and backward, so it can write them down: the derivative as a *program* of plain NumPy, a line for each op, with your letters. $\bar y$ is called `d_y`. Find the two contributions to `d_W`, and the line that adds them.
+
+# %%
+print(solution.code())
+namespace = {}
+exec(solution.code(), namespace)  # it runs without minigrad
+value, gradients = namespace["derivation"](W_)
+assert mg.diagnose(tied, {"W": W_}, gradients)
+
+# %% [markdown]
+# `mg.program(f, …)` makes such a program of any function, and from its second call on runs these lines and no engine at all: that is how small models train fast. What a program cannot know, such as an `if` on the numbers, it refuses (`docs/engine.md`). Here is the one for section 1: the same lines as in its table, with the contributions to $\bar y$ and $\bar x$, each added where two paths meet.
+
+# %%
+def loss(x):
+    y = x * x
+    z = y + x
+    return z * y
+
+
+program = mg.program(loss, [x_])
+program(x_)
+text = program.source(plain=True)
+print(text)
+exec(text, namespace)
+value, gradients = namespace["loss"](np.array(3.0))
+assert value == 108 and gradients["x"] == 135
+
+# %% [markdown]
+# ## 7 · The engine, grown up: `minigrad/graph.py`
+#
+# The library's engine is ours, with more features; `minigrad/graph.py` holds it, and you will walk through it by hand. What differs, and why:
 #
 # | here | in `minigrad` | why it differs |
 # | --- | --- | --- |
@@ -432,26 +499,32 @@ assert first.item() == 135 and second.item() == 126
 first, second
 
 # %% [markdown]
-# One thing more that an engine can do for you. It knows every call that it made, forward and backward, so it can write them down: the derivative as a *program* of plain NumPy, a line for each op, with your letters. $\bar y$ is called `d_y`.
+# Now open the file. Its sections are called *record*, *order*, *walk* and *add*, and you have written each of them. Walk by hand through the graph of section 1. **Record:** every result has a `history`, the op and its inputs, and a `tick`. **Order:** `reachable` collects what led to the loss, oldest first, and an empty slot for each gradient.
 
 # %%
-def loss(x):
-    y = x * x
-    z = y + x
-    return z * y
-
-
-program = mg.program(loss, [x_])
-program(x_)
-text = program.source(plain=True)
-print(text)
-namespace = {}
-exec(text, namespace)  # it runs without minigrad
-value, gradients = namespace["loss"](np.array(3.0))
-assert value == 108 and gradients["x"] == 135
+x = mg.Tensor(3.0, requires_grad=True)
+loss_ = f(x)
+order, leaves, gradients = graph.reachable([loss_])
+assert leaves == [x]
+table(
+    ["tick", "op", "value", "slot"],
+    [(t.tick - order[0].tick, t.history[0].name, t.item(), gradients[id(t)]) for t in order],
+)
 
 # %% [markdown]
-# Compare it with the table of section 1: the same lines, and the two contributions to $\bar y$ and to $\bar x$, each added where two paths meet. From its second call on, `program(x)` runs these lines and no engine at all, which is how small models train fast. What a program cannot know, such as an `if` on the numbers, it refuses (`docs/engine.md`).
+# **Walk:** put a 1 into the slot of the loss, and let `walk` do the rest. **Add:** what arrives in a slot that is taken is added to what is there.
+
+# %%
+gradients[id(loss_)] = np.ones(())
+graph.walk(order, gradients, kept={}, retained=[], shared=set(), tensors=False, free=True)
+assert gradients[id(x)] == 135
+print(f"x̄ = {gradients[id(x)]}; all else was freed on the way: {list(gradients) == [id(x)]}, {not order}")
+
+# %% [markdown]
+# And this is the walk itself. Read it beside the `backward` of section 2: `order.pop()` is `reversed(order)`, `op.rules` are the `rules`, `conform` is `unbroadcast`, and `gradients[slot] = held + r` is rule 1. The rest is care: noting gradients that somebody asked for, freeing what was used, adding in place where nobody else holds the array, and refusing arrays that were written into since.
+
+# %%
+print(inspect.getsource(graph.walk))
 
 # %% [markdown]
 # ## Common misunderstandings

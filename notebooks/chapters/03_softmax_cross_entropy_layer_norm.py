@@ -12,7 +12,7 @@
 # - derive the gradients of softmax, cross-entropy and layer norm, and say in words what each term does;
 # - compute them without overflow;
 # - check every intermediate of a backward pass, not only its end, with `mg.compare`;
-# - let `mg.diagnose` tell you *which* mistake is in your own gradient.
+# - let `mg.diagnose` tell you *which* mistake is in your own gradient, and see with `mg.explain` which steps contract to one.
 
 # %%
 import numpy as np
@@ -410,6 +410,54 @@ plain = np.abs(layer_norm_backward(np.ones((3, 5)), ones, s, x_hat)[0]).max()
 rows.append(("γ = 1, upstream of ones: the right gradient itself is", f"{plain:.1e}"))
 assert float(rows[0][1]) < 1e-15 and float(rows[1][1]) > 0.1 and plain < 1e-15
 table(["test", "error that it sees"], rows)
+
+# %% [markdown]
+# ## 7 · Your own derivation: found, explained, printed
+#
+# The most popular of the six, within a whole derivation. A linear classifier in its smallest steps, $z = XW$, $p = \operatorname{softmax}(z)$ and $\mathcal L = -\frac1N \sum_n \log p_{n,t_n}$; and somebody who takes the derivative of softmax for $p\,(1-p)$, as for a sigmoid:
+#
+# $$\bar p = -\frac{\mathbf 1_t}{N\,p}, \qquad \bar z = \bar p \odot p \odot (1 - p), \qquad \bar W = X^\top \bar z .$$
+
+# %%
+X, W, t = rng.normal(size=(2, 2)), rng.normal(size=(2, 3)), np.array([2, 0])
+one_hot = np.eye(3)[t]
+
+
+def classifier(X, W):
+    e = mg.exp(X @ W)
+    p = e / e.sum(axis=-1, keepdims=True)
+    return -(mg.log(p) * one_hot).sum() / 2
+
+
+p = softmax(X @ W)
+z_bar = -one_hot / (2 * p) * p * (1 - p)
+verdict = mg.diagnose(classifier, {"X": X, "W": W}, {"X": z_bar @ W.T, "W": X.T @ z_bar})
+assert set(verdict.mistakes.values()) == {"softmax diagonal"}
+verdict
+
+# %% [markdown]
+# No softmax is called in this code: it was written out, and was recognised by its numbers. The worked solution goes through all the small steps, the quotient among them, and says at its end that they contract to the one expression of section 2:
+
+# %%
+X_, W_ = mg.Tensor(X, requires_grad=True), mg.Tensor(W, requires_grad=True)
+z = X_ @ W_
+e = mg.exp(z)
+p = e / e.sum(axis=-1, keepdims=True)
+loss = -(mg.log(p) * one_hot).sum() / 2
+solution = mg.explain(loss, names=dict(X=X_, W=W_, z=z, e=e, p=p, one_hot=one_hot))
+assert str(solution.closed["W"]) == "Xᵀ (p - one_hot) / 2"
+solution
+
+# %% [markdown]
+# The same as a program for NumPy alone. It is right but long: $\bar z = (p - \mathbf 1_t)/N$ stands for all its lines from `d_b` to `d_z`, and never divides by a probability that has become 0.
+
+# %%
+print(solution.code())
+namespace = {}
+exec(solution.code(), namespace)
+_, gradients = namespace["derivation"](**solution.arrays())
+assert mg.diagnose(classifier, {"X": X, "W": W}, gradients)
+assert mg.compare({"W": X.T @ (softmax(X @ W) - one_hot) / 2}, {"W": gradients["W"]})
 
 # %% [markdown]
 # ## Common misunderstandings

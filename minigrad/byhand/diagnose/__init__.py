@@ -10,22 +10,33 @@ import numpy as np
 from ...derivatives import grad
 from ...modes import no_grad
 from ...tensor import Tensor
-from ..report import entries, largest, number, place
-from .diagnosis import UNKNOWN, Diagnosis, Verdict
-from .question import Question, is_function
+from ..compare import entries, largest, number, place
+from .recording import Question, is_function
 from .search import Shared, search
-from .verdicts import at_kink, by_differences, digits, floor, reference_is_off, right_elsewhere, zero_in_theory
-from .whole import Case, Finding, by_entries, by_order, by_shape, by_sign, by_sum
+from .verdicts import (
+    UNKNOWN,
+    Case,
+    Diagnosis,
+    Finding,
+    Verdict,
+    at_kink,
+    by_differences,
+    by_entries,
+    by_order,
+    by_shape,
+    by_sign,
+    by_sum,
+    digits,
+    floor,
+    reference_is_off,
+    right_elsewhere,
+    zero_in_theory,
+)
 
 
 def diagnose(
-    f: Callable[..., Any],
-    inputs: Any,
-    claimed: Any,
-    *,
-    upstream: Any = None,
-    names: list[str] | None = None,
-    rtol: float | None = None,
+    f: Callable[..., Any], inputs: Any, claimed: Any, *, upstream: Any = None, names: list[str] | None = None,
+    rtol: float | None = None
 ) -> Diagnosis:
     """Judge ``claimed``, somebody's own gradient of ``f`` at ``inputs``, and say what is wrong with it, when the
     numbers prove it.
@@ -111,14 +122,8 @@ def _right(case: Case, said: str) -> Verdict:
 
 
 def _elsewhere(
-    found: Diagnosis,
-    question: Question,
-    claimed: Any,
-    precisions: dict[int, float],
-    f: Any,
-    upstream: Any,
-    names: Any,
-    rtol: float | None,
+    found: Diagnosis, question: Question, claimed: Any, precisions: dict[int, float], f: Any, upstream: Any, names: Any,
+    rtol: float | None
 ) -> Diagnosis:
     """A claim that is a function, right at the given inputs: is it right at others?"""
     wrong = right_elsewhere(question, claimed, precisions)
@@ -127,13 +132,8 @@ def _elsewhere(
     _, values = wrong
     inputs = values if question.keys is None else dict(zip(question.keys, values, strict=True))
     there = diagnose(
-        f,
-        inputs,
-        {question.variable_names[i]: a for i, a in question.match(claimed, values).items()},
-        upstream=upstream,
-        names=names,
-        rtol=rtol,
-    )
+        f, inputs, {question.variable_names[i]: a for i, a in question.match(claimed, values).items()},
+        upstream=upstream, names=names, rtol=rtol)
     for k, row in enumerate(there.rows):
         if not row:
             words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
@@ -154,9 +154,7 @@ class _Asked(NamedTuple):
 def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names: Any) -> _Asked | None:
     """A Jacobian, or a Hessian, that is claimed as such: asked as the gradient of its product with random numbers."""
     if (
-        upstream is not None
-        or is_function(claimed)
-        or isinstance(inputs, Mapping | list | tuple)
+        upstream is not None or is_function(claimed) or isinstance(inputs, Mapping | list | tuple)
         or isinstance(claimed, Mapping | list | tuple)
     ):
         return None
@@ -202,25 +200,17 @@ def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
         top, where = largest(case.claimed - case.right)
         shown = (
             f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])},"
-            f" {number(question.difference(case.i, where))}"
-        )
+            f" {number(question.difference(case.i, where))}")
     else:
         top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
-    if not findings and (n := digits(case)):
+    if (not findings or findings[0].cost > 2) and (n := digits(case)):
         words = (
             f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
-            " right"
-        )
+            " right")
         return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings
-    if case.claimed.shape == case.right.shape and first.cost > 2 and (n := digits(case)):
-        words = (
-            f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
-            " right"
-        )
-        return Verdict(case.name, case.right.shape, "rounded", words, "", [], top, shown)
     distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 0.45))
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
 
@@ -240,11 +230,8 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
     if not claimed.any():
         found.append(
             Finding(
-                "zero",
-                "zero everywhere: nothing was added to it",
-                f"the largest entry of the right one is {number(largest(case.right)[0])}",
-                1.5,
-            )
+                "zero", "zero everywhere: nothing was added to it",
+                f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5)
         )
     found += by_entries(case)
     return sorted(found, key=lambda f: f.cost)
@@ -254,10 +241,8 @@ def _no_pattern(case: Case) -> str:
     wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
     norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
     along = (
-        f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}"
-        if norms
-        else ""
-    )
+        f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms
+        else "")
     where = f"it differs at {entries(wrong, case.right.size)}{along}"
     return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
 

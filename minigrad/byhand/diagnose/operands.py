@@ -1,16 +1,19 @@
-"""Edits of what a rule reads: an operand left out, exchanged, transposed, or replaced by a neighbour."""
+"""What is read in place of what belongs there: an operand left out, exchanged, transposed, or replaced by a neighbour.
+
+An edit changes what one rule of the backward pass reads.  A variation is another function, whose gradient may have been
+taken by mistake: an operand left out of the forward pass, a mask left out, late or the wrong way round.  It
+has more than 300 lines because it has a few for each way to read the wrong thing.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import Program
-from .single import Edit, site
-from .steps import CONSTANT, Step
+from .program import CONSTANT, Edit, Program, Step, site
 
 NEIGHBOURS = 14
 
@@ -26,14 +29,8 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
         of = program.operand(step, i)
 
         def edit(
-            name: str,
-            words: str,
-            cost: float,
-            kind: tuple[Any, ...],
-            arrays: list[Any],
-            before: Any = None,
-            i: int = i,
-            of: str = of,
+            name: str, words: str, cost: float, kind: tuple[Any, ...], arrays: list[Any], before: Any = None,
+            i: int = i, of: str = of
         ) -> Iterator[Edit]:
             rule = lambda g: step.call.pull(g if before is None else before(g), step.value, arrays)[i]  # noqa: E731
             if s := site(program, step, i, rule):
@@ -50,31 +47,23 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
                 )
             for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
                 if (
-                    axes != tuple(range(a.ndim))
-                    and a.transpose(axes).shape == a.shape
+                    axes != tuple(range(a.ndim)) and a.transpose(axes).shape == a.shape
                     and (op == "_einsum" or a.ndim > 2)
                 ):
                     yield from edit(
-                        "transposed",
-                        f"the axes of {other} are exchanged (transposed)",
-                        1.3,
-                        ("axes", j, axes),
-                        put(a.transpose(axes)),
-                    )
+                        "transposed", f"the axes of {other} are exchanged (transposed)", 1.3, ("axes", j, axes),
+                        put(a.transpose(axes)))
             made: Any = program.made.get(step.inputs[j])
             for how in (
                 (np.mean, np.sum, np.max, np.min)
-                if made is not None and made.call.op.name in ("max", "min", "mean", "sum")
-                else ()
-            ):
+                if made is not None and made.call.op.name in ("max", "min", "mean", "sum") else ()):
                 reduced = np.asarray(
                     how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False))
                 )
                 if how.__name__.removeprefix("a") != made.call.op.name:
                     words = (
                         f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its"
-                        f" {made.call.op.name} {other} belongs"
-                    )
+                        f" {made.call.op.name} {other} belongs")
                     yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
         for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
             early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
@@ -100,20 +89,16 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
         for i in step.wanted():
             for j in range(len(step.arrays)):
                 if (
-                    (j == i and not (op == "divide" and i == 1))
-                    or step.arrays[j] is None
+                    (j == i and not (op == "divide" and i == 1)) or step.arrays[j] is None
                     or np.ndim(step.arrays[j]) == 0
                 ):
                     continue
                 candidates = [
                     (program.values[n], program.called(n), d, path)
-                    for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)
-                ]
+                    for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)]
                 made: Any = program.made.get(step.inputs[j])
                 if (
-                    made is not None
-                    and made.call.op.name in ("swapaxes", "transpose")
-                    and made.value.ndim == 2
+                    made is not None and made.call.op.name in ("swapaxes", "transpose") and made.value.ndim == 2
                     and made.inputs[0] != CONSTANT
                 ):
                     others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
@@ -124,39 +109,24 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                     if s:
                         words = (
                             f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of"
-                            f" {program.operand(step, i)}"
-                        )
+                            f" {program.operand(step, i)}")
                         yield Edit(
-                            "wrong operand",
-                            f"{words}, in {program.where(step)}",
-                            1.4 + 0.1 * distance,
-                            (s,),
-                            ("operand", op, i, j, path),
-                        )
+                            "wrong operand", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,),
+                            ("operand", op, i, j, path))
             for j in range(len(step.arrays)):
                 a = step.arrays[j]
                 if (
-                    j != i
-                    and isinstance(a, np.ndarray)
-                    and a.ndim
-                    and op in ("multiply",)
-                    and a.min() >= 0
+                    j != i and isinstance(a, np.ndarray) and a.ndim and op in ("multiply",) and a.min() >= 0
                     and a.max() <= 1
                 ):
                     arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
                     if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
                         o = program.operand(step, j)
                         yield Edit(
-                            "wrong operand",
-                            f"1 − {o} stands where {o} belongs, in {program.where(step)}",
-                            1.6,
-                            (s,),
-                            ("complement", op, i),
-                        )
+                            "wrong operand", f"1 − {o} stands where {o} belongs, in {program.where(step)}", 1.6, (s,),
+                            ("complement", op, i))
     elif (
-        len(step.inputs) == 1
-        and step.value.ndim
-        and step.value.shape == np.shape(step.arrays[0])
+        len(step.inputs) == 1 and step.value.ndim and step.value.shape == np.shape(step.arrays[0])
         and op in AT_ARGUMENT | AT_RESULT
     ):
         for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
@@ -169,32 +139,15 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
             if s:
                 words = (
                     f"the derivative of {step.name} is taken at {program.called(node)}, not at"
-                    f" {program.operand(step, 0)}{_story(path)}"
-                )
+                    f" {program.operand(step, 0)}{_story(path)}")
                 yield Edit(
-                    "wrong argument",
-                    f"{words}, in {program.where(step)}",
-                    1.4 + 0.1 * distance,
-                    (s,),
-                    ("argument", op, path),
-                )
+                    "wrong argument", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,),
+                    ("argument", op, path))
 
 
 BILINEAR = {"multiply", "divide", "matmul", "_einsum"}
 AT_ARGUMENT = {
-    "log",
-    "square",
-    "sqrt",
-    "sin",
-    "cos",
-    "power",
-    "exp",
-    "silu",
-    "_gelu_tanh",
-    "_gelu_erf",
-    "softmax",
-    "log_softmax",
-}
+    "log", "square", "sqrt", "sin", "cos", "power", "exp", "silu", "_gelu_tanh", "_gelu_erf", "softmax", "log_softmax"}
 AT_RESULT = {"tanh", "sigmoid"}
 
 
@@ -213,20 +166,8 @@ def _story(path: tuple[Any, ...]) -> str:
 
 
 ACTIVATIONS = {
-    "tanh",
-    "sigmoid",
-    "relu",
-    "maximum",
-    "exp",
-    "softmax",
-    "silu",
-    "_gelu_tanh",
-    "_gelu_erf",
-    "log_softmax",
-    "sqrt",
-    "square",
-    "log",
-}
+    "tanh", "sigmoid", "relu", "maximum", "exp", "softmax", "silu", "_gelu_tanh", "_gelu_erf", "log_softmax", "sqrt",
+    "square", "log"}
 
 
 def near(
@@ -238,10 +179,8 @@ def near(
         [(start, ())]
         if start != CONSTANT
         else [
-            (n, (("down", step.call.op.name, j), ("up", step.call.op.name, i)))
-            for i, n in enumerate(step.inputs)
-            if n != CONSTANT
-        ]
+            (n, (("down", step.call.op.name, j), ("up", step.call.op.name, i))) for i, n in enumerate(step.inputs)
+            if n != CONSTANT]
         + [(step.out, (("down", step.call.op.name, j),))]
     )
     found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
@@ -265,3 +204,129 @@ def near(
         if len(found) >= NEIGHBOURS:
             break
     return found[:NEIGHBOURS]
+
+
+# Other functions -------------------------------------------------------------------------------------------------------
+
+
+MOST = 80  # steps; longer programs are not varied
+
+
+class Variation(NamedTuple):
+    """A program of another function; ``retained`` is the factor of the skipped step if its own derivative is kept."""
+
+    name: str
+    words: str
+    program: Program
+    cost: float
+    retained: float | None = None
+
+
+def variations(program: Program) -> Iterator[Variation]:
+    """Every variation that runs."""
+    for step in program.live if len(program.live) <= MOST else ():
+        if _is_mask(step):
+            yield from _masks(program, step)
+        yield from _skipped(program, step)
+
+
+def _is_mask(step: Step) -> bool:
+    if step.call.op.name == "select":
+        return True
+    if step.call.op.name in ("add", "subtract"):
+        return any(
+            x == CONSTANT and isinstance(a, np.ndarray) and a.ndim and bool((np.abs(a) > 1e6).any())
+            for x, a in zip(step.inputs, step.arrays, strict=True))
+    return False
+
+
+def _keep(step: Step) -> np.ndarray:
+    """1 where the mask lets through."""
+    if step.call.op.name == "select":
+        return np.broadcast_to(np.asarray(step.params["condition"], float), step.value.shape)
+    (a,) = [a for x, a in zip(step.inputs, step.arrays, strict=True) if x == CONSTANT]
+    return np.broadcast_to(np.abs(a) < 1e6, step.value.shape).astype(float)
+
+
+def _masks(program: Program, step: Step) -> Iterator[Variation]:
+    i = next(iter(step.wanted()))
+    at = program.where(step)
+    reader = next(
+        (s for s in program.live if s.index > step.index and s.value.shape == step.value.shape and _normalised(s)), None
+    )
+    keep = _keep(step)
+    if new := program.replayed({step.index: i}):
+        yield Variation(
+            "mask not applied",
+            f"the mask is forgotten (not applied): the weights are computed again without it, in {at}", new, 1.2)
+    if reader is not None and (new := program.replayed({step.index: i}, {reader.index: lambda v: v * keep})):
+        yield Variation(
+            "late mask",
+            f"the mask is applied after the softmax ({program.called(reader.out)}), not before it; the rows no longer"
+            f" add up to 1, in {at}",
+            new,
+            1.3,
+        )
+    if new := program.replayed({step.index: i}, {}, {step.index: keep}):
+        yield Variation(
+            "late mask", f"the mask is applied to the gradient alone: the weights are computed without it, in {at}",
+            new, 1.3)
+    if (
+        keep.ndim > 1 and keep.shape[-1] == keep.shape[-2]
+        and (new := program.replayed({}, {step.index: lambda v: _masked(step, i, keep.swapaxes(-1, -2))}))
+    ):
+        yield Variation(
+            "wrong mask", f"the mask is the wrong way round (transposed: rows and columns exchanged), in {at}", new, 1.4
+        )
+    if new := program.replayed({}, {step.index: lambda v: _masked(step, i, 1 - keep)}):
+        yield Variation("wrong mask", f"the mask is upside down: it hides what it should show, in {at}", new, 1.4)
+
+
+def _masked(step: Step, i: int, keep: np.ndarray) -> np.ndarray:
+    return np.where(keep > 0, step.arrays[i], -1e9)
+
+
+def _normalised(step: Step) -> bool:
+    v = step.value
+    return (
+        step.call.op.name in ("softmax", "divide") and v.ndim > 0 and v.min() >= 0
+        and bool(np.allclose(v.sum(axis=-1), 1)))
+
+
+def _skipped(program: Program, step: Step) -> Iterator[Variation]:
+    """A step whose result is one of its inputs: the other operand left out, the function not applied."""
+    op = step.call.op.name
+    if op not in ("add", "subtract", "multiply", "divide", "select", "power", "square") or _is_mask(step):
+        return
+    for i in step.wanted():
+        if np.shape(step.arrays[i]) != step.value.shape or not (
+            step.value.ndim or op in ("multiply", "divide") or _small(step, 1 - i)
+        ):
+            continue
+        if len(step.inputs) == 2 and step.inputs[0] == step.inputs[1]:
+            continue
+        new = program.replayed({step.index: i})
+        if new is None:
+            continue
+        other = program.operand(step, 1 - i) if len(step.inputs) == 2 else ""
+        retained = None
+        if op in ("multiply", "divide") and np.size(step.arrays[1 - i]) == 1:
+            c = float(np.reshape(step.arrays[1 - i], -1)[0])
+            retained = 1 / c if op == "divide" and c else c
+            kind = "temperature, scale" if op == "divide" else "scale"
+            words = (
+                f"{other} (the {kind}) is left out of {program.expression(step)} in the forward values, in"
+                f" {program.where(step)}")
+            yield Variation("missing operand", words, new, 1.5, retained)
+            continue
+        words = (
+            f"{other} is left out: {program.operand(step, i)} stands where {program.expression(step)} belongs, in"
+            f" {program.where(step)}")
+        yield Variation("missing operand", words, new, 1.5, retained)
+
+
+def _small(step: Step, i: int) -> bool:
+    """Whether an operand is a small constant, such as the ε under a root."""
+    return (
+        i < len(step.inputs) and step.inputs[i] == CONSTANT and np.size(step.arrays[i]) == 1
+        and abs(float(np.reshape(step.arrays[i], -1)[0])) < 0.5)

@@ -1,17 +1,249 @@
-"""Paths of a program that carry one contribution each, and what is said of one that is scaled: dropped, negated, off
-by a factor."""
+r"""Paths of a program that carry one contribution each, and what is said of one that is scaled: dropped, negated, off
+by a factor.
+
+A factor c means: claimed = c · right, on one path or on all.  Each origin of a factor is a number found in the recorded
+program, with the sentence that it stands for: the scale of attention, the n of a mean, the 2 of a square, the length of
+an axis.  It has more than 300 lines because it holds these sentences, a few for each op.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .factors import general, origins, same
-from .program import Program
-from .steps import CONSTANT, Site, Step
-from .whole import Finding
+from .program import CONSTANT, Program, Site, Step
+from .verdicts import Finding
+
+
+class Origin(NamedTuple):
+    """A factor that a mistake would leave in the gradient, the mistake's name, and the sentence for it."""
+
+    factor: float
+    mistake: str
+    words: str
+    cost: float = 0.0
+
+
+def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[Origin]:
+    """Every factor that these steps suggest, on the way to variables that act on the nodes ``through``."""
+    found: list[Origin] = []
+    for step in steps:
+        if not any(x in through for x in step.inputs):
+            continue
+        found += [
+            o._replace(words=f"{o.words}, in {program.where(step)}")
+            for o in OF_OP.get(step.call.op.name, lambda p, s: ())(program, step)]
+        for i in step.wanted():
+            a, r = step.arrays[i], step.raw[i]
+            if step.inputs[i] in through and a.size and r.size > a.size:
+                n = r.size // a.size
+                words = (
+                    f"{program.operand(step, i)} was broadcast over {n} places by {program.where(step)}, whose"
+                    f" gradients add up (a sum); here is their mean, divided by {n}")
+                found.append(Origin(1 / n, "superfluous mean", words))
+    return found
+
+
+def same(a: float, b: float) -> bool:
+    """Whether two factors agree, and are not 1."""
+    return abs(a - b) <= 1e-6 * abs(b) and abs(a - 1) > 1e-9
+
+
+def tidy(c: float) -> float:
+    """A factor without its round-off."""
+    for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12):
+        if abs(c * n - round(c * n)) < 1e-7 * max(1.0, abs(c * n)):
+            return round(c * n) / n
+    return c
+
+
+def general(program: Program, i: int) -> Iterator[Origin]:
+    """What a factor may be when no step explains it: 2, 1/2, and n, 1/n, √n, 1/√n for the length n of an axis."""
+    yield Origin(2, "factor", "counted twice")
+    yield Origin(1 / 2, "factor", "half of it, as when a square's 2 or a second, equal contribution is forgotten")
+    for n, where in _lengths(program, i).items():
+        for value, text in ((n, f"{n}"), (1 / n, f"1/{n}"), (math.sqrt(n), f"√{n}"), (1 / math.sqrt(n), f"1/√{n}")):
+            yield Origin(value, "factor", f"{text}, where {n} is {where}")
+
+
+def _lengths(program: Program, i: int) -> dict[int, str]:
+    """Each length with where it is met first, beginning with the variable itself."""
+    found: dict[int, str] = {}
+    for node in [i, *program.variables, *(step.out for step in program.steps)]:
+        what, value = program.called(node), program.values[node]
+        for axis, n in enumerate(value.shape):
+            found.setdefault(n, f"the length of axis {axis} of {what}")
+        if value.ndim > 1:
+            found.setdefault(value.size, f"the number of entries of {what}")
+    found.pop(1, None)
+    return found
+
+
+def _mean(program: Program, step: Step) -> Iterator[Origin]:
+    n = step.arrays[0].size // max(1, step.value.size)
+    axis = step.params.get("axis")
+    over = f"the mean over {n} entries" + ("" if axis is None else f" (axis {axis})")
+    over += ", the batch," if step.within == "cross_entropy" else ""
+    missing = (
+        f"the mean over the batch of {n} is missing: cross_entropy divides by {n}" if step.within == "cross_entropy"
+        else f"the 1/{n} of {over} is missing")
+    yield Origin(n, "missing mean", missing)
+    yield Origin(1 / n, "factor", f"divided by {n} twice, once more than {over} asks")
+    shape = step.arrays[0].shape
+    for k, m in enumerate(shape if axis is None and len(shape) > 1 else ()):
+        yield Origin(n / m, "factor", f"divided by {m} only, as for a mean over axis {k}; {over} divides by {n}")
+    if step.within == "cross_entropy":
+        made = next((s for s in program.steps if s.index < step.index and s.call.op.name == "log_softmax"), None)
+        v = made.value.shape[-1] if made else 1
+        yield Origin(1 / v, "factor", f"divided by the {v} classes; the mean is over targets, not over classes")
+
+
+def _sum(program: Program, step: Step) -> Iterator[Origin]:
+    n = step.arrays[0].size // max(1, step.value.size)
+    yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum")
+    for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
+        yield Origin(
+            1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2
+        )
+    for divide, i in program.readers.get(step.out, ()):  # a mean written as sum / count
+        d = (
+            float(np.reshape(divide.arrays[1 - i], -1)[0])
+            if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0)
+        for m in {n, *step.arrays[0].shape} - {1} if i == 0 else ():
+            if d and abs(d - m) > 1e-9 and step.within == "cross_entropy":
+                yield Origin(
+                    d / m, "factor",
+                    f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}")
+            elif d and abs(d - m) > 1e-9:
+                yield Origin(
+                    d / m,
+                    "factor",
+                    f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not"
+                    " ignored (masked, padding)",
+                )
+
+
+def _times(program: Program, step: Step) -> Iterator[Origin]:
+    a, b = step.arrays
+    if step.inputs[0] == step.inputs[1] != CONSTANT:
+        yield Origin(
+            1 / 2,
+            "factor",
+            "the 2 of the square is missing: in the derivative 2x of x·x one of the two uses is left out"
+            f" ({program.expression(step)})",
+        )
+        yield Origin(2, "factor", f"a 2 too many: the square {program.expression(step)} is counted twice", 0.1)
+    for i, s in ((1, b), (0, a)):
+        if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
+            what = program.operand(step, i)
+            d = program.values[step.inputs[1 - i]].shape[-1] if step.within == "attention" else 0
+            value = float(np.reshape(s, -1)[0])
+            if step.within == "attention":
+                made = program.made.get(step.inputs[1 - i])
+                d = made.arrays[0].shape[-1] if made is not None else d
+                standard = abs(value * value * d - 1) < 1e-9
+                yield from _scalar(
+                    value,
+                    f"the scale 1/√d_k = 1/√{d} of attention" if standard else f"the scale {value:g} of attention")
+            else:
+                yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}")
+        elif np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
+            kept = float(np.max(s))
+            if kept not in (0.0, 1.0):
+                yield Origin(1 / kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is missing")
+                yield Origin(kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is applied twice")
+
+
+def _divide(program: Program, step: Step) -> Iterator[Origin]:
+    s = step.arrays[1]
+    if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
+        d = float(np.reshape(s, -1)[0])
+        what = f"{program.operand(step, 1)}{_root(program, step, 1)}"
+        mean = step.call.op.name == "divide" and any(
+            s.call.op.name == "sum" for s in program.steps if s.out in step.inputs[:1]
+        )
+        mean = mean or (abs(d - round(d)) < 1e-12 and step.value.ndim == 0)
+        kind = f", the 1/N of a mean over {d:g}," if mean and abs(d - round(d)) < 1e-12 else ""
+        yield Origin(abs(d), "missing mean" if kind else "factor", f"the division by {what}{kind} is missing")
+        yield Origin(1 / abs(d), "factor", f"the division by {what} is done twice")
+        yield Origin(d * d, "upside down", f"multiplied by {what}, where the function divides by it")
+
+
+def _scalar(s: float, what: str) -> Iterator[Origin]:
+    yield Origin(1 / abs(s), "factor", f"{what} is missing")
+    yield Origin(abs(s), "factor", f"{what} is applied twice")
+    yield Origin(
+        1 / (s * s), "upside down",
+        f"divided by {what.removeprefix('the factor ')}, where the function multiplies by it")
+
+
+def _root(program: Program, step: Step, i: int) -> str:
+    """= √5 after 2.23607, and the like; nothing for whole numbers and their inverses, or for a named number: its
+    value."""
+    s = float(np.reshape(step.arrays[i], -1)[0])
+    text = "" if step.inputs[i] == CONSTANT and not isinstance(step.arrays[i], np.ndarray) else f" = {s:.6g}"
+    if any(abs(v - round(v)) < 1e-9 for v in (s, 1 / s)):
+        return text
+    for value, form in ((s * s, "√{}"), (1 / (s * s), "1/√{}")):
+        if abs(value - round(value)) < 1e-9 and 1 < round(value) < 10_000:
+            return f"{text} = {form.format(round(value))}"
+    return text
+
+
+def _power(program: Program, step: Step) -> Iterator[Origin]:
+    b = step.arrays[1] if len(step.arrays) > 1 else 2
+    if np.size(b) == 1 and float(np.reshape(b, -1)[0]) not in (0.0, 1.0):
+        n = float(np.reshape(b, -1)[0])
+        what = (
+            "the 2 of the square (the derivative 2x of x²)" if n == 2
+            else f"the exponent {n:g} in front, of the derivative of the power x^{n:g},")
+        yield Origin(1 / abs(n), "factor", f"{what} is missing")
+        yield Origin(abs(n), "factor", f"{what} is applied twice", 0.1)
+
+
+def _var(program: Program, step: Step) -> Iterator[Origin]:
+    n, ddof = step.arrays[0].size // max(1, step.value.size), step.params.get("ddof", 0)
+    yield Origin(1 / 2, "factor", "the 2 of the derivative of the squares in var is missing")
+    yield Origin(n - ddof, "missing mean", f"the 1/{n - ddof} of var is missing")
+    if n > 1:
+        other = 1 - ddof if ddof in (0, 1) else 0
+        yield Origin(
+            (n - ddof) / (n - other), "factor", f"divided by {n - other}; var divides by {n - ddof} (ddof = {ddof})"
+        )
+
+
+def _sqrt(program: Program, step: Step) -> Iterator[Origin]:
+    yield Origin(2, "factor", "the 1/2 of the derivative 1/(2√x) of the square root is missing")
+    yield Origin(
+        1 / 2, "factor",
+        "the 1/2 of the derivative 1/(2√x) of the square root is applied twice, or a square's 2 is missing", 0.1)
+
+
+def _erf(program: Program, step: Step) -> Iterator[Origin]:
+    yield Origin(math.sqrt(math.pi) / 2, "factor", "the 2/√π of the derivative of erf is missing")
+
+
+def _take(program: Program, step: Step) -> Iterator[Origin]:
+    """Query heads that share a key head are averaged."""
+    if step.within == "attention":
+        n = step.value.size // max(1, step.arrays[0].size)
+        yield Origin(
+            1 / n, "superfluous mean", f"a mean over the {n} query heads that share a key head; their gradients add up"
+        )
+
+
+OF_OP: dict[str, Any] = {
+    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power,
+    "var": _var, "sqrt": _sqrt,
+    "erf": _erf, "_take": _take,
+}  # fmt: skip
+
+
+# Paths -----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -86,22 +318,16 @@ class Stories:
         on_path = origins(self.program, dict.fromkeys(steps), self.leads)
         where = "" if self.is_whole(path) else f"{self._path(path)}: "
         times = (
-            f"every entry is {c:.8g} times the right one: "
-            if not where
-            else f"{where}its part is {c:.8g} times the right one: "
-        )
+            f"every entry is {c:.8g} times the right one: " if not where
+            else f"{where}its part is {c:.8g} times the right one: ")
         found = sorted(
             (Finding(o.mistake, times + o.words, "", 1.0 + o.cost) for o in on_path if same(o.factor, c)),
-            key=lambda f: f.cost,
-        )
+            key=lambda f: f.cost)
         if found:
             return list({f.words: f for f in found}.values())
         products = [
-            Finding("two factors", f"{times}{a.words}; and {b.words}", "", 2.2)
-            for k, a in enumerate(on_path)
-            for b in on_path[k + 1 :]
-            if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6
-        ]
+            Finding("two factors", f"{times}{a.words}; and {b.words}", "", 2.2) for k, a in enumerate(on_path)
+            for b in on_path[k + 1 :] if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6]
         if products:
             return products[:2]
         if not loose:
@@ -110,8 +336,7 @@ class Stories:
         found = [
             Finding(o.mistake, f"{times}{o.words}; it belongs to another term, and is applied here too", "", 1.6)
             for o in origins(self.program, elsewhere, self.leads | {s.out for s in elsewhere})
-            if same(o.factor, c) and not o.cost
-        ]
+            if same(o.factor, c) and not o.cost]
         if found and not self.is_whole(path):
             return found[:2]
         rest = [
@@ -147,8 +372,7 @@ class Stories:
         return (
             made
             if made is not None and made.call.op.name in ("multiply", "matmul") and made.inputs[0] == made.inputs[1]
-            else None
-        )
+            else None)
 
     def statistic(self, path: Path) -> str:
         """Whether the path computes a mean, a variance or a norm of something that is also used directly, with which
@@ -163,9 +387,7 @@ class Stories:
         step, i = path.edges[0]
         combined = {"subtract": 1, "divide": 1, "multiply": i}.get(step.call.op.name) == i and len(step.inputs) == 2
         if (
-            not combined
-            or step.arrays[i].size >= max(x.size, 2)
-            or step.inputs[1 - i] == CONSTANT
+            not combined or step.arrays[i].size >= max(x.size, 2) or step.inputs[1 - i] == CONSTANT
             or not self.depends(step.inputs[1 - i], node)
         ):
             return ""
@@ -210,42 +432,34 @@ class Stories:
             through = f"the {statistic}{f' {named}' if named else ''}"
             words = (
                 f"{x} also acts through {through}, which is treated as a constant: the path through"
-                f" {self.program.where(self._square(path) or last)} is missing"
-            )
+                f" {self.program.where(self._square(path) or last)} is missing")
             return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
         for step, i in path.edges:
             if step.call.op.name == "divide" and i == 1 and step.out not in self.program.recognised:
                 words = (
                     f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the"
-                    f" quotient rule is missing, in {self.program.where(step)}"
-                )
+                    f" quotient rule is missing, in {self.program.where(step)}")
                 return Finding("missing term through the denominator", words, "", 1.02)
         edge = self.junction(path)
         if edge is None:
             step, _ = path.edges[-1]
             said = (
-                f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out"
-            )
+                f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out")
             return Finding(
                 "missing term" if term else "missing path",
-                f"{said}: its gradient is missing, as if it were a constant",
-                "",
-                1.05,
-            )
+                f"{said}: its gradient is missing, as if it were a constant", "", 1.05)
         step, i = edge
         node = step.inputs[i]
         x, n = self.program.called(node), len(self.program.readers[node])
         if step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1]:
             words = (
                 f"the 2 of the square {self.program.expression(step)} is missing: {x} is used twice in it, and one of"
-                f" the two is left out, in {self.program.where(step)}"
-            )
+                f" the two is left out, in {self.program.where(step)}")
             return Finding("factor", words, "", 1.0)
         what = f"the term {term} is left out: " if term else ""
         words = (
             f"{what}{x} is used {n} times and its gradients must be added; the one through {self.program.where(step)}"
-            " is missing"
-        )
+            " is missing")
         return Finding("missing term" if term and node == self.i else "missing path", words, "", 1.05)
 
     def negated(self, path: Path) -> Finding:
@@ -258,8 +472,7 @@ class Stories:
                 inner = f"{self.program.expression(step)} with respect to {self.program.operand(step, i)}"
                 words = (
                     f"the minus sign of the derivative of {inner} is forgotten, in {self.program.where(step)}: the sign"
-                    f" of {self._short(path)} is wrong"
-                )
+                    f" of {self._short(path)} is wrong")
                 return Finding("sign", words, "", 1.05)
         return Finding("sign", f"the sign is wrong {self._path(path)}", "", 1.1)
 

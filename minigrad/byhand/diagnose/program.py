@@ -5,17 +5,141 @@ Walking back is linear: an edit that hands :math:`\delta` more to a tensor chang
 :math:`J^\top \delta`.  Whether it could explain the claimed numbers shows already in a few projections,
 :math:`\langle r, J^\top \delta \rangle = \langle J r, \delta \rangle`, where the tangents :math:`J r` are computed
 once.
+
+It has more than 300 lines because a step, the program and an edit are defined by each other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..recording import call_of, conform, recorded_order, steps_of
-from .steps import CONSTANT, Place, Site, Skipped, Step, pushed
+from ..recording import Call, call_of, conform, recorded_order, steps_of
+
+CONSTANT = -1
+
+
+class Place(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    number: int
+    source: str
+
+    def __str__(self) -> str:
+        source = self.source if len(self.source) <= 72 else self.source[:70] + " …"
+        return f"line {self.number}, `{source}`" if source else f"line {self.number}"
+
+
+class Site(NamedTuple):
+    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of
+    a node."""
+
+    step: int
+    node: int
+    more: Any  # (g) -> array
+
+
+@dataclass(eq=False)
+class Step:
+    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each
+    input gets."""
+
+    index: int
+    call: Call
+    inputs: list[int]
+    arrays: list[Any]
+    value: np.ndarray
+    out: int
+    place: Place | None
+    within: str = ""
+    visit: int = 0  # which run of the line it belongs to
+    g: Any = None
+    raw: list[Any] = field(default_factory=list)
+    shares: list[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The op's name as the user knows it."""
+        if self.call.name == "take":
+            return "take" if self.place is None or "take(" in self.place.source else "embedding"
+        return self.call.name
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The op's parameters."""
+        return self.call.params
+
+    def wanted(self) -> Iterable[int]:
+        """The numbers of the inputs that get a gradient."""
+        return (i for i, x in enumerate(self.inputs) if x != CONSTANT)
+
+    def pull(self, g: np.ndarray) -> list[Any]:
+        """The rule of the op, before sums over broadcast axes."""
+        return self.call.pull(g, self.value, self.arrays)
+
+    def share(self, i: int, g: np.ndarray) -> np.ndarray:
+        """What input ``i`` gets of an upstream gradient."""
+        return self.shares[i] if g is self.g else conform(self.pull(g)[i], self.arrays[i])
+
+
+def pushed(step: Step, along: list[Any]) -> np.ndarray:
+    """How the result of a step moves when its inputs move ``along`` (None for those that stay)."""
+    op = step.call.op.name
+    if op in ELEMENTWISE:  # its Jacobian is a diagonal: pulling and pushing are the same
+        total = np.zeros(step.value.shape)
+        for i, v in enumerate(along):
+            if v is not None:
+                total = total + step.pull(np.broadcast_to(v, step.value.shape))[i]
+        return total
+
+    def f(h: float) -> np.ndarray:
+        moved = [a if v is None else a + h * v for a, v in zip(step.arrays, along, strict=True)]
+        return step.call.forward(moved)
+
+    if op in MULTILINEAR:
+        return (f(1.0) - f(-1.0)) / 2
+    h = 1e-3 / max(float(np.abs(v).max(initial=1e-300)) for v in along if v is not None)
+    return (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h)
+
+
+ELEMENTWISE = {
+    "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square",
+    "reciprocal", "sin", "cos",
+    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf",
+    "_gelu_tanh", "astype", "tril", "triu",
+}  # fmt: skip
+MULTILINEAR = {
+    "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads",
+    "broadcast_to", "_concatenate",
+    "_stack", "flip", "pick", "_take", "put",
+}  # fmt: skip
+
+
+class Skipped:
+    """An op that hands on one of its inputs as it is."""
+
+    def __init__(self, call: Call, i: int, mask: np.ndarray | None) -> None:
+        self.call, self.i, self.mask = call, i, mask
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.call, name)
+
+    def forward(self, arrays: Sequence[Any]) -> Any:
+        return arrays[self.i]
+
+    def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
+        mine = g if self.mask is None else g * self.mask
+        return [
+            mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)
+        ]
+
+
+# The whole program -----------------------------------------------------------------------------------------------------
+
 
 DIRECTIONS = 12
 NOTHING: Mapping[int, Any] = {}
@@ -25,12 +149,8 @@ class Program:
     """Everything between the variables and the output, oldest first; nodes are numbered."""
 
     def __init__(
-        self,
-        output: Any,
-        upstream: np.ndarray,
-        variables: Sequence[Any],
-        place: Callable[[int], tuple[Place | None, int]],
-        names: dict[int, str],
+        self, output: Any, upstream: np.ndarray, variables: Sequence[Any],
+        place: Callable[[int], tuple[Place | None, int]], names: dict[int, str]
     ):
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
@@ -163,10 +283,8 @@ class Program:
         return directions, moved
 
     def replayed(
-        self,
-        skip: Mapping[int, int],
-        change: Mapping[int, Callable[[np.ndarray], np.ndarray]] = NOTHING,
-        mask: Mapping[int, np.ndarray] = NOTHING,
+        self, skip: Mapping[int, int], change: Mapping[int, Callable[[np.ndarray], np.ndarray]] = NOTHING,
+        mask: Mapping[int, np.ndarray] = NOTHING
     ) -> Program | None:
         """The program of another function; None where that does not run.
 
@@ -214,10 +332,8 @@ class Program:
     def expression(self, step: Step, depth: int = 2) -> str:
         """What a step computes, as code."""
         parts = [
-            self.operand(step, i, depth - 1) if depth else "…"
-            for i in range(len(step.inputs))
-            if step.arrays[i] is not None
-        ]
+            self.operand(step, i, depth - 1) if depth else "…" for i in range(len(step.inputs))
+            if step.arrays[i] is not None]
         sign = SIGNS.get(step.call.op.name)
         if sign and len(parts) == 2:
             return f"{_wrapped(parts[0])} {sign} {_wrapped(parts[1])}"
@@ -245,8 +361,7 @@ class Program:
         inside = f" of {step.within}" if step.within else ""
         twin = any(
             s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit
-            for s in self.steps
-        )
+            for s in self.steps)
         which = f" {self.expression(step, 1)}" if twin and step.name != "indexing" else ""
         return f"{step.name}{inside}{which}" + (f" ({step.place})" if step.place else "")
 
@@ -265,10 +380,50 @@ def _index_text(index: Any) -> str:
     if isinstance(index, slice):
         return ":".join(
             "" if v is None else str(v)
-            for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step))
-        )
+            for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)))
     if isinstance(index, tuple):
         return ", ".join(map(_index_text, index))
     if isinstance(index, np.ndarray):
         return str(index.tolist()) if index.size <= 8 else "…"
     return {None: "None", Ellipsis: "..."}.get(index, str(index)) if not isinstance(index, np.ndarray) else "…"
+
+
+# Edits ---------------------------------------------------------------------------------------------------------------
+
+
+class Edit(NamedTuple):
+    """A mistake, what it is in words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for
+    alike edits."""
+
+    name: str
+    words: str
+    cost: float
+    sites: tuple[Site, ...]
+    kind: tuple[Any, ...]
+
+
+def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) -> Site | None:
+    """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves
+    nothing."""
+
+    def more(g: np.ndarray) -> np.ndarray:
+        r = np.asarray(rule(g), float)
+        np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))
+        return conform(
+            np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))), step.arrays[i]
+        ) - step.share(i, g)
+
+    try:
+        with np.errstate(all="ignore"):
+            change = more(step.g)
+    except (ValueError, IndexError, TypeError):
+        return None
+    size = float(np.abs(step.shares[i]).max(initial=0))
+    if not zero and float(np.abs(change + step.shares[i]).max(initial=0)) <= 1e-12 * size:
+        return None
+    if (
+        change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all()
+        or float(np.abs(change).max(initial=0)) <= 1e-10 * size
+    ):
+        return None
+    return Site(step.index, step.inputs[i], more)

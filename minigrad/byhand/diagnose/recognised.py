@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import Program
-from .steps import CONSTANT
+from .program import CONSTANT, Program
 
 DEPTH = 7  # steps back from the result in which the input is looked for
 
@@ -69,16 +68,20 @@ def _close(a: np.ndarray, b: np.ndarray) -> bool:
     return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=1e-12))
 
 
-def _sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if not y.size or y.min() <= 0 or y.max() >= 1:
-        return None
-    with np.errstate(all="ignore"):
-        logit = np.log(y) - np.log1p(-y)
+def _logits(program: Program, z: np.ndarray, before: list[int]) -> Iterator[tuple[int, np.ndarray, float]]:
+    """The nodes that are ± the logits z, with their values and the sign."""
     for x in before:
         v = program.values[x]
         for sign in (1.0, -1.0):
-            if v.shape == y.shape and np.allclose(sign * v, logit, rtol=1e-7, atol=1e-9):
-                return Recognised("sigmoid", x, node, sign * v, y, {}, lambda g: g * y * (1 - y), sign)
+            if v.shape == z.shape and np.allclose(sign * v, z, rtol=1e-7, atol=1e-9):
+                yield x, sign * v, sign
+
+
+def _sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
+    if not y.size or y.min() <= 0 or y.max() >= 1:
+        return None
+    for x, v, sign in _logits(program, np.log(y) - np.log1p(-y), before):
+        return Recognised("sigmoid", x, node, v, y, {}, lambda g: g * y * (1 - y), sign)
     return None
 
 
@@ -89,14 +92,31 @@ def _log_sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) 
     kind = "log_sigmoid" if y.max() < 0 else "softplus"
     with np.errstate(all="ignore"):
         logit = y - np.log1p(-np.exp(y)) if kind == "log_sigmoid" else np.log(np.expm1(y))
-    for x in before:
-        v = program.values[x]
-        for sign in (1.0, -1.0):
-            if v.shape == y.shape and np.allclose(sign * v, logit, rtol=1e-7, atol=1e-9):
-                s = 1 / (1 + np.exp(-sign * v))
-                slope = 1 - s if kind == "log_sigmoid" else s
-                return Recognised(kind, x, node, sign * v, y, {}, lambda g, d=slope: g * d, sign)
+    for x, v, sign in _logits(program, logit, before):
+        s = 1 / (1 + np.exp(-v))
+        slope = 1 - s if kind == "log_sigmoid" else s
+        return Recognised(kind, x, node, v, y, {}, lambda g, d=slope: g * d, sign)
     return None
+
+
+def _axes(y: np.ndarray) -> Iterator[int]:
+    for axis in range(y.ndim - 1, -1, -1):
+        if y.shape[axis] > 1:
+            yield axis
+
+
+def _scores(program: Program, p: np.ndarray, before: list[int]) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Where ``p`` is a softmax: the axis, the node of the scores, their values, log p."""
+    for axis in _axes(p):
+        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
+            continue
+        for x in before:
+            v = program.values[x]
+            if v.shape == p.shape and np.isfinite(v).all():
+                top = v - v.max(axis=axis, keepdims=True)
+                logp = top - np.log(np.exp(top).sum(axis=axis, keepdims=True))
+                if np.allclose(np.exp(logp), p, rtol=1e-9, atol=1e-12):
+                    yield axis, x, v, logp
 
 
 def _picked(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
@@ -108,78 +128,32 @@ def _picked(program: Program, node: int, y: np.ndarray, before: list[int]) -> Re
     index, p = picked.params["index"], picked.arrays[0]
     if picked.inputs[0] == CONSTANT or not p.size or p.min() <= 0:
         return None
-    for axis in _axes(p):
-        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
-            continue
-        for x in before:
-            v = program.values[x]
-            if v.shape != p.shape or not np.isfinite(v).all():
-                continue
-            top = v - v.max(axis=axis, keepdims=True)
-            logp = top - np.log(np.exp(top).sum(axis=axis, keepdims=True))
-            if np.allclose(np.exp(logp), p, rtol=1e-9, atol=1e-12):
 
-                def spread(g: np.ndarray) -> np.ndarray:
-                    whole = np.zeros(p.shape)
-                    np.add.at(whole, index, g)
-                    return whole
+    def spread(g: np.ndarray) -> np.ndarray:
+        whole = np.zeros(p.shape)
+        np.add.at(whole, index, g)
+        return whole
 
-                right = lambda g, a=axis: spread(g) - p * spread(g).sum(axis=a, keepdims=True)  # noqa: E731
-                return Recognised("log_softmax", x, node, v, logp, {"axis": axis}, right, 1.0, spread)
+    for axis, x, v, logp in _scores(program, p, before):
+        right = lambda g, a=axis: spread(g) - p * spread(g).sum(axis=a, keepdims=True)  # noqa: E731
+        return Recognised("log_softmax", x, node, v, logp, {"axis": axis}, right, 1.0, spread)
     return None
 
 
-def _axes(y: np.ndarray) -> Iterator[int]:
-    for axis in range(y.ndim - 1, -1, -1):
-        if y.shape[axis] > 1:
-            yield axis
-
-
 def _softmax(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if not y.size or y.min() < 0:
-        return None
-    for axis in _axes(y):
-        if not np.allclose(y.sum(axis=axis), 1, atol=1e-9):
-            continue
-        for x in before:
-            v = program.values[x]
-            if v.shape == y.shape and np.isfinite(v).all():
-                e = np.exp(v - v.max(axis=axis, keepdims=True))
-                if _close(e / e.sum(axis=axis, keepdims=True), y):
-                    return Recognised(
-                        "softmax",
-                        x,
-                        node,
-                        v,
-                        y,
-                        {"axis": axis},
-                        lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True)),
-                    )
+    for axis, x, v, _ in _scores(program, y, before) if y.size and y.min() >= 0 else ():
+        right = lambda g, a=axis: y * (g - (g * y).sum(axis=a, keepdims=True))  # noqa: E731
+        return Recognised("softmax", x, node, v, y, {"axis": axis}, right)
     return None
 
 
 def _log_softmax(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if not y.size or y.max() > 0:
-        return None
     with np.errstate(all="ignore"):
         p = np.exp(y)
-    for axis in _axes(y):
-        if not np.allclose(p.sum(axis=axis), 1, atol=1e-9):
-            continue
-        for x in before:
-            v = program.values[x]
-            if v.shape == y.shape and np.isfinite(v).all():
-                top = v - v.max(axis=axis, keepdims=True)
-                if np.allclose(top - np.log(np.exp(top).sum(axis=axis, keepdims=True)), y, rtol=1e-9, atol=1e-9):
-                    return Recognised(
-                        "log_softmax",
-                        x,
-                        node,
-                        v,
-                        y,
-                        {"axis": axis},
-                        lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True),
-                    )
+    for axis, x, v, logp in _scores(program, p, before) if y.size and y.max() <= 0 else ():
+        if np.allclose(logp, y, rtol=1e-9, atol=1e-9):
+            right = lambda g, a=axis: g - p * g.sum(axis=a, keepdims=True)  # noqa: E731
+            return Recognised("log_softmax", x, node, v, y, {"axis": axis}, right)
     return None
 
 
@@ -199,14 +173,8 @@ def _logsumexp(program: Program, node: int, y: np.ndarray, before: list[int]) ->
                     p = np.exp(v - whole)
                     params = {"axis": axis, "keepdims": keep}
                     return Recognised(
-                        "logsumexp",
-                        x,
-                        node,
-                        v,
-                        y,
-                        params,
-                        lambda g, p=p, a=axis, k=keep: p * (g if k or a is None else np.expand_dims(g, a)),
-                    )
+                        "logsumexp", x, node, v, y, params,
+                        lambda g, p=p, a=axis, k=keep: p * (g if k or a is None else np.expand_dims(g, a)))
     return None
 
 
@@ -225,35 +193,21 @@ def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Reco
                 with np.errstate(all="ignore"):
                     s = np.sqrt((u * u).sum(**keep) / (y * y).sum(**keep))
                 if (
-                    not np.isfinite(s).all()
-                    or not (s > 0).all()
-                    or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
+                    not np.isfinite(s).all() or not (s > 0).all() or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
                     or not _depends(program, node, x)
                 ):
                     continue
                 rest = s * s - (u * u).mean(**keep)  # ε, the same in every row and small
                 if kind == "rms" and np.allclose(s * s, (u * u).sum(**keep), rtol=1e-9):
                     return Recognised(
-                        "unit",
-                        x,
-                        node,
-                        v,
-                        y,
-                        {"axis": axis, "s": s},
-                        lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s,
-                    )
+                        "unit", x, node, v, y, {"axis": axis, "s": s},
+                        lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s)
                 if np.ptp(rest) > 1e-9 * float((s * s).max()) or not -1e-9 <= float(rest.flat[0]) <= 1.0:
                     continue
                 mean = kind == "standardise"
                 return Recognised(
-                    kind,
-                    x,
-                    node,
-                    v,
-                    y,
-                    {"axis": axis, "s": s},
-                    lambda g, s=s, k=keep, m=mean: (g - (g.mean(**k) if m else 0.0) - y * (g * y).mean(**k)) / s,
-                )
+                    kind, x, node, v, y, {"axis": axis, "s": s},
+                    lambda g, s=s, k=keep, m=mean: (g - (g.mean(**k) if m else 0.0) - y * (g * y).mean(**k)) / s)
     return None
 
 

@@ -2,11 +2,13 @@ r"""The worked solution: every step of the chain rule behind a gradient, in form
 
 Forward, each op in turn: :math:`y = f(x_1, \dots)`.  Then backward, newest first, from :math:`\bar L = 1`: what an op
 receives, :math:`\bar y`, times its derivative is what it hands on, :math:`\bar x_i`; where a tensor was used several
-times, its parts add.
+times, its parts add.  The same graph is also written as a program, with the same letters (``Replay``); it is these two
+walks through one order that make more than 300 lines.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -14,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from ...nn import Module
+from ...programs import Program, program
+from ...programs.source import identifier
 from ...tensor import Tensor, upstream_gradient
 from ..recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
-from .code import Replay
+from .closed import closed_forms
 from .describe import phrase
 from .names import COLUMN, Names, Phrase, input_symbol, output_symbol
 from .notation import ACCENTS, Name, substitute, symbols, tokens
@@ -97,31 +102,31 @@ class _Walk:
         results = sorted(
             ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place))
         )
-        by_name = self.by_name(
-            targets, gradients, [t for t in self.order if self.everything or any(t is x for x in targets)]
-        )
+        by_name = self.by_name(targets, gradients)
         replay = Replay(self.order, self.names, seed)
-        return Explanation(self.names.of(output), given, forward, seed, backward, by_name, results, digits, replay)
+        forms = closed_forms(self.order, self.names, seed, list(by_name.values()))
+        closed = {key: forms[id(t)] for key, t in by_name.items() if id(t) in forms}
+        shown = {key: gradients[id(t)] for key, t in by_name.items()}
+        return Explanation(
+            self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay
+        )
 
-    def by_name(
-        self, targets: Sequence[Any], gradients: dict[int, np.ndarray], order: Sequence[Any]
-    ) -> dict[str, np.ndarray]:
-        """The gradients by the reader's names: of the targets, and (unless some were asked for) of every tensor that
+    def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray]) -> dict[str, Any]:
+        """The tensors with a gradient by the reader's names: the targets, and (unless some were asked for) every one that
         has a name."""
+        order = [t for t in self.order if self.everything or any(t is x for x in targets)]
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
         asked = {id(t) for t in targets}
         ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
-        found: dict[str, np.ndarray] = {}
+        found: dict[str, Any] = {}
         for t in [*ranked, *(t for t in order if id(t) not in asked)]:
             name = own.get(id(t))
             key = (
-                name
-                if name and name not in twice and "." not in name
-                else self.names.of(t).text if id(t) in asked or name else None
-            )
+                name if name and name not in twice and "." not in name else self.names.of(t).text
+                if id(t) in asked or name else None)
             if key is not None and id(t) in gradients:
-                found.setdefault(key, gradients[id(t)])
+                found.setdefault(key, t)
         return found
 
     def given(self) -> list[tuple[Name, str, np.ndarray]]:
@@ -132,10 +137,7 @@ class _Walk:
                 name = self.names.by_id.get(id(x))
                 if name is not None and not (is_tensor(x) and is_result(x)) and id(x) not in found:
                     found[id(x)] = (
-                        name,
-                        self.names.long.get(id(x), ""),
-                        np.asarray(getattr(x, "data", x) if is_tensor(x) else x),
-                    )
+                        name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if is_tensor(x) else x))
         return list(found.values())
 
     def said(self, t: Any) -> tuple[Call, Phrase, dict[str, Name]]:
@@ -199,16 +201,8 @@ class _Walk:
         return Letter(substitute(left, names), substitute(right, names), value, pieces)
 
     def flow(
-        self,
-        t: Any,
-        x: Any,
-        seen: Counter[int],
-        raw: np.ndarray,
-        index: str,
-        main: str,
-        names: dict[str, Name],
-        values: dict[str, Any],
-        notes: list[str],
+        self, t: Any, x: Any, seen: Counter[int], raw: np.ndarray, index: str, main: str, names: dict[str, Name],
+        values: dict[str, Any], notes: list[str]
     ) -> Flow:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
@@ -274,3 +268,70 @@ def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _axes(axes: tuple[int, ...]) -> str:
     return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
+
+
+# As a program ----------------------------------------------------------------------------------------------------------
+
+
+class Replay:
+    """The ops of a graph in order, from copies of its leaves; ``program.source()`` prints them."""
+
+    def __init__(self, order: Sequence[Any], names: Names, seed: np.ndarray) -> None:
+        self.seed = seed
+        self.values: dict[str, Any] = {}  # what the text of the function names: leaves, arrays, ops
+        taken: set[str] = set()
+        letters: dict[int, str] = {}
+        lines: list[str] = []
+        self.kept: list[Any] = []  # what the letters are of, so that no address is used again
+
+        def letter(x: Any, otherwise: str) -> str:
+            wanted = identifier(names.given_name(x) or (names.of(x).text if is_tensor(x) else ""), otherwise)
+            found, n = wanted, 2
+            while found in taken:
+                found, n = f"{wanted}_{n}", n + 1
+            taken.add(found)
+            letters[id(x)] = found
+            return found
+
+        for t in order:
+            call = call_of(t)
+            if call is None:
+                leaf = Tensor(t.data.copy(), requires_grad=t.requires_grad)
+                leaf.name = letter(t, "x")
+                self.values[leaf.name] = leaf
+                continue
+            inputs = []
+            self.kept.append(call.inputs)
+            for x in call.inputs:
+                if id(x) not in letters and x is not None:
+                    self.values[letter(x, "constant")] = x.data if is_tensor(x) else x
+                inputs.append("None" if x is None else letters[id(x)])
+            step = f"_op{len(lines)}"
+            self.values[step] = _applied(call.op, call.own_params())
+            lines.append(f"    {letter(t, 't')} = {step}({', '.join(inputs)})")
+        self.output = letters[id(order[-1])]
+        self.text = "def derivation():\n" + "\n".join(lines) + f"\n    return {self.output}\n"
+
+    @functools.cached_property
+    def program(self) -> Program:
+        """The derivation, recorded."""
+        exec(self.text, self.values)  # of our own making: names, and calls of ops by number
+        whole = self.values["derivation"]
+        if self.seed.shape == () and self.seed == 1:
+            derivation = whole
+        else:
+            gradient = self.seed
+
+            def derivation() -> Any:
+                return (whole() * gradient).sum()
+
+        recorded = program(derivation, Module())
+        recorded()
+        return recorded
+
+
+def _applied(op: Any, params: dict[str, Any]) -> Any:
+    def step(*inputs: Any) -> Any:
+        return op.apply(inputs, params)
+
+    return step

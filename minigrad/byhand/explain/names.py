@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..recording import Call, call_of, inputs_of, is_result, is_tensor
-from .matrices import constant
-from .notation import Name, escape, named, symbols, tokens
+from .notation import Name, constant, escape, named, symbols, tokens
 
 RESULTS = {"softmax": "P", "attention": "O", "_cross_entropy": "L"}  # the usual letter for the result of an op
 MATRICES, VECTORS = (
-    "ABDEFGHRUYZ",
-    "abdfghrvwyz",
-)  # for the rest; no letter that means something else in a formula or an index
+    "ABDEFGHRUYZ", "abdfghrvwyz")  # for the rest; no letter that means something else in a formula or an index
 
 
 class Names:
@@ -195,8 +192,7 @@ def output_symbol(op: Any) -> str:
     """The letter on the left of the formula."""
     return next(
         (t for t in tokens(op.formula.partition("=")[0]) if t.isalpha() or (t.startswith("\\") and t[1:].isalpha())),
-        "y",
-    )
+        "y")
 
 
 def input_symbol(op: Any, i: int) -> str:

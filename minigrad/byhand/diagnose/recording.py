@@ -1,10 +1,15 @@
-"""What ``diagnose`` is asked: a function at its inputs, in whichever form they were given, and the gradients that are
-claimed."""
+"""What ``diagnose`` is asked: a function at its inputs, in whichever form they were given, recorded once; the gradients
+that are claimed; and which line of the user's function made each tensor."""
 
 from __future__ import annotations
 
+import bisect
 import inspect
-from collections.abc import Callable, Mapping
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -12,10 +17,85 @@ import numpy as np
 from ...modes import enable_grad, no_grad
 from ...random import generator
 from ...tensor import Tensor
-from ..differences import Line, slope
-from ..problem import CUT, arity, as_float64, binds, takes
-from .program import Program
-from .tracing import Trace
+from ..differences import CUT, Line, arity, as_float64, binds, slope, takes
+from ..recording import clock, is_tensor
+from .program import Place, Program
+
+LIBRARIES = (str(Path(__file__).parents[2]), str(Path(np.__file__).parent), "<frozen")
+
+
+class Trace:
+    """What is seen while a function runs: ``place(tick)`` is the line that made a tensor, ``names`` are by the id of
+    tensor or array."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, Place | None]] = []
+        self.names: dict[int, str] = {}
+        self.keep: list[Any] = []  # so that ids stay those of the objects that were named
+        self._stack: list[tuple[FrameType, int]] = []
+
+    def run(self, f: Callable[[], Any]) -> Any:
+        """Call ``f`` and watch the user's frames."""
+        before = sys.gettrace()
+        sys.settrace(self._enter)
+        try:
+            return f()
+        finally:
+            sys.settrace(before)
+
+    def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event != "call" or frame.f_code.co_filename.startswith(LIBRARIES) or frame.f_code.co_name in ("<genexpr>",):
+            return None
+        for name in frame.f_code.co_names:
+            self._name(name, frame.f_globals.get(name))
+        self._stack.append((frame, frame.f_lineno))
+        return self._inside
+
+    def _inside(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event in ("line", "return"):
+            for name, x in frame.f_locals.items():
+                self._name(name, x)
+            if self._stack:
+                self._stack.pop()
+                if event == "line":
+                    self._stack.append((frame, frame.f_lineno))
+            self._mark()
+        return self._inside
+
+    def _mark(self) -> None:
+        if self._stack:
+            frame, line = self._stack[-1]
+            source = linecache.getline(frame.f_code.co_filename, line).strip()
+            self.places.append((clock(), Place(frame.f_code.co_filename, line, source)))
+        else:
+            self.places.append((clock(), None))
+
+    def _name(self, name: str, x: Any) -> None:
+        for key, value in _arrays(name, x):
+            if id(value) not in self.names:
+                self.names[id(value)] = key
+                self.keep.append(value)
+
+    def place(self, tick: int) -> tuple[Place | None, int]:
+        """The line that was running at a tick, and the how-manieth run of a line it was."""
+        at = bisect.bisect_left(self.places, tick, key=lambda p: p[0]) - 1
+        return (self.places[at][1], at) if at >= 0 else (None, 0)
+
+
+def _arrays(name: str, x: Any) -> Iterator[tuple[str, Any]]:
+    if is_tensor(x) or (isinstance(x, np.ndarray) and x.ndim):
+        yield name, x
+    elif isinstance(x, list | tuple) and len(x) <= 64:
+        for i, item in enumerate(x):
+            if is_tensor(item):
+                yield f"{name}[{i}]", item
+    elif isinstance(x, dict) and len(x) <= 64:
+        for key, item in x.items():
+            if is_tensor(item):
+                yield f"{name}[{key!r}]", item
+
+
+# The question ----------------------------------------------------------------------------------------------------------
 
 
 class Question:
@@ -47,8 +127,7 @@ class Question:
         self.state = generator().bit_generator.state
         variables = [
             Tensor(x, requires_grad=True, name=self.names[i]) if i in self.which else x
-            for i, x in enumerate(self.arrays)
-        ]
+            for i, x in enumerate(self.arrays)]
         self.trace = Trace()
         with enable_grad(), np.errstate(all="ignore"):
             output = self.trace.run(lambda: self.call(variables))
@@ -187,8 +266,7 @@ class Question:
             output.backward(self.upstream.astype(output.dtype))
         return [
             np.zeros(variables[i].shape) if variables[i].grad is None else np.asarray(variables[i].grad.data)
-            for i in self.which
-        ]
+            for i in self.which]
 
 
 def is_function(claimed: Any) -> bool:

@@ -1,0 +1,748 @@
+r"""The mistakes that people make in the gradient of an op, each as the wrong rule that it amounts to.
+
+A wrong rule is called as ``rule(g, y, *inputs, **params)``, on arrays, and returns what the mistake would give for
+each input, None where it makes no difference.  ``diagnose`` pulls each one back to the inputs and compares; a test
+holds ``gradcheck`` to catching every one.
+
+By family: activations, masks and powers (inner derivatives that are left out, derivatives taken at the wrong place);
+sums, extrema and running sums; products and picking rows; softmax and the norms, what is forgotten of
+:math:`y \odot (\bar y - \sum_j \bar y_j y_j)` and of :math:`(\bar y - \langle \bar y \rangle - y \langle \bar y y
+\rangle) / s`.  It has more than 300 lines because it is a table with one row for each mistake.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...ops.numerics import erf
+
+
+class Mistake(NamedTuple):
+    """Its name, what it is in words, and the wrong rule."""
+
+    name: str
+    words: str
+    rule: Callable[..., Any]
+
+
+MISTAKES: dict[str, list[Mistake]] = {}  # by the name of the op
+COMPOSED: dict[str, list[Mistake]] = {}  # of functions that are no op but are recognised: rule(g, y, x, axis, s)
+
+
+def mistake(
+    op: str, name: str, words: str, registry: dict[str, list[Mistake]] = MISTAKES
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorator: the function is what the op's rule becomes by this mistake."""
+
+    def note(rule: Callable[..., Any]) -> Callable[..., Any]:
+        registry.setdefault(op, []).append(Mistake(name, words, rule))
+        return rule
+
+    return note
+
+
+# Activations, masks and powers -----------------------------------------------------------------------------------------
+
+
+ROOT = math.sqrt(2 / math.pi)
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def _switch(x: Any) -> Any:
+    """The switch s of gelu's tanh form."""
+    return _sigmoid(2 * ROOT * (x + 0.044715 * x**3))
+
+
+def _inside(x: Any) -> Any:
+    """The derivative u' of the inside of gelu's tanh form."""
+    return ROOT * (1 + 3 * 0.044715 * x * x)
+
+
+def _normal(x: Any) -> Any:
+    """Φ of the normal distribution."""
+    return 0.5 * (1 + erf(x / math.sqrt(2)))
+
+
+def _density(x: Any) -> Any:
+    return np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+
+def _inverse(y: Any) -> Any:
+    return 1 / np.where(y == 0, np.inf, y)
+
+
+NO_INNER = "the inner derivative is missing: of (x s(x))' = s + x s' only the first term s is there"
+NO_OUTER = "of (x s(x))' = s + x s' only the term x s' is there; the term s is missing"
+RELU = "this is relu's derivative [x > 0]; the function is gelu"
+OF_OUTPUT = "the derivative in terms of the output takes the output"
+ROWS: list[tuple[str, str, str, Callable[[Any, Any], Any]]] = [
+    ("_gelu_tanh", "missing term", f"of gelu {NO_INNER}", lambda y, x: _switch(x)),
+    ("_gelu_tanh", "missing term", f"of gelu {NO_OUTER}", lambda y, x: 2 * _inside(x) * y * (1 - _switch(x))),
+    ("_gelu_tanh", "forgotten inner derivative", "the derivative u' of the inside u(x) of gelu is left out",
+     lambda y, x: _switch(x) + 2 * y * (1 - _switch(x))),
+    ("_gelu_tanh", "forgotten inner derivative",
+     "of the inside u = √(2/π)(x + 0.044715 x³) of gelu only the first term is differentiated",
+     lambda y, x: _switch(x) + 2 * ROOT * y * (1 - _switch(x))),
+    ("_gelu_tanh", "other function", "this is the gradient of the exact GELU, x Φ(x); the function is its tanh form",
+     lambda y, x: _normal(x) + x * _density(x)),
+    ("_gelu_tanh", "other function", RELU, lambda y, x: x > 0),
+    ("_gelu_erf", "missing term", f"of gelu {NO_INNER}", lambda y, x: _normal(x)),
+    ("_gelu_erf", "missing term", f"of gelu {NO_OUTER}", lambda y, x: x * _density(x)),
+    ("_gelu_erf", "forgotten inner derivative", "the 1/√2 from the inside x/√2 of erf is left out",
+     lambda y, x: _normal(x) + math.sqrt(2) * x * _density(x)),
+    ("_gelu_erf", "other function", "this is the gradient of GELU's tanh form; the function is the exact one",
+     lambda y, x: _switch(x) + 2 * _inside(x) * x * _switch(x) * (1 - _switch(x))),
+    ("_gelu_erf", "other function", RELU, lambda y, x: x > 0),
+    ("silu", "missing term", f"of silu {NO_INNER}", lambda y, x: _sigmoid(x)),
+    ("silu", "missing term", f"of silu {NO_OUTER}", lambda y, x: y * (1 - _sigmoid(x))),
+    ("silu", "other function", "this is the sigmoid's derivative s (1 − s); silu's is s + x s (1 − s)",
+     lambda y, x: _sigmoid(x) * (1 - _sigmoid(x))),
+    ("tanh", "wrong argument", f"1 − x² in place of 1 − y² for tanh: {OF_OUTPUT}, after the activation",
+     lambda y, x: 1 - x * x),
+    ("tanh", "wrong derivative", "1 − y in place of tanh's 1 − y²: the square is missing", lambda y, x: 1 - y),
+    ("tanh", "wrong derivative", "(1 − y)² in place of tanh's 1 − y²", lambda y, x: (1 - y) ** 2),
+    ("tanh", "wrong argument", "tanh is applied twice: 1 − tanh²(y) in place of 1 − y²",
+     lambda y, x: 1 - np.tanh(y) ** 2),
+    ("tanh", "other function", "y (1 − y), the derivative of the logistic function; the function is tanh",
+     lambda y, x: y * (1 - y)),
+    ("sigmoid", "wrong argument", f"x (1 − x) in place of y (1 − y) for the sigmoid: {OF_OUTPUT}",
+     lambda y, x: x * (1 - x)),
+    ("sigmoid", "missing term", "y in place of the sigmoid's y (1 − y): the factor 1 − y is missing", lambda y, x: y),
+    ("sigmoid", "missing term", "1 − y in place of the sigmoid's y (1 − y): the factor y is missing",
+     lambda y, x: 1 - y),
+    ("sigmoid", "wrong argument", "the sigmoid is applied twice: σ(y) (1 − σ(y)) in place of y (1 − y)",
+     lambda y, x: _sigmoid(y) * (1 - _sigmoid(y))),
+    ("sigmoid", "other function", "1 − y², the derivative of tanh; the function is the sigmoid",
+     lambda y, x: 1 - y * y),
+    ("exp", "wrong argument", "x in place of eˣ for exp", lambda y, x: x),
+    ("log", "wrong derivative", "x in place of 1/x for log", lambda y, x: x),
+    ("log", "wrong derivative", "1/log x in place of 1/x", lambda y, x: _inverse(y)),
+    ("log", "wrong derivative", "1/x² in place of 1/x for log", lambda y, x: 1 / (x * x)),
+    ("sqrt", "wrong derivative", "√x/2 in place of 1/(2√x)", lambda y, x: y / 2),
+    ("sqrt", "wrong derivative", "1/(2x) in place of 1/(2√x): the square root is missing",
+     lambda y, x: _inverse(2 * x)),
+    ("sqrt", "missing factor", "½ in place of 1/(2√x): the division by the root (the norm) √x is missing",
+     lambda y, x: 0.5),
+    ("square", "wrong derivative", "x² in place of 2x for the square", lambda y, x: y),
+    ("square", "wrong derivative", "1 in place of 2x: the inner x of the square is missing", lambda y, x: 2.0),
+    ("sin", "wrong derivative", "sin x in place of cos x", lambda y, x: y),
+    ("cos", "wrong derivative", "cos x in place of −sin x", lambda y, x: y),
+    ("abs", "wrong derivative", "x in place of sign(x) for abs", lambda y, x: x),
+    ("abs", "wrong derivative", "1 in place of sign(x): the sign of x is forgotten in abs", lambda y, x: 1.0),
+    ("abs", "wrong derivative", "|x| in place of sign(x) for abs", lambda y, x: y),
+    ("reciprocal", "wrong derivative", "1/x in place of −1/x²: the square is missing", lambda y, x: -y),
+    ("relu", "mask not applied", "relu's mask [x > 0] is not applied: the gradient passes through unchanged",
+     lambda y, x: 1.0),
+    ("relu", "wrong mask", "the mask of relu is upside down: [x ≤ 0]", lambda y, x: x <= 0),
+    ("relu", "wrong derivative", "x, or relu(x), is multiplied in place of relu's mask [x > 0]", lambda y, x: y),
+    ("clip",
+     "mask not applied", "the mask of clip is not applied: the gradient passes through where the value was clipped",
+     lambda y, x: 1.0),
+    ("tril", "mask not applied", "the mask of tril is not applied to the gradient", lambda y, x: 1.0),
+    ("triu", "mask not applied", "the mask of triu is not applied to the gradient", lambda y, x: 1.0),
+]  # fmt: skip
+for _op, _name, _words, _derivative in ROWS:
+    mistake(_op, _name, _words)(lambda g, y, x, _d=_derivative, **params: [g * _d(y, x)])
+
+FROM_GRADIENT = "relu's mask is taken from the gradient, [ȳ > 0], not from its input, [x > 0]"
+mistake("relu", "wrong mask", FROM_GRADIENT)(lambda g, y, x: [g * (g > 0)])
+mistake("relu", "wrong mask", "relu itself is applied to the gradient, after the mask")(
+    lambda g, y, x: [g * (x > 0) * (g > 0)]
+)
+
+# Ops of two inputs: rule(g, c, a, b) ----------------------------------------------------------------------------------
+
+OF_B = "the derivative of a/b with respect to the denominator b is −a/b², here it is"
+OF_TWO: list[tuple[str, Any]] = [
+    (f"the square is missing: {OF_B} −a/b (one division by b is left out)", lambda g, c, a, b: [None, -g * c]),
+    (f"both divisions are missing: {OF_B} −a", lambda g, c, a, b: [None, -g * a]),
+    (f"the numerator is missing: {OF_B} −1/b²", lambda g, c, a, b: [None, -g / (np.asarray(b) * b)]),
+    (f"the numerator is missing: {OF_B} −1/b", lambda g, c, a, b: [None, -g / np.asarray(b)]),
+    ("multiplied by the denominator b where the gradient is divided by it", lambda g, c, a, b: [g * b, None])]
+for _words, _rule in OF_TWO:
+    mistake("divide", "wrong derivative", _words)(_rule)
+
+NOT_APPLIED = (
+    "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0")
+for _op, _sign, _word in (("maximum", 1, "larger"), ("minimum", -1, "smaller")):
+    for _name, _words, _rule in [
+        ("mask not applied", f"the mask of {_op} is not applied " + NOT_APPLIED.format(f"{_word} one"),
+         lambda g, c, a, b, s: [g, g]),
+        ("mask not applied",
+         f"the mask of {_op} is not applied: the first operand gets the gradient everywhere, the second nowhere",
+         lambda g, c, a, b, s: [g, 0 * g]),
+        ("mask not applied",
+         f"the mask of {_op} is not applied: the second operand gets the gradient everywhere, the first nowhere",
+         lambda g, c, a, b, s: [0 * g, g]),
+        ("wrong mask", f"the mask of {_op} is upside down: the gradient goes where the other one is {_word}",
+         lambda g, c, a, b, s: [g * (s * np.subtract(b, a) > 0), g * (s * np.subtract(a, b) > 0)]),
+        ("wrong mask", f"the mask of {_op} is taken from the gradient, [ȳ > 0], not from its inputs",
+         lambda g, c, a, b, s: [g * (g > 0), None]),
+        ("wrong derivative", f"the inputs are multiplied in place of the mask of {_op}",
+         lambda g, c, a, b, s: [g * c, None]),
+    ]:  # fmt: skip
+        mistake(_op, _name, _words)(lambda g, c, a, b, _r=_rule, _s=_sign: _r(g, c, a, b, _s))
+
+BRANCH = "the mask (condition) of where is not applied: {} branch gets the gradient everywhere"
+mistake("select", "mask not applied", BRANCH.format("this"))(lambda g, y, a, b, condition: [g, None])
+mistake("select", "mask not applied", BRANCH.format("the other"))(lambda g, y, a, b, condition: [None, g])
+mistake("select", "wrong mask", "the branches of where are exchanged: the condition is upside down")(
+    lambda g, y, a, b, condition: [g * ~condition, g * condition]
+)
+
+
+def _base(change: Callable[[float], float]) -> Callable[..., Any]:
+    def rule(g: Any, c: Any, a: Any, b: Any) -> list[Any]:
+        if np.size(b) != 1 or float(np.reshape(b, -1)[0]) in (0.0, 1.0):
+            return [None, None]
+        n = float(np.reshape(b, -1)[0])
+        with np.errstate(all="ignore"):
+            return [g * n * np.power(a, change(n)), None]
+
+    return rule
+
+
+for _words, _change in [
+    ("x^b in place of x^(b−1): the exponent is not lowered", lambda n: n),
+    ("x^(b−2) in place of x^(b−1)", lambda n: n - 2),
+    ("x^(1−b) in place of x^(b−1): the exponent has the wrong sign", lambda n: 1 - n),
+    ("x^(−b) in place of x^(b−1): the exponent is wrong", lambda n: -n),
+    ("the power x^(b−1) is missing: only the exponent b is there", lambda n: 0.0)]:
+    mistake("power", "wrong derivative", f"{_words}, in the derivative of the power x^b")(_base(_change))
+mistake("power", "wrong derivative", "the inner base and the exponent are missing: x^b in place of b x^(b−1)")(
+    lambda g, c, a, b: [g * c, None]
+)
+
+
+# Sums, extrema, running sums -------------------------------------------------------------------------------------------
+
+
+def _stretched(g: Any, axis: Any, keepdims: bool) -> Any:
+    return g if keepdims or axis is None else np.expand_dims(g, axis)
+
+
+def _reduction(op: str, name: str, words: str, rule: Callable[[Any, Any, Any], Any]) -> None:
+    """``rule(g, y, x)`` with g and y laid along the reduced axes."""
+
+    def spread(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, **params: Any) -> list[Any]:
+        return [np.broadcast_to(rule(_stretched(g, axis, keepdims), _stretched(y, axis, keepdims), x), x.shape)]
+
+    mistake(op, name, words)(spread)
+
+
+for _op, _word in (("max", "largest"), ("min", "smallest")):
+    _reduction(
+        _op, "wrong entries", f"every entry gets the gradient of {_op}; only the {_word} one should", lambda g, y, x: g
+    )
+    _reduction(
+        _op, "wrong entries",
+        f"every entry gets an equal share, as for a mean; of {_op} only the {_word} entry should get the gradient",
+        lambda g, y, x: g * (y.size / x.size))
+    _reduction(
+        _op, "wrong derivative", f"the value of the {_word} entry is multiplied in; the derivative of {_op} is 1 there",
+        lambda g, y, x: g * (x == y) * x)
+_reduction(
+    "prod", "forgotten derivative", "the product of the other factors, the inner derivative of prod, is left out",
+    lambda g, y, x: g)
+_reduction(
+    "prod", "wrong derivative",
+    "the whole product stands in place of the product of the other factors: the division by x is missing",
+    lambda g, y, x: g * y)
+
+
+@mistake("var", "not centred", "2x/n in place of 2(x − μ)/n")
+def _(g, y, x, axis=None, keepdims=False, ddof=0):
+    n = x.size // max(1, y.size) - ddof
+    return [_stretched(g, axis, keepdims) * 2 * x / n]
+
+
+def _along(axis: Any) -> int:
+    return 0 if axis is None else axis
+
+
+def _from_the_end(g: np.ndarray, axis: int) -> np.ndarray:
+    return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
+
+
+def _running(name: str, words: str, rule: Callable[[Any, Any], Any]) -> None:
+    mistake("cumsum", name, f"cumsum's gradient {words}")(
+        lambda g, y, x, axis=None: [np.asarray(rule(g, _along(axis))).reshape(x.shape)]
+    )
+
+
+_running(
+    "not reversed",
+    "runs in the wrong direction: it is the running sum from the end (reversed), here it runs from the beginning",
+    lambda g, axis: np.cumsum(g, axis))
+_running(
+    "forgotten derivative", "is that of an entry's own place alone: the later results of cumsum are left out",
+    lambda g, axis: g)
+_running(
+    "wrong entries", "is the sum of all in every entry; an entry acts only on its own and the later results of cumsum",
+    lambda g, axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape))
+_running(
+    "shifted", "is shifted by one: the entry's own place is left out (an exclusive sum)",
+    lambda g, axis: _from_the_end(g, axis) - g)
+
+
+@mistake("cumsum", "wrong axis", "the running sum goes along another axis than cumsum's")
+def _(g, y, x, axis=None):
+    if x.ndim < 2 or axis is None:
+        return [None]
+    return [_from_the_end(g, -2 if axis % x.ndim == x.ndim - 1 else -1)]
+
+
+def _wrong_axis(scale: bool) -> Callable[..., Any]:
+    def rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> list[Any]:
+        if axis is None or x.ndim != 2 or x.shape[0] != x.shape[1] or not isinstance(axis, int):
+            return [None]
+        spread = np.expand_dims(np.squeeze(g, axis) if keepdims else g, 1 - axis % 2)
+        return [np.broadcast_to(spread, x.shape) / (x.shape[0] if scale else 1)]
+
+    return rule
+
+
+for _op in ("sum", "mean"):
+    mistake(
+        _op, "wrong axis", f"the gradient of the {_op} is laid along the wrong axis: rows and columns are exchanged"
+    )(_wrong_axis(_op == "mean"))
+
+    @mistake(
+        _op, "missing axis",
+        f"the gradients of all results of {_op} are added, as if it ran over all axes; it runs over one axis only")
+    def _(g, y, x, axis=None, keepdims=False, _op=_op):
+        n = x.size // max(1, y.size) if _op == "mean" else 1
+        return [np.broadcast_to(g.sum() / n, x.shape) if g.size > 1 else None]
+
+
+# Products, picking and moving ------------------------------------------------------------------------------------------
+
+
+def _try(product: Callable[[], np.ndarray], shape: tuple[int, ...]) -> Any:
+    try:
+        found = product()
+    except ValueError:
+        return None
+    return found if found.shape == shape else None
+
+
+@mistake(
+    "matmul", "missing transposition",
+    "the second factor is not transposed: the gradient of A in C = A B is C̄ Bᵀ, here it is C̄ B")
+def _(g, c, a, b):
+    return [_try(lambda: g @ b, a.shape), None]
+
+
+@mistake(
+    "matmul", "missing transposition",
+    "the first factor is not transposed: the gradient of B in C = A B is Aᵀ C̄, here it is A C̄")
+def _(g, c, a, b):
+    return [None, _try(lambda: a @ g, b.shape)]
+
+
+@mistake(
+    "matmul", "wrong order",
+    "the factors stand in the wrong order: the gradient of A in C = A B is C̄ Bᵀ, here it is Bᵀ C̄")
+def _(g, c, a, b):
+    return [_try(lambda: b.mT @ g, a.shape) if b.ndim > 1 else None, None]
+
+
+@mistake(
+    "matmul", "wrong order",
+    "the factors stand in the wrong order: the gradient of B in C = A B is Aᵀ C̄, here it is C̄ Aᵀ")
+def _(g, c, a, b):
+    return [None, _try(lambda: g @ a.mT, b.shape) if a.ndim > 1 else None]
+
+
+@mistake("matmul", "missing transposition", "C̄ᵀ stands where C̄ belongs, in the gradient of A or B of C = A B")
+def _(g, c, a, b):
+    if min(g.ndim, a.ndim, b.ndim) < 2 or g.shape[-1] != g.shape[-2]:
+        return [None, None]
+    return [_try(lambda: g.mT @ b.mT, a.shape), _try(lambda: a.mT @ g.mT, b.shape)]
+
+
+for _at, _which in ((-1, "last"), (0, "first")):
+
+    @mistake(
+        "matmul", "missing sum",
+        f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {_which} alone")
+    def _(g, c, a, b, _at=_at):
+        if a.ndim < 3 or b.ndim > 2 or g.ndim < 3:
+            return [None, None]
+        return [None, a.reshape(-1, *a.shape[-2:])[_at].T @ g.reshape(-1, *g.shape[-2:])[_at]]
+
+
+NOT_TURNED = "the matrix is not transposed: A⁻¹ stands where A⁻ᵀ belongs, in the gradient of {}"
+mistake("_solve", "missing transposition", NOT_TURNED.format("the right-hand side B of A X = B"))(
+    lambda g, x, a, b: [None, np.linalg.solve(a, g)]
+)
+mistake("_solve", "missing transposition", NOT_TURNED.format("the matrix A of A X = B"))(
+    lambda g, x, a, b: [-np.linalg.solve(a, g) @ x.mT, None]
+)
+mistake("_solve", "wrong operand", "the right-hand side B stands where the solution X belongs: Ā = −A⁻ᵀ X̄ Xᵀ")(
+    lambda g, x, a, b: [-np.linalg.solve(a.mT, g) @ b.mT, None]
+)
+mistake("inv", "missing transposition", NOT_TURNED.format("the inverse: Ā = −A⁻ᵀ Ȳ A⁻ᵀ"))(lambda g, y, a: [-y @ g @ y])
+
+
+def _repeated(ids: np.ndarray) -> bool:
+    return len(np.unique(ids)) < ids.size
+
+
+@mistake(
+    "_take",
+    "overwritten",
+    "the last one wins: where an index occurs more than once the gradients must be added, not overwritten (dW[ids]"
+    " = g)",
+)
+def _(g, y, x, indices, axis):
+    dx = np.zeros(x.shape)
+    np.moveaxis(dx, axis, 0)[indices] = np.moveaxis(
+        g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim))
+    )
+    return [dx if _repeated(indices) else None]
+
+
+@mistake("_take", "overwritten", "the first one wins: where an index occurs more than once the gradients must be added")
+def _(g, y, x, indices, axis):
+    rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
+    dx = np.zeros(x.shape)
+    flat, rest = indices.ravel()[::-1], rows.reshape(indices.size, *rows.shape[indices.ndim :])[::-1]
+    np.moveaxis(dx, axis, 0)[flat] = rest
+    return [dx if _repeated(indices) else None]
+
+
+@mistake(
+    "_take", "superfluous mean", "where an index occurs more than once the gradients are averaged; they must be added"
+)
+def _(g, y, x, indices, axis):
+    rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
+    dx = np.zeros(x.shape)
+    np.add.at(np.moveaxis(dx, axis, 0), indices, rows)
+    times = np.bincount(indices.ravel(), minlength=x.shape[axis])
+    np.moveaxis(dx, axis, 0)[...] /= np.maximum(times, 1).reshape(-1, *[1] * (x.ndim - 1))
+    return [dx if _repeated(indices) else None]
+
+
+@mistake(
+    "pick", "overwritten",
+    "the last one wins: where an entry is picked more than once the gradients must be added, not overwritten")
+def _(g, y, x, index):
+    dx = np.zeros(x.shape)
+    dx[index] = g
+    return [dx]
+
+
+@mistake(
+    "pick", "superfluous mean", "where an entry is picked more than once the gradients are averaged; they must be added"
+)
+def _(g, y, x, index):
+    dx, times = np.zeros(x.shape), np.zeros(x.shape)
+    np.add.at(dx, index, g)
+    np.add.at(times, index, 1.0)
+    return [dx / np.maximum(times, 1) if times.max(initial=0) > 1 else None]
+
+
+@mistake("pick", "flipped", "the places are taken in reverse order: the gradient is put back from the end")
+def _(g, y, x, index):
+    dx = np.zeros(x.shape)
+    np.add.at(dx, index, np.flip(g))
+    return [dx if g.ndim else None]
+
+
+for _op in ("transpose", "swapaxes"):
+
+    @mistake(_op, "missing transposition", "the gradient is not transposed back")
+    def _(g, y, x, **params):
+        return [g if g.shape == x.shape else None]
+
+
+@mistake("flip", "not reversed", "the gradient is not flipped back")
+def _(g, y, x, axis=None):
+    return [g]
+
+
+@mistake(
+    "_concatenate", "wrong part",
+    "the parts of concatenate are exchanged: another part's slice of the gradient is taken")
+def _(g, y, *arrays, axis=0):
+    if len({a.shape for a in arrays}) > 1 or len(arrays) < 2:
+        return [None] * len(arrays)
+    parts = np.split(g, len(arrays), axis=axis)
+    return parts[1:] + parts[:1]
+
+
+@mistake("_stack", "wrong part", "the parts of stack are exchanged: another part's slice of the gradient is taken")
+def _(g, y, *arrays, axis=0):
+    parts = [np.squeeze(p, axis) for p in np.split(g, len(arrays), axis=axis)]
+    return parts[1:] + parts[:1] if len(parts) > 1 else [None]
+
+
+# Softmax and norms -----------------------------------------------------------------------------------------------------
+
+
+def _sum(x: np.ndarray, axis: Any) -> np.ndarray:
+    return x.sum(axis=axis, keepdims=True)
+
+
+def _mean(x: np.ndarray, axis: Any) -> np.ndarray:
+    return x.mean(axis=axis, keepdims=True)
+
+
+def _along_another(rule: Callable[[Any], Any], x: np.ndarray, axis: Any) -> Any:
+    """The rule along another axis than the right one; None where there is none."""
+    if x.ndim < 2 or not isinstance(axis, int):
+        return None
+    return rule(-2 if axis % x.ndim == x.ndim - 1 else -1)
+
+
+def _register(op: str, rows: list[tuple[str, str, Any]]) -> None:
+    for name, words, rule in rows:
+        mistake(op, name, words, MISTAKES)(lambda g, y, x, axis=-1, _rule=rule: [_rule(g, y, x, axis)])
+
+
+# Softmax --------------------------------------------------------------------------------------------------------------
+
+_register("softmax", [
+    ("forgotten softmax",
+     "softmax's own gradient is left out: the gradient of its result is taken for that of its input",
+     lambda g, y, x, a: g),
+    ("softmax diagonal",
+     "only the diagonal of softmax's Jacobian, y_i (1 − y_i), is used; the terms −y_i y_j off the diagonal are missing",
+     lambda g, y, x, a: g * y * (1 - y)),
+    ("missing term",
+     "the term −y Σ_j ȳ_j y_j of softmax's gradient is missing: its sum, the denominator, is taken as a constant",
+     lambda g, y, x, a: g * y),
+    ("wrong term", "the sum in softmax's gradient is Σ_j ȳ_j; it should be Σ_j ȳ_j y_j",
+     lambda g, y, x, a: y * (g - _sum(g, a))),
+    ("sign of a term", "the second term of softmax's gradient y (ȳ − Σ_j ȳ_j y_j) has the wrong sign: here it is added",
+     lambda g, y, x, a: y * (g + _sum(g * y, a))),
+    ("missing factor", "the factor y in front of softmax's gradient y (ȳ − Σ_j ȳ_j y_j) is missing",
+     lambda g, y, x, a: g - _sum(g * y, a)),
+    ("other function", "this is the gradient of log_softmax; the function is softmax",
+     lambda g, y, x, a: g - y * _sum(g, a)),
+    ("wrong axis", "the sum in softmax's gradient runs over another axis than softmax does",
+     lambda g, y, x, a: _along_another(lambda b: y * (g - _sum(g * y, b)), x, a)),
+    ("superfluous mean", "the sum Σ_j ȳ_j y_j in softmax's gradient is taken as a mean",
+     lambda g, y, x, a: y * (g - _mean(g * y, a))),
+])  # fmt: skip
+
+# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ----------------------------------
+
+
+def _softmax_of(x: np.ndarray, axis: Any) -> np.ndarray:
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / _sum(e, axis)
+
+
+def _twice(g: np.ndarray, p: np.ndarray, axis: Any) -> np.ndarray:
+    u = g - p * _sum(g, axis)
+    return p * (u - _sum(u * p, axis))
+
+
+def _smoothing(g: np.ndarray, axis: Any) -> tuple[np.ndarray, float] | None:
+    """The weights with their smoothing undone (one entry in each row), and ε; None when they are not smoothed."""
+    total = _sum(g, axis)
+    if not total.any():
+        return None
+    t = np.where(total != 0, g / np.where(total == 0, 1, total), 0.0)
+    low = t.min(axis=axis, keepdims=True)
+    hot = t > low + 1e-12
+    eps = float(low.max()) * g.shape[axis]
+    if not 0 < eps < 1 or (hot.sum(axis=axis) > 1).any() or np.abs(np.where(hot, 0, t) - ~hot * low).max() > 1e-12:
+        return None
+    return np.where(hot, total, 0.0), eps
+
+
+def _smoothed(g: np.ndarray, y: np.ndarray, axis: Any, kept: float, others: float) -> np.ndarray | None:
+    """Targets that keep a part of ε less, and spread a part of ε over the other classes."""
+    found = _smoothing(g, axis)
+    if found is None:
+        return None
+    hot, eps = found
+    spread = (hot == 0) * _sum(g, axis) * others * eps / (g.shape[axis] - 1)
+    return hot * (1 - kept * eps) + spread - np.exp(y) * _sum(g, axis)
+
+
+def _all_rows(g: np.ndarray, y: np.ndarray, axis: Any) -> np.ndarray | None:
+    """Rows without a weight get that of the others."""
+    total = _sum(g, axis)
+    weights = total[total != 0]
+    ignored = total.size > weights.size > 0 and np.ptp(weights) <= 1e-12 * np.abs(weights).max()
+    return g - np.exp(y) * weights[0] if ignored else None
+
+
+NORMALISER = (
+    "the term −p Σ_j ȳ_j of log_softmax's gradient is missing: the normaliser log Σ exp is taken as a constant, so"
+    " softmax is missing from softmax − target")
+TARGET = "the target (one-hot, label) is not subtracted: the gradient is softmax − target, here it is softmax alone"
+ONE = (
+    "the weights (targets) of a row are assumed to sum to one: their sum Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of"
+    " log_softmax's gradient")
+ONCE_MORE = "multiplied once more; softmax − target is already the gradient of the logits"
+_register("log_softmax", [
+    ("forgotten softmax", NORMALISER, lambda g, y, x, a: g),
+    ("missing target", TARGET, lambda g, y, x, a: -np.exp(y) * _sum(g, a)),
+    ("sign of a term", "the target is added: the gradient is softmax − target, here it is softmax + target",
+     lambda g, y, x, a: -g - np.exp(y) * _sum(g, a)),
+    ("softmax diagonal",
+     "only the diagonal 1 − p_i of log_softmax's Jacobian is used; the −p_j off the diagonal are missing",
+     lambda g, y, x, a: g * (1 - np.exp(y))),
+    ("missing term", "the factor Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of log_softmax's gradient",
+     lambda g, y, x, a: g - np.exp(y)),
+    ("missing sum", ONE, lambda g, y, x, a: g + np.exp(y) / max(1, g.size // g.shape[a])),
+    ("missing sum", ONE, lambda g, y, x, a: g + np.exp(y)),
+    ("forgotten softmax", "the logits stand in place of their softmax: x − target, where softmax(x) − target belongs",
+     lambda g, y, x, a: g - x * _sum(g, a)),
+    ("not normalised", "exp(x) stands in place of softmax(x): it is not divided by its sum, the normaliser",
+     lambda g, y, x, a: g - np.exp(x) * _sum(g, a)),
+    ("wrong term", "log_softmax stands in place of softmax: the gradient is ȳ − p Σ_j ȳ_j with p = exp(log_softmax)",
+     lambda g, y, x, a: g - y * _sum(g, a)),
+    ("other function", "this is the gradient of softmax; the function is log_softmax",
+     lambda g, y, x, a: np.exp(y) * (g - _sum(g * np.exp(y), a))),
+    ("softmax twice", f"softmax's own Jacobian is {ONCE_MORE}", lambda g, y, x, a: _twice(g, np.exp(y), a)),
+    ("softmax twice", f"the diagonal p (1 − p) of softmax's Jacobian is {ONCE_MORE}",
+     lambda g, y, x, a: np.exp(y) * (1 - np.exp(y)) * (g - np.exp(y) * _sum(g, a))),
+    ("wrong axis", "the sum in log_softmax's gradient runs over another axis than log_softmax does",
+     lambda g, y, x, a: _along_another(lambda b: g - np.exp(y) * _sum(g, b), x, a)),
+    ("wrong axis", "softmax is taken over another axis than in the function",
+     lambda g, y, x, a: _along_another(lambda b: g - _softmax_of(x, b) * _sum(g, a), x, a)),
+    ("missing label smoothing", "label smoothing is forgotten: the targets here are 0 and 1",
+     lambda g, y, x, a: _smoothed(g, y, a, 0.0, 0.0)),
+    ("missing label smoothing",
+     "the uniform part ε/V of label smoothing is forgotten: the target keeps 1 − ε, the other classes get nothing",
+     lambda g, y, x, a: _smoothed(g, y, a, 1.0, 0.0)),
+    ("wrong label smoothing",
+     "ε/(V − 1) is spread over the other classes; label smoothing here gives ε/V to every class, the target among them",
+     lambda g, y, x, a: _smoothed(g, y, a, 1.0, 1.0)),
+    ("masked entries not zeroed",
+     "the rows that do not count (ignored, padding: masked out) are not zeroed: softmax alone is left there",
+     lambda g, y, x, a: _all_rows(g, y, a)),
+])  # fmt: skip
+
+LOGSUMEXP = [
+    ("not normalised", "exp(x) stands in place of softmax(x): it is not divided by its sum", lambda x, a: np.exp(x)),
+    ("forgotten derivative",
+     "the weights softmax(x) of logsumexp's gradient are left out: every entry gets the upstream gradient",
+     lambda x, a: 1 + 0 * x),
+    ("wrong term", "the scores x themselves stand in place of their softmax: x for softmax(x)", lambda x, a: x),
+    ("wrong entries", "only the largest entry gets the gradient, as for max; logsumexp gives softmax(x) to all",
+     lambda x, a: x == x.max(axis=a, keepdims=True)),
+]  # fmt: skip
+for _name, _words, _weights in LOGSUMEXP:
+    mistake("logsumexp", _name, _words)(
+        lambda g, y, x, axis=None, keepdims=False, _w=_weights: [
+            (g if keepdims or axis is None else np.expand_dims(g, axis)) * _w(x, axis)
+        ]
+    )
+
+# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) ----------------------------------------------------
+
+OF_LOG_SIGMOID = "the derivative 1 − σ(x) of log sigmoid"
+LOG_SIGMOID = [
+    ("missing target", f"σ(x) stands where σ(x) − 1 belongs: the label 1 is not subtracted, in {OF_LOG_SIGMOID}",
+     lambda s, x: -s),
+    ("wrong term", f"σ(x) stands in place of 1 − σ(x), in {OF_LOG_SIGMOID}", lambda s, x: s),
+    ("derivative twice",
+     "the sigmoid's derivative y (1 − y) is multiplied once more: in (log σ)' = 1 − σ it has cancelled already",
+     lambda s, x: (1 - s) * s * (1 - s)),
+    ("forgotten derivative",
+     "the derivative of the log, 1/σ(x), is left out of that of log sigmoid: only the sigmoid's σ (1 − σ) is there",
+     lambda s, x: s * (1 - s)),
+    ("forgotten derivative",
+     "the sigmoid's derivative is left out of that of log sigmoid: only the log's 1/σ(x) is there",
+     lambda s, x: 1 / s),
+    ("forgotten derivative", f"{OF_LOG_SIGMOID} is left out", lambda s, x: 1.0),
+    ("wrong term", f"x itself stands in place of σ(x), in {OF_LOG_SIGMOID}", lambda s, x: 1 - x),
+]  # fmt: skip
+OF_SOFTPLUS = "the derivative σ(x) of log(1 + eˣ)"
+SOFTPLUS = [
+    ("wrong term", f"1 − σ(x), that is σ(−x), stands in place of {OF_SOFTPLUS}", lambda s, x: 1 - s),
+    ("wrong term", f"σ(x) − 1 stands in place of {OF_SOFTPLUS}: the label 0 is taken for 1", lambda s, x: s - 1),
+    ("derivative twice",
+     "the sigmoid's derivative is multiplied once more: the derivative of log(1 + eˣ) is σ(x) itself",
+     lambda s, x: s * s * (1 - s)),
+    ("forgotten derivative", "the derivative of the log is left out: eˣ in place of σ(x) = eˣ/(1 + eˣ)",
+     lambda s, x: s / (1 - s)),
+    ("forgotten derivative", f"{OF_SOFTPLUS} is left out", lambda s, x: 1.0),
+    ("wrong term", f"x itself stands in place of {OF_SOFTPLUS}", lambda s, x: x),
+]  # fmt: skip
+for _kind, _rows in (("log_sigmoid", LOG_SIGMOID), ("softplus", SOFTPLUS)):
+    for _name, _words, _derivative in _rows:
+        mistake(_kind, _name, _words, COMPOSED)(lambda g, y, x, _d=_derivative: [g * _d(1 / (1 + np.exp(-x)), x)])
+
+# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum -------------------
+
+FORGOTTEN = (
+    "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the"
+    " gradient of the normalised x̂ is taken for that of x")
+NORMS = {  # kind: s in words, its term, whether the mean is subtracted, the total
+    "standardise": ("the standard deviation σ", "−x̂ ⟨ȳ x̂⟩/σ", 1.0, _mean),
+    "rms": ("the norm (root mean square)", "−x̂ ⟨ȳ x̂⟩/rms", 0.0, _mean),
+    "unit": ("the norm |x|", "−x̂ Σ ȳ x̂ / |x|", 0.0, _sum),
+}
+
+
+def _register_norm(kind: str) -> None:
+    s_words, term, m, total = NORMS[kind]
+    short = "1/σ" if kind == "standardise" else "1/rms" if kind == "rms" else "1/|x|"
+
+    def right(g: Any, y: Any, a: Any) -> Any:
+        return g - m * _mean(g, a) - y * total(g * y, a)
+
+    rows: list[tuple[str, str, Any]] = [
+        ("missing scale", f"the factor {short}, the division by {s_words}, is missing from the gradient of x",
+         lambda g, y, x, a, s: right(g, y, a)),
+        ("wrong scale", f"divided by the square of {s_words}: its square root is missing",
+         lambda g, y, x, a, s: right(g, y, a) / (s * s)),
+        ("wrong axis", "the sums and means in the gradient run over another axis than the normalisation does",
+         lambda g, y, x, a, s: _along_another(lambda b: right(g, y, b) / s, x, a)),
+        ("forgotten normalisation", FORGOTTEN, lambda g, y, x, a, s: g),
+        ("sign of a term", f"the term {term} has the wrong sign: here it is added",
+         lambda g, y, x, a, s: (g - m * _mean(g, a) + y * total(g * y, a)) / s),
+        ("missing mean", f"a sum stands where the mean ⟨ȳ x̂⟩ of the term {term} belongs",
+         lambda g, y, x, a, s: (g - m * _mean(g, a) - y * _sum(g * y, a)) / s),
+        ("superfluous mean", f"a mean ⟨ȳ x̂⟩ stands where the sum of the term {term} belongs",
+         lambda g, y, x, a, s: (g - m * _mean(g, a) - y * _mean(g * y, a)) / s),
+        ("not normalised",
+         f"x stands where the normalised x̂ belongs: two divisions by {s_words} are missing from the term {term}",
+         lambda g, y, x, a, s: (g - m * _mean(g, a) - x * total(g * x, a)) / s),
+        ("not normalised", f"one division by {s_words} is missing from the term {term}: x stands for x̂ once",
+         lambda g, y, x, a, s: (g - m * _mean(g, a) - x * total(g * y, a)) / s),
+        ("missing sum", f"the sum (the upstream gradient's dot product with x̂) is missing from the norm's term {term}",
+         lambda g, y, x, a, s: (g - m * _mean(g, a) - y) / s),
+    ]  # fmt: skip
+    if kind == "standardise":
+        rows += [
+            ("missing mean", "sums over the axis stand where the means ⟨·⟩ belong, in both terms",
+             lambda g, y, x, a, s: (g - _sum(g, a) - y * _sum(g * y, a)) / s),
+            ("missing terms through the mean and the variance",
+             "the mean and the variance are taken as constants: only the direct term ȳ/σ is there",
+             lambda g, y, x, a, s: g / s),
+            ("missing term through the variance",
+             f"the variance (standard deviation) is taken as a constant: the term {term} is missing",
+             lambda g, y, x, a, s: (g - _mean(g, a)) / s),
+            ("missing term through the mean", "the mean is taken as a constant: the term −⟨ȳ⟩/σ is missing",
+             lambda g, y, x, a, s: (g - y * _mean(g * y, a)) / s),
+        ]  # fmt: skip
+    else:
+        rows += [
+            ("norm as a constant", f"{s_words} is taken as a constant: the term {term} is missing",
+             lambda g, y, x, a, s: g / s),
+            ("other function",
+             "this is the gradient of layer norm, with a mean ⟨ȳ⟩ subtracted (centred); this norm has no mean",
+             lambda g, y, x, a, s: (g - _mean(g, a) - y * total(g * y, a)) / s),
+        ]  # fmt: skip
+    for name, words, rule in rows:
+        mistake(kind, name, words, COMPOSED)(lambda g, y, x, axis, s, _rule=rule: [_rule(g, y, x, axis, s)])
+
+
+for _kind in NORMS:
+    _register_norm(_kind)
