@@ -1,6 +1,6 @@
 // One chapter of a built site, from top to bottom, in the site's own Pyodide under node:
 //     node chapter.mjs SITE NOTEBOOK
-// prints one line of JSON: name, seconds to load and to run, the cells that took the longest, and the first cell that failed.
+// prints the seconds of each cell to stderr, and at the end one line of JSON: name, seconds to load and to run, the cells that took the longest, and the first cell that failed.
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -57,6 +57,7 @@ def run(sources):
         finally:
             sys.stdout, sys.stderr = out, err
         taken.append((round(time.perf_counter() - started, 1), i))
+        print(f"cell {i}: {taken[-1][0]} s", file=err)
         if not result.success:
             error = result.error_before_exec or result.error_in_exec
             found["failed"] = {"cell": i, "source": source[:300], "error": f"{type(error).__name__}: {error}"[:1500]}
