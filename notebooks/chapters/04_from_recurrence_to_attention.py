@@ -347,14 +347,14 @@ def exact_by_length(model):
 
 
 SEEDS = range(3)
-exact = {  # each (seeds, lengths)
-    "no attention, M = 32": np.array([exact_by_length(reversing(32, False, seed)) for seed in SEEDS]),
-    "no attention, M = 64": np.array([exact_by_length(reversing(64, False, seed)) for seed in SEEDS]),
-}
+exact = {}  # each (seeds, lengths)
+for M in sized((32, 64), (32,), "as vector's size M"):
+    exact[f"no attention, M = {M}"] = np.array([exact_by_length(reversing(M, False, seed)) for seed in SEEDS])
 
 # %%
-longer = [exact_by_length(reversing(32, False, seed, steps=2 * STEPS)) for seed in SEEDS]
-exact[f"no attention, M = 32, {2 * STEPS} steps"] = np.array(longer)
+for steps in sized((2 * STEPS,), (), "as more steps"):
+    longer = [exact_by_length(reversing(32, False, seed, steps)) for seed in SEEDS]
+    exact[f"no attention, M = 32, {steps} steps"] = np.array(longer)
 
 # %%
 exact["attention, M = 32"] = np.array([exact_by_length(reversing(32, True, seed)) for seed in SEEDS])
