@@ -102,7 +102,7 @@ and ends in exercises that check themselves and say what is wrong.
 {model} Type, point at a weight, switch a head off; everything is computed on this page. Yours, trained in two minutes,
 [becomes such a page](docs/page.md) by one command. <a href="model.html">The same on a page of its own</a>.
 
-<iframe class="front-model" src="model.html" title="A small language model: what it reads and expects, and where its heads look" loading="lazy"></iframe>
+<iframe class="front-model" src="model.html" title="A small language model: what it reads, what it expects, and its heads" loading="lazy"></iframe>
 
 """
 TRAINED = "A small GPT, trained on Python's help pages when this site was built: half a minute, with the code of this project."
