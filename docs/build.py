@@ -82,7 +82,6 @@ STYLE = """
 .bd-article table td, .bd-article table th { padding: .25em .7em; vertical-align: top; }
 .bd-article .pst-scrollable-table-container, .bd-article .output { overflow-x: auto; }
 .bd-article div.cell_output table { font-variant-numeric: tabular-nums; }
-.bd-article .cell_output img { background-color: #fff; }
 .bd-article table:not(.cell_output table) td:first-child { min-width: 7em; }
 .bd-article dt.sig, .bd-article dd code { overflow-wrap: anywhere; }
 .front-model { width: 100%; height: min(88vh, 60rem); border: 1px solid var(--pst-color-border); border-radius: .5em; }
