@@ -145,7 +145,7 @@ def stage(folder: Path, lite: bool, run: Path | None = None) -> None:
     sections["Reference"] = reference
     doors = ["- **Read**: begin with [chapter 00](notebooks/00_the_whole_thing.ipynb)."]
     if lite:
-        start = "lite/lab/index.html?path=notebooks/00_the_whole_thing.ipynb"
+        start = "lite/notebooks/index.html?path=notebooks/00_the_whole_thing.ipynb"
         doors.insert(0, f"- **Open it in the browser**: every chapter [runs there]({start}), nothing to install.")
     doors.append("- **Check a gradient** that you derived on paper: [in five minutes](docs/verify.md).")
     doors.append("- **Teach from it**: exercises, editions, grading: [for lecturers](docs/teaching.md).")
@@ -168,7 +168,7 @@ def chapter(notebook: Any, name: str, lite: bool) -> Any:
     if lite:
         first = notebook.cells[0]
         title, _, rest = first.source.partition("\n")
-        door = f'<a class="open-lite" href="../lite/lab/index.html?path=notebooks/{name}.ipynb">▶ Open in the browser</a>'
+        door = f'<a class="open-lite" href="../lite/notebooks/index.html?path=notebooks/{name}.ipynb">▶ Open in the browser</a>'
         first.source = f"{title}\n\n{door}\n{rest}"
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return notebook

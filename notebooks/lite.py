@@ -91,7 +91,8 @@ def book_wheel(folder: Path, version: str) -> Path:
     files = {f"{name}.py": (BOOK / f"{name}.py").read_bytes() for name in modules()}
     files |= {f"checks/{path.name}": path.read_bytes() for path in sorted((BOOK / "checks").glob("*.py"))}
     for path in sorted((BOOK / "chapters").glob("[0-9][0-9]*_*.py")):  # their first cells, from which chapter 00 draws the book's map
-        files[f"chapters/{path.name}"] = (path.read_text(encoding="utf-8").split("\n\n# %%", 1)[0] + "\n\n# %%\n").encode()
+        head, mark, rest = path.read_text(encoding="utf-8").partition("# %% [markdown]\n")
+        files[f"chapters/{path.name}"] = (head + mark + rest.split("\n\n# %%", 1)[0] + "\n\n# %%\n").encode()
     for pattern in DATA:
         found = sorted(ROOT.glob(pattern))
         if not found:

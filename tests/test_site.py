@@ -61,7 +61,7 @@ def test_the_door_to_the_browser_stands_below_the_title_only_where_there_is_one(
     for lite in (True, False):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 03 · Title\n\n*About an hour.*")])
         first = site.chapter(notebook, "03_x", lite).cells[0].source
-        assert first.startswith("# 03 · Title\n") and ('href="../lite/lab/index.html?path=notebooks/03_x.ipynb"' in first) == lite
+        assert first.startswith("# 03 · Title\n") and ('href="../lite/notebooks/index.html?path=notebooks/03_x.ipynb"' in first) == lite
 
 
 def test_the_front_page_shows_the_model_of_a_run_with_links_into_the_chapters(site, tmp_path):

@@ -24,7 +24,7 @@ try {
     return route.abort();
   });
   page.setDefaultTimeout(150_000);
-  await page.goto(`${url}/lab/index.html?path=notebooks/${CHAPTER}.ipynb`);
+  await page.goto(`${url}/notebooks/index.html?path=notebooks/${CHAPTER}.ipynb`);
   await page.locator(".jp-CodeCell").first().waitFor();
   report.opened = seconds();
   await shot("opened");
