@@ -493,7 +493,7 @@ def losses_of(runs):
     return np.array([run[2] for run in runs])
 
 
-SWEPT = sized(160, 80, "steps to choose a rate")
+SWEPT = sized(160, 60, "steps to choose a rate")
 OPTIMIZERS = {
     "AdamW": (None, (0.003, 0.01, 0.03)),
     "SGD with momentum 0.9": (lambda p, lr: optim.SGD(p, lr, momentum=0.9), (0.1, 0.3, 1.0)),

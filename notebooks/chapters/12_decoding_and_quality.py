@@ -228,7 +228,7 @@ tokenizer = BPETokenizer.train(text[:cut], 512)
 train, val = (tokenizer.encode(part).astype(np.int64) for part in (text[:cut], text[cut:]))
 
 
-WIDTH, STEPS = sized((96, 450), (48, 300), "as width and steps")
+WIDTH, STEPS, RATE = sized((96, 450, 4e-3), (64, 300, 8e-3), "as width, steps and rate")
 
 
 def trained(seed, steps=STEPS):
@@ -242,8 +242,8 @@ def trained(seed, steps=STEPS):
         "tie_embeddings": False,
     }
     model = GPT(tokenizer.vocab_size, WIDTH, **options)
-    optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
-    schedule = optim.warmup_cosine(4e-3, warmup_steps=50, total_steps=steps, min_lr=4e-4)
+    optimizer = optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99))
+    schedule = optim.warmup_cosine(RATE, warmup_steps=50, total_steps=steps, min_lr=RATE / 10)
     for step in range(steps):
         optimizer.lr = schedule(step)
         x, y = corpora.batch(train, 12, 64, rng)

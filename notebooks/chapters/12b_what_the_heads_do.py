@@ -337,8 +337,8 @@ def train(layers, width, heads, steps, seed):
 
 
 SIZES = {  # layers, width, heads, steps
-    "one layer": (1, 32, 2, 500),
-    "one layer, wider, longer": (1, 48, 4, sized(1000, 700, "steps")),
+    "one layer": (1, 32, 2, sized(500, 250, "steps")),
+    "one layer, wider, longer": (1, 48, 4, sized(1000, 500, "steps")),
     "two layers": (2, 32, 2, 500),
 }
 SEEDS = range(sized(5, 3, "seeds"))
