@@ -193,5 +193,5 @@ def test_a_site_is_not_written_over_something_else(lite, tmp_path):
 def test_sizes_are_the_books_own_but_in_a_browser(monkeypatch, capsys):
     book = importlib.import_module("book")
     assert book.sized(400, 100, "steps") == 400 and not capsys.readouterr().out
-    monkeypatch.setattr(book, "IN_BROWSER", True)
+    monkeypatch.setattr(book, "SMALL", True)
     assert book.sized(400, 100, "steps") == 100 and capsys.readouterr().out == "in a browser: 100 steps in place of 400\n"
