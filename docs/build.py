@@ -2,8 +2,9 @@
 
     python docs/build.py DIR                      a folder for any static host; pip install -e ".[site]" first
     python docs/build.py DIR --pyodide FOLDER     with the book as it runs in a browser, in DIR/lite: notebooks/lite.py
+    python docs/build.py DIR --run RUN            with the model of a run of yours on the front page, in place of a small one trained now
 
-Nothing is executed, and no page loads anything from elsewhere.  A warning of Sphinx or a link inside the site that leads nowhere is an error.
+No chapter is executed, and no page loads anything from elsewhere.  A warning of Sphinx or a link inside the site that leads nowhere is an error.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ html_css_files = ["site.css"]
 html_theme_options = {"show_navbar_depth": 1, "use_download_button": False, "use_fullscreen_button": False, "show_toc_level": 2}
 html_theme_options |= {"navbar_persistent": []}
 html_copy_source = False
+html_extra_path = ["extra"]
 html_show_sphinx = False
+html_context = {"default_mode": "auto"}
 add_module_names = False
 python_use_unqualified_type_names = True
 """
@@ -79,24 +82,39 @@ STYLE = """
 .bd-article table td, .bd-article table th { padding: .25em .7em; vertical-align: top; }
 .bd-article .pst-scrollable-table-container, .bd-article .output { overflow-x: auto; }
 .bd-article div.cell_output table { font-variant-numeric: tabular-nums; }
+.bd-article table:not(.cell_output table) td:first-child { min-width: 7em; }
+.bd-article dt.sig, .bd-article dd code { overflow-wrap: anywhere; }
+.front-model { width: 100%; height: min(88vh, 60rem); border: 1px solid var(--pst-color-border); border-radius: .5em; }
 mjx-container[display="true"] { overflow-x: auto; overflow-y: hidden; padding: .2em 0; }
 """
 FRONT = """# attention by hand
 
-The Transformer in pure NumPy, with every gradient checked: {chapters} chapters, two small packages, and nothing to install but NumPy.
+The Transformer in pure NumPy, with every gradient checked: {chapters} chapters, two small packages, and no framework.
 
 Each chapter derives on paper, builds it in NumPy, compares it with finite differences and with PyTorch's numbers, measures something,
 and ends in exercises that check themselves and say what is wrong.
 
 {doors}
 
-![The loss of the model that the first command trains, against models that only count](docs/loss.png)
+## A model that you can look into
+
+{model} Type, point at a weight, switch a head off; everything is computed on this page. Yours, trained in two minutes,
+[becomes such a page](docs/page.md) by one command. <a href="model.html">The same on a page of its own</a>.
+
+<iframe class="front-model" src="model.html" title="A small language model: what it reads, what it expects, and its heads" loading="lazy"></iframe>
 
 """
+TRAINED = "A small GPT, trained on Python's help pages when this site was built: half a minute, with the code of this project."
+GIVEN = "A model that was trained with the code of this project."
+OPENING = "The function returns the value of the "
+TRAINING = "train --steps 500 --width 64 --layers 2 --heads 4 --context 64 --optimizer muon"
 
 
-def stage(folder: Path, lite: bool) -> None:
-    """Everything that Sphinx reads, in the layout of the repository, so that links between pages stay what they are."""
+def stage(folder: Path, lite: bool, run: Path | None = None) -> None:
+    """Everything that Sphinx reads, in the layout of the repository, so that links between pages stay what they are.
+
+    ``run`` is the folder of the model on the front page; without it, a small one is trained.
+    """
     sys.path[:0] = [str(ROOT), str(ROOT / "notebooks")]
     build, nbformat = importlib.import_module("build"), importlib.import_module("nbformat")
     names = []
@@ -120,17 +138,18 @@ def stage(folder: Path, lite: bool) -> None:
     (folder / "static" / "site.css").write_text(STYLE, encoding="utf-8")
     (folder / "static" / "icon.svg").write_text(ICON, encoding="utf-8")
     (folder / "conf.py").write_text(SETTINGS, encoding="utf-8")
-    sections = {"The book": names, "Tools": ["docs/verify"], **{k: [p for p in v if name_of(p) in pages] for k, v in PARTS.items()}}
+    place_model(folder / "extra", run)
+    sections = {"The book": names, "Tools": ["docs/verify", "docs/page"], **{k: [p for p in v if name_of(p) in pages] for k, v in PARTS.items()}}
     rest = [p for p in pages if p not in {name_of(p) for group in sections.values() for p in group}]
     sections |= {"More": rest} if rest else {}
     sections["Reference"] = reference
     doors = ["- **Read**: begin with [chapter 00](notebooks/00_the_whole_thing.ipynb)."]
     if lite:
-        start = "lite/lab/index.html?path=notebooks/00_the_whole_thing.ipynb"
+        start = "lite/notebooks/index.html?path=notebooks/00_the_whole_thing.ipynb"
         doors.insert(0, f"- **Open it in the browser**: every chapter [runs there]({start}), nothing to install.")
     doors.append("- **Check a gradient** that you derived on paper: [in five minutes](docs/verify.md).")
     doors.append("- **Teach from it**: exercises, editions, grading: [for lecturers](docs/teaching.md).")
-    front = FRONT.format(chapters=len(names), doors="\n".join(doors))
+    front = FRONT.format(chapters=len(names), doors="\n".join(doors), model=GIVEN if run else TRAINED)
     front = re.sub(r"\[([^\]]+)\]\((lite/[^)]+)\)", r'<a href="\2">\1</a>', front)
     toc = "\n\n".join(f"```{{toctree}}\n:caption: {title}\n:hidden:\n\n" + "\n".join(group) + "\n```" for title, group in sections.items())
     (folder / "index.md").write_text(front + toc + "\n", encoding="utf-8")
@@ -149,7 +168,7 @@ def chapter(notebook: Any, name: str, lite: bool) -> Any:
     if lite:
         first = notebook.cells[0]
         title, _, rest = first.source.partition("\n")
-        door = f'<a class="open-lite" href="../lite/lab/index.html?path=notebooks/{name}.ipynb">▶ Open in the browser</a>'
+        door = f'<a class="open-lite" href="../lite/notebooks/index.html?path=notebooks/{name}.ipynb">▶ Open in the browser</a>'
         first.source = f"{title}\n\n{door}\n{rest}"
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return notebook
@@ -181,6 +200,18 @@ def place_mathjax(folder: Path) -> None:
         shutil.copytree(source / "input", folder / "input", ignore=shutil.ignore_patterns("mml*", "asciimath*"))
     except (ImportError, OSError) as error:
         raise SystemExit(f"build.py: formulas need django-static-mathjax ({error}); pip install -e '.[site]'") from None
+
+
+def place_model(folder: Path, run: Path | None) -> None:
+    """``model.html``, a run as a page with links into the chapters of the site; SystemExit where that fails."""
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as work:
+        trained = str(run or Path(work) / "a small GPT")
+        page = ["page", trained, "--out", str(folder / "model.html"), "--book", "./notebooks/{chapter}.html"]
+        for step in [page] if run else [[*TRAINING.split(), "--out", trained], [*page, "--text", OPENING]]:
+            ran = subprocess.run([sys.executable, "-m", "transformer", *step], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
+            if ran.returncode:
+                raise SystemExit(f"build.py: the model of the front page: {(ran.stderr or ran.stdout).strip()[-600:]}")
 
 
 # The reference -----------------------------------------------------------------------------------------------------------------
@@ -296,6 +327,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Build the site.")
     parser.add_argument("folder", type=Path, help="where to; new or empty")
     parser.add_argument("--pyodide", type=Path, metavar="FOLDER", help="a Pyodide distribution: the book also runs in the browser, from DIR/lite")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="a run, whose model stands on the front page; default: a small one, trained now")
     options = parser.parse_args(arguments)
     folder: Path = options.folder.resolve()
     if folder.exists() and any(folder.iterdir()):
@@ -305,7 +337,7 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as work:
         source = Path(work) / "source"
         source.mkdir()
-        stage(source, lite=options.pyodide is not None)
+        stage(source, lite=options.pyodide is not None, run=options.run and options.run.resolve())
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-j", "auto", "-d", f"{work}/doctrees", str(source), str(folder)]
         if subprocess.run(command).returncode:
             raise SystemExit("build.py: Sphinx complained; see above")

@@ -6,6 +6,7 @@ import html
 import importlib.util
 import json
 import logging
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,11 +27,14 @@ BOOK = Path(__file__).resolve().parent
 ROOT = BOOK / "book_data" if (BOOK / "book_data").is_dir() else BOOK.parent  # docs, benchmarks, tests: packed for a browser, or the project
 REFERENCE = ROOT / "tests" / "reference"
 IN_BROWSER = sys.platform == "emscripten"
+SMALL = IN_BROWSER or os.environ.get("BOOK_SIZES") == "browser"  # the latter tries a browser's sizes on a machine of one's own
 
 Size = TypeVar("Size")
 
 if IN_BROWSER:  # every new kernel has to look at the fonts: no reason for a warning in red
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
+if SMALL and not IN_BROWSER:
+    sys.modules["pydoc_data.topics"] = None  # type: ignore[assignment]  # and its text: there Python comes without help topics
 use_style()
 
 
@@ -39,9 +43,9 @@ def sized(full: Size, browser: Size, what: str = "") -> Size:
 
     What a chapter claims has to hold for both; tests run both.
     """
-    if IN_BROWSER:
+    if SMALL:
         print(f"in a browser: {browser} {what} in place of {full}".replace("  ", " "))
-    return browser if IN_BROWSER else full
+    return browser if SMALL else full
 
 
 class Table:

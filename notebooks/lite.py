@@ -91,7 +91,8 @@ def book_wheel(folder: Path, version: str) -> Path:
     files = {f"{name}.py": (BOOK / f"{name}.py").read_bytes() for name in modules()}
     files |= {f"checks/{path.name}": path.read_bytes() for path in sorted((BOOK / "checks").glob("*.py"))}
     for path in sorted((BOOK / "chapters").glob("[0-9][0-9]*_*.py")):  # their first cells, from which chapter 00 draws the book's map
-        files[f"chapters/{path.name}"] = (path.read_text(encoding="utf-8").split("\n\n# %%", 1)[0] + "\n\n# %%\n").encode()
+        head, mark, rest = path.read_text(encoding="utf-8").partition("# %% [markdown]\n")
+        files[f"chapters/{path.name}"] = (head + mark + rest.split("\n\n# %%", 1)[0] + "\n\n# %%\n").encode()
     for pattern in DATA:
         found = sorted(ROOT.glob(pattern))
         if not found:
@@ -197,6 +198,19 @@ def settings(preloaded: Sequence[str]) -> dict[str, Any]:
     return {"jupyter-lite-schema-version": 0, "jupyter-config-data": config}
 
 
+def building() -> dict[str, Any]:
+    """jupyter_lite_config.json: of the JupyterLab extensions that are installed here the site gets the kernel, and no other.
+
+    Others (nbgrader's, jupytext's, a newer notebook's) were made for another JupyterLab, and some leave a page empty.
+    Raises ImportError where the kernel's is missing.
+    """
+    for file in metadata.distribution("jupyterlite-pyodide-kernel").files or []:
+        if file.parts[-4:] == ("labextensions", "@jupyterlite", "pyodide-kernel-extension", "package.json"):
+            extension = Path(str(file.locate())).resolve().parent
+            return {"LiteBuildConfig": {"ignore_sys_prefix": ["federated_extensions"], "federated_extensions": [str(extension)]}}
+    raise ImportError("jupyterlite-pyodide-kernel has no extension of JupyterLab here; pip install --force-reinstall jupyterlite-pyodide-kernel")
+
+
 def site(folder: Path, pyodide: Path, chapters: Sequence[tuple[Path, Path]]) -> str:
     """Write the whole site to ``folder``, which must be new or empty; what there is to say.
 
@@ -222,6 +236,7 @@ def site(folder: Path, pyodide: Path, chapters: Sequence[tuple[Path, Path]]) -> 
             shutil.copy(path, target)
         ours = place_pyodide(pyodide, place / "static" / "pyodide")
         (place / "jupyter-lite.json").write_text(json.dumps(settings(["numpy", "matplotlib", *ours]), indent=1), encoding="utf-8")
+        (place / "jupyter_lite_config.json").write_text(json.dumps(building()), encoding="utf-8")
         command = [sys.executable, "-m", "jupyterlite_core", "build", "--lite-dir", work, "--output-dir", str(made), "--contents", "contents",
                    "--no-sourcemaps", "--apps", "lab", "--apps", "notebooks", "--apps", "tree"]  # fmt: skip
         ran = subprocess.run(command, cwd=work, capture_output=True, text=True, encoding="utf-8", errors="replace")

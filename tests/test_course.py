@@ -726,7 +726,7 @@ def test_written_answers_are_found_and_reach_the_table_and_the_page(tmp_path):
         "answer": "<b>Ones</b>",
     }
     page, text = report.feedback("ann", [result], [mark], [THREE])
-    assert b"&lt;b&gt;Ones" in page and b"<b>Ones" not in page and b"3.5 of 4" in text
+    assert b"&lt;b&gt;Ones" in page and b"<b>Ones" not in page and b"3.5 of 4" in text and b"4.5 of 5 points" in text
     (line,) = list(csv.DictReader(io.StringIO(report.totals([result], [mark], [THREE]).decode("utf-8-sig"))))
     assert line["total"] == "4.5" and line["of"] == "5" and line["not yet marked"] == "0"
 

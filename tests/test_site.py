@@ -1,12 +1,14 @@
 """The parts of docs/build.py that need no Sphinx; CI builds the whole site, with warnings and dead links as errors."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
 
 import minigrad
 from minigrad import optim
+from transformer.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,4 +61,15 @@ def test_the_door_to_the_browser_stands_below_the_title_only_where_there_is_one(
     for lite in (True, False):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# 03 · Title\n\n*About an hour.*")])
         first = site.chapter(notebook, "03_x", lite).cells[0].source
-        assert first.startswith("# 03 · Title\n") and ('href="../lite/lab/index.html?path=notebooks/03_x.ipynb"' in first) == lite
+        assert first.startswith("# 03 · Title\n") and ('href="../lite/notebooks/index.html?path=notebooks/03_x.ipynb"' in first) == lite
+
+
+def test_the_front_page_shows_the_model_of_a_run_with_links_into_the_chapters(site, tmp_path):
+    (tmp_path / "text.txt").write_text("a text to learn from, and once more: " * 40, encoding="utf-8")
+    sizes = ["--steps", "2", "--width", "8", "--layers", "1", "--heads", "1", "--context", "16", "--batch", "2"]
+    assert main(["train", "--text", str(tmp_path / "text.txt"), *sizes, "--out", str(tmp_path / "run")]) == 0
+    site.place_model(tmp_path / "extra", tmp_path / "run")
+    links = re.findall(r"\./notebooks/(\w+)\.html", (tmp_path / "extra" / "model.html").read_text(encoding="utf-8"))
+    assert len(links) > 5 and all((ROOT / "notebooks" / "chapters" / f"{name}.py").exists() for name in links)
+    with pytest.raises(SystemExit, match="front page"):
+        site.place_model(tmp_path / "other", tmp_path / "no run")

@@ -24,7 +24,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, paired, table
+from book import figure, line, paired, sized, table
 from minigrad import optim
 from transformer import AdditiveAttention, CharTokenizer, Seq2SeqRNN, Translation, attention_maps, translate
 from transformer.data.tasks import dates
@@ -307,7 +307,10 @@ def digits(rng, n, length):
     return x, np.concatenate([np.full((n, 1), 10), x[:, ::-1]], axis=1)
 
 
-def reversing(M, attention, seed, steps=500):
+STEPS = sized(500, 300, "steps")
+
+
+def reversing(M, attention, seed, steps=STEPS):
     mg.manual_seed(seed)
     model = Seq2SeqRNN(11, 32, M, attention=attention)
 
@@ -344,14 +347,14 @@ def exact_by_length(model):
 
 
 SEEDS = range(3)
-exact = {  # each (seeds, lengths)
-    "no attention, M = 32": np.array([exact_by_length(reversing(32, False, seed)) for seed in SEEDS]),
-    "no attention, M = 64": np.array([exact_by_length(reversing(64, False, seed)) for seed in SEEDS]),
-}
+exact = {}  # each (seeds, lengths)
+for M in sized((32, 64), (32,), "as vector's size M"):
+    exact[f"no attention, M = {M}"] = np.array([exact_by_length(reversing(M, False, seed)) for seed in SEEDS])
 
 # %%
-longer = [exact_by_length(reversing(32, False, seed, steps=1000)) for seed in SEEDS]
-exact["no attention, M = 32, 1000 steps"] = np.array(longer)
+for steps in sized((2 * STEPS,), (), "as more steps"):
+    longer = [exact_by_length(reversing(32, False, seed, steps)) for seed in SEEDS]
+    exact[f"no attention, M = 32, {steps} steps"] = np.array(longer)
 
 # %%
 exact["attention, M = 32"] = np.array([exact_by_length(reversing(32, True, seed)) for seed in SEEDS])
@@ -400,7 +403,8 @@ table(
 # %%
 task = dates()
 objective = Translation(task, CharTokenizer(PAD + BEGIN + END + "".join(sorted(set(task.text()) - {"\n"}))))
-check_on, test = task.sample("validation", 100), task.sample("test", 500)
+check_on, test = task.sample("validation", 100), task.sample("test", sized(500, 200, "test dates"))
+DATE_STEPS = sized(300, 200, "steps")
 
 
 def right(model, pairs):
@@ -419,10 +423,10 @@ def learn(attention, seed):
     curve = []
 
     def watch(step):
-        if step % 60 == 0:
+        if step % (DATE_STEPS // 5) == 0:
             curve.append(100 * right(model, check_on).rate)
 
-    train(model, lambda rng: objective.batch(rng, 32), objective.loss, 300, 6e-3, seed, watch)
+    train(model, lambda rng: objective.batch(rng, 32), objective.loss, DATE_STEPS, 6e-3, seed, watch)
     return model, curve, 100 * right(model, test).rate
 
 
@@ -433,11 +437,12 @@ learned["attention"] = [learn(True, seed) for seed in SEEDS]
 results = {name: np.array([result for _, _, result in runs]) for name, runs in learned.items()}
 model = learned["attention"][0][0]
 fig, ax = figure(6.6, 3.4)
+at = np.arange(1, 6) * DATE_STEPS // 5
 for i, (name, runs) in enumerate(learned.items()):
     curves = np.array([curve for _, curve, _ in runs])
-    ax.plot(range(60, 301, 60), curves.mean(axis=0), marker="os"[i], markersize=5, label=name, **line(i))
+    ax.plot(at, curves.mean(axis=0), marker="os"[i], markersize=5, label=name, **line(i))
     ax.fill_between(
-        range(60, 301, 60),
+        at,
         curves.min(axis=0),
         curves.max(axis=0),
         color=line(i)["color"],
@@ -455,7 +460,7 @@ fig
 # %%
 print("attention − no attention, in points:", paired(results["attention"], results["no attention"], 0))
 table(
-    ["model", "exact match on 500 unseen dates, each seed"],
+    ["model", f"exact match on {len(test)} unseen dates, each seed"],
     [(name, "  ".join(f"{rate:.1f} %" for rate in rates)) for name, rates in results.items()],
 )
 

@@ -23,7 +23,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, paired, recorded, table
+from book import figure, line, paired, recorded, sized, table
 from minigrad import nn, optim
 from transformer import EncoderLayer, FeedForward, LayerNorm, MultiHeadAttention, SinusoidalPositions
 
@@ -298,7 +298,10 @@ class Stack(nn.Module):
         return self.out(self.norm(x))
 
 
-def train(how, depth, seed, rate=3e-3, steps=220):
+DEPTH, STEPS, RATES = sized((12, 220, (3e-4, 5e-4, 1e-3)), (8, 200, ()), "as depth, steps and other rates")
+
+
+def train(how, depth, seed, rate=3e-3, steps=STEPS):
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
     model = Stack(how, depth)
@@ -316,9 +319,9 @@ def train(how, depth, seed, rate=3e-3, steps=220):
 
 
 stacks = {
-    "pre-norm, 12 blocks": ("pre-norm", 12),
-    "post-norm, 12 blocks": ("post-norm", 12),
-    "norm only, 12 blocks": ("norm only", 12),
+    f"pre-norm, {DEPTH} blocks": ("pre-norm", DEPTH),
+    f"post-norm, {DEPTH} blocks": ("post-norm", DEPTH),
+    f"norm only, {DEPTH} blocks": ("norm only", DEPTH),
     "post-norm, 2 blocks": ("post-norm", 2),
 }
 runs = {
@@ -346,20 +349,21 @@ fig
 
 # %%
 final = {name: losses[:, -10:].mean(axis=1) for name, losses in runs.items()}
-for rate in (3e-4, 5e-4, 1e-3):
-    losses = np.array([train("post-norm", 12, seed, rate) for seed in range(3)])
-    final[f"post-norm, 12 blocks, rate {rate:g}"] = losses[:, -10:].mean(axis=1)
+for rate in RATES:
+    losses = np.array([train("post-norm", DEPTH, seed, rate) for seed in range(3)])
+    final[f"post-norm, {DEPTH} blocks, rate {rate:g}"] = losses[:, -10:].mean(axis=1)
 
 # %%
-assert max(final["pre-norm, 12 blocks"].max(), final["post-norm, 2 blocks"].max()) < 1
-assert all(final[name].min() > 2 for name in final if "12" in name and "pre" not in name)
+pre_norm = final[f"pre-norm, {DEPTH} blocks"]
+assert max(pre_norm.max(), final["post-norm, 2 blocks"].max()) < 1
+assert all(final[name].min() > 2 for name in final if f"{DEPTH} blocks" in name and "pre" not in name)
 table(
     ["stack (rate 0.003 where none is given)", "loss of the last ten steps, each seed", "against pre-norm"],
     [
         (
             name,
             " ".join(f"{loss:.2f}" for loss in losses),
-            "" if "pre" in name else paired(losses, final["pre-norm, 12 blocks"]),
+            "" if "pre" in name else paired(losses, pre_norm),
         )
         for name, losses in final.items()
     ],

@@ -23,7 +23,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import COLOURS, figure, line, recorded, table
+from book import COLOURS, figure, line, recorded, sized, table
 from minigrad import optim
 from transformer import (
     GPT,
@@ -492,7 +492,7 @@ fig
 # With RMSNorm on each query and key (before they are turned), $\|q\| = \|k\| = \sqrt D$ up to $\gamma$, so no score exceeds $\sqrt D$ times the scales, whatever the weights do. Without it, scores grow with the product of two matrices, and a rate that is too high drives the softmax into its flat corners. So, if anywhere, it should help at *high* rates: the same two blocks at three rates.
 
 # %%
-RATES = [1e-2, 5e-2, 1.5e-1]
+RATES = sized([1e-2, 5e-2, 1.5e-1], [1e-2, 5e-2], "as rates")
 pair = ["rotary", "normed q and k"]
 swept = {name: [losses[name]] for name in pair}
 for name in pair:
@@ -523,10 +523,11 @@ fig
 # At equal parameters one asks for the better model; at equal *work*, for the better bargain. The block of 2017 and the rotary block at three widths, and the experts, against the floating-point operations of their training (counted by the formulas of chapter 14; the assertion holds them to the products that NumPy really computes).
 
 # %%
+WIDTHS = sized((24, 48), (24,), "as other widths")
 lines = {name: {32: losses[name][:3]} for name in ("2017, pre-norm", "rotary")}
 work = {name: {32: runs[name][0][2]} for name in lines}
 for name in lines:
-    for width in (24, 48):
+    for width in WIDTHS:
         size = {**BLOCKS[name], "ffn_dim": round(BLOCKS[name]["ffn_dim"] * width / 32)}
         found = [trained(seed, width=width, **size) for seed in range(3)]
         lines[name][width], work[name][width] = np.array([run[1] for run in found]), found[0][2]

@@ -26,7 +26,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, paired, recorded, table
+from book import figure, line, paired, recorded, sized, table
 from minigrad import nn, optim
 from transformer import EncoderLayer, SinusoidalPositions
 
@@ -432,6 +432,7 @@ print(
 
 # %%
 test_x, test_y = examples(400, 77)
+SEEDS = sized(4, 3, "seeds")
 
 
 def test(model):
@@ -492,13 +493,14 @@ def losses_of(runs):
     return np.array([run[2] for run in runs])
 
 
+SWEPT = sized(160, 60, "steps to choose a rate")
 OPTIMIZERS = {
     "AdamW": (None, (0.003, 0.01, 0.03)),
     "SGD with momentum 0.9": (lambda p, lr: optim.SGD(p, lr, momentum=0.9), (0.1, 0.3, 1.0)),
     "SGD": (optim.SGD, (0.1, 0.3, 1.0)),
 }
 sweep = {
-    (name, rate): losses_of(runs_of(3, rate=rate, make=make))
+    (name, rate): losses_of(runs_of(3, rate=rate, make=make, steps=SWEPT))
     for name, (make, rates) in OPTIMIZERS.items()
     for rate in rates
 }
@@ -534,10 +536,10 @@ changes = {
     "dropout 0.1": {"dropout": 0.1},
     "label smoothing 0.1": {"smoothing": 0.1},
 }
-post = {name: runs_of(4, **change) for name, change in changes.items()}
+post = {name: runs_of(SEEDS, **change) for name, change in changes.items()}
 
 # %%
-pre = {name: runs_of(4, norm_first=True, **change) for name, change in changes.items()}
+pre = {name: runs_of(SEEDS, norm_first=True, **change) for name, change in changes.items()}
 
 
 def shown(found):
@@ -793,7 +795,7 @@ class MuonAndAdamW:
 
 
 RIVALS = {"AdamW": None, "Muon": MuonAndAdamW}
-RATES = (0.01, 0.02, 0.04, 0.08)
+RATES = sized((0.01, 0.02, 0.04, 0.08), (0.04, 0.08), "as rates")
 short = {"blocks": 2, "norm_first": True, "warmup": 20}
 sweep = {
     (name, rate): losses_of(runs_of(3, steps=80, rate=rate, make=make, **short))

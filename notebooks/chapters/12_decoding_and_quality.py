@@ -26,7 +26,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import COLOURS, figure, line, paired, table
+from book import COLOURS, figure, line, paired, sized, table
 from minigrad import optim
 from transformer import GPT, BPETokenizer, beam_search, generate
 from transformer.evaluation import perplexity as metrics
@@ -228,7 +228,10 @@ tokenizer = BPETokenizer.train(text[:cut], 512)
 train, val = (tokenizer.encode(part).astype(np.int64) for part in (text[:cut], text[cut:]))
 
 
-def trained(seed, steps=450):
+WIDTH, STEPS, RATE = sized((96, 450, 4e-3), (64, 300, 8e-3), "as width, steps and rate")
+
+
+def trained(seed, steps=STEPS):
     mg.manual_seed(seed)
     rng = np.random.default_rng(seed)
     options = {
@@ -238,9 +241,9 @@ def trained(seed, steps=450):
         "positions": "rotary",
         "tie_embeddings": False,
     }
-    model = GPT(tokenizer.vocab_size, 96, **options)
-    optimizer = optim.AdamW(model.parameters(), lr=4e-3, betas=(0.9, 0.99))
-    schedule = optim.warmup_cosine(4e-3, warmup_steps=50, total_steps=steps, min_lr=4e-4)
+    model = GPT(tokenizer.vocab_size, WIDTH, **options)
+    optimizer = optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.99))
+    schedule = optim.warmup_cosine(RATE, warmup_steps=50, total_steps=steps, min_lr=RATE / 10)
     for step in range(steps):
         optimizer.lr = schedule(step)
         x, y = corpora.batch(train, 12, 64, rng)
@@ -350,7 +353,7 @@ def repeated(text, n=16):
 
 assert distinct_2([words_of("the cat and the cat")]) == 3 / 4
 
-opening, new, number = 24, 64, 16
+opening, new, number = 24, 64, sized(16, 8, "openings")
 pieces = [val[s : s + opening + new] for s in range(0, len(val) - opening - new, opening + new)]
 letters = [np.mean([c.isalpha() for c in tokenizer.decode(ids)]) for ids in pieces]
 human = [pieces[i] for i in sorted(np.argsort(letters, kind="stable")[-number:])]

@@ -25,7 +25,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import COLOURS, draw_matrix, figure, line, recorded, table
+from book import COLOURS, draw_matrix, figure, line, recorded, sized, table
 from minigrad import optim
 from transformer import GPT, attention_maps
 from transformer.bias.statistics import over_seeds
@@ -339,18 +339,19 @@ def train(layers, width, heads, steps, seed):
 
 
 SIZES = {  # layers, width, heads, steps
-    "one layer": (1, 32, 2, 500),
-    "one layer, wider, longer": (1, 48, 4, 1000),
+    "one layer": (1, 32, 2, sized(500, 250, "steps")),
+    "one layer, wider, longer": (1, 48, 4, sized(1000, 500, "steps")),
     "two layers": (2, 32, 2, 500),
 }
-runs = {"two layers": [train(*SIZES["two layers"], seed) for seed in range(5)]}
+SEEDS = range(sized(5, 3, "seeds"))
+runs = {"two layers": [train(*SIZES["two layers"], seed) for seed in SEEDS]}
 models = [model for model, _ in runs["two layers"]]
 
 # %%
-runs["one layer"] = [train(*SIZES["one layer"], seed) for seed in range(5)]
+runs["one layer"] = [train(*SIZES["one layer"], seed) for seed in SEEDS]
 
 # %%
-runs["one layer, wider, longer"] = [train(*SIZES["one layer, wider, longer"], seed) for seed in range(5)]
+runs["one layer, wider, longer"] = [train(*SIZES["one layer, wider, longer"], seed) for seed in SEEDS]
 
 # %%
 final = {name: np.array([measure(model) for model, _ in found]) for name, found in runs.items()}  # (seeds, 2)

@@ -27,7 +27,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import COLOURS, ROOT, figure, paired, table
+from book import COLOURS, ROOT, figure, paired, sized, table
 from transformer.bias import LanguageModel, corpus, counterfactual, counterfactual_gap, pronoun_gap
 from transformer.bias.experiment import BASELINE, TOKENIZER, Cure, cured, measured, projected
 from transformer.bias.reduce import CounterfactualPenalty, augmented
@@ -304,10 +304,11 @@ fig
 # Now all cures, and what they cost. The cost is measured by *perplexity*, $e$ to the mean surprise $-\log p$ per word: among so many equally likely words the model hesitates, as it were. It is taken on **two** texts that no model has seen: one is balanced ($s = 0$), the other as skewed as the training text. **Predict:** on which of the two does a cured model become worse? Three seeds for each cure. In the table stand the mean differences from the model without a cure that has the same seed, with their 95 % intervals. (Five seeds and more steps: [docs/bias_results.md](../docs/bias_results.md).)
 
 # %%
+STRENGTHS = sized((0.003, 0.01, 0.1), (0.01, 0.1), "as strengths λ")
 CURES = [
     Cure("additional data"),
     Cure("augmentation", 1.0),
-    *(Cure("ratio penalty", strength) for strength in (0.003, 0.01, 0.1)),
+    *(Cure("ratio penalty", strength) for strength in STRENGTHS),
 ]
 results = {}
 for seed in range(3):
@@ -363,7 +364,7 @@ table(
 fig, axes = figure(9.8, 4.0, 1, 2)
 families = {
     "augmentation": [CURES[1]],
-    "penalty: λ = 0.003, 0.01, 0.1": [BASELINE, *CURES[2:]],
+    f"penalty: λ = {', '.join(map(str, STRENGTHS))}": [BASELINE, *CURES[2:]],
     "additional data": [CURES[0]],
 }
 for ax, what in zip(axes, ("balanced", "skewed"), strict=True):

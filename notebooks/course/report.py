@@ -18,9 +18,9 @@ from .tables import table
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(1, 10))}  # by Windows
 RESULTS = ("student", "chapter", "exercise", "points", "of", "seconds", "remark")
 
-STYLE = """body { font: 17px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff }
+STYLE = """body { font: 17px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff }
 h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc } .points { float: right; font-weight: normal; color: #444 }
-pre { white-space: pre-wrap; background: #f4f4f2; padding: .7rem .9rem; border-left: 4px solid #999; font-size: 15px }
+pre { white-space: pre-wrap; background: #f4f4f2; padding: .7rem .9rem; border-left: 4px solid #999; font-size: 14px }
 pre.right { border-color: #2a7a3f } pre.wrong { border-color: #b3541e } blockquote { border-left: 4px solid #ccc; margin-left: 0; padding-left: 1rem }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } pre { background: #262626 } .points { color: #aaa } }"""
 
@@ -91,9 +91,11 @@ def feedback(
             [r for r in results if r.chapter == chapter.stem],
             [m for m in marks if m["chapter"] == chapter.stem],
         )
-        got, of = sum(r.points for r in mine), sum(r.of for r in mine)
-        page.append(f'<h2>{html.escape(chapter.title)} <span class="points">{got} of {of} points</span></h2>')
-        text += [f"## {chapter.title}: {got} of {of} points", ""]
+        got = sum(r.points for r in mine) + sum(number(m["points"]) for m in said)
+        of = sum(r.of for r in mine) + sum(int(m["of"]) for m in said)
+        points = f"{got:g} of {of} points" + (" so far" if any(m["answer"] and not m["points"] for m in said) else "")
+        page.append(f'<h2>{html.escape(chapter.title)} <span class="points">{points}</span></h2>')
+        text += [f"## {chapter.title}: {points}", ""]
         for r in mine:
             words = (
                 "\n".join(
@@ -107,8 +109,8 @@ def feedback(
             )
             text += [f"### {r.title}: {r.points} of {r.of}", "", *(f"    {line}" for line in words.splitlines()), ""]
         for m in said:
-            points = f"{m['points']} of {m['of']}" if m["points"] else f"of {m['of']}, not yet marked"
-            answer, remark = m["answer"] or "Not handed in.", m["remark"]
+            points = f"of {m['of']}, not yet marked" if m["answer"] and not m["points"] else f"{m['points'] or 0} of {m['of']}"
+            answer, remark = m["answer"] or "Not handed in.", m["remark"] and f"Remark: {m['remark']}"
             page.append(
                 f'<h3>{html.escape(m["title"])} <span class="points">{points}</span></h3><blockquote>{html.escape(answer)}</blockquote>'
             )

@@ -1,6 +1,6 @@
 // One chapter of a built site, from top to bottom, in the site's own Pyodide under node:
 //     node chapter.mjs SITE NOTEBOOK
-// prints one line of JSON: name, seconds to load and to run, the slowest cell, and the first cell that failed.
+// prints the seconds of each cell to stderr, and at the end one line of JSON: name, seconds to load and to run, the cells that took the longest, and the first cell that failed.
 import fs from "node:fs";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
@@ -46,7 +46,7 @@ class Complaints:
 
 
 def run(sources):
-    found, slowest = {}, (0, 0)
+    found, taken = {}, []
     out, err = sys.stdout, sys.stderr
     complaints = Complaints()
     for i, source in enumerate(sources):
@@ -56,14 +56,15 @@ def run(sources):
             result = shell.run_cell(source)
         finally:
             sys.stdout, sys.stderr = out, err
-        slowest = max(slowest, (time.perf_counter() - started, i))
+        taken.append((round(time.perf_counter() - started, 1), i))
+        print(f"cell {i}: {taken[-1][0]} s", file=err)
         if not result.success:
             error = result.error_before_exec or result.error_in_exec
             found["failed"] = {"cell": i, "source": source[:300], "error": f"{type(error).__name__}: {error}"[:1500]}
             import traceback
             found["trace"] = "".join(traceback.format_exception(error))[-1500:]
             break
-    return json.dumps(found | {"slowest": [round(slowest[0], 1), slowest[1]], "complaints": complaints.text[:1500], "figures": len(figures)})
+    return json.dumps(found | {"slowest": sorted(taken, reverse=True)[:6], "complaints": complaints.text[:1500], "figures": len(figures)})
 `;
 
 try {

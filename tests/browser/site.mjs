@@ -1,4 +1,5 @@
-// A reader in a real browser: opens chapter 03 of a served site, runs it, solves an exercise wrongly and then rightly.
+// A reader in a real browser: opens a chapter of a served site, runs it, solves an exercise wrongly and then rightly.
+//     CHAPTER=name EXERCISE="checks.check_…(" ANSWERS='[[code, words of the verdict], …]' \
 //     node site.mjs URL CHROMIUM PLAYWRIGHT-CORE [FOLDER for screenshots]
 // prints one line of JSON.  Whatever is not on the site's own host is refused, and noted.
 import path from "node:path";
@@ -6,11 +7,14 @@ import { createRequire } from "node:module";
 
 const [url, executablePath, library, pictures] = process.argv.slice(2);
 const { chromium } = createRequire(import.meta.url)(path.resolve(library));
+const { CHAPTER, EXERCISE, ANSWERS } = process.env;
+const QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 const report = { elsewhere: [], verdicts: [] };
 const started = performance.now();
 const seconds = () => Math.round((performance.now() - started) / 100) / 10;
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath, args: QUIET });
 let page;
+const shot = async (name) => pictures && (await page?.screenshot({ path: path.join(pictures, `${name}.png`) }));
 try {
   page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
   await page.route("**", (route) => {
@@ -19,11 +23,12 @@ try {
     report.elsewhere.push(to.origin);
     return route.abort();
   });
-  page.setDefaultTimeout(420_000);
-  await page.goto(`${url}/lab/index.html?path=notebooks/03_softmax_cross_entropy_layer_norm.ipynb`);
+  page.setDefaultTimeout(150_000);
+  await page.goto(`${url}/notebooks/index.html?path=notebooks/${CHAPTER}.ipynb`);
   await page.locator(".jp-CodeCell").first().waitFor();
   report.opened = seconds();
-  const cell = page.locator(".jp-CodeCell", { hasText: "checks.check_03_softmax_backward(" });
+  await shot("opened");
+  const cell = page.locator(".jp-CodeCell", { hasText: EXERCISE });
   const output = cell.locator(".jp-OutputArea");
 
   // from a clean kernel, with the stored outputs taken away: what is seen then was computed here
@@ -37,28 +42,24 @@ try {
   await figure.waitFor({ state: "attached" });
   report.figure = await figure.evaluate(async (image) => { await image.decode(); return image.naturalWidth; });
   report.figures = seconds();
-  if (pictures) {
-    await figure.scrollIntoViewIfNeeded();
-    await page.screenshot({ path: path.join(pictures, "figure.png") });
-  }
+  await figure.scrollIntoViewIfNeeded();
+  await shot("figure");
 
-  const [wrong, right] = JSON.parse(process.env.ANSWERS);
-  for (const [i, [text, expected]] of [wrong, right].entries()) {
+  for (const [i, [text, expected]] of JSON.parse(ANSWERS).entries()) {
+    await cell.scrollIntoViewIfNeeded(); // a cell out of sight has no editor yet
     await cell.locator(".cm-content").click();
     await page.keyboard.press("Control+a");
     await page.keyboard.insertText(text);
     await page.keyboard.press("Shift+Enter");
     await output.filter({ hasText: expected }).waitFor();
     report.verdicts.push((await output.innerText()).trim().slice(0, 300));
-    if (pictures) {
-      await cell.scrollIntoViewIfNeeded();
-      await page.screenshot({ path: path.join(pictures, `verdict-${i}.png`) });
-    }
+    await cell.scrollIntoViewIfNeeded();
+    await shot(`verdict-${i}`);
   }
   report.seconds = seconds();
 } catch (error) {
   report.failed = String(error.message ?? error).slice(0, 1500);
-  if (pictures && page) await page.screenshot({ path: path.join(pictures, "failed.png") });
+  await shot("failed");
 } finally {
   await browser.close();
 }

@@ -29,7 +29,7 @@ function showFrame(session) {
   for (const part of document.querySelectorAll("[data-for]")) if (part.dataset.for !== sizes.kind) part.remove();
   for (const mark of document.querySelectorAll("[data-chapter]")) {
     const [title, href] = data.chapters[mark.dataset.chapter];
-    mark.replaceWith(make(href ? "a" : "span", { class: "chapter", title, href }, `chapter ${mark.dataset.chapter}`));
+    mark.replaceWith(make(href ? "a" : "span", { class: "chapter", title, href, target: href && "_top" }, `chapter ${mark.dataset.chapter}`));
   }
   byId("input-label").textContent = translates ? "Source: type your own" : "Type here; the model follows";
   byId("tokens-hint").textContent = translates
