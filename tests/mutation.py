@@ -18,6 +18,8 @@ import argparse
 import ast
 import bisect
 import collections
+import difflib
+import functools
 import hashlib
 import importlib.util
 import itertools
@@ -250,7 +252,7 @@ class Sites(ast.NodeVisitor):
                     end = self.span(parts[1])[0]
                 self.put("keyword dropped", start, end, "")
         self.visit(node.func)
-        if ast.unparse(node.func) not in ("cast", "warnings.warn", "example", "Example"):
+        if ast.unparse(node.func) not in ("cast", "warnings.warn", "example", "Example", "_within"):
             for part in parts:
                 if not (isinstance(part, ast.keyword) and part.arg == "examples"):
                     self.visit(part.value if isinstance(part, ast.keyword) else part)
@@ -310,6 +312,24 @@ class Test(NamedTuple):
     name: str
     seconds: float
     reach: dict[str, int]
+
+
+@functools.cache
+def opcodes(old: str, new: str) -> list[tuple[str, int, int, int, int]]:
+    """What turns the lines of one text into those of another."""
+    return difflib.SequenceMatcher(None, old.splitlines(), new.splitlines(), autojunk=False).get_opcodes()
+
+
+def moved(bits: int, steps: list[tuple[str, int, int, int, int]]) -> int:
+    """The set of lines in the new text; new lines count as reached when those that they replace or follow were."""
+    found = 0
+    for tag, a, b, c, d in steps:
+        there = bits >> (a + 1) & ((1 << (b - a)) - 1)
+        if tag == "equal":
+            found |= there << (c + 1)
+        elif there or (a == b and bits >> a & 1):
+            found |= ((1 << (d - c)) - 1) << (c + 1)
+    return found
 
 
 class Recorder:
@@ -435,32 +455,41 @@ class Workshop:
         return int(pytest.main([*options, *arguments], plugins=[plugin]))
 
     def map(self) -> tuple[dict[str, float], list[Test]]:
-        """Seconds of collecting each file of tests, and all tests; a file is asked again after it or the code has changed."""
-        code = hashlib.sha256(b"".join((ROOT / file).read_bytes() for file in files())).hexdigest()
+        """Seconds of collecting each file of tests, and all tests; a file is recorded again after it has changed.
+
+        When the code has changed, the lines that a test reached are looked up in the new text.
+        """
+        code = {file: (ROOT / file).read_text(encoding="utf-8") for file in files()}
         store = self.work / "reach"
         store.mkdir(exist_ok=True)
         collecting, tests = {}, []
         paths = [path for path in sorted(self.tree.glob("tests/**/test_*.py")) if not ELSEWHERE.fullmatch(path.name)]
         for path in tqdm.tqdm(paths, desc="which test reaches which line", file=sys.stderr):
             name = path.relative_to(self.tree).as_posix()
-            stamp = hashlib.sha256(code.encode() + path.read_bytes()).hexdigest()
+            stamp = hashlib.sha256(path.read_bytes()).hexdigest()
             kept = store / (name.replace("/", "_") + ".pickle")
-            found = pickle.loads(kept.read_bytes()) if kept.exists() else None
-            if os.environ.get("PARTIAL") and (found is None or found[0] != stamp):
+            was, then, found = pickle.loads(kept.read_bytes()) if kept.exists() else ("", {}, None)
+            if os.environ.get("PARTIAL") and was != stamp:
                 continue
-            if found is None or found[0] != stamp:
+            if was != stamp:
 
                 def record(name: str = name) -> tuple[float, list[Test]]:
                     recorder = Recorder(self.tree, self.work / "coverage")
                     self.pytest(recorder, name)
                     return recorder.tests()
 
-                found = (stamp, self.child(record, 1200.0))
-                if not isinstance(found[1], tuple):
+                then, found = code, self.child(record, 1200.0)
+                if not isinstance(found, tuple):
                     raise SystemExit(f"{name} could not be recorded: {self.work / 'log'} says why")
-                kept.write_bytes(pickle.dumps(found))
-            collecting[name] = found[1][0]
-            tests += found[1][1]
+                kept.write_bytes(pickle.dumps((stamp, then, found)))
+            collecting[name] = found[0]
+            for file in code.keys() & then.keys():
+                if then[file] != code[file]:
+                    steps = opcodes(then[file], code[file])
+                    for test in found[1]:
+                        if file in test.reach:
+                            test.reach[file] = moved(test.reach[file], steps)
+            tests += found[1]
         return collecting, tests
 
     def killer(self, names: list[str]) -> str:
