@@ -79,7 +79,6 @@ class Mutant(NamedTuple):
     after: str
     lines: tuple[int, int]
     wider: tuple[int, int]
-    at_import: bool
     source: bytes
 
     @property
@@ -95,6 +94,9 @@ ORDERS = {
 }  # fmt: skip
 
 
+UNTRIED = ("examples", "strict")  # keywords: data of tests; an assertion about our own lists
+
+
 class Sites(ast.NodeVisitor):
     """All mutants of a file, as replacements of pieces of its text."""
 
@@ -104,7 +106,6 @@ class Sites(ast.NodeVisitor):
         for line in text.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.names: list[str] = []
-        self.depth = 0  # of functions
         self.lines = self.wider = (1, len(self.starts))
         self.tree = ast.parse(text)
         self.visit(self.tree)
@@ -126,7 +127,7 @@ class Sites(ast.NodeVisitor):
         before = self.text[self.starts[first] : stop].decode()
         after = source[self.starts[first] : stop + len(source) - len(self.text)].decode()
         flat = [" ".join(part.split()) for part in (before, after)]
-        self.found.append(Mutant(self.file, ".".join(self.names), operator, first + 1, *flat, self.lines, self.wider, not self.depth, source))
+        self.found.append(Mutant(self.file, ".".join(self.names), operator, first + 1, *flat, self.lines, self.wider, source))
 
     def swap(self, operator: str, left: ast.AST, right: ast.AST, old: str, new: str) -> None:
         """Another operator between two operands."""
@@ -150,6 +151,8 @@ class Sites(ast.NodeVisitor):
             super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.ClassDef) -> None:
+        if isinstance(node, ast.FunctionDef) and node.returns is not None and "Example]" in ast.unparse(node.returns):
+            return
         outer = self.wider
         start = min([node.lineno, *(d.lineno for d in node.decorator_list)])
         self.wider = (start, node.end_lineno or node.lineno)
@@ -159,10 +162,8 @@ class Sites(ast.NodeVisitor):
             if child is not None:
                 self.visit(child)
         self.names.append(node.name)
-        self.depth += isinstance(node, ast.FunctionDef)
         for child in node.body:
             self.visit(child)
-        self.depth -= isinstance(node, ast.FunctionDef)
         self.names.pop()
         self.wider = outer
 
@@ -244,7 +245,7 @@ class Sites(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         parts = sorted([*node.args, *node.keywords], key=lambda part: self.span(part)[0])
         for i, part in enumerate(parts):
-            if isinstance(part, ast.keyword) and part.arg not in (None, "examples"):
+            if isinstance(part, ast.keyword) and part.arg not in (None, *UNTRIED):
                 start, end = self.span(part)
                 if i:
                     start = self.span(parts[i - 1])[1]
@@ -254,7 +255,7 @@ class Sites(ast.NodeVisitor):
         self.visit(node.func)
         if ast.unparse(node.func) not in ("cast", "warnings.warn", "example", "Example", "_within"):
             for part in parts:
-                if not (isinstance(part, ast.keyword) and part.arg == "examples"):
+                if not (isinstance(part, ast.keyword) and part.arg in UNTRIED):
                     self.visit(part.value if isinstance(part, ast.keyword) else part)
 
     def visit_Slice(self, node: ast.Slice) -> None:
@@ -271,7 +272,7 @@ class Sites(ast.NodeVisitor):
 
 def files() -> list[str]:
     """The modules that are mutated."""
-    found = [path for room in ROOMS for path in sorted(ROOT.glob(room)) if path.name != "__init__.py"]
+    found = [path for room in ROOMS for path in sorted(ROOT.glob(room)) if path.name not in ("__init__.py", "recipes.py")]  # recipes are data
     return [path.relative_to(ROOT).as_posix() for path in found]
 
 
@@ -492,6 +493,21 @@ class Workshop:
             tests += found[1]
         return collecting, tests
 
+    def at_import(self) -> dict[str, int]:
+        """The lines that run when everything is imported."""
+
+        def record() -> dict[str, int]:
+            import coverage
+
+            cover = coverage.Coverage(data_file=None, include=[str(self.tree / file) for file in files()], config_file=False)
+            with cover.collect():
+                for file in files():
+                    importlib.import_module(file.removesuffix(".py").replace("/", "."))
+            lines = {file: cover.get_data().lines(str(self.tree / file)) or [] for file in files()}
+            return {file: sum(1 << line for line in found) for file, found in lines.items()}
+
+        return self.child(record, 600)
+
     def killer(self, names: list[str]) -> str:
         """In a child: the first of these tests that fails, file by file, so that the first failure comes soon."""
         by_file = collections.defaultdict(list)
@@ -530,18 +546,20 @@ class Workshop:
         return failed
 
 
-def reaching(mutant: Mutant, tests: list[Test], collecting: dict[str, float]) -> list[Test]:
-    """The tests that reach a mutant, in the order in which they are tried: those of its own room, one of each function, the quick ones."""
+def reaching(mutant: Mutant, tests: list[Test], collecting: dict[str, float], imported: dict[str, int]) -> list[Test]:
+    """The tests that reach a mutant, in the order in which they are tried: those of its own room, one of each function, the quick ones.
 
-    def between(first: int, last: int) -> list[Test]:
-        mask = ((1 << (last + 1)) - 1) ^ ((1 << first) - 1)
-        return [test for test in tests if test.reach.get(mutant.file, 0) & mask]
+    What runs at import is reached by the tests of its function or class, and by all that use the module.
+    """
 
-    found = between(*mutant.lines)
-    if not found and mutant.wider != mutant.lines:  # what runs at import: all that use the function, the class or the module
-        found = between(*mutant.wider)
-    if not found and mutant.at_import:
-        found = between(1, 100_000)
+    def between(first: int, last: int, reach: int) -> int:
+        return reach & ((1 << (last + 1)) - 1) ^ ((1 << first) - 1) & reach
+
+    lines = [mutant.lines]
+    if between(*mutant.lines, imported[mutant.file]):
+        lines += [mutant.wider, (1, 100_000)]
+    ways = {test.name: next((i for i, pair in enumerate(lines) if between(*pair, test.reach.get(mutant.file, 0))), None) for test in tests}
+    found = [test for test in tests if ways[test.name] is not None]
     stem = Path(mutant.file).stem
 
     def cost(test: Test) -> float:
@@ -556,12 +574,12 @@ def reaching(mutant: Mutant, tests: list[Test], collecting: dict[str, float]) ->
     for test in found:
         ranks[test.name] = seen[function := test.name.partition("[")[0]]
         seen[function] += 1
-    return sorted(found, key=lambda test: (min(ranks[test.name], 3), costs[test.name]))
+    return sorted(found, key=lambda test: (ways[test.name], min(ranks[test.name], 3), costs[test.name]))
 
 
-def attempt(shop: Workshop, mutant: Mutant, tests: list[Test], collecting: dict[str, float], most: float) -> str:
+def attempt(shop: Workshop, mutant: Mutant, tests: list[Test], collecting: dict[str, float], imported: dict[str, int], most: float) -> str:
     """What killed it, or "survived", or "not reached"."""
-    order = reaching(mutant, tests, collecting)
+    order = reaching(mutant, tests, collecting, imported)
     if not order:
         return "not reached"
     near = list(dict.fromkeys(test.name.partition("::")[0] for test in order))[:FILES]
@@ -659,12 +677,13 @@ def main() -> None:
     shop = Workshop(options.work)
     if not options.table:
         collecting, tests = shop.map()
+        imported = shop.at_import()
         print(f"{len(tests)} tests, {len(mutants)} mutants", file=sys.stderr)
         for mutant in tqdm.tqdm(mutants, desc="mutants", file=sys.stderr):
             fate = shop.results.get(mutant.key, [None])[0]
             if fate is None or (options.again and fate in ("survived", "not reached")):
                 began = time.perf_counter()
-                fate = attempt(shop, mutant, tests, collecting, options.seconds)
+                fate = attempt(shop, mutant, tests, collecting, imported, options.seconds)
                 shop.results[mutant.key] = [fate, round(time.perf_counter() - began, 2)]
                 shop.save()
             if fate in ("survived", "not reached"):
