@@ -1,6 +1,6 @@
 """Mutation testing: small wrong changes of the library, each of which some test should notice.
 
-    python -m tests.mutation [--count N] [--seed S] [--only WORD] [--again] [--seconds X] [--work DIR]
+    python -m tests.mutation [--count N] [--seed S] [--only WORD] [--again] [--first N] [--seconds X] [--work DIR]
 
 Run by hand; it takes about an hour on one core.  ``coverage`` must be installed (``pip install coverage``): the first run records which test
 reaches which line, in how long, and a mutant is tried only on the tests that reach it, the quickest and most specific first.  Everything happens
@@ -63,7 +63,7 @@ ELSEWHERE = re.compile(  # tests of other rooms, and long ones of which others d
 )
 MARKS = "not notebooks and not slow and not mpi and not browser and not torch and not weights"
 TABLE, ARGUMENTS = ROOT / "tests/mutation.md", ROOT / "tests/mutation_arguments.txt"
-FIRST, FILES, MEMORY = 20, 4, 8 << 30  # tests of a first try, of so many files; bytes of a child
+MEMORY = 8 << 30  # bytes of a child
 
 
 # Mutants
@@ -576,17 +576,17 @@ def reaching(mutant: Mutant, tests: list[Test], collecting: dict[str, float], im
     return sorted(found, key=lambda test: (ways[test.name], min(ranks[test.name], 3), costs[test.name]))
 
 
-def attempt(shop: Workshop, mutant: Mutant, tests: list[Test], collecting: dict[str, float], imported: dict[str, int], most: float) -> str:
+def attempt(shop: Workshop, mutant: Mutant, tests: list[Test], collecting: dict[str, float], imported: dict[str, int], options: argparse.Namespace) -> str:
     """What killed it, or "survived", or "not reached"."""
     order = reaching(mutant, tests, collecting, imported)
     if not order:
         return "not reached"
-    near = list(dict.fromkeys(test.name.partition("::")[0] for test in order))[:FILES]
-    first = [test for test in order if test.name.partition("::")[0] in near][:FIRST]
+    near = list(dict.fromkeys(test.name.partition("::")[0] for test in order))[: max(2, options.first // 8)]
+    first = [test for test in order if test.name.partition("::")[0] in near][: options.first]
     known = {test.name for test in first}
     rest = [test for test in order if test.name not in known]
     sums = itertools.accumulate(test.seconds for test in rest)
-    tried = [first, [test for test, spent in zip(rest, sums) if spent < most]]
+    tried = [first, [test for test, spent in zip(rest, sums) if spent < options.seconds]]
     opened = {test.name.partition("::")[0] for part in tried for test in part}
     expected = sum(test.seconds for part in tried for test in part) + sum(collecting[file] for file in opened)
     return shop.run(mutant, [[test.name for test in part] for part in tried], 20 + 3 * expected) or "survived"
@@ -664,6 +664,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", metavar="WORD", help="the modules whose path has this word; the table is left alone")
     parser.add_argument("--again", action="store_true", help="try the survivors again, but for those of which it is said why they live")
+    parser.add_argument("--first", type=int, default=40, help="the nearest tests, which are tried first")
     parser.add_argument("--seconds", type=float, default=60.0, help="of tests that a survivor of the first tests must pass")
     parser.add_argument("--list", action="store_true", help="show the sample and run nothing")
     parser.add_argument("--table", action="store_true", help="write the table from what is known and run nothing")
@@ -685,7 +686,7 @@ def main() -> None:
             fate = shop.results.get(mutant.key, [None])[0]
             if fate is None or (options.again and fate in ("survived", "not reached") and (mutant.file, mutant.before, mutant.after) not in known):
                 began = time.perf_counter()
-                fate = attempt(shop, mutant, tests, collecting, imported, options.seconds)
+                fate = attempt(shop, mutant, tests, collecting, imported, options)
                 shop.results[mutant.key] = [fate, round(time.perf_counter() - began, 2)]
                 shop.save()
             if fate in ("survived", "not reached"):
