@@ -576,7 +576,9 @@ def reaching(mutant: Mutant, tests: list[Test], collecting: dict[str, float], im
     return sorted(found, key=lambda test: (ways[test.name], min(ranks[test.name], 3), costs[test.name]))
 
 
-def attempt(shop: Workshop, mutant: Mutant, tests: list[Test], collecting: dict[str, float], imported: dict[str, int], options: argparse.Namespace) -> str:
+def attempt(
+    shop: Workshop, mutant: Mutant, tests: list[Test], collecting: dict[str, float], imported: dict[str, int], options: argparse.Namespace
+) -> str:
     """What killed it, or "survived", or "not reached"."""
     order = reaching(mutant, tests, collecting, imported)
     if not order:
