@@ -623,6 +623,7 @@ def in_cell(text: str) -> str:
 def write_table(mutants: list[Mutant], results: dict[str, list[Any]], options: argparse.Namespace) -> tuple[int, int, int]:
     """Write the table; the numbers of mutants, of killed ones and of equivalent ones."""
     known = arguments()
+    chosen, mutants = mutants, [mutant for mutant in mutants if mutant.key in results]
     modules: dict[str, list[int]] = {}
     survivors, kinds = [], collections.Counter[str]()
     for mutant in mutants:
@@ -645,6 +646,7 @@ def write_table(mutants: list[Mutant], results: dict[str, list[Any]], options: a
         f"them from the code; without these **{killed / (total - same):.1%}** are killed. All that live, by kind: "
         + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         + ".",
+        *([f"**{len(chosen) - len(mutants)} of the {len(chosen)} mutants of this sample have not been tried yet.**"] if len(mutants) < len(chosen) else []),
         "",
         "| module | mutants | killed | equivalent | left |",
         "| --- | --- | --- | --- | --- |",
@@ -700,7 +702,7 @@ def main() -> None:
         raise SystemExit(f"these fail without a mutant, so what they killed is forgotten: {', '.join(sorted(guilty))}")
     if options.only:
         return
-    total, killed, same = write_table([mutant for mutant in whole if mutant.key in shop.results], shop.results, options)
+    total, killed, same = write_table(whole, shop.results, options)
     print(f"{killed} of {total} killed, {same} equivalent")
 
 
