@@ -646,7 +646,11 @@ def write_table(mutants: list[Mutant], results: dict[str, list[Any]], options: a
         f"them from the code; without these **{killed / (total - same):.1%}** are killed. All that live, by kind: "
         + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         + ".",
-        *([f"**{len(chosen) - len(mutants)} of the {len(chosen)} mutants of this sample have not been tried yet.**"] if len(mutants) < len(chosen) else []),
+        *(
+            [f"**{len(chosen) - len(mutants)} of the {len(chosen)} mutants of this sample have not been tried yet.**"]
+            if len(mutants) < len(chosen)
+            else []
+        ),
         "",
         "| module | mutants | killed | equivalent | left |",
         "| --- | --- | --- | --- | --- |",
