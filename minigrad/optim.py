@@ -301,6 +301,7 @@ class Muon(Optimizer):
         for i, p in enumerate(self.params):
             if p.grad is not None:
                 self.counts[i] += 1
+                p.grad.tick = USED
                 groups.setdefault((p.shape, p.dtype), []).append((i, p.grad.data))
         for (shape, _), members in groups.items():
             places = [i for i, _ in members]

@@ -7,6 +7,7 @@ import pytest
 from small_models import Table, certain, log_probability, tiny
 
 from transformer import GPT, beam_search, generate
+from transformer.decoding.beams import largest
 from transformer.decoding.generate import beam_hypotheses
 from transformer.models.gpt import POSITIONS
 
@@ -88,6 +89,12 @@ def test_beams_of_a_stop_sequence_and_of_several_stops_end_there():
     model = certain(1, 2, 3, 0)
     assert beam_search(model, [0], 9, 3, stop_sequences=[[2, 3]]).tolist() == [0, 1, 2, 3]
     assert beam_search(model, [0], 9, 3, stop=[3, 2]).tolist() == [0, 1, 2]
+
+
+def test_the_largest_values_come_in_falling_order_and_of_equal_ones_the_first():
+    values = np.tile([1.0, 2.0], 50)
+    for count in (40, 50, 100, 120):
+        assert largest(values, count).tolist() == sorted(range(100), key=lambda i: (-values[i], i))[:count]
 
 
 def test_as_many_beams_go_on_as_were_asked_for_even_when_the_likeliest_tokens_all_end_the_text():

@@ -7,6 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, gradgradcheck
+from minigrad.fast import rows
 
 REDUCTIONS = ("mean", "sum", "none")
 WEIGHTS = np.array([0.5, 2.0, 0.0, 1.3])
@@ -75,6 +76,25 @@ def test_gradients_to_first_and_second_order(smoothing, reduction, rng):
     for check in (gradcheck, gradgradcheck):
         assert check(lambda x: mg.cross_entropy(x, targets, 1, smoothing, reduction, class_weights=WEIGHTS), x)
         assert check(lambda x, t: mg.cross_entropy(x, t, None, smoothing, reduction, class_weights=WEIGHTS), x, t)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("ignore_index", [None, 2])
+def test_of_large_logits_of_which_no_probabilities_are_kept_the_gradient_is_the_same(smoothing, reduction, ignore_index, rng, monkeypatch):
+    x, targets = Tensor(rng.normal(size=(7, 4)), requires_grad=True), np.array([1, 0, 2, 3, 2, 1, 0])
+    upstream = rng.normal(size=7 if reduction == "none" else ())
+
+    def found():
+        x.zero_grad()
+        loss = mg.cross_entropy(x, targets, ignore_index=ignore_index, label_smoothing=smoothing, reduction=reduction)
+        loss.backward(upstream)
+        return loss.data, x.grad.data
+
+    small = found()
+    monkeypatch.setattr(rows, "BLOCK", 8)
+    for a, b in zip(found(), small, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
 
 
 def test_the_gradient_keeps_the_dtype_of_the_logits(rng):

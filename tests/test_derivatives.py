@@ -428,6 +428,8 @@ def test_checkpoint_with_integer_and_plain_arguments_and_under_no_grad():
 
     checkpoint(f, w, ids, 3.0).sum().backward()
     np.testing.assert_array_equal(w.grad.data[:, 0], [3, 0, 6])
+    curvature = mg.hvp(lambda w: (checkpoint(f, w, ids, 3.0) ** 2).sum(), w, np.ones(w.shape))
+    np.testing.assert_array_equal(curvature.data[:, 0], [18, 0, 36])
     with no_grad():
         assert not checkpoint(f, w, ids, 3.0).requires_grad
     with pytest.raises(TypeError, match="checkpoint: the function must return one Tensor"):

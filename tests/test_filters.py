@@ -30,6 +30,11 @@ def test_top_p_keeps_the_most_likely_token_however_small_p_is():
     assert kept(top_p_filter(logits_of(0.3, 0.4, 0.3), 1e-9)) == [False, True, False]
 
 
+def test_of_many_tokens_that_tie_the_nucleus_takes_the_first():
+    keep = np.flatnonzero(kept(top_p_filter(np.tile([-9.0, 0.0], 50)[None], 0.1)))
+    assert len(keep) >= 5 and keep.tolist() == list(range(1, 2 * len(keep), 2))
+
+
 def test_top_p_works_row_by_row_and_leaves_its_input_alone():
     logits = np.log(np.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]]))
     before = logits.copy()

@@ -8,8 +8,10 @@ import pytest
 
 import minigrad as mg
 from tests.test_parallel import IDS, together
-from transformer import GPT, Trainer, beam_search
+from transformer import GPT, Trainer, Window, beam_search, causal_mask
+from transformer.attention import masked_mean
 from transformer.data.tasks import MADE
+from transformer.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, sinusoids
 from transformer.training.classification import Classification, Labelled
 from transformer.training.objectives import LanguageModelling
 from transformer.training.recipes import make_tokenizer
@@ -122,3 +124,30 @@ def test_attention_where_one_input_alone_has_the_larger_batch(larger):
     for name, t in found.items():
         assert t.grad.shape == sizes[name]
         np.testing.assert_allclose(t.grad.data, expected[name].grad.data, atol=1e-12)
+
+
+def test_the_mean_of_one_real_token_is_that_token_and_of_none_is_0():
+    x = np.random.default_rng(0).normal(size=(3, 2, 4))
+    mean = masked_mean(mg.Tensor(x), np.array([[1, 1], [0, 1], [0, 0]])).data
+    np.testing.assert_allclose(mean, [x[0].mean(axis=0), x[1, 1], np.zeros(4)])
+
+
+def test_masks_and_windows_refuse_either_number_alone():
+    for lengths in ((-1, 2), (2, -1)):
+        with pytest.raises(ValueError, match="lengths must not be negative"):
+            causal_mask(*lengths)
+    for size, sinks in ((0, 1), (3, -1), (True, 0), (3, 0.5)):
+        with pytest.raises(ValueError, match="expected a size of 1 or more"):
+            Window(size, sinks)
+
+
+def test_sinusoids_far_into_a_text_are_those_of_the_formula():
+    x = mg.Tensor(np.zeros((1, 3, 6)))
+    np.testing.assert_allclose(SinusoidalPositions(6)(x, start=200).data[0], sinusoids(203, 6)[200:], atol=1e-12)
+
+
+@pytest.mark.parametrize("positions", [LearnedPositions(8, 6), SinusoidalPositions(6, 8), RotaryPositions(6, max_length=8)])
+@pytest.mark.parametrize("start", [6, np.array([0, 6])])
+def test_a_text_that_starts_late_and_ends_beyond_the_last_position_is_refused(positions, start):
+    with pytest.raises(ValueError, match="9 tokens exceed the 8 positions"):
+        positions.places(start, 3)

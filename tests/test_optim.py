@@ -430,6 +430,22 @@ def test_muon_refuses_what_is_no_matrix_and_steps_are_as_large_as_adams():
     assert 0.1 < np.sqrt((p.data**2).mean()) < 0.3  # Adam's steps have about 0.2 of its rate (Liu et al. 2025)
 
 
+@pytest.mark.parametrize("make", [SGD, optim.Adam, optim.AdamW, optim.Muon])
+def test_every_optimizer_counts_steps_and_marks_what_it_wrote_and_what_it_used(make):
+    one, two = params = [Tensor(np.full((2, 3), 0.5), requires_grad=True) for _ in range(2)]
+    optimizer = make(params, 0.1)
+    (one.sum() + two.sum()).backward()
+    before = (one * one).sum()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        before.backward()
+    with pytest.warns(UserWarning, match="used already"):
+        one.sum().backward()
+    two.zero_grad()
+    optimizer.step()
+    assert optimizer.state_dict()["counts"].tolist() == [2, 1] and optimizer.state_dict()["steps"] == 2
+
+
 @pytest.mark.torch
 def test_muon_moves_as_pytorchs_does():
     torch = pytest.importorskip("torch")

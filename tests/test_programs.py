@@ -223,6 +223,37 @@ def test_an_argument_that_requires_grad_gets_its_gradient_and_two_gradients_shar
     np.testing.assert_array_equal(first, 1)  # what was handed out is not written by a later call
 
 
+@pytest.mark.parametrize(
+    "f", [mg.sum, mg.mean, lambda x: (x + x).sum(), lambda x: (x * np.ones(3)).sum(), lambda x: x[1:].sum(), lambda x: (-x).sum() + x.sum()]
+)
+def test_a_gradient_that_the_caller_overwrites_is_right_at_the_next_call(f):
+    x = Tensor(np.ones(3), requires_grad=True)
+    expected = mg.grad(f)(x).data.copy()
+    program = mg.program(f, [])
+    for _ in range(5):
+        x.zero_grad()
+        program(x)
+        np.testing.assert_array_equal(x.grad.data, expected)
+        x.grad.data[...] = 7
+
+
+def test_inside_of_detect_anomaly_a_program_computes_as_usual():
+    x = Tensor(np.array([1.0, 2.0]), requires_grad=True)
+    program = mg.program(lambda x: mg.log(x).sum(), [])
+    program(x)
+    x = Tensor(np.array([1.0, 0.0]), requires_grad=True)
+    with mg.detect_anomaly(), pytest.raises(FloatingPointError, match="detect_anomaly: forward of log"), np.errstate(all="ignore"):
+        program(x)
+
+
+@pytest.mark.parametrize(
+    ("loss", "got"), [(lambda x: x * 2, r"one of shape \(3,\)"), (lambda x: x.detach().sum(), r"one of shape \(\)"), (list, "list")]
+)
+def test_what_is_no_loss_is_refused_by_its_shape(loss, got):
+    with pytest.raises(Refused, match=f"the loss must be a Tensor that holds one number .*got {got}"):
+        mg.program(loss, [])(Tensor(np.ones(3), requires_grad=True))
+
+
 def test_parameters_are_seen_wherever_they_come_from():
     model = small_gpt()
     loss = language_model(model)

@@ -63,6 +63,15 @@ def test_normalising_strips_accents_lowercases_and_cleans():
     assert normalise("漢字kana") == " 漢  字 kana"
 
 
+def test_the_blocks_of_chinese_characters_begin_and_end_where_the_librarys_do():
+    """From the Rust library tokenizers; the original BERT's last block but two begins at U+2B820."""
+    inside = "\u3400 \u4dbf \u4e00 \u9fff \uf900 \ufaff \U00020000 \U0002a6df \U0002a700 \U0002b73f \U0002b740 \U0002b81f"
+    inside += " \U0002b920 \U0002ceaf \U0002f800 \U0002fa1f"
+    outside = "\u33ff \u4dc0 \u4dff \ua000 \ufb00 \U0001ffff \U0002a6e0 \U0002a6ff \U0002b820 \U0002b91f \U0002ceb0 \U0002f7ff \U0002fa20"
+    assert all(normalise(c, lowercase=False) == f" {c} " for c in inside.split())
+    assert all(normalise(c, lowercase=False) == c for c in outside.split())
+
+
 def test_punctuation_and_symbols_of_ascii_stand_alone():
     assert words("don't $5+3=8 ok…") == ["don", "'", "t", "$", "5", "+", "3", "=", "8", "ok", "…"]
     assert words("5€ ©") == ["5€", "©"]

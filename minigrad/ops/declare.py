@@ -326,7 +326,7 @@ def recorded(function: Callable[..., Any], effects: bool = False, shown: str | N
     return call
 
 
-def constant(x: Any, recording: bool = True) -> Any:
+def constant(x: Any, recording: bool) -> Any:
     """An input that is no Tensor, as the ops take it.
 
     Python and NumPy scalars stay Python scalars, so that they never promote float32 to float64.  An array is copied when

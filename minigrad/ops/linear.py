@@ -241,7 +241,7 @@ def dot(a: Any, b: Any) -> Any:
     if not da or not db:
         return multiply(a, b)
     if db <= 2 or da == 1:
-        return matmul(a, b) if db <= 2 else tensordot(a, b, (0, db - 2))
+        return matmul(a, b)
     return tensordot(a, b, ([da - 1], [db - 2]))
 
 

@@ -328,7 +328,8 @@ class Program:
             tape.leaf(t)
             names.append(tape.known[id(t.data)])
         if self.differentiates and not (isinstance(out, Tensor) and out.size == 1 and out.requires_grad):
-            raise Refused(f"program: the loss must be a Tensor that holds one number and depends on something that requires grad, got {out!r:.60}")
+            got = f"one of shape {out.shape}" if isinstance(out, Tensor) else type(out).__name__  # its numbers may not be read here
+            raise Refused(f"program: the loss must be a Tensor that holds one number and depends on something that requires grad, got {got}")
         return names[0] if isinstance(out, Tensor) else rebuild(out, names)
 
     def _gradients(self, tape: Tape, out: Any, arguments: list[Name], numbers: dict[int, int]) -> list[Any]:

@@ -45,6 +45,21 @@ def test_any_division_into_blocks_gives_the_plain_formula_and_its_gradients(caus
             np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("short", range(4))
+@pytest.mark.parametrize(("lead", "given"), [((3,), (1,)), ((2, 3), (2, 1)), ((2, 3), (1, 3)), ((2, 3), (1, 1))])
+def test_the_leading_axes_of_each_operand_broadcast(short, lead, given):
+    rng = np.random.default_rng(0)
+    tensors = [
+        mg.Tensor(rng.normal(size=((given if i == short else lead) + shape)), requires_grad=True)
+        for i, shape in enumerate([(4, 5, 2), (4, 6, 2), (4, 6, 3), (4, 5, 6)])  # q, k, v, bias
+    ]
+    out, plain = attention(*tensors), attention.definition(*tensors)
+    np.testing.assert_allclose(out.numpy(), plain.numpy(), rtol=1e-12, atol=1e-13)
+    g = rng.normal(size=out.shape)
+    for a, b in zip(gradients(out, tensors, g), gradients(plain, tensors, g), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
 def test_scores_that_lie_far_apart_lose_no_digits():
     """One shift for a whole block would make the row of small scores underflow."""
     q = np.array([[100.0, 0.0], [0.0, 1.0], [-100.0, 0.0]], np.float32)[None]

@@ -1,12 +1,16 @@
 """What a training step costs, counted and not timed: ops recorded, arrays allocated, bytes held.  A regression guard for speed."""
 
+import ctypes
+import sys
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 from minigrad import graph, optim
+from minigrad.fast.memory import keep_freed_memory
 from transformer import GPT, KVCache
 
 LAYERS, WIDTH, CONTEXT, BATCH, VOCABULARY = 2, 32, 16, 4, 20
@@ -107,3 +111,17 @@ def test_decoding_with_a_cache_keeps_nothing_that_grows(model):
             held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert max(held[4:]) - min(held[4:]) < 5_000  # a column of ones for each length, and what Python keeps for the next tuple
+
+
+def test_the_allocator_is_told_what_to_keep_where_there_is_one_to_tell(monkeypatch):
+    told = []
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=lambda what, size: told.append((what, size)) or 1))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("MINIGRAD_MALLOC", "0")
+    assert keep_freed_memory() is False and not told
+    monkeypatch.delenv("MINIGRAD_MALLOC")
+    assert keep_freed_memory() is True and told == [(-3, 32 << 20), (-1, 256 << 20)]  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert keep_freed_memory() is False
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert keep_freed_memory() is False

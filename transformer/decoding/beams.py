@@ -96,10 +96,10 @@ def beam_hypotheses(
 def largest(values: np.ndarray, count: int) -> np.ndarray:
     """Where the ``count`` largest values are, in falling order; of equal ones the first comes first."""
     if count < len(values):
-        found = np.sort(np.argpartition(-values, count - 1)[:count])
+        found = np.flatnonzero(values >= np.partition(values, -count)[-count])  # and all that tie with the last
     else:
         found = np.arange(len(values))
-    return found[np.argsort(-values[found], kind="stable")]
+    return found[np.argsort(-values[found], kind="stable")][:count]
 
 
 def still_possible(scores: np.ndarray, length: int, longest: int, length_penalty: float) -> float:
