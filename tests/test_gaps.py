@@ -8,10 +8,11 @@ import pytest
 
 import minigrad as mg
 from tests.test_parallel import IDS, together
-from transformer import GPT, Trainer, Window, beam_search, causal_mask
+from transformer import GPT, Answering, SwiGLU, Trainer, Window, beam_search, causal_mask
 from transformer.attention import masked_mean
 from transformer.data.tasks import MADE
 from transformer.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, sinusoids
+from transformer.training import answering
 from transformer.training.classification import Classification, Labelled
 from transformer.training.objectives import LanguageModelling
 from transformer.training.recipes import make_tokenizer
@@ -151,3 +152,21 @@ def test_sinusoids_far_into_a_text_are_those_of_the_formula():
 def test_a_text_that_starts_late_and_ends_beyond_the_last_position_is_refused(positions, start):
     with pytest.raises(ValueError, match="9 tokens exceed the 8 positions"):
         positions.places(start, 3)
+
+
+def test_what_a_window_keeps_is_near_or_the_sink_of_some_row():
+    mask = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], bool)[:, None, None]
+    kept = Window(2, sinks=1).kept(np.arange(6), mask)
+    assert kept.tolist() == [True, False, True, False, False, True]
+
+
+def test_a_gated_network_is_eight_thirds_as_wide_inside():
+    assert SwiGLU(12).gate.weight.shape == (12, 32) and SwiGLU(12, 7).down.weight.shape == (7, 12)
+
+
+def test_what_an_answerer_is_judged_by_is_the_share_of_wrong_answers(monkeypatch):
+    work = Answering(MADE["answers"](), make_tokenizer("answers"))
+    for found, error in ((lambda q: q.target, 0), (lambda q: q.target + " and more", 1)):
+        monkeypatch.setattr(answering, "answer", lambda model, pieces, some, *_, found=found, **__: [found(q) for q in some])
+        assert work.evaluate(None, 200) == error
+    assert answering.said("") == "(no answer)" and answering.said("a nurse") == "a nurse"
