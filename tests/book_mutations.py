@@ -241,8 +241,8 @@ EQUIVALENT = {
         ],
         "12b_qk_gradient": [
             "P = e / e.sum(axis=1, keepdims=True)",
-            "e = np.exp(S - S.max(axis=1, keepdims=True))",
-            "S_bar = P * (P_bar - (P_bar * P).sum(axis=1, keepdims=True))",
+            "e = np.exp(Z - Z.max(axis=1, keepdims=True))",
+            "Z_bar = P * (P_bar - (P_bar * P).sum(axis=1, keepdims=True))",
         ],
         "14b_unsure_backward": [
             "log_p = z - np.logaddexp.reduce(z, axis=1, keepdims=True)",
@@ -261,11 +261,11 @@ EQUIVALENT = {
             "for i in range(2 + 1, T):",
             "for i in range(2, T + 1):",
             "for i in range(2, T - 1):",
-            "C, beta = (3 * V + T, 60.0)",
-            "C, beta = (3 * V + T, 15.0)",
+            "C, beta = (3 * vocab + T, 60.0)",
+            "C, beta = (3 * vocab + T, 15.0)",
             "for i in range(3, T):",
-            "ov0[v, V + T + v] = 2",
-            "ov1[v, 2 * V + T + v] = 2",
+            "ov0[v, vocab + T + v] = 2",
+            "ov1[v, 2 * vocab + T + v] = 2",
         ],
     },
     "the only column is the first and the last": {
