@@ -2,7 +2,7 @@
 
     python -m tests.mutation [--count N] [--seed S] [--only WORD] [--again] [--first N] [--seconds X] [--work DIR]
 
-Run by hand; it takes about an hour on one core.  ``coverage`` must be installed (``pip install coverage``): the first run records which test
+Run by hand; it takes an hour or two on one core.  ``coverage`` must be installed (``pip install coverage``): the first run records which test
 reaches which line, in how long, and a mutant is tried only on the tests that reach it, the quickest and most specific first.  Everything happens
 in a copy of the tree below ``--work``; of the copy, one file at a time is changed.  A child is forked for each mutant from a process that has
 imported NumPy and pytest, not the packages under test.  A test that fails, an import that fails and a hang kill a mutant.
