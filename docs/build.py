@@ -98,7 +98,7 @@ and ends in exercises that check themselves and say what is wrong.
 
 ## A model that you can look into
 
-{model} Type, point at a weight, switch a head off; everything is computed on this page. Yours, trained in two minutes,
+{model} Type, point at a weight, switch a head off; everything is computed on this page. Yours, trained in a few minutes,
 [becomes such a page](docs/page.md) by one command. <a href="model.html">The same on a page of its own</a>.
 
 <iframe class="front-model" src="model.html" title="A small language model: what it reads, what it expects, and its heads" loading="lazy"></iframe>
