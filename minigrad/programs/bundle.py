@@ -47,6 +47,8 @@ class Bundle:
         value = inspect.unwrap(value) if callable(value) and not inspect.isclass(value) else value
         if id(value) in self.names:
             return self.names[id(value)]
+        if type(value).__name__ == "ufunc":  # NumPy's own, under another name
+            return self.names.setdefault(id(value), self.name(value))
         name = wanted if wanted.isidentifier() and wanted not in self.taken else next(
             f"{wanted}_{n}" for n in range(2, 99) if f"{wanted}_{n}" not in self.taken and f"{wanted}_{n}".isidentifier()
         ) if wanted.isidentifier() else ""  # fmt: skip
