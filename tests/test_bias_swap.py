@@ -102,6 +102,7 @@ NEUTRAL = ["doctor", "saw", "the", "old", "quickly", "to", "and", "was", "Doctor
 ALONE = ["him .", "hers .", "Him ,", "HERS !", "him to", "hers was"]  # these two stand where no noun follows, in any sentence of English
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from([*WORDS, *NAMES, *TITLES, "her", "his", "Her", "HIS", *ALONE, *NEUTRAL]), max_size=12), st.sampled_from(" ,\n("))
 def test_swapping_is_an_involution_on_all_texts_made_of_the_lists(words, gap):

@@ -29,6 +29,7 @@ def test_ids_equal_the_recorded_ones_and_decode_to_the_text():
         assert tokenizer.decode(ids) == text
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_ids_equal_the_librarys(library):
     case = library.gpt2_case(seed=2, count=400)

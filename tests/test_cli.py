@@ -61,6 +61,7 @@ def test_training_does_not_overwrite_a_run(run, text_file, capsys):
     assert before == {p.name: p.read_bytes() for p in run.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_resumed_and_stays_as_it_is(run, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
@@ -69,6 +70,7 @@ def test_a_finished_run_can_be_resumed_and_stays_as_it_is(run, tmp_path, capsys)
     assert (copy / "log.csv").read_bytes() == (run / "log.csv").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_attention_map_after_training_is_drawn_without_dropout(text_file, tmp_path, monkeypatch):
     modes = []
     monkeypatch.setattr(cli.attention, "draw_attention", lambda model, *rest: modes.append(model.training))

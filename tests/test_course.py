@@ -92,6 +92,7 @@ def test_an_answer_is_confined_where_the_system_can(judged):
     assert judged(LOG_SOFTMAX.solution)["held"] == ["resources", "files", "network", "processes"]
 
 
+@pytest.mark.slow
 def test_an_answer_may_use_what_the_chapter_defines_and_what_the_student_defined_elsewhere(judged):
     mine = "def log_softmax_backward(y_bar, y):\n    return y_bar - softmax(y) * y_bar.sum(axis=-1, keepdims=True)"
     assert judged(mine)["right"]

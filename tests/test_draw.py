@@ -130,6 +130,7 @@ def within(a, b):
     return b[0] <= a[0] + 1e-6 and b[1] <= a[1] + 1e-6 and a[0] + a[2] <= b[0] + b[2] + 1e-6 and a[1] + a[3] <= b[1] + b[3] + 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [None, {}, {"positions": "rotary", "norm": "rms", "ffn": "swiglu"}])
 def test_no_box_covers_another_and_no_edge_runs_through_one(options):
     if options is None:
@@ -197,6 +198,7 @@ def test_large_graphs_show_shapes_small_ones_values():
 # Files and text ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_it_is_shown_saved_and_described(tmp_path):
     loss, names = attention()
     drawing = mg.draw(loss, names=names)

@@ -31,6 +31,7 @@ def gradient(f, *arrays):
 # The walk back --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_ops_is_differentiated():
     x = leaf([1.0, 2.0])
     y = x

@@ -62,6 +62,7 @@ def test_minilm_learns_to_tag_under_a_head(how, minilm, capsys):
             np.testing.assert_allclose(model(*ids).data, adapted, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_a_trained_tagger_and_a_reader_on_minilm_open_in_the_transformers_library(library, minilm, tmp_path):
     """The tagger of a run with its own tokenizer, and a new head on MiniLM's body with MiniLM's."""
@@ -89,6 +90,7 @@ def test_a_trained_tagger_and_a_reader_on_minilm_open_in_the_transformers_librar
     np.testing.assert_array_equal(load_pretrained(tmp_path / "tagger").head.weight.data, tagger.head.weight.data)
 
 
+@pytest.mark.slow
 def test_a_reader_with_distances_in_its_attention_has_no_format(tmp_path):
     tokenizer = recipes.make_tokenizer("roles")
     reader = build_model(recipes.configuration("answers", None, {"width": 16, "layers": 1}, tokenizer))

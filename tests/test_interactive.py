@@ -185,6 +185,7 @@ def test_ctrl_c_ends_the_text_and_not_the_session():
     assert "abcd\n\n(stopped)\ntoken 3: 'd'" in output.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command_line_talks_over_a_pipe(tmp_path, monkeypatch, capsys):
     from transformer.cli import main
 

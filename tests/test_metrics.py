@@ -120,6 +120,7 @@ def test_the_predictive_entropy_is_that_of_each_prediction():
     np.testing.assert_allclose(predictive_entropy(table, TEXT, stride=3), entropy(table.logits[TEXT[:-1]]))
 
 
+@pytest.mark.slow
 def test_the_loss_of_text_that_a_model_wrote_itself_is_its_entropy():
     """On average over its own samples, −log p is the entropy, by definition; a model that is sure and wrong fails this."""
     from transformer import generate

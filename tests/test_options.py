@@ -153,9 +153,10 @@ TRAINING = [
 
 @pytest.mark.parametrize(("words", "expected"), TRAINING, ids=[" ".join(row[0]) for row in TRAINING])
 def test_an_option_of_train_that_would_be_ignored_is_refused_and_leaves_nothing(
-    words, expected, runs, tmp_path, capsys
+    words, expected, tmp_path, capsys
 ):
-    text = [] if "--task" in words else ["--text", str(runs["gpt"].parent / "TEXT")]
+    (tmp_path / "TEXT").write_text(TEXT, encoding="utf-8")
+    text = [] if "--task" in words else ["--text", str(tmp_path / "TEXT")]
     refused(capsys, ["train", *text, *words, "--out", str(tmp_path / "run")], *expected)
     assert not (tmp_path / "run").exists()
 
@@ -171,6 +172,7 @@ SAMPLING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("prompts", [False, True])
 def test_generate_takes_every_option_of_sampling_or_refuses_it(kind, prompts, runs, tmp_path, capsys):
@@ -189,6 +191,7 @@ def test_generate_takes_every_option_of_sampling_or_refuses_it(kind, prompts, ru
         refused(capsys, ["generate", str(runs[kind]), "--interactive"], "--interactive")
 
 
+@pytest.mark.slow
 def test_the_number_of_tokens_is_obeyed_for_an_answer_too(runs, capsys):
     answers = []
     for tokens in ("1", "3"):
@@ -198,6 +201,7 @@ def test_the_number_of_tokens_is_obeyed_for_an_answer_too(runs, capsys):
     assert len(answers[0]) <= 1 and len(answers[1]) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -237,6 +241,7 @@ def test_every_command_reads_the_text_that_the_run_was_trained_on(kind, command,
     assert read == ["shakespeare" if kind == "named" else "TEXT"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pairs", "pairs-rnn", "digits"])
 @pytest.mark.parametrize("command", ["quality", "adapt"])
 def test_what_needs_a_text_refuses_a_run_on_pairs_or_classes(kind, command, runs, capsys, tmp_path):

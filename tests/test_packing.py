@@ -129,6 +129,7 @@ def refuses(capsys, *arguments):
     return said
 
 
+@pytest.mark.slow
 def test_damaged_mismatched_and_missing_files_are_refused_in_one_line(run, tmp_path, capsys):
     small, half, group = tmp_path / "small", tmp_path / "half", tmp_path / "group"
     for out, options in ((small, ["int8"]), (half, ["float16"]), (group, ["int8", "--by", "group"])):

@@ -156,6 +156,7 @@ def test_the_page_computes_numpys_logits_and_attention(made):
                     np.testing.assert_allclose(row + [0] * (len(expected) - len(row)), expected, atol=1e-4)
 
 
+@pytest.mark.slow
 @node
 def test_a_head_that_is_switched_off_adds_nothing(made):
     folder, page = made
@@ -238,6 +239,7 @@ def bpe(tmp_path_factory):
     return tokenizer, path / "page.html"
 
 
+@pytest.mark.slow
 @node
 def test_byte_pairs_are_cut_as_python_cuts_them(bpe):
     tokenizer, page = bpe
@@ -260,6 +262,7 @@ def test_bytes_that_are_no_text_are_decoded_alike(bpe):
     assert in_node(page, {"do": "decode", "rows": rows}) == [tokenizer.decode(row) for row in rows]
 
 
+@pytest.mark.slow
 @node
 def test_every_code_point_is_of_the_kind_that_python_says(bpe):
     kinds = in_node(bpe[1], {"do": "kinds"})

@@ -288,6 +288,7 @@ def answers(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_every_line_of_a_file_is_continued_in_order_by_a_generator_of_its_own(run, tmp_path, capsys):
     lines = [f"{word} sat" for word in ("the", "a", "dog", "cat")] * 5
     (tmp_path / "all.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

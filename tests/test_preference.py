@@ -125,6 +125,7 @@ def test_a_batch_read_in_parts_keeps_pairs_together():
         np.testing.assert_allclose(other, gradients[0], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_has_the_losses_of_one_that_was_not_stopped(tmp_path, capsys):
     config = dict(vocab_size=7, embedding_dim=16, num_heads=2, num_layers=1, context_length=8)
 

@@ -48,6 +48,7 @@ def test_maximising_likelihood_repeats_and_sampling_is_diverse_and_unlikely_with
     assert min(greedy["repeated"], beam["repeated"]) > sampling["repeated"]
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_definitions_on_the_texts_themselves(run, found):
     model, tokenizer, _ = RunFolder(run).load_model()
     ids = corpora.train_validation_split(tokenizer.encode(TEXT), 16)[1]
@@ -61,6 +62,7 @@ def test_the_figures_are_those_of_the_definitions_on_the_texts_themselves(run, f
     assert found["held-out text"]["texts"] == [tokenizer.decode(ids[s + 8 : s + 158]) for s in starts]
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_same_table_again_and_writes_the_frontier(run, tmp_path, capsys):
     tables = []
     for name in ("a.png", "b.png"):

@@ -243,6 +243,7 @@ def test_a_message_about_merges_has_a_bounded_length(tmp_path):
 # Runs ---------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "words"),
     [

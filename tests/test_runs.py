@@ -160,6 +160,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_same_curve(tmp_path: Path, text_file
     same_run(folder, straight)
 
 
+@pytest.mark.slow
 def test_killed_before_the_first_checkpoint(tmp_path: Path, small: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "early"
     folder.mkdir()
@@ -174,6 +175,7 @@ def test_killed_before_the_first_checkpoint(tmp_path: Path, small: Path, capsys:
     assert hashes(folder) == before
 
 
+@pytest.mark.slow
 def test_a_crash_in_the_middle_of_a_line_of_the_log(tmp_path: Path, small: Path, capsys: pytest.CaptureFixture) -> None:
     folder = tmp_path / "run"
     shutil.copytree(small, folder)
@@ -299,6 +301,7 @@ def test_a_file_in_the_way_is_not_replaced(text_file: Path, tmp_path: Path, caps
     assert (tmp_path / "log.csv").read_text() == "my measurements\n"
 
 
+@pytest.mark.slow
 def test_a_short_paragraph(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = tmp_path / "short.txt"
     file.write_text("Attention is all you need, they said; and so we write it by hand, line by line.", encoding="utf-8")

@@ -328,6 +328,7 @@ def test_several_ranks_train_every_objective_as_one_process_does(case, tmp_path,
         np.testing.assert_allclose(result[1], alone.validation, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_two_trainings_in_two_threads_give_the_results_of_sequential_ones():
     def job(seed: int, losses: dict[int, list[float]]) -> None:
         mg.manual_seed(seed)
@@ -349,6 +350,7 @@ def test_two_trainings_in_two_threads_give_the_results_of_sequential_ones():
     assert generator().bit_generator.state == before  # that of the main thread
 
 
+@pytest.mark.slow
 def test_trainers_made_in_one_thread_and_run_in_others_do_not_share_random_numbers():
     losses = []
     for side_by_side in (False, True):

@@ -28,6 +28,7 @@ def found(example):
     return by_kind
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_no_key_is_in_two_parts_and_the_test_part_is_always_the_same(name):
     task = MADE[name]()

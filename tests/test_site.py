@@ -64,6 +64,7 @@ def test_the_door_to_the_browser_stands_below_the_title_only_where_there_is_one(
         assert first.startswith("# 03 · Title\n") and ('href="../lite/notebooks/index.html?path=notebooks/03_x.ipynb"' in first) == lite
 
 
+@pytest.mark.slow
 def test_the_front_page_shows_the_model_of_a_run_with_links_into_the_chapters(site, tmp_path):
     (tmp_path / "text.txt").write_text("a text to learn from, and once more: " * 40, encoding="utf-8")
     sizes = ["--steps", "2", "--width", "8", "--layers", "1", "--heads", "1", "--context", "16", "--batch", "2"]

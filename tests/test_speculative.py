@@ -62,6 +62,7 @@ def test_whole_texts_have_the_probability_that_the_target_gives_them():
     assert chi_square([texts[text] for text in all_texts], expected) < 1
 
 
+@pytest.mark.slow
 def test_a_repetition_penalty_is_that_of_each_prefix():
     """The proposals of one round are seen by those after them."""
     target, draft = random_table(3, sharp=1.0), random_table(4, sharp=1.0)
@@ -76,6 +77,7 @@ def test_a_repetition_penalty_is_that_of_each_prefix():
     assert chi_square([counts[pair] for pair in expected], list(expected.values())) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", list(POSITIONS))
 def test_greedy_speculation_equals_greedy_decoding_token_for_token_beyond_both_contexts(scheme):
     target = tiny(positions=scheme, context=8)

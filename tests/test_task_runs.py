@@ -100,6 +100,7 @@ def test_a_finished_run_on_a_task_can_be_resumed_and_stays_as_it_is(run, tmp_pat
     same(RunFolder(run), RunFolder(tmp_path / "copy"))
 
 
+@pytest.mark.slow
 def test_a_run_on_a_task_is_not_resumed_on_another(run, capsys):
     assert main(["train", "--resume", "--task", "copy", "--out", str(run)]) == 2
     assert "is on sort" in capsys.readouterr().err
@@ -194,6 +195,7 @@ def test_the_figure_of_a_reader_notes_what_it_says(tmp_path):
     assert queries[1:6] == [k if t == "O" else f"{k}  {t}" for k, t in zip(keys[1:6], tags, strict=True)]
 
 
+@pytest.mark.slow
 def test_a_recurrent_language_model_trains_from_the_command_line(tmp_path, capsys):
     (tmp_path / "t.txt").write_text("to be or not to be, that is the question. " * 30, encoding="utf-8")
     out = str(tmp_path / "run")

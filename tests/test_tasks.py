@@ -47,6 +47,7 @@ def test_numbers_in_words_refuse_what_they_cannot_say():
             in_words(n, language)
 
 
+@pytest.mark.slow
 def test_no_way_of_writing_a_date_can_be_read_as_another_date():
     meaning = {}
     for day in range(0, 36_525, 3):

@@ -116,6 +116,7 @@ def test_span_f1_equals_seqeval(rng):
         assert 100 * span_f1(found, wanted).rate == pytest.approx(scores.seqeval_f1(found, wanted), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_rouge_equals_rouge_score(rng):
     pytest.importorskip("rouge_score", reason="rouge-score is not installed: the cases by hand stand in for it")
     texts = [" ".join(WORDS[i] for i in rng.integers(0, len(WORDS), rng.integers(0, 12))) for _ in range(400)]

@@ -426,6 +426,7 @@ def test_a_run_comes_back_from_its_folder(options, tmp_path, rng):
     np.testing.assert_array_equal(back(ids).data, model.eval()(ids).data)
 
 
+@pytest.mark.slow
 @every_option
 def test_a_training_step_as_a_program_has_the_same_gradients_on_every_batch(options, rng):
     model = GPT(11, 8, 2, 2, 8, **options)

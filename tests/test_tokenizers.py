@@ -267,6 +267,7 @@ def test_a_save_that_fails_leaves_the_old_file_whole(
     assert load_tokenizer(path).to_dict() == BPE.to_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", [CharTokenizer("abcé🙂"), BPETokenizer([(1, 2), (256, 3)])], ids=["char", "bpe"])
 def test_every_flipped_bit_and_every_truncation_is_found(tmp_path: Path, tokenizer: Tokenizer) -> None:
     path = tmp_path / "tokenizer.json"

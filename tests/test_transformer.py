@@ -316,6 +316,7 @@ def test_the_gradient_of_every_parameter_agrees_with_finite_differences(n, rng, 
 IDS = np.array([[1, 3, 0], [2, 2, 4]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "call", "inputs"),
     [

@@ -57,6 +57,7 @@ def test_a_tokenizer_without_the_control_characters_is_refused():
         Codec(CharTokenizer("abc"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_loss_of_a_padded_batch_is_that_of_its_pairs_token_by_token(kind):
     objective, m = Translation(copying("abcdef", 3), TOKENIZER), model(kind)

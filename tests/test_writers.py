@@ -67,6 +67,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 # One writer ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_whoever_comes_second_is_refused_in_one_line_and_changes_nothing(run, text, finished, tmp_path, capsys):
     empty = tmp_path / "new"
     empty.mkdir()
@@ -198,6 +199,7 @@ def other_seed(text: str, path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_checkpoints_of_another_run_of_the_same_sizes_are_refused(run, text, tmp_path, capsys):
     other = other_seed(text, tmp_path / "other")
     for name in ("best.npz", "last.npz"):
@@ -229,6 +231,7 @@ def test_a_best_checkpoint_that_is_missing_or_of_another_moment_is_told(run, cap
     one_line(capsys, "best.npz", "holds other weights than those of step")
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_its_first_evaluation_is_used_from_its_last_checkpoint(
     text, tmp_path, capsys, monkeypatch
 ):
@@ -351,6 +354,7 @@ def no_temporary_files(folder: Path) -> None:
     assert not [path for path in folder.rglob("*") if path.name.endswith(".tmp") or path.name == ".lock"]
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("command", ["train", "task", "compress", "adapt", "answers", "attention"])
 def test_a_disk_that_fills_up_at_any_file_costs_one_line_and_leaves_nothing_half_written(
@@ -407,6 +411,7 @@ def test_a_disk_that_fills_up_at_any_file_costs_one_line_and_leaves_nothing_half
     assert hashes(finished) == before
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_disk_that_fills_up_while_training_leaves_the_last_checkpoint_usable(finished, text, tmp_path):
     out = tmp_path / "run"
@@ -423,6 +428,7 @@ def test_a_disk_that_fills_up_while_training_leaves_the_last_checkpoint_usable(f
 # Signals ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_fork
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("data", ["text", "task"])
@@ -471,6 +477,7 @@ def shell(command: str, *words: str) -> subprocess.CompletedProcess:
 needs_bash = pytest.mark.skipif(not os.path.exists("/bin/bash"), reason="closes streams with bash")
 
 
+@pytest.mark.slow
 @needs_bash
 @pytest.mark.parametrize(
     ("command", "words"),
@@ -488,6 +495,7 @@ def test_a_stream_that_a_command_needs_and_that_is_closed_or_full_is_named_in_on
     assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.slow
 @needs_bash
 @pytest.mark.parametrize("streams", ["<&- >&- 2>&-", "| head -1", "2>&1 | head -1"])
 def test_training_goes_on_without_streams_and_without_a_reader(streams, finished, text, tmp_path):
@@ -498,6 +506,7 @@ def test_training_goes_on_without_streams_and_without_a_reader(streams, finished
     assert (out / "log.csv").read_bytes() == (finished / "log.csv").read_bytes()
 
 
+@pytest.mark.slow
 @needs_bash
 def test_a_reader_that_has_enough_ends_generate_quietly(finished):
     done = shell("$P generate $1 --tokens 3000 --seed 1 | head -c 5; exit ${PIPESTATUS[0]}", str(finished))
