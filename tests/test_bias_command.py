@@ -67,6 +67,7 @@ def test_the_experiment_writes_its_tables_and_its_picture(tmp_path, capsys, monk
     assert all(f"| {cure} | " in text for cure in (experiment.BASELINE, *cures))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

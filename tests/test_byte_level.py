@@ -38,6 +38,7 @@ def test_ids_equal_the_librarys(library):
         assert tokenizer.encode(text).tolist() == ids, ascii(text)
 
 
+@pytest.mark.slow
 @pytest.mark.weights
 def test_a_tokenizer_trained_here_gives_the_same_ids_there(library):
     texts = library.nasty(seed=3, count=100)

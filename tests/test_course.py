@@ -87,6 +87,7 @@ def test_a_right_answer_is_right_and_a_wrong_one_gets_the_words_of_the_check(jud
     assert not found["right"] and found["words"].startswith("✗ Not yet.") and len(found["words"]) > 20
 
 
+@pytest.mark.slow
 @only_linux
 def test_an_answer_is_confined_where_the_system_can(judged):
     assert judged(LOG_SOFTMAX.solution)["held"] == ["resources", "files", "network", "processes"]
@@ -463,6 +464,7 @@ def test_a_stub_beside_an_answer_is_not_taken_for_it():
     assert submissions.answer([stub], LOG_SOFTMAX) == (stub.source, "")
 
 
+@pytest.mark.slow
 def test_a_judge_that_does_not_find_the_solution_right_grades_nobody(library):
     broken = chapters.Exercise(LOG_SOFTMAX.name, "", 1, LOG_SOFTMAX.function, "def log_softmax_backward(y_bar, y):\n    return y")
     with pytest.raises(RuntimeError, match="03_log_softmax_backward is not found right"):
@@ -475,6 +477,7 @@ def test_a_judge_that_does_not_find_the_solution_right_grades_nobody(library):
         assert not found["right"] and "no NumPy" in process.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_change_of_the_room_is_seen_and_undone(library):
     with library.room() as place:
         (place.answers / "minigrad" / "nn.py").write_text("", encoding="utf-8")
@@ -826,6 +829,7 @@ def test_pages_without_their_packages_name_the_extra(monkeypatch):
         pages.carried("mathjax", "x.js")
 
 
+@pytest.mark.slow
 def test_without_a_browser_there_is_a_reason_and_no_pdf(tmp_path, monkeypatch):
     monkeypatch.setattr(pages, "browser", lambda: None)
     assert "Chromium" in pages.print_pdf(tmp_path / "a.html", tmp_path / "a.pdf") and not (tmp_path / "a.pdf").exists()

@@ -35,6 +35,7 @@ def test_the_later_collections_are_named_too(collection):
     assert sum(outcome == "unknown" for outcome, _, _ in outcomes) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("derivation", [*ALL, *LATER, *AGAIN], ids=lambda d: d.name)
 def test_the_printed_code_of_a_derivation_runs_with_numpy_alone(derivation):
     inputs = derivation.inputs()

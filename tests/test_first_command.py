@@ -20,6 +20,7 @@ def book(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_reads_and_ends_by_naming_three_next_steps(book, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["train", "--text", str(book), "--out", str(out), *SHORT]) == 0

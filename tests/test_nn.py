@@ -39,6 +39,7 @@ def test_parameters_are_found_by_dotted_names_and_shared_ones_once():
     assert len(Net(tied=False).parameters()) == len(net.parameters()) + 1
 
 
+@pytest.mark.slow
 def test_every_parameter_of_a_net_with_tied_weights_and_dropout_passes_the_check():
     mg.manual_seed(0)
     net = Net().astype(np.float64)

@@ -200,6 +200,7 @@ def test_what_a_reader_lets_it_write_is_what_numpy_writes(made):
         np.testing.assert_allclose(each["surprises"][start + 1 :], bits, atol=1e-3)
 
 
+@pytest.mark.slow
 @node
 def test_the_weights_arrive_as_the_halves_that_numpy_rounds_to(made):
     folder, page = made
@@ -254,6 +255,7 @@ def test_byte_pairs_are_cut_as_python_cuts_them(bpe):
         assert found["back"] == text and found["strangers"] == []
 
 
+@pytest.mark.slow
 @node
 def test_bytes_that_are_no_text_are_decoded_alike(bpe):
     tokenizer, page = bpe

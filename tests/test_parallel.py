@@ -303,6 +303,7 @@ def test_every_line_of_a_file_is_continued_in_order_by_a_generator_of_its_own(ru
     assert answers(capsys.readouterr().out) == found[:1]  # the company does not matter
 
 
+@pytest.mark.slow
 def test_a_text_ends_where_it_is_told_to(run, tmp_path, capsys):
     (tmp_path / "p.txt").write_text("the\non\n", encoding="utf-8")
     assert main(["generate", str(run), "--prompts", str(tmp_path / "p.txt"), "--tokens", "200", "--seed", "1", "--stop", "t"]) == 0

@@ -96,6 +96,7 @@ def test_a_text_of_nothing_but_spaces_counts_as_repetition():
     assert q.repeated == pytest.approx(84 / 85) and np.isnan(q.distinct2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "words"),
     [

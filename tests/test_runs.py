@@ -221,6 +221,7 @@ def json_list(data: bytes) -> bytes:
     return b"[1, 2, 3]\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [empty, truncated, flipped, png, other_npz, json_list])
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_is_named_and_nothing_changes(

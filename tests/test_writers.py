@@ -218,6 +218,7 @@ def test_checkpoints_of_another_run_of_the_same_sizes_are_refused(run, text, tmp
         (run / name).write_bytes(good)
 
 
+@pytest.mark.slow
 def test_a_best_checkpoint_that_is_missing_or_of_another_moment_is_told(run, capsys):
     best = load(run / "best.npz")
     (run / "best.npz").unlink()
