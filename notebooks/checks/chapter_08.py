@@ -74,4 +74,4 @@ def check_08_residual_factor(answer):
     stream = rng.normal(size=100_000)
     for _ in range(48):
         stream += answer(24) * rng.normal(size=100_000)
-    return f"Measured with L = 24 and v = 1: the stream ends with variance {stream.var():.2f}."
+    return f"Measured with L = 24 and σ² = 1: the stream ends with variance {stream.var():.2f}."
