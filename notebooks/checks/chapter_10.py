@@ -42,17 +42,17 @@ def check_10_clipped(answer):
 
 @check
 def check_10_warmup_linear(answer):
-    for top, w, S in [(1.0, 4, 12), (0.003, 10, 100), (2.0, 1, 3)]:
-        for s in (0, 1, w - 1, w, w + 1, (w + S) // 2, S):
-            right = top * (s + 1) / w if s < w else top * (S - s) / (S - w)
+    for top, w, n in [(1.0, 4, 12), (0.003, 10, 100), (2.0, 1, 3)]:
+        for s in (0, 1, w - 1, w, w + 1, (w + n) // 2, n):
+            right = top * (s + 1) / w if s < w else top * (n - s) / (n - w)
             hints = {
                 "The first step has the rate top/w, not 0: the numerator is s + 1.": top * s / w if s < w else right,
-                "The fall runs from s = w to s = S, not from s = 0: divide by S − w.": right if s < w else top * (S - s) / S,
-                "In the fall, count from the end of the warm-up: s − w steps have passed, not s.": right if s < w else top * (1 - s / (S - w)),
-                "This is the cosine; a straight line was asked for.": right if s < w else top / 2 * (1 + np.cos(np.pi * (s - w) / (S - w))),
+                "The fall runs from s = w to s = n, not from s = 0: divide by n − w.": right if s < w else top * (n - s) / n,
+                "In the fall, count from the end of the warm-up: s − w steps have passed, not s.": right if s < w else top * (1 - s / (n - w)),
+                "This is the cosine; a straight line was asked for.": right if s < w else top / 2 * (1 + np.cos(np.pi * (s - w) / (n - w))),
                 "After the warm-up the rate should fall.": right if s < w else top,
             }
-            same(ask(answer, s, top, w, S), right, "the rate", hints, at=f"s = {s}, top = {top:g}, w = {w}, S = {S}")
+            same(ask(answer, s, top, w, n), right, "the rate", hints, at=f"s = {s}, top = {top:g}, w = {w}, n = {n}")
     return "Rising, then falling: BERT was trained so."
 
 
