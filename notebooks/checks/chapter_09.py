@@ -70,7 +70,7 @@ def check_09_cross_attention(answer):
             "The mask has no effect: padding gets a share.": softmax(scores / np.sqrt(d)),
             "The mask acts after the softmax, so the rows no longer add up to 1.": softmax(scores / np.sqrt(d)) * keep,
             "Queries and keys are swapped: the queries come from the decoder, Y.": softmax(m @ w_q @ (y @ w_k).T / np.sqrt(d)),
-            "This is self-attention of the decoder: keys come from the memory M.": softmax(y @ w_q @ (y @ w_k).T / np.sqrt(d)),
+            "This is self-attention of the decoder: keys come from the memory X.": softmax(y @ w_q @ (y @ w_k).T / np.sqrt(d)),
         }
         past = np.tri(t, s, dtype=bool) & (keep == 1)
         if past.any(axis=1).all():
@@ -79,7 +79,7 @@ def check_09_cross_attention(answer):
         at = f"T = {t}, S = {s}, mask {mask}"
         same(weights, right, "the weights", hints, at=at)
         zeros_at(weights, np.broadcast_to(keep == 0, (t, s)), "Padding still gets a share, if a small one: its scores should become −∞.")
-        same(got, right @ (m @ w_v), "the output", {"The values come from the memory, M Wᵛ.": right @ m} if c == d else {}, at=at)
+        same(got, right @ (m @ w_v), "the output", {"The values come from the memory, X Wᵛ.": right @ m} if c == d else {}, at=at)
     for hidden in ([0, 0, 0, 0, 0], [0, 0, 1, 1, 0]):
         (y, m), keep, w_v = extreme(rng, 3, 5, hidden), 1 - np.array(hidden), rng.normal(size=(4, 4))
         got, weights = pair(ask(answer, y, m, np.eye(4), np.eye(4), w_v, keep))

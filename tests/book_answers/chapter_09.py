@@ -21,11 +21,11 @@ def _softmax(s):
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def _cross(Y, M, W_Q, W_K, W_V, mask, causal=False, scale=True, hide=True):
-    s = Y @ W_Q @ (M @ W_K).T / (np.sqrt(W_Q.shape[1]) if scale else 1)
+def _cross(Y, X, W_Q, W_K, W_V, mask, causal=False, scale=True, hide=True):
+    s = Y @ W_Q @ (X @ W_K).T / (np.sqrt(W_Q.shape[1]) if scale else 1)
     s = np.where(mask, s, -np.inf) if hide else s
     s = np.where(np.tri(*s.shape, dtype=bool), s, -np.inf) if causal else s
-    return _softmax(s) @ (M @ W_V), _softmax(s)
+    return _softmax(s) @ (X @ W_V), _softmax(s)
 
 
 def _greedy(f, k, longest, end):
@@ -123,18 +123,18 @@ def _beams_by_arrays(f, k, longest, end):
     return list(max(done, key=lambda h: h[1])[0])
 
 
-def _cross_by_loop(Y, M, W_Q, W_K, W_V, mask):
-    P = np.zeros((len(Y), len(M)))
+def _cross_by_loop(Y, X, W_Q, W_K, W_V, mask):
+    P = np.zeros((len(Y), len(X)))
     for i, y in enumerate(Y):
-        s = {j: float((y @ W_Q) @ (M[j] @ W_K)) / W_Q.shape[1] ** 0.5 for j in range(len(M)) if mask[j]}
+        s = {j: float((y @ W_Q) @ (X[j] @ W_K)) / W_Q.shape[1] ** 0.5 for j in range(len(X)) if mask[j]}
         for j in s:
             P[i, j] = 1 / sum(np.exp(s[other] - s[j]) for other in s)
-    return P @ M @ W_V, P
+    return P @ X @ W_V, P
 
 
-def _cross_by_floor(Y, M, W_Q, W_K, W_V, mask, floor=-1e9):
-    P = _softmax(np.einsum("tc,cd,ed,se->ts", Y, W_Q, W_K, M) / np.sqrt(W_Q.shape[1]) + np.where(mask, 0, floor))
-    return (P @ M) @ W_V, P
+def _cross_by_floor(Y, X, W_Q, W_K, W_V, mask, floor=-1e9):
+    P = _softmax(np.einsum("tc,cd,ed,se->ts", Y, W_Q, W_K, X) / np.sqrt(W_Q.shape[1]) + np.where(mask, 0, floor))
+    return (P @ X) @ W_V, P
 
 
 def _span_by_running_best(start, end, nothing, longest):
@@ -172,7 +172,7 @@ WRONG = [
     ("check_09_cross_attention", lambda *a: _cross(*a, hide=False), "no effect"),
     ("check_09_cross_attention", lambda *a: _cross(*a, causal=True), "causal"),
     ("check_09_cross_attention", lambda *a: _cross(*a, scale=False), "√D"),
-    ("check_09_cross_attention", lambda Y, M, *rest: _cross(M, Y, *rest[:3], np.ones(len(Y))), "keys are swapped"),
+    ("check_09_cross_attention", lambda Y, X, *rest: _cross(X, Y, *rest[:3], np.ones(len(Y))), "keys are swapped"),
     ("check_09_beams", _greedy, "greedy"),
     ("check_09_beams", lambda *a: _beams(*a, first=True), "stop at a finished"),
     ("check_09_beams", lambda *a: _beams(*a, forget=True), "forgotten"),
