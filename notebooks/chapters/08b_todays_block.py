@@ -37,14 +37,15 @@ from transformer import (
     Window,
     attention_maps,
 )
+from transformer.bias.statistics import over_seeds
 from transformer.compression import count, watch
 from transformer.data import corpora
 from transformer.models.experts import imbalance, routings
 from transformer.models.stretching import Interpolated, RaisedBase, Yarn
 
 # %% [markdown]
-# Letters, where they are new: $R$ is the number of coordinates that are turned by a rotary scheme, $M$ the width of a latent vector, $W$ a window's size, $N$ the number of tokens in a batch, $N_e$ the number of experts and $k$ how many of them a token gets. All others are those of chapters 05 to 08: $C$ width, $H$ heads, $D$ their width, $T$ queries, $S$ keys, $F$ the inner width of a
-# feed-forward network.
+# Letters, where they are new: $R$ is the number of coordinates that are turned by a rotary scheme, $C_c$ the width of a latent vector, $w$ a window's size, $\omega_i$ the angle by which a rotary pair turns per token, $N$ the number of tokens in a batch, $N_e$ the number of experts and $k$ how many of them a token gets. All others are those of chapters 05 to 08: $C$ width, $H$ heads, $D$ their width, $T$ queries, $S$ keys, $L$ layers, $F$ the inner width of a
+# feed-forward network. A few have, as in the papers, a second sense that its place makes plain: $R_s$ with a place is the matrix that turns, $k_{hs}$ with a place a key, $s$ in section 9 how much longer a text is, $b$ there the base of the angles.
 #
 # The ladder of the chapter, one block on each rung. What is new is drawn dark:
 
@@ -121,8 +122,8 @@ rms_norm(np.array([1.0, 7]), 1, 0), silu(np.array([0.0, 2])) * np.array([3, -1])
 # where $H_{kv}$ is the number of heads that have keys and values of their own. In the block of 2017, $H_{kv} = H$. With **grouped heads**, $H / H_{kv}$ query heads read the same keys and values; with $H_{kv} = 1$ (*multi-query*) all do. On paper, a model of 32 layers with $H = 32$, $D = 128$ in half precision (2 bytes): $32 \cdot 2 \cdot 32 \cdot 128 \cdot 2 = 524\,288$ bytes for **each token**, half a
 # megabyte; 8000 tokens fill 4 gigabytes. With $H_{kv} = 8$ it is an eighth of a megabyte.
 #
-# A **window** limits the past instead: query $t$ sees key $s$ if $0 \le t - s < W$. The cache stops growing at $W$ tokens. Through $n$ layers, information can still travel $n (W - 1)$ places. A softmax must put its weight somewhere, though, and trained models put what they do not need on the first tokens of the text, whatever these are; take those away, and the averages shift. So some
-# windows keep the first few tokens as **sinks**. On paper, $W = 3$ and one sink: query 5 sees the keys 3, 4, 5 and 0.
+# A **window** limits the past instead: query $t$ sees key $s$ if $0 \le t - s < w$. The cache stops growing at $w$ tokens. Through $L$ layers, information can still travel $(w - 1)\,L$ places. A softmax must put its weight somewhere, though, and trained models put what they do not need on the first tokens of the text, whatever these are; take those away, and the averages shift. So some
+# windows keep the first few tokens as **sinks**. On paper, $w = 3$ and one sink: query 5 sees the keys 3, 4, 5 and 0.
 
 
 # %%
@@ -156,7 +157,7 @@ print(window_mask(6, 3, 1).astype(int))
 # %% [markdown]
 # ## 3 · Latent attention
 #
-# Grouped heads make the cache small by giving all heads of a group the *same* keys. **Multi-head latent attention** lets every head have its own and still caches little: it keeps one small vector $c_s$ of $M$ numbers per token, from which keys and values are made by matrices.
+# Grouped heads make the cache small by giving all heads of a group the *same* keys. **Multi-head latent attention** lets every head have its own and still caches little: it keeps one small vector $c_s$ of $C_c$ numbers per token, from which keys and values are made by matrices (in their names, D is down, U up, K keys, V values).
 #
 # $$c_s = \operatorname{RMSNorm}(x_s W^{DKV}), \qquad k_{hs} = c_s W^{UK}_h, \qquad v_{hs} = c_s W^{UV}_h .$$
 #
@@ -164,12 +165,12 @@ print(window_mask(6, 3, 1).astype(int))
 #
 # $$q_{ht} \cdot (c_s W^{UK}_h) = \big(q_{ht} W_h^{UK\top}\big) \cdot c_s, \qquad\qquad \sum_s p_{hts}\, (c_s W^{UV}_h) = \Big(\sum_s p_{hts}\, c_s\Big) W^{UV}_h .$$
 #
-# The query goes down to the latent space, is compared with the $c_s$ as they lie in the cache, and the *average* of the $c_s$ goes up again, once. On paper with $M = 1$, $D = 2$: $c = 3$, $W^{UK} = (2, -1)$, $q = (1, 1)$. The key is $(6, -3)$ and the score $6 - 3 = 3$. The other way: $q W^{UK\top} = 2 - 1 = 1$, times $c$ is 3.
+# The query goes down to the latent space, is compared with the $c_s$ as they lie in the cache, and the *average* of the $c_s$ goes up again, once. On paper with $C_c = 1$, $D = 2$: $c = 3$, $W^{UK} = (2, -1)$, $q = (1, 1)$. The key is $(6, -3)$ and the score $6 - 3 = 3$. The other way: $q W^{UK\top} = 2 - 1 = 1$, times $c$ is 3.
 #
-# **Rotary positions are in the way.** They turn the key by a matrix $R_s$ that depends on its place, and the query by $R_t$. The score becomes $q_{ht} R_t R_s^\top W_h^{UK\top} \cdot c_s$, and now nothing can be moved across once and for all: what stands between query and $c_s$ is another matrix for each distance. So the position gets a key of its own, $R$ numbers that all heads share
-# (the *decoupled* rotary part), beside $M$ in the cache:
+# **Rotary positions are in the way.** They turn the key by a matrix $R_s$ that depends on its place, and the query by $R_t$. The score becomes $(q_{ht} R_t)\,(c_s W_h^{UK} R_s)^\top = q_{ht}\, R_t R_s^\top\, W_h^{UK\top} c_s^\top$, and now nothing can be moved across once and for all: what stands between query and $c_s$ is another matrix for each distance. So the position gets a key of its own, $R$ numbers that all heads share
+# (the *decoupled* rotary part, $R$ in the names), beside $C_c$ in the cache; a query has both parts, $q^C$ for the content and $q^R$, which is turned:
 #
-# $$k_{hs} = [\,c_s W^{UK}_h,\ R_s\, (x_s W^{KR})\,], \qquad q_{ht} = [\,q^C_{ht},\ R_t\, q^R_{ht}\,], \qquad \text{scale } 1/\sqrt{D + R}, \qquad \text{cache: } M + R \text{ numbers}.$$
+# $$k_{hs} = [\,c_s W^{UK}_h,\ (x_s W^{KR})\, R_s\,], \qquad q_{ht} = [\,q^C_{ht},\ q^R_{ht}\, R_t\,], \qquad \text{scale } 1/\sqrt{D + R}, \qquad \text{cache: } C_c + R \text{ numbers}.$$
 
 
 # %%
@@ -185,9 +186,9 @@ def turned(x):  # rotary, neighbours as pairs: (..., T, R)
 def latent_attention(x, p, H=2, D=4, absorbed=False):
     q = split(x @ p["q"], H)  # (B, H, T, D + R)
     qC, qR = q[..., :D], turned(q[..., D:])
-    c = rms_norm(x @ p["kv_down"], p["kv_norm"])[:, None]  # (B, 1, S, M)
+    c = rms_norm(x @ p["kv_down"], p["kv_norm"])[:, None]  # (B, 1, S, Cc)
     kR = turned((x @ p["k_rotary"])[:, None])  # (B, 1, S, R): c and kR are all that a cache holds
-    WUK, WUV = (p[name].reshape(c.shape[-1], H, -1).swapaxes(0, 1) for name in ("k_up", "v_up"))  # (H, M, D)
+    WUK, WUV = (p[name].reshape(c.shape[-1], H, -1).swapaxes(0, 1) for name in ("k_up", "v_up"))  # (H, Cc, D)
     content = (qC @ WUK.mT) @ c.mT if absorbed else qC @ (c @ WUK).mT
     scores = (content + qR @ kR.mT) / np.sqrt(q.shape[-1])
     P = softmax(np.where(np.tri(x.shape[1], dtype=bool), scores, -np.inf))
@@ -203,11 +204,11 @@ def latent_attention(x, p, H=2, D=4, absorbed=False):
 #
 # The parameters grow with $N_e$, the work for a token with $k$. On paper: $P = (0.5, 0.3, 0.2)$ and $k = 2$ give the weights $\tfrac58$ and $\tfrac38$, and the third expert is not even computed.
 #
-# A router left alone tends to collapse: who is chosen learns, who learns is chosen. So a small **load-balance loss** is added. With $f_e$ the number of times that expert $e$ is chosen per token and $\bar P_e$ its mean probability,
+# A router left alone tends to collapse: who is chosen learns, who learns is chosen. So a small **load-balance loss** is added. With $f_e$ the number of times that expert $e$ is chosen per token and $\operatorname{mean} P_e$ its mean probability over the tokens,
 #
-# $$\ell = N_e \sum_e f_e\, \bar P_e, \qquad\text{which is } k \text{ when all is even.}$$
+# $$\ell = N_e \sum_e f_e\, \operatorname{mean} P_e, \qquad\text{which is } k \text{ when all is even.}$$
 #
-# On paper, two tokens with $P = (0.5, 0.3, 0.2)$ and $(0.6, 0.1, 0.3)$, $k = 2$: the first chooses experts 1 and 2, the second 1 and 3, so $f = (1, \tfrac12, \tfrac12)$, $\bar P = (0.55, 0.2, 0.25)$ and $\ell = 3\,(0.55 + 0.1 + 0.125) = 2.325$. The choice itself has no derivative; the gradient goes through $\bar P$, and it is largest for the most crowded expert.
+# On paper, two tokens with $P = (0.5, 0.3, 0.2)$ and $(0.6, 0.1, 0.3)$, $k = 2$: the first chooses experts 1 and 2, the second 1 and 3, so $f = (1, \tfrac12, \tfrac12)$, $\operatorname{mean} P = (0.55, 0.2, 0.25)$ and $\ell = 3\,(0.55 + 0.1 + 0.125) = 2.325$. The choice itself has no derivative; the gradient goes through $\operatorname{mean} P$, and it is largest for the most crowded expert.
 
 
 # %%
@@ -354,8 +355,8 @@ fig
 # %% [markdown]
 # ## 7 · Experiment: one change at a time
 #
-# The task is the one of chapter 11, in small: predict the next character of English text, 32 characters at a time. Each run is a model of 2 layers and width 32, with about 29 800 parameters, 200 steps of 12 rows, AdamW with a rate that falls from 0.01 to a tenth. **Held equal** are the data, their order for each seed, the steps, the rate and, by choosing $F$, the number of parameters (within
-# 2 %). The experts are the exception: they have almost three times the parameters, and are held equal in *work per token*. Every change is run with the same four seeds; the table shows the mean of the paired differences and a 95 % interval (Student's, three degrees of freedom).
+# The task is the one of chapter 11, in small: predict the next character of English text, 32 characters at a time. Each run is a model of 2 layers and width 32, with about 29 800 parameters, 200 steps of 12 rows, the optimizer AdamW with gradients clipped to norm 1 (chapter 10) and a rate that rises to 0.01 in 20 steps and falls to a tenth of it. **Held equal** are the data, their order for each seed, the steps, the rate and, by choosing $F$, the number of parameters (within
+# 2 %). The experts are the exception: they have almost three times the parameters, and are held equal in *work per token*, counted in GFLOP, $10^9$ floating-point operations. Every change is run with the same four seeds; the table shows the mean of the paired differences and a 95 % interval (Student's).
 #
 # **Predict before you run it.** Which of these eight changes lower the loss? By more than 0.1 nats? Which one makes it worse? Write your guess down.
 
@@ -430,9 +431,9 @@ losses = {name: np.array([run[1] for run in found]) for name, found in runs.item
 
 # %%
 def paired(a, b):
-    """The mean of a − b over seeds, and the half width of its 95 % interval (4 seeds)."""
-    d = a - b
-    return d.mean(), 3.182 * d.std(ddof=1) / np.sqrt(len(d))
+    """The mean of a − b over seeds, and the half width of its 95 % interval (Student's)."""
+    found = over_seeds(a - b)
+    return found.value, found.high - found.value
 
 
 rows, change = [], {}
@@ -445,9 +446,8 @@ for name in BLOCKS:
         change[name] = mean, half = paired(losses[name], losses[other])
         told = "lower" if mean + half < 0 else "higher" if mean - half > 0 else "cannot be told"
         verdict = (other, f"{mean:+.3f} ± {half:.3f}", told)
-    rows.append(
-        (name, f"{model.num_parameters():,}", f"{flops / 1e9:.1f}", f"{losses[name].mean():.3f}", *verdict)
-    )
+    shown = f"{losses[name].mean():.3f}", f"{np.ptp(losses[name]):.2f}"
+    rows.append((name, f"{model.num_parameters():,}", f"{flops / 1e9:.1f}", *shown, *verdict))
 sizes = [found[0][0].num_parameters() for name, found in runs.items() if "experts" not in name]
 assert max(sizes) < 1.02 * min(sizes)
 assert change["rotary"][0] < -0.08 and sum(change["rotary"]) < 0
@@ -455,13 +455,22 @@ assert (
     change["normed q and k"][0] > 0.02 and max(abs(change[name][0]) for name in ("RMSNorm", "SwiGLU")) < 0.08
 )
 table(
-    ["block", "parameters", "GFLOP of training", "loss (nats)", "against", "paired difference", "so it is"],
+    [
+        "block",
+        "parameters",
+        "GFLOP of training",
+        "loss (nats)",
+        "range of seeds",
+        "against",
+        "paired difference",
+        "so it is",
+    ],
     rows,
 )
 
 # %% [markdown]
-# Only one change is large: from learned vectors to rotary positions. RMSNorm and SwiGLU cannot be told from what they replace here, in spite of everything that is said about them: RMSNorm is *simpler*, and the gain that the paper of SwiGLU reports is smaller than what two seeds of ours differ by. One key head for four, and a cache of 24 numbers in place of 64,
-# have means on the wrong side of zero and intervals that reach across it: whatever they cost, it is not much, and they save three quarters and five eighths of the cache. That is what these two are for. A window of 8 characters and the experts have means on the right side, and cannot be told either. "Cannot be told" is not "no difference": the intervals say how large a
+# Only one change is large: from learned vectors to rotary positions. RMSNorm and SwiGLU cannot be told from what they replace here, in spite of everything that is said about them: RMSNorm is *simpler*, and the gain that the paper of SwiGLU reports, 0.04 to 0.05 nats (its table 1), is smaller than the range of our seeds. One key head for four, and a cache of 24 numbers in place of 64,
+# have means on the wrong side of zero and intervals that reach across it: what they cost these four seeds do not say, and it may be as much as 0.21 and 0.11 nats; what they save is certain, three quarters and five eighths of the cache. That is what these two are for. A window of 8 characters and the experts have means on the right side, and cannot be told either. "Cannot be told" is not "no difference": the intervals say how large a
 # difference may still be hiding. And normed queries and keys look like a mistake; the next section asks when they might not be.
 
 # %%
@@ -489,10 +498,10 @@ fig
 # %% [markdown]
 # ### When training is too fast: normed queries and keys
 #
-# With RMSNorm on each query and key (before they are turned), $\|q\| = \|k\| = \sqrt D$ up to $\gamma$, so no score exceeds $\sqrt D$ times the scales, whatever the weights do. Without it, scores grow with the product of two matrices, and a rate that is too high drives the softmax into its flat corners. So, if anywhere, it should help at *high* rates: the same two blocks at three rates.
+# With RMSNorm on each query and key (before they are turned), $\|q\| = \|k\| = \sqrt D$ up to $\gamma$, so no score exceeds $\sqrt D$ times the scales, whatever the weights do. Without it, scores grow with the product of two matrices, and a rate that is too high drives the softmax into its flat corners. So, if anywhere, it should help at *high* rates: the same two blocks at a rate fifteen times as high.
 
 # %%
-RATES = sized([1e-2, 5e-2, 1.5e-1], [1e-2, 5e-2], "as rates")
+RATES = [1e-2, 1.5e-1]
 pair = ["rotary", "normed q and k"]
 swept = {name: [losses[name]] for name in pair}
 for name in pair:
@@ -516,7 +525,7 @@ for rate, (mean, half) in zip(RATES, gains):
 fig
 
 # %% [markdown]
-# At the rate that suits both, the norm costs, and the interval says so. At the higher rates its mean is the lower one, but now the seeds scatter far more than the means differ, and the intervals reach across zero: four seeds do not decide, at this size, what the papers report of large models, that the norm lets them train where others diverge. A cost that can be told, and an insurance that cannot.
+# At the rate that suits both, the norm costs, and the interval says so. At the high rate its mean is the lower one, but now the seeds scatter more than the means differ, and the interval reaches across zero: four seeds do not decide, at this size, what the papers report of large models, that the norm lets them train where others diverge. A cost that can be told, and an insurance that cannot.
 #
 # ## 8 · Loss against work
 #
@@ -608,33 +617,39 @@ ax.axhline(25, color="0.35", linewidth=1, linestyle=":")
 ax.set_xlabel("expert, the busiest first (mean of two layers and three seeds)")
 ax.set_ylabel("tokens that choose it (%)")
 ax.legend()
-lost = np.array([run[1] for run in free]) - losses["8 experts, 2 each"][:3]
+unbalanced = np.array([run[1] for run in free])
 for name, found in used.items():
     mean = 100 * np.mean(found, axis=0)
     print(f"{name}: busiest {mean[0]:.0f} %, idlest {mean[-1]:.1f} %")
-print(f"loss without − with: {lost.mean():+.3f} ({', '.join(f'{d:+.3f}' for d in lost)})")
-even, crowded = (np.mean(found, axis=0) for found in used.values())
+even, crowded = (np.array(found) for found in used.values())  # (seeds, experts)
+for what, a, b, unit in (
+    ("loss", unbalanced, losses["8 experts, 2 each"][:3], "nats"),
+    ("share of the busiest", 100 * crowded[:, 0], 100 * even[:, 0], "points"),
+    ("share of the idlest", 100 * crowded[:, -1], 100 * even[:, -1], "points"),
+):
+    print("{}, without − with: {:+.2f} ± {:.2f} {}".format(what, *paired(a, b), unit))
+even, crowded = even.mean(axis=0), crowded.mean(axis=0)
 assert crowded[0] > even[0] + 0.1 and crowded[-1] < even[-1] - 0.03
 fig
 
 # %% [markdown]
-# The penalty does what it says: without it, two experts take most of the tokens, and some get next to none. Whether that costs *loss* three seeds do not decide, and on one machine an uneven load costs no time. On many machines, each with a few experts, all wait for the busiest one.
+# The penalty does what it says: without it, two experts take most of the tokens, and some get next to none. Whether that costs *loss* three seeds do not decide: the interval stands above the picture. On one machine an uneven load should cost little time. On many machines, each with a few experts, all wait for the busiest one.
 #
 # ## 9 · Longer than in training
 #
-# A rotary pair turns by $\theta_i = b^{-2i/D}$ per token. Trained on 32 tokens, the model has met every angle of the fast pairs, but of the slow ones only the first degrees. At token 100 they stand at angles that no weight was ever fitted to. Three ways to slow the pairs, with $s$ = new length / old length:
+# A rotary pair turns by $\omega_i = b^{-2i/D}$ per token. Trained on 32 tokens, the model has met every angle of the fast pairs, but of the slow ones only the first degrees. At token 100 they stand at angles that no weight was ever fitted to. Three ways to slow the pairs, with $s$ = new length / old length:
 #
-# - **interpolated**: $\theta_i / s$ for all. No new angle ever occurs, but neighbours are now told apart by $1/s$ of a step.
-# - **raised base** ("NTK-aware"): $\theta_i\, s^{-2i/(D-2)}$, that is $b$ becomes $b\, s^{D/(D-2)}$. The fastest pair stays, the slowest becomes $s$ times slower.
-# - **YaRN**: pairs that turn often within the old length stay, those that turn less than once become $s$ times slower, a ramp between; and scores are multiplied by $(0.1 \ln s + 1)^2$.
+# - **interpolated**: $\omega_i / s$ for all. No new angle ever occurs, but neighbours are now told apart by $1/s$ of a step.
+# - **raised base** (called "NTK-aware", after the neural tangent kernel, whose theory suggested it): $\omega_i\, s^{-2i/(D-2)}$, that is $b$ becomes $b\, s^{D/(D-2)}$. The fastest pair stays, the slowest becomes $s$ times slower.
+# - **YaRN** (*yet another RoPE extension*): pairs that turn often within the old length stay, those that turn less than once become $s$ times slower, a ramp between; and scores are multiplied by $(0.1 \ln s + 1)^2$.
 #
-# On paper, $D = 4$, $b = 10\,000$, $s = 4$: $\theta = (1,\ 0.01)$; interpolated $(0.25,\ 0.0025)$; raised base $(1,\ 0.0025)$.
+# On paper, $D = 4$, $b = 10\,000$, $s = 4$: $\omega = (1,\ 0.01)$; interpolated $(0.25,\ 0.0025)$; raised base $(1,\ 0.0025)$.
 #
 # A fourth cure is not to look so far: a **window** at the time of writing. Our rotary models, trained on 32 tokens, now read 256, with nothing trained again. **Predict**: which curve is lowest at token 250? Which one pays for it at token 20?
 
 # %%
-theta = 10_000.0 ** (-2 * np.arange(2) / 4)
-assert np.allclose(Interpolated(4)(theta), [0.25, 0.0025]) and np.allclose(RaisedBase(4)(theta), [1, 0.0025])
+omega = 10_000.0 ** (-2 * np.arange(2) / 4)
+assert np.allclose(Interpolated(4)(omega), [0.25, 0.0025]) and np.allclose(RaisedBase(4)(omega), [1, 0.0025])
 
 LONG = 256
 long_inputs, long_targets = corpora.batch(validation_ids, 32, LONG, np.random.default_rng(3))
@@ -693,11 +708,21 @@ assert gap["window of 16"] < min(gap["interpolated, s = 8"], gap["YaRN, s = 8"])
 assert at["interpolated, s = 8"][near].mean() > at["as trained"][near].mean() + 0.1
 table(["reads", *parts], [(name, *(f"{at[name][part].mean():.2f}" for part in parts)) for name in CURES])
 
+# %%
+differences = [(name, "as trained") for name in CURES if name != "as trained"]
+differences += [("YaRN, s = 8", "interpolated, s = 8"), ("window of 16", "YaRN, s = 8")]
+differences += [("window of 16, 1 sink", "window of 16")]
+rows = []
+for a, b in differences:
+    both = [paired(at[a][part], at[b][part]) for part in (near, far)]
+    rows.append((f"{a} − {b}", *(f"{mean:+.2f} ± {half:.2f}" for mean, half in both)))
+table(["difference of the loss, four seeds", near, far], rows)
+
 # %% [markdown]
-# (The zigzag that all curves share is the text's: these 32 passages happen to be harder in some places.) *As trained*, the loss climbs as soon as the text is longer than in training. Interpolation holds the far end and pays for it near by; the raised base keeps the near end and holds about twice the length; YaRN holds the far end as well as interpolation does, and pays
-# less. (All three are meant as the start of a short further training, which repairs much of what they cost; ours get none.) The plain window beats them all here, since English characters need little of the far past: no far token is looked at, so no strange angle occurs.
+# (The zigzag that all curves share is the text's: these 32 passages happen to be harder in some places.) *As trained*, the loss climbs as soon as the text is longer than in training. Interpolation holds the far end and pays for it nearby; the raised base costs little nearby and holds about twice the length; YaRN holds the far end no worse than interpolation (what lies between them there, the four seeds do not decide) and pays
+# less nearby. (Interpolation and YaRN are meant as the start of a short further training, which repairs much of what they cost; raising the base was proposed for use without any. Ours get none.) The plain window beats them all here, at both ends, since English characters need little of the far past: no far token is looked at, so no strange angle occurs.
 #
-# And the sink? Here it does not help; the sink is a far token with a strange angle, and nothing in this small model needs it. How much weight goes to the first token?
+# And the sink? What it changes at the far end, the last row does not decide; it is a far token with a strange angle. How much weight goes to the first token?
 
 
 # %%
@@ -718,16 +743,16 @@ print(
 )
 
 # %% [markdown]
-# No sink has formed in 200 steps: the first token gets less than its even part. In large trained models the first token gets half of the weight and more (chapter 16 looks at one), and a window without sinks ruins them; that is a claim of the paper in the references, and not one that this chapter measured.
+# No sink has formed in 200 steps: the first token gets less than its even part. In large trained models the first token gets much of the weight, and a window without sinks ruins them; that is a claim of the paper in the references (Xiao et al.), and not one that this chapter measured. In the small encoder of chapter 16, `[CLS]` gets about half in the middle blocks.
 #
 # ## Common misunderstandings
 #
 # - ***Newer parts make better models.*** Most of them make *cheaper*, *longer* or *stabler* ones. At equal size and on this task, one change in eight lowered the loss by an amount that four seeds can tell.
 # - ***RMSNorm is layer norm without bias.*** It also leaves the mean where it is. $(1, 7)$ becomes $(0.2, 1.4)$, not $(-1, 1)$.
-# - ***A model with 8 experts does 8 times the work.*** It has nearly 8 times the feed-forward *parameters*; a token pays for the $k$ that it is given.
+# - ***A model with 8 experts does 8 times the work.*** It has as many feed-forward networks as experts: 8 times their *parameters* at equal width, 4 times here, where each has half the width. A token pays for the $k$ that it is given.
 # - ***Each expert learns a subject.*** Nothing asks for that. The router sees one token's vector at a time and is trained for the loss and for balance.
 # - ***Latent attention is grouped heads with another name.*** Grouped heads share keys; here all heads have keys of their own, made from a shared vector, and it is the *vector* that is cached.
-# - ***A window forgets everything beyond W tokens.*** One layer does. Through $n$ layers, $n(W-1)$ places can be reached.
+# - ***A window forgets everything beyond $w$ tokens.*** One layer does. Through $L$ layers, $(w - 1)\,L$ places can be reached.
 # - ***Rotary positions work at any length, since only distances count.*** They are *defined* at any distance. The weights have met those of training.
 #
 # ## Exercises
@@ -797,7 +822,7 @@ checks.check_08b_rms_norm_backward(rms_norm_backward)
 # %% [markdown]
 # ### Exercise 4 ★★ · Slower, but not all of it
 #
-# The angles $\theta_i$, $i = 0, \dots, D/2 - 1$, of the rotary scheme with base $b$, its base raised so that the **fastest** pair stays as it is and the **slowest** becomes exactly $s$ times slower.
+# The angles $\omega_i$, $i = 0, \dots, D/2 - 1$, of the rotary scheme with base $b$, its base raised so that the **fastest** pair stays as it is and the **slowest** becomes exactly $s$ times slower.
 
 
 # %% tags=["exercise"]
@@ -812,22 +837,22 @@ def raised_base(D, b, s):
 checks.check_08b_raised_base(raised_base)
 
 # %% [markdown] tags=["idea"]
-# The slowest pair is $i = D/2 - 1$, with $\theta = b^{-(D-2)/D}$. We want $b'^{-(D-2)/D} = b^{-(D-2)/D} / s$, hence $b' = b\, s^{D/(D-2)}$.
+# The slowest pair is $i = D/2 - 1$, with $\omega_i = b^{-(D-2)/D}$. We want $b'^{-(D-2)/D} = b^{-(D-2)/D} / s$, hence $b' = b\, s^{D/(D-2)}$.
 
 # %% [markdown]
 # ### Exercise 5 ★★★ · Latent attention without keys
 #
-# One new token: $q: (H, D)$, without a rotary part; the cache $c: (S, M)$; $W^{UK}: (H, M, D)$ and $W^{UV}: (H, M, D_v)$. Return $(H, D_v)$, with the scale $1/\sqrt D$, and **never make** the keys or values of the $S$ tokens: the check watches what is computed from $c$.
+# One new token: $q: (H, D)$, without a rotary part; the cache $c: (S, C_c)$; $W^{UK}: (H, C_c, D)$ and $W^{UV}: (H, C_c, D_v)$. Return $(H, D_v)$, with the scale $1/\sqrt D$, and **never make** the keys or values of the $S$ tokens: the check watches what is computed from $c$.
 
 
 # %% tags=["exercise"]
 def decode_latent(q, c, WUK, WUV):
     """What the H heads get for one new token, (H, Dv)."""
     ### BEGIN SOLUTION
-    down = (WUK @ q[:, :, None])[:, :, 0]  # (H, M)
+    down = (WUK @ q[:, :, None])[:, :, 0]  # (H, Cc)
     s = down @ c.T / np.sqrt(q.shape[-1])  # (H, S)
     e = np.exp(s - s.max(axis=-1, keepdims=True))
-    mixed = (e / e.sum(axis=-1, keepdims=True)) @ c  # (H, M)
+    mixed = (e / e.sum(axis=-1, keepdims=True)) @ c  # (H, Cc)
     return (mixed[:, None] @ WUV)[:, 0]
     ### END SOLUTION
 
@@ -835,12 +860,12 @@ def decode_latent(q, c, WUK, WUV):
 checks.check_08b_decode_latent(decode_latent)
 
 # %% [markdown] tags=["idea"]
-# Section 3: $q_h W_h^{UK\top}$ first, $(H, M)$; its dot products with the $c_s$ are the scores; the weights' mean of the $c_s$, $(H, M)$, goes through $W_h^{UV}$. The scale is that of the keys that are never made.
+# Section 3: $q_h W_h^{UK\top}$ first, $(H, C_c)$; its dot products with the $c_s$ are the scores; the weights' mean of the $c_s$, $(H, C_c)$, goes through $W_h^{UV}$. The scale is that of the keys that are never made.
 
 # %% [markdown]
 # ### Exercise 6 ★★ · The router's push
 #
-# For $P: (N, N_e)$ and the $k$ largest of each row chosen, return $\ell = N_e \sum_e f_e \bar P_e$ **and** its gradient $\bar P: (N, N_e)$. (No gradient goes through a choice.)
+# For $P: (N, N_e)$ and the $k$ largest of each row chosen, return $\ell = N_e \sum_e f_e \operatorname{mean} P_e$ **and** its gradient $\bar P: (N, N_e)$. (No gradient goes through a choice.)
 
 
 # %% tags=["exercise"]
@@ -857,7 +882,7 @@ def balance_with_gradient(P, k):
 checks.check_08b_balance(balance_with_gradient)
 
 # %% [markdown] tags=["idea"]
-# Only $\bar P_e = \tfrac1N \sum_n P_{ne}$ depends smoothly on $P$, so $\partial \ell/\partial P_{ne} = N_e f_e / N$, the same for every token: each is pushed away from what is crowded, whether it chose it or not.
+# Only $\operatorname{mean} P_e = \tfrac1N \sum_n P_{ne}$ depends smoothly on $P$, so $\partial \ell/\partial P_{ne} = N_e f_e / N$, the same for every token: each is pushed away from what is crowded, whether it chose it or not.
 
 # %% [markdown]
 # ## References

@@ -38,7 +38,7 @@ def check_08b_late_window(answer):
         hints = {
             "Rows are queries, columns are keys.": right.T,
             "The last query belongs to the last key: query 0 stands at place S − T.": (key <= early) & ((early - key < size) | (key < sinks)),
-            "A window of W places has the query's own place in it: W − 1 back.": (key <= query) & ((query - key <= size) | (key < sinks)),
+            "A window of w places has the query's own place in it: w − 1 back.": (key <= query) & ((query - key <= size) | (key < sinks)),
             "The query sees itself.": (key < query) & ((query - key < size) | (key < sinks)),
             "The sinks are missing: the first keys stay visible.": (key <= query) & (query - key < size),
             "The future is visible; a sink, too, may lie in it.": (query - key < size) | (key < sinks),
@@ -144,7 +144,7 @@ def check_08b_decode_latent(answer):
 
         hints = {
             "The scores are not divided by √D.": mixed(scores),
-            "The scale is 1/√D, that of the keys, though they are never made; M is only where the product is taken.": mixed(scores / np.sqrt(M)),
+            "The scale is 1/√D, that of the keys, though they are never made; C_c is only where the product is taken.": mixed(scores / np.sqrt(M)),
             "The softmax goes over the tokens.": np.einsum("hs,sm,hmv->hv", softmax(scores.T / np.sqrt(D)).T, c, WUV),
             "Each head has its own weights: these are the mean of all heads.": mixed(np.tile(scores.mean(axis=0) / np.sqrt(D), (H, 1))),
             "Every token counts the same here: are the scores used?": mixed(0 * scores),
@@ -152,7 +152,7 @@ def check_08b_decode_latent(answer):
         right, got = mixed(scores / np.sqrt(D)), ask(answer, q, c, WUK, WUV)
         if size > 1 and not np.isfinite(np.asarray(got, float)).all():
             raise Wrong("With large scores the exponentials overflow: subtract the largest score of each head first.")
-        same(got, right, "the result", hints, at=f"H = {H}, S = {S}, M = {M}, D = {D}, Dv = {Dv}, q of size {size}")
+        same(got, right, "the result", hints, at=f"H = {H}, S = {S}, C_c = {M}, D = {D}, Dv = {Dv}, q of size {size}")
     H, S, M, D, Dv = 3, 11, 4, 5, 7
     q, c, WUK, WUV = (rng.normal(size=shape) for shape in ((H, D), (S, M), (H, M, D), (H, M, Dv)))
     _Watched.sizes = set()
@@ -160,7 +160,7 @@ def check_08b_decode_latent(answer):
     for n, what in ((D, "keys"), (Dv, "values")):
         if {S * n, S * H * n} & _Watched.sizes:
             raise Wrong(f"The numbers are right, but you make the {what} of all {S} tokens: an array of {S} · {n} numbers, or of {H} times as many.")
-    return "For each token of the past, M products for its score and M for its value: the up-projections are paid once."
+    return "For each token of the past, C_c products for its score and C_c for its value: the up-projections are paid once."
 
 
 @check
@@ -174,15 +174,15 @@ def check_08b_balance(answer):
         first = {
             "The factor N_e is missing.": loss / e,
             "f counts choices per token: it adds up to k.": loss / k,
-            "f and P̄ are means over tokens; one of them is a sum here.": loss * n,
-            "Only the probabilities of those who chose it are in this mean; P̄ takes all tokens.": e
+            "f and mean P are means over tokens; one of them is a sum here.": loss * n,
+            "Only the probabilities of those who chose it are in this mean; mean P takes all tokens.": e
             * (f * np.bincount(chosen.ravel(), np.take_along_axis(P, chosen, 1).ravel(), e) / n).sum(),
         }
         one_hot = np.zeros((n, e))
         np.put_along_axis(one_hot, chosen, 1, axis=1)
         second = {
             "Every token's P is in the mean, whether it chose the expert or not.": P_bar * one_hot,
-            "P̄ is a mean over N tokens: the gradient of each is divided by N.": P_bar * n,
+            "mean P is a mean over N tokens: the gradient of each is divided by N.": P_bar * n,
             "No gradient goes through f.": P_bar + e * one_hot * P.mean(axis=0) / n,
             "The gradient has a row for each token.": P_bar[0],
             "The factor N_e is missing in the gradient.": P_bar / e,
