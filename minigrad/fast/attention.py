@@ -103,6 +103,9 @@ class Heads:
         keys = self.k.shape[-2]
         rows = b.t.stop - b.t.start
         n, g = range(*b.n.indices(len(self.q))), range(*b.g.indices(groups))
+        if rows == queries and (len(g) == groups or len(n) == 1):  # one piece: a generator for each head costs more than its numbers
+            first = (n[0] * groups + g[0]) * group * queries
+            return seeded_mask((len(n), len(g), group, rows, keys), p, seed, self.q.dtype, first * keys)[..., : b.s]
         mask = np.empty((len(n), len(g), group, rows, keys), self.q.dtype)
         for head in np.ndindex(mask.shape[:3]):
             number = ((n[head[0]] * groups + g[head[1]]) * group + head[2]) * queries + b.t.start
