@@ -414,6 +414,51 @@ def test_two_folders_whose_names_look_alike_are_two_students(tmp_path):
         assert [one.student for one in submissions.submissions(tmp_path, [])] == ["Zoë", "Zoë'"]
 
 
+@pytest.mark.parametrize(
+    ("folder", "student"),
+    [("anna", "anna"), ("Anna", "anna"), ("Ben Müller_4711_assignsubmission_file", "b2"), ("ben müller", "b2"), ("Ben Müllers", ""), ("Jo_1", "")],
+)
+def test_a_folder_belongs_to_the_student_of_the_roster_whom_it_names(folder, student, tmp_path):
+    roster = {"anna": "Anna Bell", "b2": "Ben Müller", "j1": "Jo", "j2": "Jo"}
+    (tmp_path / folder).mkdir()
+    found = {one.student: one for one in submissions.submissions(tmp_path, [THREE.stem], roster)}
+    assert set(found) == {*roster, student or folder}
+    assert ("not in the roster" in found[student or folder].note) == (not student)
+
+
+@pytest.mark.parametrize("name", [THREE.stem, "03", "03 final (2)", "03-anna", "03.1", "03_"])
+def test_any_name_that_begins_with_the_chapters_number_is_found(name, tmp_path):
+    (tmp_path / "anna").mkdir()
+    for stem in (name, "03b_other", "030", "essay"):
+        (tmp_path / "anna" / f"{stem}.ipynb").write_text("{}", encoding="utf-8")
+    (one,) = submissions.submissions(tmp_path, [THREE.stem])
+    assert one.notebooks[THREE.stem].stem == name and len(one.remarks) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["a check", "all marks"])
+def test_nbgrader_gives_the_points_of_what_lost_its_cells_or_marks(lost, tmp_path):
+    pytest.importorskip("nbgrader")
+    judged = importlib.import_module("course.judged")
+    path = BOOK / "chapters" / f"{THREE.stem}.py"
+    asked = written.questions(BOOK)["03"]
+    notebook = editions_filled(release.finished(editions.students(path), path, written.cells(asked), {}, stubbed=True), RIGHT)
+    for cell in notebook.cells:
+        if cell.metadata.get("nbgrader", {}).get("grade_id") == asked[0].name:
+            cell.source = "because it is"
+    if lost == "all marks":
+        for cell in notebook.cells:
+            cell.metadata.pop("nbgrader", None)
+    else:
+        notebook.cells = [c for c in notebook.cells if c.metadata.get("nbgrader", {}).get("grade_id") != f"check_{RMS.name}"]
+    found, _ = judged.Judged().preprocess(notebook, {"nbgrader": {"notebook": THREE.stem, "student": "otto"}})
+    nbformat.validate(found)
+    with_points = {c.metadata.nbgrader.grade_id: c for c in found.cells if c.metadata.get("nbgrader", {}).get("grade")}
+    assert set(with_points) == {*(f"check_{one.name}" for one in THREE.exercises), *(one.name for one in asked)}
+    assert all("✓" in with_points[f"check_{one.name}"].outputs[0].text for one in THREE.exercises)
+    assert with_points[asked[0].name].source == "because it is"
+
+
 def test_students_of_the_roster_without_a_folder_and_both_layouts_are_found(tmp_path):
     for place in (
         tmp_path / "ann" / f"{THREE.stem}.ipynb",
@@ -421,7 +466,7 @@ def test_students_of_the_roster_without_a_folder_and_both_layouts_are_found(tmp_
         tmp_path / "cy" / "03_mine (1).ipynb",
     ):
         notebook_of(RIGHT, place)
-    found = {one.student: one for one in submissions.submissions(tmp_path, [THREE.stem], ["ann", "dan"])}
+    found = {one.student: one for one in submissions.submissions(tmp_path, [THREE.stem], {"ann": "", "dan": ""})}
     assert list(found) == ["ann", "bob", "cy", "dan"] and all(
         THREE.stem in found[name].notebooks for name in ("ann", "bob", "cy")
     )
@@ -640,6 +685,13 @@ def test_a_second_release_keeps_what_was_handed_out(tmp_path):
         and len(after["chapters"]) == 2
     )
     assert main([*arguments, "--seed", "9"]) == 2
+
+
+@pytest.mark.parametrize("head", ["", "student,name\n", "Student ID;Name\n", "login\tname\n", "Name,Matriculation number\n"])
+def test_a_first_line_that_is_a_heading_is_no_student(head, tmp_path):
+    separator = next((c for c in ";\t" if c in head), ",")
+    (tmp_path / "r.csv").write_text(head + separator.join(["anna", "Anna Bell"]) + "\n", encoding="utf-8")
+    assert release.roster_of(tmp_path / "r.csv") == {"anna": "Anna Bell"}
 
 
 @pytest.mark.parametrize(

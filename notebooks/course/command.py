@@ -24,6 +24,10 @@ def say(words: str) -> None:
     print(words, flush=True)
 
 
+def counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
 def manifest_of(folder: Path) -> dict[str, Any]:
     """course.json.  Raises ValueError when there is none, or it is not one."""
     path = folder / "course.json"
@@ -63,7 +67,7 @@ def grade(args: argparse.Namespace, book: Path) -> int:
         raise ValueError(f"--seconds {args.seconds:g}; expected more than 0")
     asked, out = written.questions(book), Path(args.out or folder / "grades")
     handed_in = submissions(
-        Path(args.submitted or folder / "submitted"), manifest["chapters"], list(manifest["students"])
+        Path(args.submitted or folder / "submitted"), manifest["chapters"], manifest["students"]
     )
     if args.students:
         known = {one.student for one in handed_in}
@@ -76,9 +80,9 @@ def grade(args: argparse.Namespace, book: Path) -> int:
     before = written.marked(out / "written.csv")
     marks = written.kept(written.merged(written_answers(handed_in, every, asked), before), before, asked)
     library, limits = Library(book), Limits(args.seconds, args.megabytes)
-    say(
-        f"{len(handed_in)} students, {sum(len(one.exercises) for one in every)} exercises of chapters {', '.join(one.number for one in every)}"
-    )
+    numbers = ", ".join(one.number for one in every)
+    tasks = sum(len(one.exercises) for one in every)
+    say(f"{counted(len(handed_in), 'student')}, {counted(tasks, 'exercise')} of chapter{'s' * (len(every) > 1)} {numbers}")
     try:
         try_out(library, every, limits)
     except RuntimeError as error:
@@ -100,7 +104,7 @@ def grade(args: argparse.Namespace, book: Path) -> int:
         mine = list(grade_one(one, every, library, limits, manifest.get("variants", {}).get(one.student), confined))
         results += mine
         points, of = sum(r.points for r in mine), sum(r.of for r in mine)
-        remarks = f"; {'; '.join(one.remarks)}" if one.remarks else ""
+        remarks = "".join(f"; {remark}" for remark in (one.note, *one.remarks) if remark)
         say(f"{one.student}: {points} of {of} points, {time.perf_counter() - started:.0f} s{remarks}")
         if now := [name for name in library.changed() if name not in changed]:
             changed += now
@@ -114,7 +118,7 @@ def grade(args: argparse.Namespace, book: Path) -> int:
     report.save(out / "written.csv", report.table(written.COLUMNS, marks))
     say(
         f"{out}: results.csv, points.csv, feedback/"
-        + (f", written.csv with {sum(not m['points'] for m in marks if m['answer'])} answers to mark" if marks else "")
+        + (f", written.csv with {counted(sum(not m['points'] for m in marks if m['answer']), 'answer')} to mark" if marks else "")
     )
     return 1 if changed else 0
 
@@ -128,7 +132,9 @@ def graded_chapters(
         one for one in chapters(book, wanted) if one.stem in manifest["chapters"] and (wanted or one.stem in there)
     ]
     if not found:
-        raise ValueError(f"no notebook of a chapter of this course ({', '.join(manifest['chapters'])}) was handed in")
+        seen = "; ".join(f"{one.student}: {remark}" for one in handed_in for remark in one.remarks)
+        words = f"no notebook of a chapter of this course ({', '.join(manifest['chapters'])}) was handed in"
+        raise ValueError(words + (f". {seen}" if seen else ""))
     return found
 
 

@@ -175,9 +175,10 @@ def grade(
                         room.furnish()
                     points = exercise.points if found["right"] else 0
                     words = " ".join(found["words"].split())
+                    remark = "; ".join(filter(None, [remark] if points else [submission.note, remark, words]))
                     yield Result(
                         submission.student, chapter.stem, exercise.name, exercise.title, points, exercise.points, found["seconds"],
-                        remark or ("" if points else words[:200]), found["words"],
+                        remark if len(remark) <= 200 else remark[:199] + "…", found["words"],
                     )  # fmt: skip
         finally:
             judge.close()

@@ -131,7 +131,7 @@ class Answerer:
         except (EOFError, OSError):
             self.ended = self._obituary()
         except (wire.Unreadable, MemoryError) as error:
-            self.ended = f"The answer's process said what is no answer: {error}."
+            self.ended = f"The answer wrote into the channel between it and the judge: {error}."
         raise Gone(self.ended)
 
     def _obituary(self) -> str:
@@ -168,7 +168,7 @@ class Answerer:
                 raise self._error(reply["error"])
             return self.objects.decode(reply["return"])
         except (wire.Unreadable, KeyError, AttributeError) as error:
-            self.ended = f"The answer's process said what is no answer: {error}."
+            self.ended = f"The answer wrote into the channel between it and the judge: {error}."
             raise Gone(self.ended) from None
 
     @staticmethod

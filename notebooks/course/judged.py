@@ -1,11 +1,13 @@
 """nbgrader with the course kit's judge: in place of ``Execute``, so that no submission runs in a kernel beside the gradebook.
 
+Cells for which there are points and which a submission has lost are put back, so that the same answers get the same points as from the kit.
 The configuration that ``build.py --course`` writes puts ``Judged`` first among ``Autograde.autograde_preprocessors``.  A right answer's check cell
 gets the words of the check as output, a wrong one's an error, as if the cell had been run; nbgrader does the rest.
 """
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,12 @@ import nbformat
 from nbgrader.preprocessors.base import NbGraderPreprocessor
 from traitlets import Float, Integer
 
+import editions
+
+from . import written
 from .chapters import Chapter, chapter
 from .grading import Limits, grade, try_out
+from .release import finished
 from .room import Library
 from .submissions import Cell, Submission
 
@@ -34,6 +40,19 @@ def tried(stem: str, limits: Limits) -> Chapter:
     found = chapter(BOOK / "chapters" / f"{stem}.py")
     try_out(library(), [found], limits)
     return found
+
+
+def restored(nb: Any, source: Path, cells: list[Cell]) -> list[Any]:
+    """The cells with points that a notebook no longer has, or whose marks it has lost: those of the edition that was released."""
+    there = {cell.grade_id for cell in cells}
+    asked = written.questions(BOOK).get(editions.number(source), [])
+    edition = finished(editions.teachers(source), source, written.cells(asked), {}, stubbed=False)
+    lost = [cell for cell in edition.cells if cell.metadata.get("nbgrader", {}).get("grade") and cell.metadata.nbgrader.grade_id not in there]
+    for cell in lost:
+        name = cell.metadata.nbgrader.grade_id
+        cell["id"] = re.sub(r"[^\w-]", "-", f"restored-{name}", flags=re.ASCII)[:64]
+        cell.source = next((written.of(cells, one) or cell.source for one in asked if one.name == name), cell.source)
+    return lost
 
 
 class Judged(NbGraderPreprocessor):
@@ -56,6 +75,9 @@ class Judged(NbGraderPreprocessor):
         results = grade(
             student, [chapter(source)], library(), Limits(self.seconds, self.megabytes), handed_in={stem: cells}
         )
+        if lost := restored(nb, source, cells):
+            self.log.warning("%s: %d cells with points were lost and are put back", student.student, len(lost))
+            nb.cells += lost
         verdicts = {f"check_{one.exercise}": one for one in results}
         for cell in nb.cells:
             one = verdicts.get(cell.metadata.get("nbgrader", {}).get("grade_id", ""))

@@ -28,16 +28,16 @@ from .submissions import shown
 from .tables import plain, rows, table
 
 Numbers = dict[str, dict[str, Any]]  # of each exercise with a variant
-HEADS = ("student", "students", "id", "name", "matriculation", "login", "user", "username")
+HEAD = re.compile(r"(students?|users?|matriculation|login|e-?mail|folder)?[ _-]*(ids?|names?|numbers?|address)?", re.IGNORECASE)
 
 
 def roster_of(path: Path) -> dict[str, str]:
     """The students of a table: the first column names their folders, the second, if there is one, what they are called.
 
-    Raises ValueError for a table without students, or with one twice.
+    A first line that says "name", "student ID" and the like is a heading.  Raises ValueError for a table without students, or with one twice.
     """
     lines = rows(path)
-    if lines and lines[0][0].strip().casefold() in HEADS:
+    if lines and any(HEAD.fullmatch(cell.strip()) for cell in lines[0] if cell.strip()):
         lines = lines[1:]
     found: dict[str, str] = {}
     for row in lines:

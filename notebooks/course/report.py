@@ -19,7 +19,8 @@ RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT"
 RESULTS = ("student", "chapter", "exercise", "points", "of", "seconds", "remark")
 
 STYLE = """body { font: 17px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1c1c1c; background: #fff }
-h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc } .points { float: right; font-weight: normal; color: #444 }
+h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc } h2, h3 { display: flex; justify-content: space-between; gap: 1.5rem }
+.points { flex: none; font-weight: normal; color: #444 }
 pre { white-space: pre-wrap; background: #f4f4f2; padding: .7rem .9rem; border-left: 4px solid #999; font-size: 14px }
 pre.right { border-color: #2a7a3f } pre.wrong { border-color: #b3541e } blockquote { border-left: 4px solid #ccc; margin-left: 0; padding-left: 1rem }
 @media (prefers-color-scheme: dark) { body { color: #ddd; background: #181818 } pre { background: #262626 } .points { color: #aaa } }"""
@@ -91,6 +92,8 @@ def feedback(
             [r for r in results if r.chapter == chapter.stem],
             [m for m in marks if m["chapter"] == chapter.stem],
         )
+        if not mine and not said:
+            continue
         got = sum(r.points for r in mine) + sum(number(m["points"]) for m in said)
         of = sum(r.of for r in mine) + sum(int(m["of"]) for m in said)
         points = f"{got:g} of {of} points" + (" so far" if any(m["answer"] and not m["points"] for m in said) else "")
@@ -109,8 +112,8 @@ def feedback(
             )
             text += [f"### {r.title}: {r.points} of {r.of}", "", *(f"    {line}" for line in words.splitlines()), ""]
         for m in said:
-            points = f"of {m['of']}, not yet marked" if m["answer"] and not m["points"] else f"{m['points'] or 0} of {m['of']}"
-            answer, remark = m["answer"] or "Not handed in.", m["remark"] and f"Remark: {m['remark']}"
+            points = f"of {m['of']}, not yet marked" if m["answer"] and not m["points"] else f"{number(m['points']):g} of {m['of']}"
+            answer, remark = m["answer"] or "Not handed in.", m["points"] and m["remark"] and f"Remark: {m['remark']}"
             page.append(
                 f'<h3>{html.escape(m["title"])} <span class="points">{points}</span></h3><blockquote>{html.escape(answer)}</blockquote>'
             )

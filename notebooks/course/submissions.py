@@ -5,6 +5,7 @@ submitted/STUDENT/NN_name.ipynb     or, as nbgrader has it, submitted/STUDENT/NN
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -22,11 +23,12 @@ LARGEST = 20 * 2**20  # bytes of a notebook
 
 @dataclass
 class Submission:
-    """A student's folder: the notebook of each chapter, and what is to be said about the others."""
+    """A student's folder: the notebook of each chapter, what is to be said about the others, and a note that belongs to every wrong answer."""
 
     student: str
     notebooks: dict[str, Path] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ def shown(name: str) -> str:
     )
 
 
-def submissions(folder: Path, stems: list[str], roster: list[str] | None = None) -> list[Submission]:
+def submissions(folder: Path, stems: list[str], roster: dict[str, str] | None = None) -> list[Submission]:
     """One for each student's folder, and an empty one for whoever of the roster has none; in the order of their names.
 
+    The roster has what each student is called, by the names of the folders.  A folder with another name is a student's of the roster if
+    it differs in case only, or begins, as learning platforms name it, with what one student is called; else its submission says so.
     Raises ValueError when there is no such folder.
     """
     if not folder.is_dir():
@@ -60,12 +64,28 @@ def submissions(folder: Path, stems: list[str], roster: list[str] | None = None)
         if place.is_symlink() or not place.is_dir() or place.name.startswith("."):
             continue
         name = shown(place.name)
+        known = enrolled(name, roster) if roster else name
+        if known and known not in found:
+            name = known
         while name in found:  # two folders whose names look alike are two students
             name += "'"
         found[name] = _submission(name, place, stems)
-    for name in map(shown, roster or []):
+        if roster and name not in roster:
+            near = difflib.get_close_matches(name, roster, n=1)
+            meant = f"; rename the folder if {near[0]} is meant" if near else ""
+            found[name].note = f"not in the roster, so judged with the book's numbers{meant}"
+    for name in map(shown, roster or {}):
         found.setdefault(name, Submission(name, remarks=["nothing was handed in"]))
     return [found[name] for name in sorted(found)]
+
+
+def enrolled(name: str, roster: dict[str, str]) -> str:
+    """The student of the roster that a folder's name means; empty when it is none's, or not one's alone."""
+    if name in roster:
+        return name
+    alike = [student for student in roster if student.casefold() == name.casefold()]
+    called = [s for s, full in roster.items() if full and re.match(rf"{re.escape(full.casefold())}(?![^\W_])", name.casefold())]
+    return next((only[0] for only in (alike, called) if len(only) == 1), "")
 
 
 def _submission(name: str, place: Path, stems: list[str]) -> Submission:
@@ -73,9 +93,7 @@ def _submission(name: str, place: Path, stems: list[str]) -> Submission:
     for path in sorted([*place.glob("*.ipynb"), *place.glob("*/*.ipynb")]):
         if ".ipynb_checkpoints" in path.parts:
             continue
-        fitting = [s for s in stems if path.stem == s] or [
-            s for s in stems if path.stem.startswith((s, s.split("_")[0] + "_"))
-        ]
+        fitting = [s for s in stems if re.match(rf"{s.split('_')[0]}(?![^\W_])", path.stem)]  # 08 is not 08b
         if path.is_symlink() or path.parent.is_symlink() or not path.is_file():
             one.remarks.append(f"{shown(path.name)}: a link or no file; left out")
         elif not fitting:

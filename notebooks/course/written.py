@@ -133,7 +133,7 @@ def merged(new: list[dict[str, str]], old: dict[tuple[str, str], dict[str, str]]
                     f"written.csv: {points!r} points for {row['question']} of {row['student']}; expected 0 to {row['of']}"
                 )
             if before.get("answer", "").split() != plain(row["answer"]).split():
-                points, remark = "", f"handed in anew; the answer before had {points}"
+                points, remark = "", "; ".join(filter(None, [f"handed in anew; the answer before had {points}", remark]))
         rows.append({**row, "points": points, "remark": remark})
     return rows
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ..data.files import brief
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         workers = world()
     except (ImportError, RuntimeError) as error:
         if local_rank() == 0:
-            print(f"transformer: {error}", file=sys.stderr)
+            print(f"{program()}: {error}", file=sys.stderr)
         return 2
     return workers.run(lambda: command(argv, closed))
 
@@ -61,7 +62,7 @@ def command(argv: list[str] | None, closed: Sequence[str] = ()) -> int:
         if isinstance(error, OSError) and streams.reader_gone(error):
             streams.discard(sys.stdout)
             return 0
-        print(f"transformer: {told(error)}", file=sys.stderr)
+        print(f"{program()}: {told(error)}", file=sys.stderr)
         return 2
 
 
@@ -84,9 +85,16 @@ def told(error: Exception) -> str:
     return brief(error, 2000) or type(error).__name__
 
 
+def program() -> str:
+    """What messages begin with: the name under which it was called, if that is the installed command's."""
+    name = Path(sys.argv[0]).stem
+    return name if name == "attention-by-hand" else "transformer"
+
+
 def parser() -> Parser:
     """The commands and their options, each beside the code that it feeds."""
-    top = Parser(prog="python -m transformer", description="Train, use and check small Transformers written in NumPy.")
+    prog = "python -m transformer" if program() == "transformer" else program()
+    top = Parser(prog=prog, description="Train, use and check small Transformers written in NumPy.")
     top.set_defaults(run=lambda args: train.first_run(parser().parse_args), works=True, shared=True)
     commands = top.add_subparsers(metavar="COMMAND", parser_class=Parser)
     for room in ROOMS:
