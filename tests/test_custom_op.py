@@ -69,6 +69,26 @@ def test_it_may_be_defined_again_and_never_enters_the_registry():
     assert before == REGISTRY and mg.softmax is REGISTRY["softmax"]
 
 
+@pytest.mark.parametrize("name", ["add", "negative", "reshape", "pick", "sum", "sum_to"])
+def test_a_program_and_its_text_compute_it_and_not_ours_of_the_same_name(name):
+    def forward(x, k=3.0):
+        return k * x
+
+    forward.__name__ = name
+    op = custom_op(vjp=lambda g, y, x, k=3.0: g * k)(forward)
+    program, space = mg.program(lambda x: op(x, k=2.0)), {}
+    np.testing.assert_array_equal(program(X).data, 2 * X)
+    exec(program.source(), space)
+    np.testing.assert_array_equal(space["program"](X), 2 * X)
+
+
+def test_an_explanation_does_not_take_it_for_ours_of_the_same_name():
+    op = custom_op(vjp=lambda g, y, x: g * 2, formula="y = 2 x")(lambda x: 2 * x)
+    op.name = "sum"
+    told = str(mg.explain(mg.sum(op(Tensor(X, requires_grad=True, name="X")))))
+    assert "(1) A = 2 X\n" in told and told.count("over all entries, 12 in each sum") == 1
+
+
 def test_a_wrong_rule_is_caught_by_gradcheck():
     wrong = custom_op(vjp=lambda g, y, x: g * 2 * x**2)(lambda x: x**3)
     assert not gradcheck(wrong, X)

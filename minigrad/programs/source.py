@@ -121,19 +121,19 @@ class Text:
         if line.role != "forward":
             return self._call(line.function, line.args, line.kwargs)
         op, args = line.op, [self.render(a, operand=True) for a in line.args]
-        p = line.kwargs
-        if op.name in INFIX:
-            return f"{args[0]} {INFIX[op.name]} {args[1]}"
-        if op.name == "negative":
+        name, p = op.name if op.builtin else "", line.kwargs  # a user's op may have the name of ours
+        if name in INFIX:
+            return f"{args[0]} {INFIX[name]} {args[1]}"
+        if name == "negative":
             return f"-{args[0]}"
-        if op.name in ("reshape", "swapaxes"):
-            return f"{args[0]}.{op.name}({', '.join(self.render(v) for v in p.values())})"
-        if op.name == "pick":
+        if name in ("reshape", "swapaxes"):
+            return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
+        if name == "pick":
             return f"{args[0]}[{self._index(p['index'])}]"
-        if op.name in ("sum", "mean", "max", "min"):
+        if name in ("sum", "mean", "max", "min"):
             settings = ", ".join(f"{k}={self.render(v)}" for k, v in p.items() if v is not None and v is not False)
-            return f"{args[0]}.{op.name}({settings})"
-        if op.name == "sum_to":
+            return f"{args[0]}.{name}({settings})"
+        if name == "sum_to":
             return self._sum_to(args[0], line.args[0].what.shape, p["shape"])
         if op.ufunc is not None and not p:
             return f"np.{op.ufunc.__name__}({', '.join(map(self.render, line.args))})"
@@ -212,7 +212,7 @@ class Text:
             index = (index,)
         shown = []
         for i in index:
-            if isinstance(i, slice) and not any(True for _ in names_in(i)):
+            if isinstance(i, slice):
                 parts = ["" if x is None else str(x) for x in (i.start, i.stop)] + ([] if i.step is None else [str(i.step)])
                 shown.append(":".join(parts))
             else:

@@ -98,12 +98,12 @@ class Straight:
 
     def _direct(self, line: Line, args: list[str]) -> str | None:
         """What an op or a kernel comes to for the shapes at hand, where that is one expression: the same numbers for fewer calls."""
-        name, p = line.op.name if line.op is not None else "", line.kwargs
-        if line.role == "forward" and name in ("reshape", "swapaxes") and isinstance(line.args[0], Name):
+        name, p = line.op.name if line.op is not None and line.op.builtin else "", line.kwargs  # a user's op may have the name of ours
+        if name in ("reshape", "swapaxes") and isinstance(line.args[0], Name):
             return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
         if not line.args or not isinstance(line.args[0], Name):
             return None
-        if line.role == "forward" and name == "sum_to" and (x := line.args[0].what).ndim == 2 and x.shape[1:] == p["shape"]:
+        if name == "sum_to" and (x := line.args[0].what).ndim == 2 and x.shape[1:] == p["shape"]:
             return f"{self._bound(ones(x.shape[0], x.dtype))} @ {args[0]}"
         if line.role != "kernel" or p["save"]:
             return None
