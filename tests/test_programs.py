@@ -11,6 +11,7 @@ import minigrad as mg
 from minigrad import Tensor, nn, optim
 from minigrad.byhand.ops import examples, run
 from minigrad.graph import REGISTRY
+from minigrad.ops.declare import Composed
 from minigrad.programs import Refused
 from minigrad.programs.program import RECORDINGS
 
@@ -357,6 +358,18 @@ def test_threads_may_call_one_program():
     for t in threads:
         t.join()
     assert not wrong
+
+
+def test_what_a_kernel_keeps_in_an_object_of_its_own_is_not_written_over():
+    """Nobody can tell which arrays such an object holds: it may be its inputs, and its result."""
+    op = Composed(lambda x: mg.exp(x), "y = e^x", None, {})
+    op.accelerate(lambda x, save: (y := np.exp(x), {"x": x, "y": y}), lambda g, _, saved, x: [g * saved["y"] * (saved["x"] == x)])
+    x = Tensor(x0, requires_grad=True)
+    program = mg.program(lambda x: (op(x * 1.0) + 1.0).sum(), [])
+    for _ in range(3):
+        x.zero_grad()
+        program(x)
+        np.testing.assert_allclose(x.grad.data, np.exp(x0))
 
 
 # What cannot be recorded ----------------------------------------------------------------------------------------------

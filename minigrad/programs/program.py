@@ -27,7 +27,7 @@ from ..ops import declare
 from ..random import drawing_again, noting_draws
 from ..tensor import Tensor
 from .refusals import Digest, attributes_of, close, digest, refuse_differences, refuse_other_attributes, refuse_other_draws
-from .straight import Straight, needed, owners
+from .straight import Straight, needed
 from .tape import Line, Name, Tape
 from .watched import Refused, array_of, unwatched, watched
 
@@ -348,9 +348,8 @@ class Program:
             name = tape.known[id(g.data)]
             if name.kind == "made" and name.of is None:
                 name.of = tape.known.get(id(t.data))
-            memory = list(owners(g.data) or ())
-            gradients.append((numbers.get(id(t), t), name, name.kind != "made" or bool(seen & set(memory))))
-            seen.update(memory)
+            gradients.append((numbers.get(id(t), t), name, name.kind != "made" or name.what.owner in seen))
+            seen.add(name.what.owner)
         return gradients
 
 

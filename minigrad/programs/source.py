@@ -16,7 +16,7 @@ import numpy as np
 from ..nn import Module
 from .bundle import Bundle
 from .straight import SIMPLE
-from .tape import Line, Name, names_in
+from .tape import Line, Name
 from .watched import Refused
 
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@"}

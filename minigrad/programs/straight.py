@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,18 +22,6 @@ def needed(lines: list[Line], wanted: Iterable[Name]) -> list[Line]:
             live.update(line.reads())
             kept.append(line)
     return kept[::-1]
-
-
-def owners(value: Any) -> Iterator[int] | None:
-    """The identities of the blocks of memory that a value holds; None when that cannot be told."""
-    if isinstance(value, np.ndarray):
-        while isinstance(value.base, np.ndarray):
-            value = value.base
-        return iter((id(value),))
-    if isinstance(value, tuple | list):
-        inner = [owners(x) for x in value]
-        return None if None in inner else iter([i for ids in inner for i in ids or ()])
-    return iter(()) if isinstance(value, SIMPLE) else None
 
 
 class Straight:
@@ -154,31 +142,17 @@ class Memory:
     def __init__(self, lines: list[Line], last: dict[Name, int], forever: set[Name]) -> None:
         self.buffers: list[tuple[tuple[int, ...], Any]] = []
         self.free: dict[Any, list[int]] = {}  # buffers by shape and dtype
-        self.group: dict[Name, Any] = {}  # names that share memory have one group; None: it cannot be told
-        parent: dict[int, int] = {}
-
-        def root(i: int) -> int:
-            while parent.setdefault(i, i) != i:
-                i = parent[i]
-            return i
-
-        for name in last:
-            ids = iter((name.what.owner,)) if name.what is not None else owners(name.value)
-            known = None if ids is None else [root(i) for i in ids]
-            self.group[name] = None if known is None else known[0] if known else -id(name)
-            for i in known or ():
-                parent[i] = known[0]  # type: ignore[index]
-        self.group = {name: None if g is None else root(g) for name, g in self.group.items()}
-        blind = {name for line in lines if any(self.group[m] is None for m in line.makes()) for name in line.reads()}
+        # names that share memory have one group; None: it cannot be told
+        self.group: dict[Name, int | None] = {name: None if name.what is None else name.what.owner for name in last}
+        blind = {  # such a thing may hold what it was made from, and what was made with it
+            name for line in lines if any(self.group[m] is None for m in line.makes()) for name in (*line.reads(), *line.makes())
+        }
         self.fixed = {self.group[name] for name in {*forever, *blind} if name in self.group} | {None}
         self.death: dict[Any, int] = {}
-        self.members: dict[Any, set[Name]] = {}
         for name, number in last.items():
             g = self.group[name]
             self.death[g] = max(self.death.get(g, -1), number)
-            self.members.setdefault(g, set()).add(name)
         self.held: dict[Any, int] = {}  # which buffer a group has
-        self.made: set[Any] = set()
 
     def target(self, number: int, line: Line) -> Any:
         """Where the line writes: a name, the name of a buffer, or None for new memory."""
@@ -198,7 +172,6 @@ class Memory:
                     self.free.setdefault(shape, []).append(len(self.buffers) - 1)
                 self.held[self.group[out]] = self.free[shape].pop()
                 place = f"b{self.held[self.group[out]]}"
-        self.made.update(self.group[n] for n in line.makes())
         for g in {self.group[n] for n in (*line.makes(), *line.reads())}:
             if self.death.get(g) == number and g in self.held:
                 i = self.held.pop(g)
