@@ -2,16 +2,18 @@
 
 import io
 import threading
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 
 import minigrad as mg
 from tests.test_parallel import IDS, together
-from transformer import GPT, Answering, SwiGLU, Trainer, Window, beam_search, causal_mask
+from transformer import GPT, Answering, KVCache, LayerNorm, MultiHeadAttention, RMSNorm, SwiGLU, Trainer, Window, beam_search, causal_mask
 from transformer.attention import masked_mean
+from transformer.checks import shaken
 from transformer.data.tasks import MADE
-from transformer.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, sinusoids
+from transformer.positions import LearnedPositions, RotaryPositions, SinusoidalPositions, StretchedRotation, sinusoids
 from transformer.training import answering
 from transformer.training.classification import Classification, Labelled
 from transformer.training.objectives import LanguageModelling
@@ -158,6 +160,33 @@ def test_what_a_window_keeps_is_near_or_the_sink_of_some_row():
     mask = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], bool)[:, None, None]
     kept = Window(2, sinks=1).kept(np.arange(6), mask)
     assert kept.tolist() == [True, False, True, False, False, True]
+
+
+def test_a_padded_batch_in_a_window_is_read_alike_with_and_without_a_cache():
+    attention = shaken(MultiHeadAttention(8, 2, window=Window(2, 1)), np.random.default_rng(0)).eval()
+    x = np.random.default_rng(1).normal(size=(2, 6, 8))
+    mask = np.array([[1, 1, 1, 1, 1, 1], [0, 0, 1, 1, 1, 1]], bool)[:, None, None]
+    cache = KVCache(6)
+    with mg.no_grad():
+        whole = attention(x, mask=mask, causal=True).data
+        for t in range(2, 6):
+            begin = 0 if t == 2 else t
+            part = attention(x[:, begin : t + 1], mask=mask[..., : t + 1], causal=True, cache=cache).data
+            np.testing.assert_allclose(part[:, -1], whole[:, t], atol=1e-12)
+
+
+@pytest.mark.parametrize("norm", [LayerNorm, RMSNorm])
+@pytest.mark.parametrize("eps", [True, False, "1e-5", None, -1e-9, 1, np.nan])
+def test_an_eps_that_is_no_small_number_is_refused(norm, eps):
+    with pytest.raises(ValueError, match=f"{norm.__name__}: eps={eps!r}; expected a small number"):
+        norm(8, eps=eps)
+
+
+def test_a_stretching_is_a_value_that_nobody_changes_behind_the_tables():
+    stretch = StretchedRotation(8.0, 1.0, 4.0, 100)
+    assert {stretch, StretchedRotation(8.0, 1.0, 4.0, 100)} == {stretch}
+    with pytest.raises(FrozenInstanceError):
+        stretch.factor = 2.0
 
 
 def test_a_gated_network_is_eight_thirds_as_wide_inside():

@@ -198,6 +198,16 @@ def test_the_cache_is_used_one_new_token_for_each_row_until_the_window_slides():
     assert widths == [3, 1, 1, 1, 1, 1, 8, 6, 1, 1, 8, 6]  # each row's window slides after its eighth token, on its own
 
 
+def test_what_one_text_has_recorded_the_next_one_uses():
+    model, widths = tiny(context=40), []
+    forward = model.forward
+    model.forward = lambda ids, **options: widths.append(ids.shape[1]) or forward(ids, **options)
+    generate(model, [1, 2], 20, rng=0)
+    widths.clear()
+    assert len(generate(model, [3, 4], 9, rng=1)) == 11
+    assert widths == [2]  # the prompt; every further token is a replay
+
+
 def test_the_logits_of_a_left_padded_batch_are_those_of_each_row_alone():
     for scheme in POSITIONS:
         model = tiny(positions=scheme)
@@ -267,6 +277,11 @@ def test_logits_that_are_not_finite_are_an_error_and_not_a_text(bad):
             write()
 
 
+def test_a_row_that_rules_out_every_token_is_an_error_beside_a_row_that_does_not():
+    with pytest.raises(FloatingPointError, match="not finite"):
+        generate(Table([[0.0, 1.0], [-np.inf, -np.inf]]), [[0], [1]], 3, rng=0)
+
+
 def test_tokens_that_the_model_rules_out_are_never_written():
     model = Table([[0.0, -np.inf, 0.0]] * 3)
     assert 1 not in generate(model, [0], 200, rng=0, temperature=1.5, top_p=0.9, repetition_penalty=2.0)
@@ -303,10 +318,11 @@ def test_a_step_tells_the_logits_and_the_probabilities_that_its_token_was_drawn_
     ids = [1, 2]
     from transformer.decoding.sampling import Sampling
 
-    for step in steps(model, ids, 5, Sampling(0.5, top_k=3), rng=0):
+    sampling = Sampling(0.5, top_k=3, repetition_penalty=2.0)
+    for step in steps(model, ids, 5, sampling, rng=0):
         with no_grad():
             logits = model(np.array([ids])).data[0, -1]
         np.testing.assert_allclose(step.logits[0], logits)
-        np.testing.assert_allclose(step.probabilities, Sampling(0.5, top_k=3).distribution(logits[None], [ids]))
+        np.testing.assert_allclose(step.probabilities, sampling.distribution(logits[None], [ids]))
         assert step.probabilities[0, step.tokens[0]] > 0 and step.alive.all()
         ids.append(int(step.tokens[0]))

@@ -41,6 +41,17 @@ def test_they_pass_with_the_folder_of_kernels_deleted_programs_and_all(tmp_path)
     assert code == 0, said
 
 
+def test_in_plain_mode_every_step_of_an_op_is_seen():
+    def steps():
+        program = mg.program(lambda x: mg.softmax(x))
+        program(np.ones(3))
+        return program.source()
+
+    assert "softmax(x, save" in steps()
+    with mg.plain():
+        assert "softmax(x, save" not in steps()
+
+
 def test_plain_nests_and_decorates_and_gives_the_same_numbers():
     x = Tensor(np.random.default_rng(0).normal(size=(3, 4)), requires_grad=True)
 

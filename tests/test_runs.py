@@ -17,6 +17,7 @@ import pytest
 
 from minigrad import load
 from transformer.cli import main
+from transformer.training.checkpoints import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
@@ -173,6 +174,13 @@ def test_killed_before_the_first_checkpoint(tmp_path: Path, small: Path, capsys:
     assert main(["evaluate", str(folder)]) == 2
     one_line(capsys, "last.npz", "before its first checkpoint")
     assert hashes(folder) == before
+
+
+def test_a_new_run_removes_what_a_crash_before_its_first_file_left(tmp_path: Path) -> None:
+    (tmp_path / ".config.json.abc123.tmp").write_text("{half")
+    (tmp_path / "notes.tmp").write_text("mine")
+    RunFolder(tmp_path).create({}, None)
+    assert {file.name for file in tmp_path.glob("*.tmp")} | {file.name for file in tmp_path.glob(".config*")} == {"notes.tmp"}
 
 
 @pytest.mark.slow

@@ -239,6 +239,18 @@ def test_an_answer_of_many_words_is_not_longer_than_allowed():
     assert span is not None and span[1] - span[0] < 4
 
 
+@pytest.mark.parametrize(("nothing", "span"), [(6.0, None), (3.0, (0, 0))])
+def test_there_is_no_answer_where_both_pointers_together_prefer_the_beginning(nothing, span):
+    class Torn(SpanReader):
+        def forward(self, ids, mask=None, segments=None):
+            logits = np.zeros((len(ids), 2, ids.shape[1]))
+            logits[:, :, 0] = nothing  # of each pointer
+            logits[:, 0, 7] = 9.0
+            return mg.Tensor(logits)
+
+    assert spans(Torn(body()), Pieces(BYTES), [question("Who? a b")], longest=2) == [span]
+
+
 def test_a_reader_needs_a_segment_for_the_question_and_one_for_the_passage():
     with pytest.raises(ValueError, match="num_segments=1; expected 2 or more"):
         SpanReader(body(num_segments=1))

@@ -98,7 +98,7 @@ def test_the_keys_of_the_memory_are_made_once():
     projection = m.decoder.layers[0].cross_attention.k_proj
     forward = projection.forward
     projection.forward = lambda x: calls.append(x.shape) or forward(x)
-    written = translate(m, CODEC, ["abcabc"], 9)
+    written = translate(m, CODEC, ["abcabcabc"], 9)  # longer than the model is wide
     assert len(calls) == 1 and written
 
 
@@ -108,6 +108,11 @@ def test_translating_while_training_is_done_without_dropout_and_training_goes_on
     m.train()
     translate(m, CODEC, TEXTS, 2)
     assert all(part.training for part in m.modules())
+
+
+def test_a_translation_of_no_tokens_is_empty_and_the_longest_may_fill_the_model():
+    assert translate(model(), CODEC, TEXTS, 0) == [""] * len(TEXTS)
+    assert translate(model(), CODEC, TEXTS, 15) == translate(model(), CODEC, TEXTS)
 
 
 def test_translate_explains_wrong_use():
@@ -131,6 +136,7 @@ def test_the_map_of_cross_attention_has_the_source_across_and_the_target_down(ki
         assert w.shape[1:] == (6, 4)
         np.testing.assert_allclose(w.sum(axis=-1), 1)
     assert len(weights) == (2 if kind == "transformer" else 1)
+    assert cross_attention(m, CODEC, "abc", "a" * 30)[2] == ["a"] * 16  # of a longer target, what the model can say
 
 
 def test_a_model_without_attention_has_no_map():

@@ -56,7 +56,7 @@ def translate(
         raise ValueError(f"translate: num_beams={num_beams}, batch_size={batch_size}; expected 1 or more")
     limit = model.max_length - 1 if max_new_tokens is None else max_new_tokens
     checked_count("translate", "max_new_tokens", limit)
-    if not 0 <= limit < model.max_length:
+    if limit >= model.max_length:
         raise ValueError(f"translate: max_new_tokens={limit}; this model writes 0 to {model.max_length - 1}")
 
     def write(places: np.ndarray) -> list[str]:
