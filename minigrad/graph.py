@@ -250,7 +250,7 @@ def _on_the_way(order: list[Any], leaves: list[Value], wrt: Sequence[Value]) -> 
 # Add --------------------------------------------------------------------------------------------------------------------
 
 
-def conform(r: Any, shape: tuple[int, ...], dtype: Any, tensors: bool = False) -> Any:
+def conform(r: Any, shape: tuple[int, ...], dtype: Any, tensors: bool) -> Any:
     """What a rule gave, in the input's shape (summed over the axes along which it was broadcast) and dtype."""
     if tensors:
         r = r if isinstance(r, Value) else wrap(r)
