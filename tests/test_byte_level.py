@@ -83,6 +83,12 @@ def test_a_merge_counts_by_its_text_however_its_parts_came_about():
     assert [tokenizer.token(i) for i in tokenizer.encode("abcd")] == ["abcd"]
 
 
+def test_a_trained_vocabulary_is_the_bytes_the_merges_in_order_and_the_end_of_text():
+    tokenizer = GPT2Tokenizer.train("low lower lowest " * 3, 262)
+    assert list(tokenizer.vocabulary) == [*CHARACTER.values(), *("".join(pair) for pair in tokenizer.merges), "<|endoftext|>"]
+    assert len(tokenizer.merges) == 5 and tokenizer.decode(tokenizer.encode("slower")) == "slower"
+
+
 def test_a_long_word_is_no_trouble():
     tokenizer = with_merges(("a", "a"), ("aa", "aa"), ("b", "a"))
     assert tokenizer.encode("a" * 40_000).tolist() == [257] * 10_000

@@ -31,6 +31,16 @@ def test_the_loss_is_the_mean_surprise_at_the_tokens_of_the_answers():
     np.testing.assert_allclose(row_log_probability(model, collate(PAIRS)).data, [log_probability(model, *p) for p in PAIRS])
 
 
+def test_a_limit_of_evaluation_is_that_of_the_tokens_read_and_one_example_at_least():
+    model, objective = tiny(), Instructions(PAIRS, PAIRS, 8)  # of 5, 4 and 3 tokens
+    for limit, count in ((1, 1), (5, 1), (8, 1), (9, 2), (12, 3), (99, 3), (None, 3)):
+        assert objective.evaluate(model, limit) == pytest.approx(Instructions(PAIRS, PAIRS[:count], 8).evaluate(model))
+
+
+def test_an_example_may_have_one_token_more_than_the_context():
+    assert np.isfinite(Instructions(PAIRS, [([1] * 5, [2] * 4)], 8).evaluate(tiny()))
+
+
 def test_judging_counts_answers_only_however_the_model_was_trained():
     model = tiny()
     assert Instructions(PAIRS, PAIRS, 8, answers_only=False).evaluate(model) == Instructions(PAIRS, PAIRS, 8).evaluate(model)

@@ -1,5 +1,6 @@
 """Run folders: a run that was killed goes on bit for bit; a damaged folder is refused in one line and left as it is."""
 
+import errno
 import hashlib
 import io
 import json
@@ -17,7 +18,10 @@ import pytest
 
 from minigrad import load
 from transformer.cli import main
+from transformer.training import locking
 from transformer.training.checkpoints import RunFolder
+from transformer.training.locking import FolderLock
+from transformer.training.run_data import is_task, name_of_text
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "The quick brown fox jumps over the lazy dog; the dog sleeps on. " * 40
@@ -181,6 +185,49 @@ def test_a_new_run_removes_what_a_crash_before_its_first_file_left(tmp_path: Pat
     (tmp_path / "notes.tmp").write_text("mine")
     RunFolder(tmp_path).create({}, None)
     assert {file.name for file in tmp_path.glob("*.tmp")} | {file.name for file in tmp_path.glob(".config*")} == {"notes.tmp"}
+
+
+def test_a_lock_names_the_process_that_holds_it_and_not_one_that_crashed(tmp_path: Path) -> None:
+    (tmp_path / ".lock").write_text("process 1 on a machine whose name was longer than that of any other\n")
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    first.take()
+    first.take()
+    with pytest.raises(BlockingIOError, match=rf"process {os.getpid()} on [^\n]* is writing into it") as told:
+        second.take()
+    assert "process 1 on a machine" not in str(told.value)
+    first.give_back()
+    second.take()
+    second.give_back()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_where_there_is_no_fcntl_windows_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = set()
+
+    class Windows:
+        LK_NBLCK = 2
+
+        @staticmethod
+        def locking(number: int, mode: int, size: int) -> None:
+            place = (os.fstat(number).st_ino, os.lseek(number, 0, os.SEEK_CUR), mode, size)
+            if place in held:
+                raise PermissionError(errno.EACCES, "locked")
+            held.add(place)
+
+    monkeypatch.setattr(locking, "fcntl", None)
+    monkeypatch.setattr(locking, "msvcrt", Windows)
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    first.take()
+    with pytest.raises(BlockingIOError, match="is writing into it"):
+        second.take()
+
+
+def test_what_a_run_reads_is_said_in_words() -> None:
+    files = ["a/one.txt", "b\\two.txt", "three.txt", "c/four.txt", "five.txt"]
+    assert name_of_text({"text": files[:3]}) == "one.txt, two.txt, three.txt"
+    assert name_of_text({"text": files}) == "one.txt, two.txt, three.txt and 2 more"
+    assert name_of_text({"task": "reversal"}) == "reversal"
+    assert is_task({"task": "copy"}) and not any(map(is_task, ({"task": "no such task"}, {"task": ["copy"]}, {"text": ["copy"]}, {})))
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transformer.data.bpe import CACHE_ENTRIES, CHUNK, BPETokenizer
+from transformer.data.byte_level import GPT2Tokenizer
 from transformer.data.tokenizers import CharTokenizer, Tokenizer, load_tokenizer, tokenizer_from_dict
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -119,6 +120,27 @@ def test_encoding_replays_the_merges_in_the_order_learned() -> None:
 
 def test_the_sample_parameter_limits_what_training_reads() -> None:
     assert BPETokenizer.train("abab" + "cdcdcdcd", 512, max_characters=4).merges == [(97, 98)]
+
+
+@pytest.mark.parametrize(("limit", "options"), [(200, {"max_characters": 200}), (2_000_000, {})])
+@pytest.mark.parametrize("kind", [BPETokenizer, GPT2Tokenizer])
+def test_training_reads_as_many_characters_as_it_is_told_and_not_one_more(kind: type, limit: int, options: dict) -> None:  # type: ignore[type-arg]
+    text = ("xy" + (" " + "!" * 63) * (limit // 64 + 1))[: limit - 2] + " xy"      # the second xy lies on the border
+
+    def tokens(**options: int) -> set[bytes]:
+        tokenizer = kind.train(text, 290, **options)
+        return {tokenizer.token_bytes(i) for i in range(tokenizer.vocab_size)}
+
+    assert b"xy" not in tokens(**options) and b"xy" in tokens(max_characters=limit + 1)
+
+
+def test_a_vocabulary_of_the_bytes_alone_has_no_merges() -> None:
+    assert BPETokenizer.train("abab", 256).merges == []
+
+
+def test_any_byte_may_stand_on_either_side_of_a_merge() -> None:
+    for text in ("\0!", "!\0"):
+        assert BPETokenizer([list(text.encode())]).encode(text).tolist() == [256]
 
 
 def test_merges_shorten_text_and_never_cross_words() -> None:
