@@ -186,6 +186,25 @@ def test_the_text_of_a_function_returns_the_tree_that_it_returns():
         np.testing.assert_array_equal(found["z"][1][0], x0[:1, 1:])
 
 
+FACTOR = 3.0
+
+
+def factorial(n):
+    return n * factorial(n - 1) if n else FACTOR
+
+
+@mg.recorded
+def grown(x):
+    n = factorial(4)
+    return n * x
+
+
+def test_the_text_brings_along_what_a_recorded_function_calls_and_names():
+    program = mg.program(lambda x: grown(x) + 1)
+    program(x0)
+    np.testing.assert_array_equal(execute(program.source(), "program", x0), 72 * x0 + 1)
+
+
 def test_plain_text_has_no_call_of_an_op_that_is_one_expression():
     program = mg.program(lambda x: mg.where(x > 0, mg.tril(mg.relu(x)), mg.cumsum(x, axis=1)))
     program(x0)

@@ -1,14 +1,21 @@
 """The trainer: one schedule step for each batch, one optimizer step for each parameter, and a model that learns."""
 
+import io
+
 import numpy as np
 import pytest
+from small_models import Table
 
 import minigrad as mg
 from minigrad.optim import AdamW, warmup_cosine
 from transformer import GPT, Trainer
 from transformer.data.corpora import bigram_loss
-from transformer.training.objectives import LanguageModelling
+from transformer.training import loop
+from transformer.training.checkpoints import RunFolder
+from transformer.training.classification import Classification, Labelled
+from transformer.training.objectives import LanguageModelling, Penalised
 from transformer.training.settings import Settings
+from transformer.training.workers import Workers
 
 IDS = np.tile(np.array([3, 1, 4, 1, 5, 2, 6, 5]), 60)
 
@@ -24,6 +31,19 @@ def test_the_schedule_moves_once_for_each_batch_and_not_once_for_each_parameter(
     run = trainer(steps=20, lr=3e-3, min_lr=1e-4)
     schedule = warmup_cosine(3e-3, 5, 20, 1e-4)
     assert [run.step()[2] for _ in range(20)] == [schedule(i) for i in range(20)]
+
+
+def test_the_rate_rises_over_half_of_a_short_run_at_most():
+    run, schedule = trainer(steps=20, warmup=100), warmup_cosine(1e-3, 10, 20, 1e-4)
+    assert [run.schedule(i) for i in range(20)] == [schedule(i) for i in range(20)]
+
+
+def test_muon_moves_the_linear_maps_within_the_layers_and_adamw_all_else():
+    run = trainer(optimizer="muon")
+    names = {id(p): name for name, p in run.model.named_parameters()}
+    moved = {names[id(p)] for p in run.optimizers[0].params}
+    assert moved == {name for name in names.values() if name.startswith("layers.") and run.model.state_dict()[name].ndim == 2}
+    assert len(moved) == 12 and sorted(names.values()) == sorted(names[id(p)] for o in run.optimizers for p in o.params)
 
 
 def test_the_optimizers_count_batches():
@@ -68,6 +88,126 @@ def test_a_loss_that_is_not_finite_stops_the_run_with_a_cure():
     run.model.token_embedding.weight.data[:] = np.nan
     with pytest.raises(FloatingPointError, match="lower the learning rate"):
         run.step()
+
+
+@pytest.mark.parametrize("saved", [0, 7])
+def test_a_good_checkpoint_is_named_where_there_is_one(saved, tmp_path):
+    run = trainer()
+    run.folder, run.saved = RunFolder(tmp_path), saved
+    run.model.token_embedding.weight.data[:] = np.nan
+    with pytest.raises(FloatingPointError) as told:
+        run.step()
+    assert str(told.value).count("last.npz holds step 7, the last good one") == bool(saved) == ("last good" in str(told.value))
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_one_process_alone_shows_the_bar_the_pace_and_the_messages(rank, monkeypatch):
+    class Other(Workers):
+        pass
+
+    Other.rank = rank
+    monkeypatch.setattr(loop.Pace, "FIRST", 1)
+    monkeypatch.setattr(loop.Pace, "LAST", 2)
+    run, shown = trainer(steps=8, evaluate_every=8), []
+    run.output, run.workers = io.StringIO(), Other()
+    run.train(show=shown.append)
+    assert [words in " ".join(shown) for words in ("steps a second", "step     8  training loss")] == [rank == 0] * 2
+    assert run.output.getvalue() == "" if rank else "8/8" in run.output.getvalue() and run.output.getvalue().endswith("\n")
+
+
+def test_the_line_of_the_bar_ends_before_an_error_is_told():
+    run = trainer()
+    run.output = io.StringIO()
+    run.model.token_embedding.weight.data[:] = np.nan
+    with pytest.raises(FloatingPointError) as told:
+        run.train()
+    assert run.output.getvalue().endswith("\n") and told
+
+
+def test_why_a_loss_is_no_program_is_told_once():
+    class Deciding(LanguageModelling):
+        def loss(self, model, batch, label_smoothing=0.0):
+            loss = super().loss(model, batch, label_smoothing)
+            return loss if loss.item() > 0 else -loss
+
+    run, shown = trainer(steps=4, evaluate_every=2), []
+    run.objective, run.output = Deciding(IDS[:400], IDS[400:], 8), io.StringIO()
+    run.train(show=shown.append)
+    assert ["trained step by step, without a program: program: the function reads" in message for message in shown] == [True, False]
+
+
+def test_where_an_objective_measures_no_training_data_its_last_fifty_losses_are_shown():
+    run = trainer()
+    run.objective, run.losses = object(), [9.0] * 7 + [float(i) for i in range(50)]
+    assert run.evaluate_seen() == 24.5
+
+
+# Objectives -------------------------------------------------------------------------------------------------------------
+
+
+def objectives():
+    """Objectives, each with a model: for texts a table of logits, for classes of vectors a linear map."""
+    rng = np.random.default_rng(0)
+    text = LanguageModelling(IDS[:400], IDS[400:], 8)
+    weighted = LanguageModelling(IDS[:400], IDS[400:], 8, weights=rng.random(400))
+    known, unseen = (Labelled(rng.normal(size=(20, 6)), rng.integers(0, 4, 20)) for _ in range(2))
+    table, linear = Table(rng.normal(size=(8, 8))), mg.nn.Linear(6, 4)
+    return {"text": (text, table), "weighted text": (weighted, table), "classes": (Classification(known, known, unseen=unseen), linear)}
+
+
+@pytest.mark.parametrize("name", objectives())
+def test_label_smoothing_mixes_the_loss_with_that_of_all_classes_alike(name):
+    objective, model = objectives()[name]
+    batch = objective.batch(np.random.default_rng(1), 5)
+    sharp, mixed, smooth = (objective.loss(model, batch, smoothing).item() for smoothing in (0.0, 0.3, 1.0))
+    assert objective.loss(model, batch).item() == sharp != smooth
+    assert mixed == pytest.approx(0.7 * sharp + 0.3 * smooth)
+
+
+def test_a_penalty_is_added_to_the_plain_loss():
+    objective, model = objectives()["text"]
+    batch = objective.batch(np.random.default_rng(1), 5)
+    assert Penalised(objective, lambda model, rng: mg.Tensor(2.0)).loss(model, batch).item() == objective.loss(model, batch).item() + 2
+
+
+@pytest.mark.parametrize("weights", [np.full(400, 0.0), np.full(400, -1.0), np.full(400, np.nan), np.ones(399)])
+def test_weights_that_mean_nothing_are_refused(weights):
+    with pytest.raises(ValueError, match="LanguageModelling: weights"):
+        LanguageModelling(IDS[:400], IDS[400:], 8, weights=weights)
+
+
+def test_the_scale_of_weights_does_not_matter():
+    weights = np.random.default_rng(0).random(400)
+    one, other = (LanguageModelling(IDS[:400], IDS[400:], 8, weights=w) for w in (weights, 5 * weights))
+    np.testing.assert_allclose(one.weights, other.weights, rtol=1e-6)
+    assert one.weights.mean() == pytest.approx(1)
+
+
+def test_training_data_are_measured_at_their_end_over_as_many_tokens_as_validation():
+    objective, model = objectives()["text"]
+    for limit, length in ((None, 80), (30, 31), (500, 80)):
+        assert objective.evaluate_seen(model, limit) == LanguageModelling(IDS[:400], IDS[400 - length : 400], 8).evaluate(model)
+
+
+def test_the_fingerprint_of_a_text_sees_each_token_and_each_weight():
+    def changed(place, array):
+        array = array.copy()
+        array[place] += 1
+        return array
+
+    train, validation, weights = IDS[:400], IDS[400:], np.ones(400)
+    texts = [(train, validation), *((changed(i, train), validation) for i in (0, 200, 399)), (train, changed(50, validation))]
+    prints = [LanguageModelling(*text, 8).fingerprint() for text in texts]
+    prints += [LanguageModelling(*texts[0], 8, weights=w).fingerprint() for w in (weights, changed(7, weights))]
+    assert len(set(prints)) == 7 and LanguageModelling(*texts[0], 8).fingerprint() == prints[0]
+
+
+def test_a_classification_is_judged_on_what_it_has_not_seen():
+    objective, model = objectives()["classes"]
+    known, unseen = (np.mean(model(part.inputs).data.argmax(axis=1) == part.labels) for part in (objective.validation, objective.unseen))
+    assert objective.test(model)["test accuracy"].rate == unseen != known == 1 - objective.evaluate(model)
+    with pytest.raises(ValueError, match="no unseen examples"):
+        Classification(objective.train, objective.train).test(model)
 
 
 def test_tied_logits_have_a_gradient():
