@@ -19,6 +19,7 @@ from transformer.data.wordpiece import SPECIAL, WordPieceTokenizer
 from transformer.models.build import build_model
 from transformer.positions import Positions
 from transformer.training import recipes
+from transformer.training import tagging as tagging_module
 from transformer.training.answering import Answering, allowed, answer, best_span, spans
 from transformer.training.loop import Trainer
 from transformer.training.objectives import parts
@@ -142,6 +143,21 @@ def test_a_batch_read_in_parts_gives_the_gradient_of_the_whole(weights):
     for name, p in model.named_parameters():
         if name in whole:
             np.testing.assert_allclose(p.grad.data, whole[name], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+def test_tagging_is_judged_by_the_share_of_spans_that_it_misses(monkeypatch):
+    examples = tuple(Tagged(("Al", "ran"), ("B-PER", "O"), str(i)) for i in range(40))
+    work, read = Tagging(PairTask("t", "", pairs=examples, every=3), BYTES, LABELS), []
+
+    def tags(model, pieces, some, **_):
+        read.append(len(some))
+        return [("B-PER", "O") if i % 2 else ("O", "O") for i in range(len(some))]
+
+    monkeypatch.setattr(tagging_module, "tag", tags)
+    n = len(work.validation)
+    assert work.evaluate(None) == pytest.approx(1 - 2 * (n // 2) / (n // 2 + n)) and work.evaluate(None, 1) == 1
+    assert [work.sample(None, tokens, np.random.default_rng(0)).count("\n") for tokens in (2, 3, 200)] == [1, 2, 2]
+    assert read == [n, 1, 2, 3, 3]
 
 
 def test_a_strange_tag_is_named_with_the_labels():

@@ -10,10 +10,11 @@ import minigrad as mg
 from minigrad.optim import AdamW, warmup_cosine
 from transformer import GPT, Trainer
 from transformer.data.corpora import bigram_loss
+from transformer.models.experts import imbalance, routings
 from transformer.training import loop
 from transformer.training.checkpoints import RunFolder
 from transformer.training.classification import Classification, Labelled
-from transformer.training.objectives import LanguageModelling, Penalised
+from transformer.training.objectives import Balanced, LanguageModelling, Penalised
 from transformer.training.settings import Settings
 from transformer.training.workers import Workers
 
@@ -150,12 +151,13 @@ def objectives():
     rng = np.random.default_rng(0)
     text = LanguageModelling(IDS[:400], IDS[400:], 8)
     weighted = LanguageModelling(IDS[:400], IDS[400:], 8, weights=rng.random(400))
-    known, unseen = (Labelled(rng.normal(size=(20, 6)), rng.integers(0, 4, 20)) for _ in range(2))
+    known, unseen = (Labelled(rng.normal(size=(n, 6)), rng.integers(0, 4, n)) for n in (20, 17))
+    mg.manual_seed(0)
     table, linear = Table(rng.normal(size=(8, 8))), mg.nn.Linear(6, 4)
     return {"text": (text, table), "weighted text": (weighted, table), "classes": (Classification(known, known, unseen=unseen), linear)}
 
 
-@pytest.mark.parametrize("name", objectives())
+@pytest.mark.parametrize("name", ["text", "weighted text", "classes"])
 def test_label_smoothing_mixes_the_loss_with_that_of_all_classes_alike(name):
     objective, model = objectives()[name]
     batch = objective.batch(np.random.default_rng(1), 5)
@@ -168,6 +170,14 @@ def test_a_penalty_is_added_to_the_plain_loss():
     objective, model = objectives()["text"]
     batch = objective.batch(np.random.default_rng(1), 5)
     assert Penalised(objective, lambda model, rng: mg.Tensor(2.0)).loss(model, batch).item() == objective.loss(model, batch).item() + 2
+
+
+def test_an_unbalanced_use_of_experts_is_added_to_the_loss():
+    objective, _ = objectives()["text"]
+    model, batch = GPT(8, 8, 2, 1, 8, ffn="experts"), objective.batch(np.random.default_rng(1), 5)
+    with routings(model) as kept:
+        plain = objective.loss(model, batch)
+    assert Balanced(objective, 0.5).loss(model, batch).item() == pytest.approx((plain + 0.5 * imbalance(kept)).item())
 
 
 @pytest.mark.parametrize("weights", [np.full(400, 0.0), np.full(400, -1.0), np.full(400, np.nan), np.ones(399)])
@@ -205,7 +215,7 @@ def test_the_fingerprint_of_a_text_sees_each_token_and_each_weight():
 def test_a_classification_is_judged_on_what_it_has_not_seen():
     objective, model = objectives()["classes"]
     known, unseen = (np.mean(model(part.inputs).data.argmax(axis=1) == part.labels) for part in (objective.validation, objective.unseen))
-    assert objective.test(model)["test accuracy"].rate == unseen != known == 1 - objective.evaluate(model)
+    assert objective.test(model)["test accuracy"].rate == unseen != known == pytest.approx(1 - objective.evaluate(model))
     with pytest.raises(ValueError, match="no unseen examples"):
         Classification(objective.train, objective.train).test(model)
 

@@ -11,11 +11,12 @@ from minigrad import cross_entropy
 from transformer import CharTokenizer, Codec, Seq2SeqRNN, Trainer, Transformer, translate
 from transformer.data.codec import BEGIN, END, PAD
 from transformer.data.corpora import IGNORE_INDEX
-from transformer.data.tasks import Pair, copying, reversal
+from transformer.data.tasks import Pair, PairTask, copying, reversal
 from transformer.decoding.beams import beam_hypotheses
 from transformer.decoding.translate import GivenSource, cross_attention
 from transformer.evaluation.metrics import exact_match
 from transformer.positions import Positions
+from transformer.training import translation
 from transformer.training.settings import Settings
 from transformer.training.translation import Translation
 
@@ -65,6 +66,26 @@ def test_the_loss_of_a_padded_batch_is_that_of_its_pairs_token_by_token(kind):
     alone = [(objective.loss(m, objective.collate([pair])).item(), len(pair.target) + 1) for pair in pairs]
     expected = sum(loss * n for loss, n in alone) / sum(n for _, n in alone)
     assert objective.loss(m, objective.collate(pairs)).item() == pytest.approx(expected, abs=1e-12)
+
+
+def pairs_of(*texts):
+    return tuple(Pair(text, text[::-1], text) for text in texts)
+
+
+def test_a_limit_of_evaluation_is_that_of_the_targets_and_one_pair_at_least():
+    work, m = Translation(PairTask("small", "", pairs=pairs_of(*(a + b for a in "abcdef" for b in "abcdef")), every=3), TOKENIZER), model()
+    each = [work.loss(m, work.collate([pair])).item() for pair in work.validation]  # of three tokens, END included
+    for limit, count in ((1, 1), (7, 2), (None, len(each)), (10**6, len(each))):
+        assert work.evaluate(m, limit) == pytest.approx(np.mean(each[:count]))
+
+
+def test_a_task_of_few_pairs_is_tested_on_each_of_its_parts_and_others_on_what_is_held_out(monkeypatch):
+    monkeypatch.setattr(translation, "translate", lambda model, codec, texts, **_: [text[::-1] for text in texts])
+    few, many = (PairTask("listed", "", pairs=pairs_of(*map(str, range(n))), every=3) for n in (999, 1000))
+    for task, parts in ((few, ("test", "validation", "training")), (many, ("test",)), (reversal("abcdef", 3), ("test",))):
+        found = Translation(task, TOKENIZER).test(None)
+        assert found.keys() == {*(f"{part} exact match" for part in parts), "examples"}
+        assert all(found[f"{part} exact match"].rate == 1 for part in parts)
 
 
 @pytest.mark.parametrize("kind", MODELS)
