@@ -1,5 +1,6 @@
 """Programs: what a function computes, and its backward pass, recorded once and replayed; and the text that runs with NumPy alone."""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -246,16 +247,19 @@ def test_the_upstream_gradient_scales_and_gradients_add_up():
         np.testing.assert_allclose(W.grad.data, n * 0.5 * 2 * W.data * x)
 
 
-def test_an_argument_that_requires_grad_gets_its_gradient_and_two_gradients_share_no_memory():
-    a, b = (Tensor(np.ones(3), requires_grad=True) for _ in range(2))
-    program = mg.program(lambda x, y: (x + y).sum(), [])
+@pytest.mark.parametrize("weights", [1.0, np.array([1.0, 2.0, 3.0])])
+def test_an_argument_that_requires_grad_gets_its_gradient_and_no_two_gradients_share_memory(weights):
+    given = [Tensor(np.ones(3), requires_grad=True) for _ in range(3)]
+    program = mg.program(lambda x, y, z: ((x + y + z) * weights).sum(), [])
     for _ in range(2):
-        a.zero_grad(), b.zero_grad()
-        program(a, b)
-        assert a.grad.data is not b.grad.data and not np.shares_memory(a.grad.data, b.grad.data)
-    first = a.grad.data
-    program(a, b)
-    np.testing.assert_array_equal(first, 1)  # what was handed out is not written by a later call
+        for t in given:
+            t.zero_grad()
+        program(*given)
+        for one, other in itertools.combinations(given, 2):
+            assert not np.shares_memory(one.grad.data, other.grad.data)
+    first = given[0].grad.data
+    program(*given)
+    np.testing.assert_array_equal(first, weights)  # what was handed out is not written by a later call
 
 
 @pytest.mark.parametrize(

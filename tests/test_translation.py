@@ -1,6 +1,7 @@
 """From one sequence to another: the shift, padding, greedy and beam decoding with and without cache, and what theory says of positions."""
 
 import io
+import itertools
 import math
 
 import numpy as np
@@ -102,16 +103,17 @@ def test_greedy_decoding_is_the_largest_logit_again_and_again(kind):
 def test_beam_search_with_one_beam_is_greedy_and_with_more_never_worse_than_its_own_choice(kind):
     m = model(kind)
     assert translate(m, CODEC, TEXTS, 7, num_beams=1) == translate(m, CODEC, TEXTS, 7)
-    ids = CODEC.encode("abc")[None]
-    cached, plain = (beam_hypotheses(GivenSource(m, ids), [CODEC.begin], 6, 3, stop=CODEC.end, use_cache=use) for use in (True, False))
-    for a, b in zip(cached, plain, strict=True):
-        np.testing.assert_array_equal(a.ids, b.ids)
-        assert a.score == pytest.approx(b.score)
-    best = cached[0]
-    logits = m(ids, None, best.ids[None, :-1]).data
-    loss = cross_entropy(logits, best.ids[None, 1:]).item()
-    assert best.score == pytest.approx(-loss)  # the mean log-probability of its own tokens
-    assert translate(m, CODEC, ["abc"], 6, num_beams=3) == [CODEC.decode(best.ids)]
+    for text, beams in itertools.product(("abc", "ef"), (2, 3)):
+        ids = CODEC.encode(text)[None]
+        cached, plain = (beam_hypotheses(GivenSource(m, ids), [CODEC.begin], 6, beams, stop=CODEC.end, use_cache=use) for use in (True, False))
+        for a, b in zip(cached, plain, strict=True):
+            np.testing.assert_array_equal(a.ids, b.ids)
+            assert a.score == pytest.approx(b.score)
+        best = cached[0]
+        logits = m(ids, None, best.ids[None, :-1]).data
+        loss = cross_entropy(logits, best.ids[None, 1:]).item()
+        assert best.score == pytest.approx(-loss)  # the mean log-probability of its own tokens
+        assert translate(m, CODEC, [text], 6, num_beams=beams) == [CODEC.decode(best.ids)]
 
 
 def test_the_keys_of_the_memory_are_made_once():
