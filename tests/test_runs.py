@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from minigrad import load
+from transformer import CharTokenizer
 from transformer.cli import main
 from transformer.training import locking
 from transformer.training.checkpoints import RunFolder
@@ -185,6 +186,24 @@ def test_a_new_run_removes_what_a_crash_before_its_first_file_left(tmp_path: Pat
     (tmp_path / "notes.tmp").write_text("mine")
     RunFolder(tmp_path).create({}, None)
     assert {file.name for file in tmp_path.glob("*.tmp")} | {file.name for file in tmp_path.glob(".config*")} == {"notes.tmp"}
+
+
+def test_a_tokenizer_of_another_run_is_refused_and_one_with_other_line_ends_is_not(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.create({}, CharTokenizer("abc"))
+    folder.tokenizer_file.write_bytes(folder.tokenizer_file.read_bytes().replace(b"\n", b"\r\n"))
+    assert folder.tokenizer().decode([0, 1, 2]) == "abc"
+    CharTokenizer("xyz").save(folder.tokenizer_file)
+    with pytest.raises(ValueError, match=r"tokenizer\.json: damaged, or from another run"):
+        folder.tokenizer()
+
+
+def test_lines_of_the_log_that_a_crash_spoilt_are_left_out(tmp_path: Path) -> None:
+    folder, good = RunFolder(tmp_path), [["1", "2.5", "0.1", "1.0", ""], ["2", "2.25", "0.1", "1.0", "3.5"]]
+    folder.rewrite_log(good)
+    with folder.log_file.open("a") as file:
+        file.write("three,2.0,0.1,1.0,\n4,3.1")
+    assert folder.read_log() == good
 
 
 def test_a_lock_names_the_process_that_holds_it_and_not_one_that_crashed(tmp_path: Path) -> None:

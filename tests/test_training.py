@@ -307,9 +307,12 @@ def test_the_best_checkpoint_holds_the_average_and_a_resumed_run_continues_it(tm
         return t
 
     whole = run("whole")
-    run("parts", stop_at=13)
+    parts = run("parts", stop_at=13)
+    with parts.folder.log_file.open("a") as log:
+        log.write("14,3.25,0.001,0.5,\n15,3.1")  # of steps after the checkpoint, as a crash would leave them
     parts = run("parts", resume=True)
     assert whole.losses == parts.losses and whole.validation == parts.validation
+    assert whole.folder.log_file.read_bytes() == parts.folder.log_file.read_bytes()
     with whole.averaged():
         expected = {name: array.copy() for name, array in whole.model.state_dict().items()}
     best = RunFolder(tmp_path / "parts").load_model()[0].state_dict()
