@@ -178,6 +178,14 @@ def test_the_text_has_the_users_letters_shapes_and_formulas():
     assert max(map(len, plain.splitlines())) < 160
 
 
+def test_what_has_one_name_twice_has_two_in_the_text():
+    leaves = [Tensor(np.full(3, n), name="W") for n in (2.0, 3.0, 5.0)]
+    program = mg.program(lambda np: (np * leaves[0] + leaves[1]) * leaves[2])
+    program(x0)
+    assert list(program.arrays()) == ["W", "W_2", "W_3"]
+    np.testing.assert_array_equal(execute(program.source(), "program", x0, **program.arrays()), (x0 * 2 + 3) * 5)
+
+
 def test_the_text_of_a_function_returns_the_tree_that_it_returns():
     program = mg.program(lambda x: {"y": mg.where(x > 0, x, 0.0), "z": (x + 1, [x[:1, 1:]])})
     program(x0)
