@@ -124,7 +124,7 @@ def test_the_sample_parameter_limits_what_training_reads() -> None:
 
 @pytest.mark.parametrize(("limit", "options"), [(200, {"max_characters": 200}), (2_000_000, {})])
 @pytest.mark.parametrize("kind", [BPETokenizer, GPT2Tokenizer])
-def test_training_reads_as_many_characters_as_it_is_told_and_not_one_more(kind: type, limit: int, options: dict) -> None:  # type: ignore[type-arg]
+def test_training_reads_as_many_characters_as_it_is_told_and_not_one_more(kind, limit, options) -> None:  # type: ignore[no-untyped-def]
     text = ("xy" + (" " + "!" * 63) * (limit // 64 + 1))[: limit - 2] + " xy"      # the second xy lies on the border
 
     def tokens(**options: int) -> set[bytes]:

@@ -105,7 +105,8 @@ def test_beam_search_with_one_beam_is_greedy_and_with_more_never_worse_than_its_
     assert translate(m, CODEC, TEXTS, 7, num_beams=1) == translate(m, CODEC, TEXTS, 7)
     for text, beams in itertools.product(("abc", "ef"), (2, 3)):
         ids = CODEC.encode(text)[None]
-        cached, plain = (beam_hypotheses(GivenSource(m, ids), [CODEC.begin], 6, beams, stop=CODEC.end, use_cache=use) for use in (True, False))
+        given = GivenSource(m, ids)
+        cached, plain = (beam_hypotheses(given, [CODEC.begin], 6, beams, stop=CODEC.end, use_cache=use) for use in (True, False))
         for a, b in zip(cached, plain, strict=True):
             np.testing.assert_array_equal(a.ids, b.ids)
             assert a.score == pytest.approx(b.score)
