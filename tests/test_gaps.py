@@ -175,6 +175,24 @@ def test_a_padded_batch_in_a_window_is_read_alike_with_and_without_a_cache():
             np.testing.assert_allclose(part[:, -1], whole[:, t], atol=1e-12)
 
 
+def test_a_cache_in_a_window_goes_back_as_far_as_it_has_kept_everything_and_else_to_the_start():
+    cache, keys = KVCache(9), np.arange(18.0).reshape(1, 1, 9, 2)
+
+    def read(*places):
+        for t in places:
+            k, v, kept = cache.slide(keys[:, :, t : t + 1], -keys[:, :, t : t + 1], Window(3))
+            np.testing.assert_array_equal([k, -v], keys[None, :, :, kept].repeat(2, axis=0))
+        return kept.tolist()
+
+    assert read(0, 1, 2) == [0, 1, 2]
+    cache.truncate(1)
+    assert cache.length == 1 and read(1, 2, 3, 4) == [2, 3, 4]
+    cache.truncate(4)  # without the newest
+    assert cache.length == 4 and read(4) == [2, 3, 4]
+    cache.truncate(3)  # the token at 2 would look at 0, which is gone
+    assert cache.length == 0 and read(0) == [0]
+
+
 @pytest.mark.parametrize("norm", [LayerNorm, RMSNorm])
 @pytest.mark.parametrize("eps", [True, False, "1e-5", None, -1e-9, 1, np.nan])
 def test_an_eps_that_is_no_small_number_is_refused(norm, eps):
