@@ -98,9 +98,9 @@ table(["h", "δ⁺(h)", "error of δ⁺", "δ(h)", "error of δ"], rows)
 # $\varepsilon$ (*machine epsilon*): $2.2\cdot10^{-16}$ and $1.2\cdot10^{-7}$. So $f(x+h)$ and $f(x)$ each carry a **rounding error** of about $\varepsilon\,|f(x)|$. When $h$ is
 # tiny the two are nearly equal, their difference is mostly rounding, and we divide it by $h$:
 #
-# $$\text{error} \;\approx\; \underbrace{c\, h^{p}}_{\text{truncation}} + \underbrace{\varepsilon\,|f| / h}_{\text{rounding}} \qquad p = 1 \text{ for } \delta^+,\; p = 2 \text{ for } \delta .$$
+# $$\text{error} \;\approx\; \underbrace{c\, h^{p}}_{\text{truncation}} + \underbrace{\varepsilon\,|f| / h}_{\text{rounding}} \qquad p = 1 \text{ for } \delta^+,\; p = 2 \text{ for } \delta ,$$
 #
-# One part falls as $h$ shrinks, the other grows. Measure it on $f(x) = \sin x$ at $x = 1$, where the truth $\cos 1$ is known. (One measured point jumps up
+# with a number $c$ that depends on $f$. One part falls as $h$ shrinks, the other grows. Measure it on $f(x) = \sin x$ at $x = 1$, where the truth $\cos 1$ is known. (One measured point jumps up
 # and down, because rounding is erratic; we take the root mean square over 50 points near 1.)
 
 # %%
@@ -237,7 +237,8 @@ gradient
 # | $y = z + b$ | $1$ and $1$ | $\bar z = \bar y, \quad \bar b = \bar y$ | $2, \; 2$ |
 # | $z = wx$ | $x$ and $w$ | $\bar w = \bar z\, x, \quad \bar x = \bar z\, w$ | $6, \; 4$ |
 #
-# What comes in from above ($\bar e$, $\bar y$, …) is called the **upstream gradient**. One walk back gives *all* the derivatives, for about the price of one evaluation. That is
+# What comes in from above ($\bar e$, $\bar y$, …) is called the **upstream gradient**. One walk back gives *all* the derivatives, for a small multiple of the price of one evaluation: in section 5, two products of
+# matrices for each one forward; in general less than six times it, and typically two or three times (Baydin et al., section 3.2). That is
 # why this direction, *reverse mode*, trains networks.
 #
 # Do you believe the table? You should not have to. Three witnesses, who do not know of each other: the paper, finite differences, and the library's engine.
@@ -338,7 +339,7 @@ for i, name in enumerate("XW"):
 table(["gradient of", "shape", "paper − finite differences", "paper − engine", "paper − PyTorch"], rows)
 
 # %% [markdown]
-# Finite differences agree to about nine digits, as the V promised; the exact methods to the last one or two of sixteen.
+# Finite differences agree to about ten digits, as the V promised; the exact methods to the last digit or two of sixteen (here to the very last).
 #
 # ## 6 · The library's check
 #
@@ -385,12 +386,13 @@ verdict
 # %%
 w_, b_ = mg.Tensor(w, requires_grad=True), mg.Tensor(b, requires_grad=True)
 e_ = X @ w_ + b_ - t
-solution = mg.explain((e_ * e_).mean(), names=dict(X=X, w=w_, b=b_, t=t, e=e_))
+loss = (e_ * e_).mean()
+solution = mg.explain(loss, names=dict(X=X, w=w_, b=b_, t=t, e=e_) | {"ℒ": loss})
 assert str(solution.closed["w"]) == "2 Xᵀ e / 4"
 solution
 
 # %% [markdown]
-# And the right derivation as a program: forward, then backward, a line for each step, with your letters; $\bar w$ is called `d_w`. It needs NumPy and nothing else, so you can change it, and see what breaks.
+# And the right derivation as a program: forward, then backward, a line for each step, with your letters; $\bar w$ is called `d_w`, the loss `L`. It needs NumPy and nothing else, so you can change it, and see what breaks.
 
 # %%
 print(solution.code())
@@ -403,8 +405,8 @@ gradients
 # %% [markdown]
 # ## Common misunderstandings
 #
-# - ***A smaller step is more exact.*** Until rounding takes over; at $h = 10^{-15}$ hardly a digit is right.
-# - ***My check fails by 10⁻³ in float32, so my gradient is wrong.*** Look at the V: float32 cannot show much more. Check in float64, train in float32.
+# - ***A smaller step is more exact.*** Until rounding takes over; at $h = 10^{-14}$ two digits are left.
+# - ***My check fails by 10⁻³ in float32, so my gradient is wrong.*** Look at the V: at $h = 10^{-4}$ rounding alone makes such an error in float32. Check in float64, train in float32.
 # - ***It passed with $\mathcal L = \sum Y$.*** Then the upstream gradient is all ones, which hides mistakes: the gradient of a softmax is zero there, and so is one with a wrong sign or a forgotten factor. (Not every mistake: keeping only the diagonal gives $p(1-p)$.) Use random numbers.
 # - ***The derivative of $|x|$ at 0 is 0, says the central difference.*** At a kink there is no slope; the symmetric estimate is the mean of two. Check elsewhere.
 # - ***$\bar W$ is a single number, the slope.*** It has one entry for every entry of $W$, always in the shape of $W$. The first thing to check in any gradient is its shape.
@@ -440,7 +442,7 @@ checks.check_01_second_difference(second_difference)
 
 # %% tags=["exercise"]
 def logistic_backward(w, b, x, t):
-    """The pair (w_bar, b_bar) of L = log(1 + exp(−t (w x + b)))."""
+    """The pair (w_bar, b_bar) of ℒ = log(1 + exp(−t (w x + b)))."""
     ### BEGIN SOLUTION
     y = w * x + b
     y_bar = -t / (1 + np.exp(t * y))
@@ -517,7 +519,7 @@ checks.check_01_richardson(richardson)
 # ## References
 #
 # - A. Griewank and A. Walther, *Evaluating Derivatives*, 2nd ed., SIAM 2008, chapter 3: forward and reverse mode, and their cost.
-# - A. G. Baydin, B. A. Pearlmutter, A. A. Radul, J. M. Siskind, "Automatic differentiation in machine learning: a survey", JMLR 18 (2018), section 2: why neither finite differences nor symbolic rules are what trains networks.
+# - A. G. Baydin, B. A. Pearlmutter, A. A. Radul, J. M. Siskind, "Automatic differentiation in machine learning: a survey", JMLR 18 (2018), section 2: why neither finite differences nor symbolic rules are what trains networks; section 3.2: what reverse mode costs.
 # - J. Nocedal and S. J. Wright, *Numerical Optimization*, 2nd ed., Springer 2006, section 8.1: the best step.
 # - L. F. Richardson, "The approximate arithmetical solution by finite differences…", Phil. Trans. R. Soc. A 210 (1911): the extrapolation of exercise 5.
 #
