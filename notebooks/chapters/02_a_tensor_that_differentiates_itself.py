@@ -241,9 +241,9 @@ print(f"40 repetitions would be {2**41 - 2:.1e} rules along the paths, and 80 in
 assert x.grad == 81 and paths[-1] == 2**17 - 2 and ordered[-1] == 2 * depths[-1]
 
 # %% [markdown]
-# Topological order calls each rule once. Its price is that of the forward computation, whatever the graph looks like.
+# Topological order calls each rule once. Its price is that of the forward computation, times a small constant, whatever the graph looks like.
 #
-# **Question.** A model applies the same weight matrix $W$ at 100 positions. How many contributions does $\bar W$ have? (One for each use; they add. Forgetting one of them is the classic mistake with *tied* weights.)
+# **Question.** A model applies the same weight matrix $W$ at 100 positions. How many contributions does $\bar W$ have? (One for each use; they add. Forgetting one of them is a classic mistake with *tied* weights.)
 
 # %% [markdown]
 # ## 4 · Broadcasting: what is copied forward is summed backward
@@ -311,7 +311,7 @@ table(["case", "shapes", "output − PyTorch", "worst gradient − PyTorch"], ro
 # ## 5 · It learns
 #
 # An engine is for training. Forty points in the plane are to be told apart, those inside a ring from those on it: no straight line can. The network has one hidden layer of 8 numbers; all shapes are in the
-# comments. Loss and gradient are exactly those of exercise 2 in chapter 01.
+# comments. The loss is the mean, over the points, of that of exercise 2 in chapter 01.
 
 # %%
 rng = np.random.default_rng(4)
@@ -393,7 +393,7 @@ table(["parameter", "shape", "largest entry", "ours − finite differences", "ou
 # %% [markdown]
 # ## 6 · A derivation found, explained, printed
 #
-# Rule 1 is the one that is forgotten most. An autoencoder with one matrix for both ways squeezes the rows of $X: (N, I)$ into fewer numbers, $h = XW$ with $W: (I, M)$, and unfolds them again with the same weights:
+# Rule 1 is easily forgotten. An autoencoder with one matrix for both ways squeezes the rows of $X: (N, I)$ into $O < I$ numbers, $h = XW$ with $W: (I, O)$, and unfolds them again with the same weights:
 #
 # $$y = h\,W^\top, \qquad e = y - X, \qquad \mathcal L = \tfrac12 \sum_{ni} e_{ni}^2 .$$
 #
@@ -422,12 +422,13 @@ W = mg.Tensor(W_, requires_grad=True)
 h = X_ @ W
 y = h @ W.T
 e = y - X_
-solution = mg.explain((e * e).sum() / 2, names=dict(X=X_, W=W, h=h, y=y, e=e))
+loss = (e * e).sum() / 2
+solution = mg.explain(loss, names=dict(X=X_, W=W, h=h, y=y, e=e) | {"ℒ": loss})
 assert str(solution.closed["W"]) == "Xᵀ e W + (hᵀ e)ᵀ"
 solution
 
 # %% [markdown]
-# The engine knows every call that it made, forward and backward, so it can write them down: the derivative as a *program* of plain NumPy, a line for each op, with your letters. $\bar y$ is called `d_y`. Find the two contributions to `d_W`, and the line that adds them.
+# The engine knows every call that it made, forward and backward, so it can write them down: the derivative as a *program* of plain NumPy, a line for each op, with your letters. $\bar y$ is called `d_y`, the loss `L`. Find the two contributions to `d_W`, and the line that adds them.
 
 # %%
 print(solution.code())
@@ -437,7 +438,7 @@ value, gradients = namespace["derivation"](W_)
 assert mg.diagnose(tied, {"W": W_}, gradients)
 
 # %% [markdown]
-# `mg.program(f, …)` makes such a program of any function, and from its second call on runs these lines and no engine at all: that is how small models train fast. What a program cannot know, such as an `if` on the numbers, it refuses (`docs/engine.md`). Here is the one for section 1: the same lines as in its table, with the contributions to $\bar y$ and $\bar x$, each added where two paths meet.
+# `mg.program(f, …)` makes such a program of any function, and from its second call on runs these lines and no engine at all: that saves the engine's own time at each step (`python -m benchmarks` measures it). What a program cannot know, such as an `if` on the numbers, it refuses (`docs/engine.md`). Here is the one for section 1: the same lines as in its table, with the contributions to $\bar y$ and $\bar x$, each added where two paths meet.
 
 # %%
 def loss(x):
@@ -461,9 +462,9 @@ assert value == 108 and gradients["x"] == 135
 #
 # | here | in `minigrad` | why it differs |
 # | --- | --- | --- |
-# | `Node(data, parents, rules)` | `Tensor`, with `history = (op, inputs, …)` | rules are looked up by the op, not stored as closures: closures keep every array alive until the garbage collector comes |
+# | `Node(data, parents, rules)` | `Tensor`, with `history = (op, inputs, …)` | rules are looked up by the op, not stored as closures: no function object for each operation, and the walk frees what a rule has used; a closure keeps its arrays as long as the graph lives |
 # | `topological` by recursion | results carry a running number, the *tick*; the walk takes the newest first | what was made later can never be a parent of what was made earlier, so the order comes free, and no stack overflows |
-# | gradients of all nodes are kept | only those of leaves; the rest is freed on the way | a large model does not fit otherwise |
+# | gradients of all nodes are kept | only those of leaves; the rest is freed on the way | otherwise memory holds a gradient for every intermediate result at once |
 # | rules for arrays | rules for arrays *and* tensors | then the walk back can itself be recorded: second derivatives |
 #
 # Two consequences, measured. A chain of 100 000 steps:
@@ -530,7 +531,7 @@ print(inspect.getsource(graph.walk))
 # ## Common misunderstandings
 #
 # - ***Automatic differentiation is symbolic differentiation.*** No formula for $\bar x$ is ever written down, only numbers flow. An `if` or a loop in the forward code is no obstacle.
-# - ***It is a kind of finite difference.*** There is no step $h$ and no truncation error: section 5 agrees to fourteen digits.
+# - ***It is a kind of finite difference.*** There is no step $h$ and no truncation error: section 4 agrees with PyTorch to the last digit or two.
 # - ***`backward` computes the gradient of the loss "with respect to the network".*** It gives one array for each leaf, with the leaf's shape.
 # - ***A second `backward()` gives the same `.grad`.*** In most libraries (minigrad too) leaves *accumulate*: the contributions of several calls add, by rule 1. Set gradients to zero between steps. Ours starts from zero by itself.
 # - ***Broadcasting is free.*** Forward, yes. Backward, each broadcast is a sum over the axis that was stretched.
@@ -609,7 +610,7 @@ checks.check_02_topological_order(topological_order)
 
 # %% tags=["exercise"]
 def lookup_rule(g, table, ids):
-    """The gradient (V, C) of the table for r = table[ids] and the upstream gradient g (T, C)."""
+    """The gradient (vocab, C) of the table for r = table[ids] and the upstream gradient g (T, C)."""
     ### BEGIN SOLUTION
     table_bar = np.zeros_like(table)
     np.add.at(table_bar, ids, g)
