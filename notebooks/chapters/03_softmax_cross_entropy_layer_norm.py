@@ -5,7 +5,7 @@
 # Next: [04 · From recurrence to attention](04_from_recurrence_to_attention.ipynb).*
 #
 # Three functions carry every Transformer: softmax turns scores into probabilities, cross-entropy turns probabilities into a loss, and layer norm keeps the numbers in range. An engine could differentiate each through its small
-# steps. But each has a *short* gradient, which is faster, safer against overflow, and says what learning does. Here you derive all three on paper, and every line is checked.
+# steps. But each has a *short* gradient, which needs fewer steps (section 5 counts them), is safer against overflow, and says what learning does. Here you derive all three on paper, and every line is checked.
 #
 # **After this chapter you can**
 #
@@ -30,6 +30,8 @@ np.set_printoptions(precision=4, suppress=True)
 #
 # $$p_j = \frac{e^{x_j}}{\sum_k e^{x_k}}, \qquad j = 1, \dots, C .$$
 #
+# (As the input of a function it is called $x$; inside a model, from section 5 on, $z$.)
+#
 # An example for paper: $x = (0, \ln 2, \ln 3)$. The exponentials are $1, 2, 3$, their sum is $6$, so $p = (\tfrac16, \tfrac13, \tfrac12)$.
 #
 # **How does $p_j$ react to $x_k$?** By the quotient rule. If $j \ne k$, only the denominator moves: $\partial p_j/\partial x_k = -e^{x_j} e^{x_k} / (\sum)^2 = -p_j p_k$. If $j = k$, the numerator moves too and adds $p_j$. Both cases in one, with $\delta_{jk} = 1$
@@ -44,7 +46,7 @@ np.set_printoptions(precision=4, suppress=True)
 # $$\bar x_k = \sum_j \bar p_j\, p_j (\delta_{jk} - p_k) = p_k \Big(\bar p_k - \sum_j \bar p_j\, p_j\Big), \qquad \boxed{\bar x = p \odot (\bar p - \bar p \cdot p)} .$$
 #
 # Here $\odot$ multiplies entry by entry, and $\bar p \cdot p = \sum_j \bar p_j p_j$ is one number: the mean of the upstream gradient, weighted with the probabilities. So each score is moved by *how much better than average its entry is*. The Jacobian itself is never needed; that
-# matters when $C$ is a vocabulary of 50 000.
+# matters when there are 50 000 scores, one for each word of a vocabulary.
 #
 # With $\bar p = (6, 0, 0)$: the weighted mean is $6 \cdot \tfrac16 = 1$, hence $\bar x = (\tfrac16 \cdot 5,\; \tfrac13 \cdot (-1),\; \tfrac12 \cdot (-1)) = (\tfrac56, -\tfrac13, -\tfrac12)$.
 
@@ -135,11 +137,11 @@ assert naive == np.inf and safe == 800
 # %% [markdown]
 # ## 3 · Layer norm
 #
-# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\operatorname{mean}(v) = \tfrac1C\sum_i v_i$ for the mean of the numbers of a vector:
+# Let $x$ be a vector of $C$ numbers. Layer norm shifts it to mean 0, scales it to variance 1, and then gives it a learned scale $\gamma$ (gamma) and shift $\beta$ (beta), both of $C$ numbers. In small steps, with $\operatorname{mean}(a) = \tfrac1C\sum_i a_i$ for the mean of the numbers of a vector:
 #
 # $$\mu = \operatorname{mean}(x),\quad c = x - \mu,\quad v = \operatorname{mean}(c \odot c),\quad s = (v + \varepsilon)^{-1/2},\quad \hat x = s\,c,\quad y = \gamma \odot \hat x + \beta .$$
 #
-# $\mu$, $v$ and $s$ are single numbers; $\varepsilon$ is tiny and prevents division by zero. Take $x = (1, 1, 3, 3)$, $\varepsilon = 0$: $\mu = 2$, $c = (-1,-1,1,1)$, $v = 1$, $s = 1$, $\hat x = (-1,-1,1,1)$.
+# $\mu$, $v$ and $s$ are single numbers ($v$ is often written $\sigma^2$); $\varepsilon$ is tiny and prevents division by zero. Take $x = (1, 1, 3, 3)$, $\varepsilon = 0$: $\mu = 2$, $c = (-1,-1,1,1)$, $v = 1$, $s = 1$, $\hat x = (-1,-1,1,1)$.
 #
 # Backward, with $\bar y$ given (also $C$ numbers). One step after the other, newest first:
 #
@@ -152,10 +154,10 @@ assert naive == np.inf and safe == 800
 # | $c = x - \mu$ | a first contribution to $\bar x$: $\bar c$; and $\bar\mu = -\sum_i \bar c_i$ |
 # | $\mu = \operatorname{mean}(x)$ | a second contribution to $\bar x$: $\bar\mu / C$ |
 #
-# So $x$ acts on three ways: directly, through the mean, and through the variance. **Put it together.** The second contribution to $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\operatorname{mean}(u \odot \hat x)$, because $c = \hat x/s$. And $\bar x = \bar c - \operatorname{mean}(\bar c)$, where
+# So $x$ acts in three ways: directly, through the mean, and through the variance. **Put it together.** The second contribution to $\bar c$ is $\tfrac2C c \cdot (-\tfrac12 s^3) \sum_i u_i c_i = -s\,\hat x\,\operatorname{mean}(u \odot \hat x)$, because $c = \hat x/s$. And $\bar x = \bar c - \operatorname{mean}(\bar c)$, where
 # $\operatorname{mean}(\hat x) = 0$. What remains:
 #
-# $$\boxed{\bar x = s\,\Big(u - \underbrace{\operatorname{mean}(u)}_{\text{through }\mu} - \underbrace{\hat x\,\operatorname{mean}(u \odot \hat x)}_{\text{through }\sigma^2}\Big), \qquad u = \gamma \odot \bar y}$$
+# $$\boxed{\bar x = s\,\Big(u - \underbrace{\operatorname{mean}(u)}_{\text{through }\mu} - \underbrace{\hat x\,\operatorname{mean}(u \odot \hat x)}_{\text{through }v}\Big), \qquad u = \gamma \odot \bar y}$$
 #
 # In words: layer norm throws away the mean and the length of $x$, so the gradient has nothing to say in these two directions; the formula subtracts them. With $\gamma = (2, 1, 1, 1)$ and $\bar y = (1, 0, 0, 0)$: $u = (2,0,0,0)$, $\operatorname{mean}(u) = \tfrac12$, $\operatorname{mean}(u\odot\hat x) = -\tfrac12$, and
 # $\bar x = (2 - \tfrac12 - \tfrac12,\; 0 - \tfrac12 - \tfrac12,\; 0 - \tfrac12 + \tfrac12,\; 0 - \tfrac12 + \tfrac12) = (1, -1, 0, 0)$.
@@ -340,7 +342,7 @@ report
 # %% [markdown]
 # ## 6 · Experiment: six mistakes, six answers
 #
-# A check that says "wrong" leaves you alone with your paper. `mg.diagnose(f, inputs, claimed, upstream=…)` tries to say **what** is wrong; it names a mistake only if undoing it gives the right numbers. Six gradients that people really hand in:
+# A check that says "wrong" leaves you alone with your paper. `mg.diagnose(f, inputs, claimed, upstream=…)` tries to say **what** is wrong; it names a mistake only if making it gives the very numbers that were handed in. Six gradients that look right:
 
 # %%
 rng = np.random.default_rng(0)
@@ -368,7 +370,7 @@ mistakes = [
     ("softmax: p(1 − p) p̄, as for a sigmoid", mg.softmax, p * (1 - p) * up, up, "softmax diagonal"),
     ("cross-entropy: the mean is forgotten", ce, p - one_hot, None, "missing mean"),
     ("cross-entropy: one-hot − p", ce, (one_hot - p) / 3, None, "sign"),
-    ("layer norm: μ and σ as constants", ln, s * u, up, "missing terms through the mean and the variance"),
+    ("layer norm: μ and v as constants", ln, s * u, up, "missing terms through the mean and the variance"),
     (
         "layer norm: γ is forgotten",
         ln,
@@ -377,7 +379,7 @@ mistakes = [
         "missing factor",
     ),
     (
-        "layer norm: the term through σ² is missing",
+        "layer norm: the term through v is missing",
         ln,
         s * (u - average(u)),
         up,
@@ -393,7 +395,7 @@ print(f"{sum(row[1] == m[4] for row, m in zip(rows, mistakes))} of {len(mistakes
 table(["handed in", "diagnosis", "in words"], rows)
 
 # %% [markdown]
-# **A test that cannot fail.** The fifth mistake, $\gamma$ forgotten, survives two tests that look natural: a fresh layer, where $\gamma = 1$, and an upstream gradient of ones:
+# **A test that cannot fail.** The fifth mistake, $\gamma$ forgotten, survives the test that looks most natural: a fresh layer, where $\gamma = 1$. With an upstream gradient of ones besides, the right gradient itself is 0, and many wrong ones pass too:
 
 # %%
 def forgotten_gamma(y_bar, gamma, s, x_hat):
@@ -414,7 +416,7 @@ table(["test", "error that it sees"], rows)
 # %% [markdown]
 # ## 7 · Your own derivation: found, explained, printed
 #
-# The most popular of the six, within a whole derivation. A linear classifier in its smallest steps, $z = XW$, $p = \operatorname{softmax}(z)$ and $\mathcal L = -\frac1N \sum_n \log p_{n,t_n}$; and somebody who takes the derivative of softmax for $p\,(1-p)$, as for a sigmoid:
+# The first of the six, within a whole derivation. A linear classifier in its smallest steps, $z = XW$, $p = \operatorname{softmax}(z)$ and $\mathcal L = -\frac1N \sum_n \log p_{n,t_n}$; and somebody who takes the derivative of softmax for $p\,(1-p)$, as for a sigmoid:
 #
 # $$\bar p = -\frac{\mathbf 1_t}{N\,p}, \qquad \bar z = \bar p \odot p \odot (1 - p), \qquad \bar W = X^\top \bar z .$$
 
@@ -442,9 +444,13 @@ verdict
 X_, W_ = mg.Tensor(X, requires_grad=True), mg.Tensor(W, requires_grad=True)
 z = X_ @ W_
 e = mg.exp(z)
-p = e / e.sum(axis=-1, keepdims=True)
-loss = -(mg.log(p) * one_hot).sum() / 2
-solution = mg.explain(loss, names=dict(X=X_, W=W_, z=z, e=e, p=p, one_hot=one_hot))
+total = e.sum(axis=-1, keepdims=True)
+p = e / total
+log_p = mg.log(p)
+chosen = log_p * one_hot
+loss = -chosen.sum() / 2
+steps = dict(X=X_, W=W_, z=z, e=e, total=total, p=p, log_p=log_p, chosen=chosen, one_hot=one_hot)
+solution = mg.explain(loss, names=steps | {"ℒ": loss})
 assert str(solution.closed["W"]) == "Xᵀ (p - one_hot) / 2"
 solution
 
@@ -516,15 +522,15 @@ checks.check_03_log_softmax_backward(log_softmax_backward)
 # %% [markdown]
 # ### Exercise 3 ★★ · A loss with padding and a leash
 #
-# Large language models are trained with a second term that keeps $\log Z_n = \log\sum_j e^{x_{nj}}$ near 0, the *z-loss*; and rows of padding, marked by $t_n = -1$, do not count. With $N'$ the number of rows that do,
+# Some large language models (PaLM, for one) are trained with a second term, of a small weight $\lambda$, that keeps $\ell_n = \log\sum_j e^{x_{nj}}$ near 0, the *z-loss*; and rows of padding, marked by $t_n = -1$, do not count. With $N'$ the number of rows that do,
 #
-# $$\mathcal L = \frac{1}{N'}\sum_{n:\ t_n \ge 0} \Big( -\log p_{n,t_n} + \lambda\,(\log Z_n)^2 \Big).$$
+# $$\mathcal L = \frac{1}{N'}\sum_{n:\ t_n \ge 0} \Big( -\log p_{n,t_n} + \lambda\,\ell_n^2 \Big).$$
 #
 # Find $\bar x: (N, \mathcal V)$, for scores of any size. If all rows are padding, it is 0.
 
 # %% tags=["exercise"]
 def z_loss_backward(x, t, lam):
-    """The gradient (N, V) of the loss with respect to the logits x (N, V), for the classes t (N,), -1 for padding."""
+    """The gradient (N, vocab) of the loss with respect to the logits x (N, vocab), for the classes t (N,), -1 for padding."""
     ### BEGIN SOLUTION
     m = x.max(axis=-1, keepdims=True)
     e = np.exp(x - m)
@@ -539,7 +545,7 @@ def z_loss_backward(x, t, lam):
 checks.check_03_z_loss_backward(z_loss_backward)
 
 # %% [markdown] tags=["idea"]
-# $\partial \log Z/\partial x_k = p_k$, so the second term adds $2\lambda\log Z_n\,p_n$ to the $p_n - T_n$ of section 2. Three places to slip: $\log Z$ is that of the scores themselves, so the maximum that was subtracted comes back; `t = -1` as an index is the *last* class; and the mean is over the rows that count. (The second term: A. Chowdhery et al., "PaLM", JMLR 24 (2023), section 5.)
+# $\partial \ell_n/\partial x_{nk} = p_{nk}$, so the second term adds $2\lambda\,\ell_n\,p_n$ to the $p_n - (\mathbf 1_t)_n$ of section 2. Three places to slip: $\ell_n$ is that of the scores themselves, so the maximum that was subtracted comes back; `t = -1` as an index is the *last* class; and the mean is over the rows that count.
 
 # %% [markdown]
 # ### Exercise 4 ★★★ · RMS norm
@@ -570,6 +576,6 @@ checks.check_03_rms_norm_backward(rms_norm_backward)
 # - I. Goodfellow, Y. Bengio, A. Courville, *Deep Learning*, MIT Press 2016, section 6.2.2.3: softmax units and why the logarithm undoes the exponential.
 # - J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", arXiv:1607.06450 (2016), section 3.
 # - B. Zhang and R. Sennrich, "Root mean square layer normalization", NeurIPS 2019, section 4.
-# - C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR 2016, section 7: label smoothing.
+# - A. Chowdhery et al., "PaLM: scaling language modeling with pathways", JMLR 24 (2023), section 5: the second term of exercise 3.
 #
 # **Before:** [02 · A tensor that differentiates itself](02_a_tensor_that_differentiates_itself.ipynb). **Next:** [04 · From recurrence to attention](04_from_recurrence_to_attention.ipynb), where softmax decides what to look at.

@@ -83,8 +83,8 @@ def check_03_z_loss_backward(answer):
         at = f"t = {t.tolist()}, V = {v}, λ = {lam}"
         hints = {
             "The second term has no effect.": _z_loss(x, t, lam, term=False),
-            "The slope of a square is twice its root: 2λ log Z.": _z_loss(x, t, lam, factor=1.0),
-            "log Z is that of the scores themselves: add the largest score, which you subtracted, again.": _z_loss(x, t, lam, shifted=True),
+            "The slope of a square is twice its root: 2λℓ.": _z_loss(x, t, lam, factor=1.0),
+            "ℓ is that of the scores themselves: add the largest score, which you subtracted, again.": _z_loss(x, t, lam, shifted=True),
             "Rows of padding get a gradient; theirs is 0.": _z_loss(x, t, lam, keep=False),
             "Rows of padding get a gradient, that of the last class: −1 as an index is the last.": _z_loss(x, t, lam, keep=False, last=True),
             "Divide by the number of rows that count, not by that of all rows.": _z_loss(x, t, lam, count=False),
@@ -107,7 +107,7 @@ def check_03_z_loss_backward(answer):
     nothing = numbers(ask(answer, rng.normal(size=(2, 3)), np.array([-1, -1]), 0.1))
     if nothing.shape != (2, 3) or not np.array_equal(nothing, np.zeros((2, 3))):
         raise Wrong(f"A batch of padding only has the gradient 0; yours is {nothing.ravel()[:3]}…")
-    return "Where log Z = 0 it is the gradient of before; elsewhere all scores of a row are drawn towards it together."
+    return "Where ℓ = 0 it is the gradient of before; elsewhere all scores of a row are drawn towards it together."
 
 
 @check
