@@ -9,7 +9,7 @@
 # *About 60 minutes to read, 45 more for the exercises. You need Python, a little NumPy (arrays, `@` for the product of matrices) and the mathematics of school; nothing else from this book.
 # Next: [01 · Derivatives by hand](01_derivatives_by_hand.ipynb).*
 #
-# A Transformer is a page of code. Here you see all of it once, from above: a plan of its parts, a small one that you train in seconds and that translates sentences that it has never seen, and the path of one sentence through it, number by number.
+# A Transformer is a page of code. Here you see all of it once, from above: a plan of its parts, a small one that you train yourself and that translates sentences that it has never seen, and the path of one sentence through it, number by number.
 #
 # It is also easy to write a page that *looks* like a Transformer, with all the right words in it, and cannot run, or runs and cannot learn. In the second half you meet such a page, a class `Transformer(vocab_size, embedding_dim, num_heads, num_layers)` written in the manner of an introductory article, and take it apart: fourteen faults, each seen failing, each with its cure.
 #
@@ -121,7 +121,7 @@ print(f"{vocab} words; ids of 'the black cat sees a house': {ids}")
 # | $H$ | heads: how many looks at once | `num_heads` | 2 |
 # | $D$ | width of one head, $C/H$ | – | 16 |
 # | $L$ | layers: how often it is repeated | `num_layers` | 2 |
-# | $S$, $T$ | length of the source, and of the target, in words | – | up to 14 |
+# | $S$, $T$ | length of the source, and of the target, in words | – | up to 11 ($T$: up to 12, with a mark) |
 # | $B$ | sentences in a batch | – | 64 |
 #
 # A sentence of $T$ words becomes an array of shape $(T, C)$: **one row for each word**. It keeps this shape through the whole model.
@@ -138,7 +138,7 @@ architecture()
 # - **Positions**: attention by itself does not see the order of the words, so each *place* has a vector too, and it is added to the word.
 # - **Attention**: each word asks a question (its **query** $q$), each word offers a label (its **key** $k$) and a content (its **value** $v$); three learned matrices make them from the word's row. The dot product $q_i \cdot k_j$, divided by $\sqrt D$, is the **score** of word $j$ for word $i$. **Softmax** turns the scores of a row into positive weights that add up to 1, and word $i$ receives the mixture of the values with these weights.
 #   On paper: scores $\ln 1, \ln 2, \ln 3$ have the exponentials $1, 2, 3$; softmax divides them by their sum, so that the weights are $\tfrac16, \tfrac13, \tfrac12$; values $6, 12, 24$ are mixed to $1 + 4 + 12 = 17$.
-# - It happens $H$ times at once, in **heads**, each with its own $D = C/H$ of the numbers.
+# - It happens $H$ times at once, in **heads**, each with its own $D = C/H$ of the numbers of $q$, $k$ and $v$.
 # - A **mask** says who may look where: nobody at padding; and in the decoder no word at *later* words, because they are the answers (**causal**). A forbidden score becomes $-\infty$, so that its weight is 0.
 # - **Cross-attention**: the queries come from the decoder, keys and values from the encoder's result, the **memory**. So the decoder knows what to translate.
 # - **Feed-forward network**: two matrices with $\operatorname{relu}(u) = \max(u, 0)$ in between, for each word by itself.
@@ -169,7 +169,7 @@ assert np.allclose(attention(np.ones((1, 1)), np.log([[1.0], [2], [3]]), values)
 # %% [markdown]
 # ## 3 · Experiment: train it, and let it write
 #
-# The library's `Transformer` is this plan. **Training** shows the decoder the right prefix and asks for the next word, at all places at once: it reads `[begin] le chat noir …` and has to say `le chat noir … [end]`, the same row **shifted by one**. The **loss** is the mean surprise at the right word, $-\log p$ (chapter 03); its **gradient** says how each weight should move
+# The library's `Transformer` is this plan; below, `norm_first=True` makes one change: each norm comes *before* its part, and one more after the last layer (chapter 08). **Training** shows the decoder the right prefix and asks for the next word, at all places at once: it reads `⟨begin⟩ le chat noir …` and has to say `le chat noir … ⟨end⟩`, the same row **shifted by one**. The **loss** is the mean surprise at the right word, $-\log p$ (chapter 03); its **gradient** says how each weight should move
 # (chapters 01 and 02), and *Adam* moves them (chapter 10). Whoever knows nothing but the $\mathcal V$ words has the surprise $\ln \mathcal V$.
 
 # %%
@@ -208,8 +208,8 @@ def train(seed, steps=STEPS):
         warm, slow = min(1, (step + 1) / 50), min(1, 2 * (1 - step / steps))
         optimizer.lr = 5e-3 * warm * slow  # rises at first, and falls at the end
         sources, mask, targets = batch(rng, 64)
-        logits = model(sources, mask, targets[:, :-1])  # reads [begin] w1 w2 …
-        loss = mg.cross_entropy(logits, targets[:, 1:], ignore_index=PAD)  # has to say w1 w2 … [end]
+        logits = model(sources, mask, targets[:, :-1])  # reads ⟨begin⟩ w1 w2 …
+        loss = mg.cross_entropy(logits, targets[:, 1:], ignore_index=PAD)  # has to say w1 w2 … ⟨end⟩
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -231,7 +231,7 @@ ax.set_yscale("log")
 fig
 
 # %% [markdown]
-# To **write**, there is no right prefix to show. The model begins with `[begin]` alone, its most probable word is appended, and it is asked again, until it says `[end]`. The mask goes along: sentences of all lengths are translated in one batch.
+# To **write**, there is no right prefix to show. The model begins with `⟨begin⟩` alone, its most probable word is appended, and it is asked again, until it says `⟨end⟩`. The mask goes along: sentences of all lengths are translated in one batch.
 
 # %%
 def write(model, sources, mask, longest=14):
@@ -290,7 +290,7 @@ print(f"this language has {possible:,} sentences; in training it read {64 * step
 assert 64 * steps < possible / 100
 
 # %% [markdown]
-# None of the three can have learned the sentences by heart: it has read one in a hundred of them at most. It has learned the *rules*: the order, and the agreement of article and colour with a noun further on. (That apples do not eat wolves was not among them.)
+# None of the three models can have learned the 400 test sentences by heart: they were kept out of its training. (A short sentence such as the third above may well have been in it: of all sentences of the language it read one in a hundred at most, but of the shortest most.) It has learned the *rules*: the order, and the agreement of article and colour with a noun further on. (That apples do not eat wolves was not among them.)
 #
 # **And without the mask?** The same trained model, the same sentences, but `attention_mask` is not passed on, so padding counts as words. How much padding a sentence gets depends on the longest one in its batch; we pretend that there was a still longer one.
 
@@ -443,7 +443,7 @@ table(
 # %% [markdown]
 # ## 5 · A page that looks like one
 #
-# Now for the other page. It is our own text, in the manner of an introductory article that was passed around as an implementation of the Transformer; the listing there has the same faults. The words are right: embedding, positions, heads, layers, encoder, decoder, attention mask. It is written for PyTorch, and Python has no objection to it:
+# Now for the other page. It is our own text, in the manner of an introductory article. The words are right: embedding, positions, heads, layers, encoder, decoder, attention mask. It is written for PyTorch, and Python has no objection to it:
 
 # %%
 LISTING = """
@@ -484,10 +484,11 @@ for number, text in enumerate(LISTING.splitlines(), 1):
 # **The tool** for finding them is the *probe*: change something in the input, and see whether the output changes. An answer must change when the meaning does, and must not when it does not. Each idea of the listing is tried below in a few lines of NumPy, on one sentence, with small random weights ($C = 8$, $H = 2$, $D = 4$); its cure stands beside it.
 
 # %%
-C, H, L, T = 8, 2, 4, len(ids)
+C, H, T = 8, 2, len(ids)
 D = C // H
 rng = np.random.default_rng(0)
 E = rng.normal(size=(vocab, C))  # the embedding: a row of C numbers for each word of the vocabulary
+# three make queries, keys, values; W_O mixes the result (chapter 06)
 W_Q, W_K, W_V, W_O = rng.normal(size=(4, C, C)) / np.sqrt(C)
 x = E[ids]  # (T, C)
 found = []  # what we saw: fault, its lines in the listing, evidence, cure, chapter
@@ -563,7 +564,7 @@ class Mindful(Forgetful):
 
 said = complaint(lambda: Forgetful(vocab, C).forward(ids))
 assert "embedding_dim" in said and Mindful(vocab, C).forward(ids).shape == (T, C)
-note("sizes used but never stored", "15", said, "self.embedding_dim = embedding_dim", "02")
+note("sizes used but never stored", "15", said, "self.embedding_dim = embedding_dim", "–")
 
 # %% [markdown]
 # **Fault 3: heads and layers swapped** (lines 6, 7 and 10). Two whole numbers next to each other; Python does not mind. With some sizes there is an error. With others there is none, and that is worse: you get a model of another depth than the one you asked for, and compare it with the wrong things for weeks.
@@ -702,7 +703,7 @@ note(
 # %% [markdown]
 # ### Around attention
 #
-# **Fault 9: no norm.** Each layer *adds* something to every word. Stack 24 layers without a norm, and the numbers grow with each. Layer norm brings every row back to mean 0 and variance 1 before the next layer reads it.
+# **Fault 9: no norm.** Each layer *adds* something to every word (here about twice its own size). Stack 24 layers without a norm, and the numbers grow with each. Layer norm brings every row back to mean 0 and variance 1 before the next layer reads it.
 
 # %%
 def norm(x):
@@ -834,7 +835,7 @@ note(
 table(["", "fault", "lines", "what we saw", "cure", "chapter"], found)
 
 # %% [markdown]
-# Five of the fourteen (2, 3, 5, 6, 14) can stop with an error, and of these only fault 2 has no quiet form. Errors are the kind ones. The quiet ones run. They would have been found by nothing but a probe, and each probe is a line or two: **swap words, change the last word, exchange the source, add padding.** Make a habit of it.
+# Six of the fourteen (2, 3, 4 with more heads than words, 5, 6, 14) can stop with an error, and of these only fault 2 has no quiet form. Errors are the kind ones. The quiet ones run. Nothing but a probe would have found them, and each probe is a line or two: **swap words, change the last word, exchange the source, add padding.** Make a habit of it.
 
 # %% [markdown]
 # ## 7 · The same probes on one that runs
@@ -899,18 +900,13 @@ table(
 
 # %% [markdown]
 # (In the two-argument call the decoder reads the source *and* sees all of it through cross-attention. That is fine for questions such as *what kind of word is this?*, and useless for learning to predict the next word. For translation we give the target as well.)
-#
-# ## 4 · Experiment: train it, and let it write
-#
-# Training shows the decoder the right beginning and asks for the next word, at all places at once: it reads `[begin] le chat noir …` and has to say `le chat noir … [end]`, the same row **shifted by one**. The **loss** is the mean surprise at the right word, $-\log p$ (chapter 03); its **gradient** says how each weight should move
-# (chapters 01 and 02), and *Adam* moves them (chapter 10). The surprise of somebody who knows only the $\mathcal V$ words is $\ln \mathcal V$.
 
 # %% [markdown]
 # ## 8 · The letters of the book, and its map
 #
-# A letter means the same in all chapters, in formulas and in code (the tests of this project look for others). Small letters that only one section needs are explained there.
+# A letter means the same in all chapters, in formulas and in code (the tests of this project look for others). Small letters that only one section needs are explained there. Exceptions, each explained where it is made: $g$ in 02 is the upstream gradient of one step, $\varepsilon$ in 01 the precision of a number, and 08b, 10 and 15 keep a few letters of their papers for one section.
 #
-# | letter | in code | what it is | first in |
+# | letter | in code | what it is | explained in |
 # | --- | --- | --- | --- |
 # | $B$ | `B` | sequences in a batch | 00 |
 # | $T$ | `T` | length of the target: how many tokens are written, or ask; of a text, when there is only one | 00 |
@@ -927,15 +923,20 @@ table(
 # | $\delta^+(h)$, $\delta(h)$ | `forward`, `central` | the forward and the central difference, $\delta_h$ for short | 01 |
 # | $X$, $x$ | `X`, `x` | what goes into a layer, a row for each token | 01 |
 # | $W$, $b$ | `W`, `b` | the matrix and the bias of a linear map, $y = xW + b$ | 01 |
+# | $I$, $O$ | `I`, `O` | numbers that go into a linear map, and that come out (in 05 and 06, $O$ is the output $PV$ of attention) | 01 |
 # | $E$ | `E` | the table of embeddings, $(\mathcal V, C)$ | 00 |
 # | $PE$ | `PE` | the table of positions, $(T, C)$ | 07 |
 # | $Q$, $K$, $V$ | `Q`, `K`, `V` | queries, keys, values, a row for each token | 05 |
-# | $Z$, $z$ | `Z`, `z` | what goes into a softmax: scores $(T, S)$, logits $(T, \mathcal V)$ | 05 |
+# | $W^Q$, $W^K$, $W^V$, $W^O$ | `W_Q`, `W_K`, `W_V`, `W_O` | the matrices that make queries, keys and values, and the one that mixes the heads | 06 |
+# | $D_v$ | `Dv` | width of a value, where it is not $D$ | 05 |
+# | $Z$, $z$ | `Z`, `z` | what goes into a softmax: scores $(T, S)$, logits $(T, \mathcal V)$ | 03 |
 # | $P$, $p$ | `P`, `p` | what comes out of it: weights $(T, S)$, probabilities $(T, \mathcal V)$ | 03 |
 # | $\mathbf 1_t$ | `one_hot` | rows with a 1 at the right class and 0 elsewhere | 03 |
+# | $\delta_{jk}$ | `np.eye` | 1 if $j = k$, else 0 | 03 |
+# | $\gamma$, $\beta$, $\varepsilon$ | `gamma`, `beta`, `eps` | scale, shift and tiny number of a norm | 03 |
 # | $\mathbb H(p)$ | `entropy` | the entropy of a distribution | 05 |
 # | $\theta$, $g$, $\eta$ | `theta`, `g`, `eta` | all parameters, their gradient, the learning rate | 10 |
-# | $\odot$, $\operatorname{mean}$ | `*`, `.mean()` | product entry by entry; mean of the numbers of a row | 03 |
+# | $\odot$, $\operatorname{mean}$ | `*`, `.mean()` | product entry by entry; mean of the numbers of a row | 02, 03 |
 # | ⟨pad⟩, ⟨begin⟩, ⟨end⟩ | `PAD`, `BEGIN`, `END` | marks in a text | 00 |
 #
 # (The library's comments write `V` for the size of the vocabulary, since its queries, keys and values are small letters.)
@@ -952,7 +953,7 @@ book_map()
 # - ***The attention mask and the causal mask are the same.*** One hides padding and depends on the batch; the other hides the future and depends on nothing but the place. A decoder needs both.
 # - ***Position is a property of the word.*** It is a property of the place. The same word at another place gets another vector.
 # - ***The decoder outputs a word.*** It outputs $\mathcal V$ logits for each place; somebody has to choose (chapter 12).
-# - ***Heads are copies of the model that vote.*** Heads are slices: each works on $C/H$ of the numbers, and costs $1/H$ of the whole.
+# - ***Heads are copies of the model that vote.*** Heads are slices of queries, keys and values: each makes its $D = C/H$ numbers from all $C$ of a word, and costs $1/H$ of the whole.
 #
 # ## Exercises
 
@@ -1002,7 +1003,7 @@ checks.check_00_split(split)
 # %% [markdown]
 # ### Exercise 3 ★★ · Attention that respects the mask
 #
-# From $Q: (T, D)$, $K: (S, D)$, $V: (S, D_v)$ and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the output $(T, D_v)$ and the weights $(T, S)$, for scores of any size.
+# From $Q: (T, D)$, $K: (S, D)$, $V: (S, D_v)$ (a value may have another width, $D_v$) and a mask $(S,)$, 1 for tokens and 0 for padding: the pair of the output $(T, D_v)$ and the weights $(T, S)$, for scores of any size.
 
 # %% tags=["exercise"]
 def masked_attention(Q, K, V, mask):
