@@ -47,7 +47,7 @@ AGAINST = (  # in formulas: what a letter is not used for, and what is
         r"(?<!K)[(,]\s*V\s*[),]|\\(?:ln|log)\s*V\b|/\s*V\b|\bV\s*\+|\bV\s*=\s*\d",
         r"V is the values; the size of a vocabulary is \mathcal V",
     ),
-    (r",\s*3?H\s*\)|\bH\s*=\s*-", r"H is heads; the width of a recurrent state is M, an entropy \mathbb H"),
+    (r",\s*\d?H\s*\)|\bH\s*=\s*-", r"H is heads; the width of a recurrent state is M, an entropy \mathbb H"),
     (r"\bC\s*\(\s*h", r"C is the width of the model; a central difference is \delta_h"),
     (
         r"\\bar\s*S\b|\bS'|(?<![A-Za-z])S_\{?[hnij]|\^\{\s*-?S\b|(?<![A-Za-z,])S\s*=\s*(?!\d|T)[\\A-Z]|\\frac\{?\s*S",

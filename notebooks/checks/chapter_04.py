@@ -43,7 +43,7 @@ def check_04_bidirectional(answer):
             "The biases are missing.": _both(X, n, (*one[:2], 0 * one[2]), (*two[:2], 0 * two[2])),
             "Both readers read forwards.": np.concatenate([_states(X, *one), _states(X, *two)], axis=1) * (np.arange(t) < n)[:, None],
         }
-        same(ask(answer, X, n, *one, *two), right, "the states", hints, at=f"T = {t}, n = {n}, C = {c}, H = {h}")
+        same(ask(answer, X, n, *one, *two), right, "the states", hints, at=f"T = {t}, n = {n}, C = {c}, M = {h}")
     return "The two states of a word, side by side, know the whole text."
 
 
@@ -64,7 +64,7 @@ def check_04_lstm_step(answer):
     for batch, c, n in [(1, 2, 3), (4, 3, 2), (2, 1, 1)]:
         given = [rng.normal(size=s) for s in ((batch, c), (batch, n), (batch, n), (c, 4 * n), (n, 4 * n), (4 * n,))]
         got = pair(ask(answer, *given))
-        right, at = _lstm(*given), f"B = {batch}, C = {c}, H = {n}"
+        right, at = _lstm(*given), f"B = {batch}, C = {c}, M = {n}"
         variants = {
             "i and f are swapped: the blocks lie in the order i, f, g, o.": _lstm(*given, order=(1, 0, 2, 3)),
             "g and o are swapped: the blocks lie in the order i, f, g, o.": _lstm(*given, order=(0, 1, 3, 2)),
@@ -160,8 +160,8 @@ def check_04_rnn_backward(answer):
             raise Wrong("Return four gradients: X_bar, W_bar, U_bar, b_bar.")
         for wrong, hint in _slips(G, **given):
             if t > 1 and all(np.shape(x) == np.shape(y) and np.allclose(x, y, rtol=1e-9, atol=1e-12) for x, y in zip(got, wrong, strict=True)):
-                raise Wrong(f"{hint} (Found with T = {t}, C = {c}, H = {n}.)")
-        diagnosed(_recorded, given, dict(zip(given, got, strict=True)), G, at=f"T = {t}, C = {c}, H = {n}")
+                raise Wrong(f"{hint} (Found with T = {t}, C = {c}, M = {n}.)")
+        diagnosed(_recorded, given, dict(zip(given, got, strict=True)), G, at=f"T = {t}, C = {c}, M = {n}")
     return "Every state answers for itself and for all that came after it."
 
 

@@ -7,9 +7,9 @@ VARIANTS = [
         "04_rnn_backward",
         {"a": (0.5, 0.8, 1.5)},
         r"""Derive one step first, on paper: for $h' = \tanh(xW + «a»\,hU + b)$, the gradients of $x$, $h$, $W$, $U$ and $b$ from $\bar h'$. Then write the walk back through a **whole** text: for $X: (T, C)$ (no batch), $h_0 = 0$, and an
-upstream gradient *for every state*, $G: (T, H)$, the gradients of $X$, $W$, $U$ and $b$.""",
+upstream gradient *for every state*, $G: (T, M)$, the gradients of $X$, $W$, $U$ and $b$.""",
         """def rnn_backward(G, X, W, U, b):
-    \"\"\"The four gradients (X_bar, W_bar, U_bar, b_bar) of all states, with «a» h U, from G (T, H), the upstream gradient of each state.\"\"\"
+    \"\"\"The four gradients (X_bar, W_bar, U_bar, b_bar) of all states, with «a» h U, from G (T, M), the upstream gradient of each state.\"\"\"
     ### BEGIN SOLUTION
     h = [np.zeros(len(U))]
     for x in X:
@@ -31,13 +31,13 @@ upstream gradient *for every state*, $G: (T, H)$, the gradients of $X$, $W$, $U$
     Variant(
         "04_lstm_step",
         {"order": ("f, i, o, g", "g, i, f, o", "o, f, g, i", "i, g, o, f")},
-        r"""The *long short-term memory* of 1997 has two states, $h$ and $c$, and three gates. With $W: (C, 4H)$, $U: (H, 4H)$ and $b: (4H,)$, whose blocks lie side by side **in the order $«order»$**,
+        r"""The *long short-term memory* of 1997 has two states, $h$ and $c$, and three gates. With $W: (C, 4M)$, $U: (M, 4M)$ and $b: (4M,)$, whose blocks lie side by side **in the order $«order»$**,
 
 $$i, f, o = \sigma(\cdot), \qquad g = \tanh(\cdot), \qquad c' = f \odot c + i \odot g, \qquad h' = o \odot \tanh(c').$$
 
-Each $(\cdot)$ is its block of $xW + hU + b$. From $x: (B, C)$ and $h, c: (B, H)$: the pair $(h', c')$.""",
+Each $(\cdot)$ is its block of $xW + hU + b$. From $x: (B, C)$ and $h, c: (B, M)$: the pair $(h', c')$.""",
         """def lstm_step(x, h, c, W, U, b):
-    \"\"\"The pair of the next states (h (B, H), c (B, H)); the blocks of W, U and b are «order».\"\"\"
+    \"\"\"The pair of the next states (h (B, M), c (B, M)); the blocks of W, U and b are «order».\"\"\"
     ### BEGIN SOLUTION
     blocks = dict(zip("«order»".split(", "), np.split(x @ W + h @ U + b, 4, axis=-1)))
     i, f, o = (1 / (1 + np.exp(-blocks[name])) for name in "ifo")
