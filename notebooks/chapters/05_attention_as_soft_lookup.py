@@ -16,7 +16,7 @@
 #
 # - compute an attention output on paper;
 # - show that attention is a kernel regression with a learned notion of nearness;
-# - derive why scores are divided by $\sqrt{d_k}$, and measure what happens without it;
+# - derive why scores are divided by $\sqrt D$, the root of their width, and measure what happens without it;
 # - apply a mask in the right place, and name three wrong places;
 # - write the backward pass of attention and have it confirmed by four witnesses.
 
@@ -31,17 +31,17 @@ from transformer import causal_mask, scaled_dot_product_attention
 # %% [markdown]
 # ## 1 · An answer on paper
 #
-# We have $S = 3$ pairs of a **key** $k_j$ and a **value** $v_j$, and one **query** $q$. Query and keys are vectors with $d_k = 4$ numbers; the values are single numbers for now:
+# We have $S = 3$ pairs of a **key** $k_j$ and a **value** $v_j$, and one **query** $q$. Query and keys are vectors with $D = 4$ numbers; the values are single numbers for now:
 #
 # $$q = (2, 0, 0, 0), \qquad k_1 = (0, 0, 0, 0), \quad k_2 = (\ln 2, 0, 0, 0), \quad k_3 = (\ln 3, 0, 0, 0), \qquad v_1 = 6,\; v_2 = 12,\; v_3 = 24 .$$
 #
-# 1. **Scores**: how well does each key fit? The dot product, divided by $\sqrt{d_k} = 2$ (section 3 says why): $s = (0, \ln 2, \ln 3)$.
+# 1. **Scores**: how well does each key fit? The dot product, divided by $\sqrt D = 2$ (section 3 says why): $z = (0, \ln 2, \ln 3)$.
 # 2. **Weights**: softmax of the scores. The exponentials are $1, 2, 3$, so $p = (\tfrac16, \tfrac13, \tfrac12)$.
 # 3. **Output**: the mixture $\sum_j p_j v_j = \tfrac66 + \tfrac{12}3 + \tfrac{24}2 = 1 + 4 + 12 = 17$.
 
 # %%
-def softmax(s):  # (..., S) → (..., S)
-    e = np.exp(s - s.max(axis=-1, keepdims=True))
+def softmax(z):  # (..., S) → (..., S)
+    e = np.exp(z - z.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
@@ -49,13 +49,13 @@ q = np.array([2.0, 0, 0, 0])
 k = np.array([[0.0, 0, 0, 0], [np.log(2), 0, 0, 0], [np.log(3), 0, 0, 0]])
 v = np.array([6.0, 12, 24])
 
-s = k @ q / np.sqrt(4)
-p = softmax(s)
+z = k @ q / np.sqrt(4)
+p = softmax(z)
 o = p @ v
 assert np.allclose(p, [1 / 6, 1 / 3, 1 / 2]) and np.isclose(o, 17)
 table(
     ["key", "score", "weight", "value", "weight · value"],
-    [*((f"k{j + 1}", s[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)],
+    [*((f"k{j + 1}", z[j], p[j], v[j], p[j] * v[j]) for j in range(3)), ("sum", "", p.sum(), "", o)],
 )
 
 # %% [markdown]
@@ -129,11 +129,11 @@ assert gap < 1e-14
 #
 # In kernel regression, *near* is given. In attention it is **learned**: queries and keys are computed from the data by trained matrices (chapter 06), so that what a word needs lies near what another word offers.
 #
-# ## 3 · Experiment: why $\sqrt{d_k}$
+# ## 3 · Experiment: why $\sqrt D$
 #
-# Let the $d$ numbers in $q$ and in $k$ be independent, with mean 0 and variance 1. The score $q \cdot k = \sum_i q_i k_i$ is a sum of $d$ products, each with mean 0 and variance $1 \cdot 1$. Variances of independent terms add:
+# Let the $D$ numbers in $q$ and in $k$ be independent, with mean 0 and variance 1. The score $q \cdot k = \sum_i q_i k_i$ is a sum of $D$ products, each with mean 0 and variance $1 \cdot 1$. Variances of independent terms add:
 #
-# $$\operatorname{Var}(q\cdot k) = d \qquad\Rightarrow\qquad \text{typical size } \sqrt d, \qquad \operatorname{Var}\!\Big(\frac{q\cdot k}{\sqrt d}\Big) = 1 .$$
+# $$\operatorname{Var}(q\cdot k) = D \qquad\Rightarrow\qquad \text{typical size } \sqrt D, \qquad \operatorname{Var}\!\Big(\frac{q\cdot k}{\sqrt D}\Big) = 1 .$$
 #
 # Without the division, scores grow with the width of the model. Softmax of large scores is *saturated*: almost all weight on one key. Measure it with the **entropy** $\mathbb H(p) = -\sum_j p_j \ln p_j$: it is $\ln S$ when all $S$ keys get the same weight, and 0 when one gets all. And measure what learning gets:
 # the size of softmax's Jacobian $p_j(\delta_{jk} - p_k)$ (chapter 03), which multiplies every gradient on its way to the scores.
@@ -143,27 +143,34 @@ S, trials = 16, 800
 widths = 2 ** np.arange(1, 12)
 
 
-def measure(d, scale):
-    rng = np.random.default_rng(d)
-    q, k = rng.normal(size=(trials, 1, d)), rng.normal(size=(trials, S, d))
-    s = scale(d) * (q * k).sum(axis=-1)  # (trials, S)
-    p = softmax(s)
+def measure(D, scale, seed=0):
+    rng = np.random.default_rng([D, seed])
+    q, k = rng.normal(size=(trials, 1, D)), rng.normal(size=(trials, S, D))
+    z = scale(D) * (q * k).sum(axis=-1)  # (trials, S)
+    p = softmax(z)
     entropy = -(p * np.log(np.maximum(p, 1e-300))).sum(axis=-1)
     jacobian = p[:, :, None] * (np.eye(S) - p[:, None, :])  # (trials, S, S)
-    return s.std(), entropy.mean(), p.max(axis=-1).mean(), np.median(np.linalg.norm(jacobian, axis=(1, 2)))
+    return z.std(), entropy.mean(), p.max(axis=-1).mean(), np.median(np.linalg.norm(jacobian, axis=(1, 2)))
 
 
-with_scale = np.array([measure(d, lambda d: 1 / np.sqrt(d)) for d in widths])
-without = np.array([measure(d, lambda d: 1.0) for d in widths])
+def divided(D):
+    return 1 / np.sqrt(D)
+
+
+def undivided(D):
+    return 1.0
+
+
+with_scale, without = (np.array([measure(D, scale) for D in widths]) for scale in (divided, undivided))
 
 fig, axes = figure(9.2, 3.6, 1, 2)
 for ax, column, what in zip(
     axes, (1, 3), ("entropy of the weights (nats)", "size of softmax's Jacobian (median)")
 ):
-    for i, (name, found) in enumerate((("divided by √d", with_scale), ("not divided", without))):
+    for i, (name, found) in enumerate((("divided by √D", with_scale), ("not divided", without))):
         ax.plot(widths, found[:, column], marker="os"[i], markersize=4, label=name, **line(i))
     ax.set_xscale("log", base=2)
-    ax.set_xlabel("width d of queries and keys")
+    ax.set_xlabel("width D of queries and keys")
     ax.set_ylabel(what)
 axes[0].axhline(np.log(S), color="0.35", linewidth=1, linestyle=":")
 axes[0].text(widths[-1], np.log(S), "all keys alike", ha="right", va="bottom", fontsize=9, color="0.25")
@@ -172,7 +179,7 @@ axes[1].legend(loc="lower left")
 fig
 
 # %%
-chosen = [i for i, d in enumerate(widths) if d in (4, 64, 1024)]
+chosen = [i for i, D in enumerate(widths) if D in (4, 64, 1024)]
 rows = []
 for i in chosen:
     for name, found in (("yes", with_scale), ("no", without)):
@@ -184,33 +191,39 @@ i = chosen[1]
 assert abs(without[i, 0] - 8) < 0.2 and abs(with_scale[i, 0] - 1) < 0.03
 assert np.ptp(with_scale[3:, 1]) < 0.1 and without[-1, 1] < 0.1 and without[-1, 3] < 1e-3 * with_scale[-1, 3]
 table(
-    ["d", "divided by √d", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows
+    ["D", "divided by √D", "spread of scores", "entropy", "largest weight", "size of Jacobian (median)"], rows
 )
 
 # %%
+smaller = {}  # how many times the Jacobian is smaller without the division, in five draws
+for D in (64, 1024):
+    sizes = [[measure(D, scale, seed)[3] for seed in range(5)] for scale in (divided, undivided)]
+    smaller[D] = np.divide(*sizes)
+assert smaller[64].min() > 2 and smaller[64].max() < 4 and smaller[1024].min() > 1000
 print(
-    f"At d = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√d = "
+    f"At D = {widths[i]}, a usual head width: undivided scores spread by {without[i, 0]:.1f} (√D = "
     f"{np.sqrt(widths[i]):.0f}), the best of {S} keys takes {without[i, 2]:.0%} of the weight"
 )
 print(
     "before anything is learned, and the gradient that reaches the scores is "
-    f"{with_scale[i, 3] / without[i, 3]:.1f} times smaller than with the division (in the median)."
+    f"{smaller[64].min():.1f} to {smaller[64].max():.1f} times smaller than with the division (in the "
+    "median; five draws)."
 )
 print(
-    f"At d = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is "
-    f"{with_scale[chosen[2], 3] / without[chosen[2], 3]:,.0f} times smaller."
+    f"At D = {widths[chosen[2]]} the best key takes {without[chosen[2], 2]:.0%}, and the gradient is "
+    f"{smaller[1024].min():,.0f} to {smaller[1024].max():,.0f} times smaller."
 )
 
 # %% [markdown]
-# With the division, nothing depends on the width: one can make heads wider without touching anything else. Without it, wide heads begin as hard lookups that hardly learn.
+# With the division, hardly anything depends on the width: one can make heads wider without touching anything else. Without it, wide heads begin as hard lookups that hardly learn.
 #
 # **Question.** A trained model may *want* a hard lookup. Can it still have one? (Yes: it learns longer queries or keys. The division fixes the start, not the end.)
 #
 # ## 4 · Many queries at once
 #
-# Let there be $T$ queries, $S$ keys and values; a value has $d_v$ numbers. Stack them as rows: $Q: (T, d_k)$, $K: (S, d_k)$, $V: (S, d_v)$. Then all scores are one matrix product, and so are all mixtures:
+# Let there be $T$ queries, $S$ keys and values; a value has $D_v$ numbers (the paper writes $d_k$ and $d_v$ for $D$ and $D_v$). Stack them as rows: $Q: (T, D)$, $K: (S, D)$, $V: (S, D_v)$. Then all scores are one matrix product, and so are all mixtures:
 #
-# $$\boxed{\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt{d_k}}\Big) V} \qquad (T, d_k)(d_k, S) \to (T, S), \quad (T, S)(S, d_v) \to (T, d_v) .$$
+# $$\boxed{\operatorname{Attention}(Q, K, V) = \operatorname{softmax}\!\Big(\frac{Q K^\top}{\sqrt D}\Big) V} \qquad (T, D)(D, S) \to (T, S), \quad (T, S)(S, D_v) \to (T, D_v) .$$
 #
 # Row $t$ of the $(T, S)$ matrix says where query $t$ looks; softmax goes along the rows, so each adds up to 1.
 
@@ -327,7 +340,7 @@ assert np.isfinite(sums[0]) and np.isneginf(sums[1])
 # %% [markdown]
 # ## 6 · Backward
 #
-# With $\tau = 1/\sqrt{d_k}$, the forward steps are $Z = \tau Q K^\top$, $P = \operatorname{softmax}(Z)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, d_v)$:
+# With $\tau = 1/\sqrt D$, the forward steps are $Z = \tau Q K^\top$, $P = \operatorname{softmax}(Z)$, $O = P V$. Two matrix products (chapter 01) and one softmax (chapter 03), in reverse order, from the upstream gradient $\bar O: (T, D_v)$:
 #
 # $$\bar V = P^\top \bar O, \qquad \bar P = \bar O\, V^\top, \qquad \bar Z = P \odot \big(\bar P - \operatorname{rowsum}(\bar P \odot P)\big), \qquad \bar Q = \tau\, \bar Z K, \qquad \bar K = \tau\, \bar Z^\top Q .$$
 
@@ -380,21 +393,21 @@ table(
 # ## Common misunderstandings
 #
 # - ***The weights are learned parameters.*** No. They are computed anew from every input. What is learned are the matrices that make queries, keys and values.
-# - ***$d_k$ is the width of the model.*** It is the width of one query, that is of one head (chapter 06). Dividing by the square root of the whole width makes scores too small.
+# - ***$D$ is the width of the model.*** It is the width of one query, that is of one head (chapter 06). Dividing by the square root of the whole width makes scores too small.
 # - ***The columns add up to 1.*** The rows do: a query distributes its attention. A key may be looked at by everybody, or by nobody.
 # - ***A large weight means an important word.*** It means that much of its *value* is mixed in; if the value is near zero, nothing comes of it.
-# - ***$-10000$ is as good as $-\infty$.*** It is, until every key of a query is masked (then all forbidden keys get equal weights), or scores are of that size themselves, or masks are added up in half precision: float16 ends at 65 504, so that the seventh $-10000$ on the same score makes it $-\infty$ after all.
+# - ***$-10000$ is as good as $-\infty$.*** It is, until every key of a query is masked (then the weights are those of no mask at all, or, where scores are *replaced* by $-10000$, all equal), or scores are of that size themselves, or masks are added up in half precision: float16 ends at 65 504, so that the seventh $-10000$ on the same score makes it $-\infty$ after all.
 #
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1 ★ · Weights that may be withheld
 #
-# Softmax must distribute a weight of 1, even where no key fits. A cure is a *sink*: one more score $z$ without a value, the same for all queries, that takes part in the softmax and is then left out. Write the weights $(T, S)$ for $Q: (T, d)$, $K: (S, d)$ and the number $z$, for scores of any size.
+# Softmax must distribute a weight of 1, even where no key fits. A cure is a *sink*: one more score $z$ without a value, the same for all queries, that takes part in the softmax and is then left out. Write the weights $(T, S)$ for $Q: (T, D)$, $K: (S, D)$ and the number $z$, for scores of any size.
 
 # %% tags=["exercise"]
 def sink_weights(Q, K, z):
-    """exp(s_j) / (exp(z) + Σ exp(s)) with s = q · k / √d: (T, S); a row may add up to less than 1."""
+    """exp(s_j) / (exp(z) + Σ exp(s)) with s = q · k / √D: (T, S); a row may add up to less than 1."""
     ### BEGIN SOLUTION
     s = Q @ K.T / np.sqrt(Q.shape[-1])
     top = np.maximum(s.max(axis=-1, keepdims=True), z)
@@ -406,7 +419,7 @@ def sink_weights(Q, K, z):
 checks.check_05_sink_weights(sink_weights)
 
 # %% [markdown] tags=["idea"]
-# As if there were one more key with the score $z$, not divided by $\sqrt d$. The largest of *all* scores is subtracted, the sink's included, from the sink too. Where all keys lie far below $z$, the weights fade to 0: the query takes nothing. (G. Xiao et al., "Efficient streaming language models with attention sinks", ICLR 2024, found that models without one make the first word their sink.)
+# As if there were one more key with the score $z$, not divided by $\sqrt D$. The largest of *all* scores is subtracted, the sink's included, from the sink too. Where all keys lie far below $z$, the weights fade to 0: the query takes nothing. (G. Xiao et al., "Efficient streaming language models with attention sinks", ICLR 2024, found that models without one make the first word their sink.)
 
 # %% [markdown]
 # ### Exercise 2 ★★ · Who sees whom
@@ -415,7 +428,7 @@ checks.check_05_sink_weights(sink_weights)
 
 # %% tags=["exercise"]
 def prefix_window_mask(T, S, prefix, window):
-    """Boolean (T, S): query i may look at key j; the last query is the last key's word."""
+    """Boolean (T, S): query t may look at key j; the last query is the last key's word."""
     ### BEGIN SOLUTION
     i, j = np.arange(S - T, S)[:, None], np.arange(S)[None, :]
     return ((j <= i) & (j > i - window)) | (j < prefix)
@@ -425,16 +438,16 @@ def prefix_window_mask(T, S, prefix, window):
 checks.check_05_prefix_window_mask(prefix_window_mask)
 
 # %% [markdown] tags=["idea"]
-# Query $i$ is the word number $i + (S - T)$. A column of positions of queries, a row of positions of keys, and three comparisons: not later than I, not earlier than the window, or in the prefix. The last `window` words are those with $j > i - \text{window}$. (I. Beltagy et al., "Longformer", 2020, section 3.1, has windows and words that all see.)
+# Query $t$ is word number $i = t + (S - T)$. A column of positions of queries, a row of positions of keys, and three comparisons: not later than $i$, not earlier than the window, or in the prefix. The last `window` words are those with $j > i - \text{window}$. (I. Beltagy et al., "Longformer", 2020, section 3.1, has windows and words that all see.)
 
 # %% [markdown]
 # ### Exercise 3 ★★ · Many texts in one row
 #
-# To waste nothing on padding, several texts are packed into one row of $T$ words: `doc` $(T,)$ says to which text a word belongs (the words of a text keep their order, but texts may be mixed), and $-1$ marks padding. A word sees itself and earlier words of **its own text**; padding sees nothing, is seen by nobody, and gets zeros, not NaN. From $Q, K: (T, d)$ and $V: (T, d_v)$, the output $(T, d_v)$, for scores of any size.
+# To waste nothing on padding, several texts are packed into one row of $T$ words: `doc` $(T,)$ says to which text a word belongs (the words of a text keep their order, but texts may be mixed), and $-1$ marks padding. A word sees itself and earlier words of **its own text**; padding sees nothing, is seen by nobody, and gets zeros, not NaN. From $Q, K: (T, D)$ and $V: (T, D_v)$, the output $(T, D_v)$, for scores of any size.
 
 # %% tags=["exercise"]
 def packed_attention(Q, K, V, doc):
-    """Causal attention within each text, (T, dv); rows of padding are zeros."""
+    """Causal attention within each text, (T, Dv); rows of padding are zeros."""
     ### BEGIN SOLUTION
     allowed = np.tri(len(doc), dtype=bool) & (doc[:, None] == doc) & (doc >= 0)
     s = np.where(allowed, Q @ K.T / np.sqrt(Q.shape[-1]), -np.inf)
@@ -453,7 +466,7 @@ checks.check_05_packed_attention(packed_attention)
 # %% [markdown]
 # ### Exercise 4 ★★★ · Backward, with shared keys and a mask
 #
-# Large models let groups of heads share their keys and values: $Q: (H, T, d)$, but $K: (G, S, d)$ and $V: (G, S, d_v)$ with $H$ a multiple of $G$, and head $h$ uses group $\lfloor h\,G/H\rfloor$: the first $H/G$ heads the first group, and so on. `allowed` $(T, S)$ says who may look at whom; each query may look at something. From $\bar O: (H, T, d_v)$ to $(\bar Q, \bar K, \bar V)$, each in the shape of its variable.
+# Large models let groups of heads share their keys and values: $Q: (H, T, D)$, but $K: (G, S, D)$ and $V: (G, S, D_v)$ with $H$ a multiple of $G$, and head $h$ uses group $\lfloor h\,G/H\rfloor$: the first $H/G$ heads the first group, and so on. `allowed` $(T, S)$ says who may look at whom; each query may look at something. From $\bar O: (H, T, D_v)$ to $(\bar Q, \bar K, \bar V)$, each in the shape of its variable.
 
 # %% tags=["exercise"]
 def grouped_backward(O_bar, Q, K, V, allowed):
@@ -461,14 +474,14 @@ def grouped_backward(O_bar, Q, K, V, allowed):
     ### BEGIN SOLUTION
     H, G = len(Q), len(K)
     tau = 1 / np.sqrt(Q.shape[-1])
-    K_all, V_all = np.repeat(K, H // G, axis=0), np.repeat(V, H // G, axis=0)  # (H, S, d), (H, S, dv)
+    K_all, V_all = np.repeat(K, H // G, axis=0), np.repeat(V, H // G, axis=0)  # (H, S, D), (H, S, Dv)
     s = np.where(allowed, tau * Q @ K_all.swapaxes(-1, -2), -np.inf)
     e = np.exp(s - s.max(axis=-1, keepdims=True))
     P = e / e.sum(axis=-1, keepdims=True)
     P_bar = O_bar @ V_all.swapaxes(-1, -2)
-    S_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
-    K_bar, V_bar = tau * S_bar.swapaxes(-1, -2) @ Q, P.swapaxes(-1, -2) @ O_bar
-    return tau * S_bar @ K_all, K_bar.reshape(G, H // G, *K.shape[1:]).sum(axis=1), V_bar.reshape(G, H // G, *V.shape[1:]).sum(axis=1)
+    Z_bar = P * (P_bar - (P_bar * P).sum(axis=-1, keepdims=True))
+    K_bar, V_bar = tau * Z_bar.swapaxes(-1, -2) @ Q, P.swapaxes(-1, -2) @ O_bar
+    return tau * Z_bar @ K_all, K_bar.reshape(G, H // G, *K.shape[1:]).sum(axis=1), V_bar.reshape(G, H // G, *V.shape[1:]).sum(axis=1)
     ### END SOLUTION
 
 

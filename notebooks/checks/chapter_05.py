@@ -22,10 +22,10 @@ def check_05_sink_weights(answer):
         top = scores.max(axis=-1, keepdims=True)
         e = np.exp(scores - top)
         hints = {
-            "The division by √d is missing.": _with_sink(raw, z),
-            "Divide by √d, not by d.": _with_sink(raw / d, z),
+            "The division by √D is missing.": _with_sink(raw, z),
+            "Divide by √D, not by D.": _with_sink(raw / d, z),
             "d is the width of a query, its last axis; you divided by the square root of another size.": _with_sink(raw / np.sqrt(s), z),
-            "The sink is a score already: it is not divided by √d.": _with_sink(scores, z / np.sqrt(d)),
+            "The sink is a score already: it is not divided by √D.": _with_sink(scores, z / np.sqrt(d)),
             "The sink takes no part: each row adds up to 1.": softmax(scores),
             "The largest score was subtracted from the keys, but not from the sink.": e / (e.sum(axis=-1, keepdims=True) + np.exp(z)),
             "The sink has no value: leave its own weight out of the result.": softmax(np.concatenate([scores, np.full((t, 1), z)], axis=1)),
@@ -100,7 +100,7 @@ def check_05_packed_attention(answer):
             "Padding looks at padding; it should get zeros.": _packed(*case, padding=False),
             "The mask came after softmax: the rows no longer add up to 1. Make scores −∞ before.": _packed(*case, late=True),
             "A masked score of 0 still gets weight e⁰ = 1; it must be −∞.": _packed(*case, zero=True),
-            "The division by √d is missing.": _packed(*case, scale=False),
+            "The division by √D is missing.": _packed(*case, scale=False),
             "A word that sees nothing gets the mean of all values; it should get zeros.": _packed(*case, mean=True),
             "A word may look at itself.": _packed(*case, strict=True),
         }
@@ -159,8 +159,8 @@ def check_05_grouped_backward(answer):
             "Head h uses group ⌊h G/H⌋: the first H/G heads share the first group; yours take turns.": _shared(*case, tile=True),
             "The mask has no effect.": _shared(*case, mask=False),
             "The gradients of the heads of a group add up; yours are averaged.": _shared(*case, mean=True),
-            "The factor 1/√d is missing in Q_bar.": _shared(*case, tau_q=False),
-            "The factor 1/√d is missing in K_bar.": _shared(*case, tau_k=False),
+            "The factor 1/√D is missing in Q_bar.": _shared(*case, tau_q=False),
+            "The factor 1/√D is missing in K_bar.": _shared(*case, tau_k=False),
             "Softmax's gradient is not P ⊙ P̄ alone: each row's weighted mean is subtracted first.": _shared(*case, whole=False),
             "Softmax's weighted mean runs along the keys, the last axis.": _shared(*case, axis=-2),
         }

@@ -146,8 +146,8 @@ def _grouped_by_tensors(O_bar, Q, K, V, allowed):
 WRONG = [
     ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, sink=False), "takes no part"),
     ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, shift=False), "not from the sink"),
-    ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, scale=lambda d: 1), "√d is missing"),
-    ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, scale=lambda d: d), "not by d"),
+    ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, scale=lambda d: 1), "√D is missing"),
+    ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, scale=lambda d: d), "not by D"),
     ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z / np.sqrt(Q.shape[1])), "is a score already"),
     ("check_05_sink_weights", lambda Q, K, z: _sink(Q, K, z, keep=True), "leave its own weight out"),
     ("check_05_sink_weights", _clipped, "±10 000"),
