@@ -6,7 +6,7 @@ VARIANTS = [
     Variant(
         "06_attention_parameters",
         {"where": ("W_Q", "W_K and W_V", "W_Q and W_K", "W_Q and W_O")},
-        r"""How many trained numbers has an attention layer of width $C$ with $H$ heads, in which there are biases **in «where» only**? Groups of heads share keys and values (*grouped-query attention*): there are only $H_{kv}$ heads of keys
+        r"""How many trained numbers does an attention layer of width $C$ with $H$ heads have, in which there are biases **in «where» only**? Groups of heads share keys and values (*grouped-query attention*): there are only $H_{kv}$ heads of keys
 and of values, each of width $D = C/H$.""",
         '''def attention_parameters(C, H, H_kv):
     """The number of weights in W_Q, W_K, W_V and W_O, and of biases with «where» only."""
