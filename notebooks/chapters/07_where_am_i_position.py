@@ -23,7 +23,7 @@ import numpy as np
 
 import checks
 import minigrad as mg
-from book import figure, line, paired, table
+from book import figure, line, paired, sized, table
 from minigrad import nn, optim
 from transformer import (
     AlibiBias,
@@ -85,23 +85,23 @@ table(["positions", "f(ΠX) − Π f(X), at most"], [(name, f"{gap:.0e}") for na
 #
 # ## 2 · Waves
 #
-# Position $t = 0, 1, 2, \dots$ gets a vector of $d$ numbers (the width of the model, even). They come in pairs, a sine and a cosine of the same frequency $\theta_i$:
+# Position $t = 0, 1, 2, \dots$ gets a vector of $C$ numbers (the width of the model, even). They come in pairs, a sine and a cosine of the same frequency $\omega_i$:
 #
-# $$PE_{t, 2i} = \sin(t\,\theta_i), \quad PE_{t, 2i+1} = \cos(t\,\theta_i), \qquad \theta_i = 10000^{-2i/d}, \quad i = 0, \dots, \tfrac d2 - 1 .$$
+# $$PE_{t, 2i} = \sin(t\,\omega_i), \quad PE_{t, 2i+1} = \cos(t\,\omega_i), \qquad \omega_i = 10000^{-2i/C}, \quad i = 0, \dots, \tfrac C2 - 1 .$$
 #
-# With $d = 4$ there are two frequencies, $\theta_0 = 1$ and $\theta_1 = 10000^{-1/2} = 0.01$. On paper (in radians):
+# With $C = 4$ there are two frequencies, $\omega_0 = 1$ and $\omega_1 = 10000^{-1/2} = 0.01$. On paper (in radians):
 #
 # $$PE_0 = (0, 1, 0, 1), \qquad PE_1 = (\sin 1, \cos 1, \sin 0.01, \cos 0.01) = (0.8415,\; 0.5403,\; 0.0100,\; 1.0000) .$$
 #
-# It is a clock with $d/2$ hands: the first turns fast, each of the others more slowly. Two positions that look alike on one hand differ on another.
+# It is a clock with $C/2$ hands: the first turns fast, each of the others more slowly. Two positions that look alike on one hand differ on another.
 
 # %%
-def sinusoids(T, d):  # → (T, d)
+def sinusoids(T, C):  # → (T, C)
     t = np.arange(T)[:, None]  # (T, 1)
-    i = np.arange(d // 2)[None, :]  # (1, d/2)
-    theta = 10000.0 ** (-2 * i / d)
-    PE = np.empty((T, d))
-    PE[:, 0::2], PE[:, 1::2] = np.sin(t * theta), np.cos(t * theta)
+    i = np.arange(C // 2)[None, :]  # (1, C/2)
+    omega = 10000.0 ** (-2 * i / C)
+    PE = np.empty((T, C))
+    PE[:, 0::2], PE[:, 1::2] = np.sin(t * omega), np.cos(t * omega)
     return PE
 
 
@@ -113,7 +113,7 @@ assert np.allclose(sinusoids(100, 64), library, atol=1e-12)
 # %% [markdown]
 # **What does a query see?** Take the dot product of two encodings, pair by pair; $\sin a \sin b + \cos a \cos b = \cos(a - b)$:
 #
-# $$PE_t \cdot PE_s = \sum_{i} \cos\big((t - s)\,\theta_i\big) .$$
+# $$PE_t \cdot PE_s = \sum_{i} \cos\big((t - s)\,\omega_i\big) .$$
 #
 # Only the *distance* $t - s$ is left. The sum is largest at distance 0, falls over the first few places on either side, and then goes up and down.
 
@@ -168,20 +168,20 @@ table(
 # %% [markdown]
 # What the waves offer is that a projection which looks $k$ places back *exists*, the same for all places (exercise 4 finds it). Training has to find it.
 #
-# **Learned** positions are simpler still: a table $(T_\text{max}, d)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_\text{max} + 1$.
+# **Learned** positions are simpler still: a table $(T_\text{max}, C)$ of trained numbers, one row for each position. It can take any form that helps, but there is no row $T_\text{max} + 1$.
 #
 # ## 3 · Rotary: turn instead of add
 #
-# Adding mixes *what* and *where* in one vector. Rotary positions leave the vectors alone and turn queries and keys just before they meet. Take a pair of numbers $(a, b)$ of a query at position $t$ and turn it by the angle $t\theta$:
+# Adding mixes *what* and *where* in one vector. Rotary positions leave the vectors alone and turn queries and keys just before they meet. Take a pair of numbers $(a, b)$ of a query at position $t$ and turn it by the angle $t\omega$:
 #
-# $$R_t \begin{pmatrix} a\\ b\end{pmatrix} = \begin{pmatrix} a\cos t\theta - b \sin t\theta \\ b\cos t\theta + a\sin t\theta\end{pmatrix}, \qquad (R_t\, q)\cdot(R_s\, k) = q \cdot (R_{s-t}\, k) .$$
+# $$R_t \begin{pmatrix} a\\ b\end{pmatrix} = \begin{pmatrix} a\cos t\omega - b \sin t\omega \\ b\cos t\omega + a\sin t\omega\end{pmatrix}, \qquad (R_t\, q)\cdot(R_s\, k) = q \cdot (R_{s-t}\, k) .$$
 #
 # Turning both by the same angle changes no dot product, so only the difference of the angles counts: **the score depends on the contents and on the distance, never on the absolute position.** This holds in every layer and *after* the projections, which is what the waves could not do.
 #
-# By hand, with $\theta = \tfrac\pi3$ (a sixth of a turn per step, $\cos\theta = \tfrac12$, $\sin\theta = \tfrac{\sqrt3}2$), $q = (2, 0)$ and $k = (1, 0)$. At $t = 1$ and $s = 2$: $R_1 q = (1, \sqrt3)$, $R_2 k = (-\tfrac12, \tfrac{\sqrt3}2)$, and the score is $-\tfrac12 + \tfrac32 = 1$. One step further, $t = 2$, $s = 3$: $R_2 q = (-1, \sqrt3)$, $R_3 k = (-1, 0)$, and it is $1$ again.
+# By hand, with $\omega = \tfrac\pi3$ (a sixth of a turn per step, $\cos\omega = \tfrac12$, $\sin\omega = \tfrac{\sqrt3}2$), $q = (2, 0)$ and $k = (1, 0)$. At $t = 1$ and $s = 2$: $R_1 q = (1, \sqrt3)$, $R_2 k = (-\tfrac12, \tfrac{\sqrt3}2)$, and the score is $-\tfrac12 + \tfrac32 = 1$. One step further, $t = 2$, $s = 3$: $R_2 q = (-1, \sqrt3)$, $R_3 k = (-1, 0)$, and it is $1$ again.
 # At twice the distance, $t = 1$, $s = 3$: $(1, \sqrt3) \cdot (-1, 0) = -1$. And the *sign* of the distance counts: for $k = (0, 1)$ the score is $-\sqrt3$ when the key is one place behind the query ($s = t + 1$), and $+\sqrt3$ when it is one place before.
 #
-# A head of width $D$ has $D/2$ pairs, each with its own $\theta_i = 10000^{-2i/D}$; here a pair is $(i, i + D/2)$.
+# A head of width $D$ has $D/2$ pairs, each with its own $\omega_i = 10000^{-2i/D}$; here a pair is $(i, i + D/2)$.
 
 # %%
 def rotate(x, base=10000.0):  # (..., T, D) → (..., T, D)
@@ -193,10 +193,10 @@ def rotate(x, base=10000.0):  # (..., T, D) → (..., T, D)
     )
 
 
-def turned(x, t, theta=np.pi / 3):
+def turned(x, t, omega=np.pi / 3):
     a, b = x
     return np.array(
-        [a * np.cos(t * theta) - b * np.sin(t * theta), b * np.cos(t * theta) + a * np.sin(t * theta)]
+        [a * np.cos(t * omega) - b * np.sin(t * omega), b * np.cos(t * omega) + a * np.sin(t * omega)]
     )
 
 
@@ -262,8 +262,8 @@ q, k = (
     rng.normal(size=(draws, 1, 64)),
     rng.normal(size=(draws, T, 64)),
 )  # a query, and another key at each distance
-theta = 10000.0 ** (-2 * np.arange(32) / 64)
-angles = np.arange(T)[:, None] * theta  # (T, 32): how far a key at this distance is turned
+omega = 10000.0 ** (-2 * np.arange(32) / 64)
+angles = np.arange(T)[:, None] * omega  # (T, 32): how far a key at this distance is turned
 
 
 def scores_by_distance(q, k):  # (draws, 1, D), (draws, T, D) → (draws, T): q · R k / √D
@@ -301,7 +301,7 @@ print(f"rotary, independent q and k: between {flat.min():.2f} and {flat.max():.2
 fig
 
 # %% [markdown]
-# ALiBi prefers near words from the first step on. Rotary positions do not: with independent queries and keys the line is flat. The preference that is often shown for them belongs to $q = k$, a word that meets itself. Rotary positions *can* express "near", and much else; which of it, training decides.
+# ALiBi prefers near words from the first step on. Rotary positions do not: with independent queries and keys the line is flat. The preference that is often shown for them (Su et al., section 3.4.3) belongs to $q = k$, a word that meets itself. Rotary positions *can* express "near", and much else; which of it, training decides.
 #
 # ## 4 · Experiment: reverse
 #
@@ -360,11 +360,11 @@ def train(task, name, heads, layers, causal, seed, steps=300, rate=3e-3):
     return model
 
 
-def accuracy(model, task, length, examples=200):
+def accuracy(model, task, length, examples=200, first=0):
     x, y = task(np.random.default_rng(9), examples, length)
     with mg.no_grad():
-        right = model(x).data.argmax(axis=-1) == y
-    return right.mean(), right.all(axis=1).mean()  # single places, whole sequences
+        right = (model(x).data.argmax(axis=-1) == y)[:, first:]
+    return right.mean(), right.all(axis=1).mean()  # single places (from ``first`` on), whole sequences
 
 
 def reverse(rng, n, length):
@@ -395,16 +395,16 @@ table(
 )
 
 # %% [markdown]
-# (The last column is the book's way to show a difference, here and in all later chapters: both are trained from the same seeds, the differences are taken seed by seed, and the mean stands with its 95 % interval, by Student's $t$. An interval that holds 0 is marked *undecided*.)
+# (The last column shows a difference as everywhere in this book: both are trained from the same seeds, the differences are taken seed by seed, and the mean stands with its 95 % interval, by Student's $t$. An interval that holds 0 is marked *undecided*.)
 #
-# The absolute schemes are perfect. Rotary and ALiBi get no sequence right, and hardly more places than none: they know how far a word is, not where one is oneself, and no distance answers *look at place $15 - t$*. (With more layers, or with marks at the ends of the sentence to measure from, they can find out.)
+# The absolute schemes are perfect. Rotary and ALiBi get no sequence right; ALiBi gets no more places than none (undecided), rotary six points more: they know how far a word is, not where one is oneself, and no distance answers *look at place $15 - t$*.
 #
 # ## 5 · Experiment: two relative questions, and longer texts
 #
 # Now two **relative** tasks, read from left to right (causal), each with a rule that does not depend on the length of the text:
 #
 # - *most recent*: symbols 0–3 are *marked*, 4–9 are not; the answer at each place is the most recent marked symbol, this place included. The nearer, the better.
-# - *eight back*: the answer is the symbol exactly 8 places back (in the first 8 places, the symbol itself). Nearness is no help; one must count.
+# - *eight back*: the answer is the symbol exactly 8 places back (in the first 8 places, which are not scored, the symbol itself). Nearness is no help; one must count. A guess is right in 10 %.
 #
 # Train on length 16, then test on longer texts. Learned positions cannot even be asked.
 #
@@ -428,13 +428,14 @@ def eight_back(rng, n, length):
 
 
 lengths = [16, 24, 32, 64, 128]
+STEPS = sized(300, 200, "steps")
 
 
-def by_length(task, name):
-    """The share of places that are right, in %: (seeds, lengths)."""
+def by_length(task, name, first=0):
+    """The share of places, from ``first`` on, that are right, in %: (seeds, lengths)."""
     asked = lengths if name != "learned" else lengths[:1]
-    models = [train(task, name, 4, 2, True, seed) for seed in SEEDS]
-    return np.array([[100 * accuracy(model, task, n, 64)[0] for n in asked] for model in models])
+    models = [train(task, name, 4, 2, True, seed, STEPS) for seed in SEEDS]
+    return np.array([[100 * accuracy(model, task, n, 64, first)[0] for n in asked] for model in models])
 
 
 recent = {name: by_length(most_recent, name) for name in names}
@@ -446,7 +447,7 @@ except ValueError as error:
     print(error)
 
 # %%
-back = {name: by_length(eight_back, name) for name in names}
+back = {name: by_length(eight_back, name, 8) for name in names}
 fig, axes = figure(9.6, 4.0, 1, 2, sharey=True)
 for ax, (title, result) in zip(
     axes, {"most recent marked symbol": recent, "symbol eight places back": back}.items()
@@ -473,24 +474,26 @@ for ax, (title, result) in zip(
     ax.set_title(title, fontsize=10)
     ax.set_xlabel("length of the test text (16: that of training)")
 axes[0].set_ylabel("places right (%; mean and range of 3 seeds)")
-axes[0].set_ylim(10, 104)
+axes[0].set_ylim(0, 104)
 axes[1].legend(loc="upper right", fontsize=9)
 fig
 
 # %%
 end, asked = len(lengths) - 1, [lengths.index(n) for n in (16, 24, 32, 128)]
 assert (
-    min(found[:, 0].min() for found in recent.values()) > 90
+    min(found[:, 0].min() for found in recent.values()) > 85
     and recent["ALiBi"][:, end].min() > 95 > 75 > recent["sinusoidal"][:, end].max()
 )
 assert all(recent["rotary"][seed, 2] > recent["sinusoidal"][seed, 2] for seed in SEEDS)
-assert all(back[name][:, 0].min() > 95 for name in ("sinusoidal", "learned", "rotary")) and all(
-    back[name][:, 0].max() < 70 for name in ("none", "ALiBi")
+assert all(back[name][:, 0].min() > 85 for name in ("sinusoidal", "learned", "rotary")) and all(
+    back[name][:, 0].max() < 30 for name in ("none", "ALiBi")
 )
 duels = {
     "most recent, length 128: ALiBi − rotary": paired(recent["ALiBi"][:, end], recent["rotary"][:, end], 1),
+    "most recent, length 128: rotary − none": paired(recent["rotary"][:, end], recent["none"][:, end], 1),
     "eight back, length 16: ALiBi − rotary": paired(back["ALiBi"][:, 0], back["rotary"][:, 0], 1),
     "eight back, length 16: ALiBi − none": paired(back["ALiBi"][:, 0], back["none"][:, 0], 1),
+    "eight back, length 16: none − a guess": paired(back["none"][:, 0], np.full(len(SEEDS), 10.0), 1),
     "eight back, length 24: rotary − sinusoidal": paired(back["rotary"][:, 1], back["sinusoidal"][:, 1], 1),
 }
 assert (
@@ -509,45 +512,45 @@ table(
 )
 
 # %% [markdown]
-# The winners change places. When the nearest is asked for, ALiBi hardly notices that the text is eight times as long, since its penalty goes on as before; sinusoidal vectors that never occurred in training confuse the model at once, and rotary holds on for a while. When a *place* is asked for, ALiBi is not much better than no positions at all: a penalty that only grows cannot single out the eighth place. Rotary, sinusoidal and learned positions can, at the length of training. None of them carries the rule over to longer texts, though rotary loses less at first.
+# The winners change places. When the nearest is asked for, ALiBi hardly notices that the text is eight times as long, since its penalty goes on as before; sinusoidal vectors that never occurred in training confuse the model at once, and rotary holds on for a while (at length 128 it is below no positions at all). When a *place* is asked for, ALiBi is no better than no positions at all (undecided): a penalty that only grows has no peak at the eighth place. Rotary, sinusoidal and learned positions can, at the length of training. None of them carries the rule over to longer texts, though rotary loses less at first.
 #
-# So "ALiBi extrapolates" means: on questions that reward nearness. Text asks many such questions, and others. Among large models, LLaMA and its many relatives use rotary positions (and slow the turns down to read longer texts), BLOOM used ALiBi, and T5 learned a number for each distance to add to the scores, with one number for a whole range of large distances.
+# So "ALiBi extrapolates" means: on questions that reward nearness. Text asks many such questions, and others. Among large models, LLaMA and its many relatives use rotary positions (and slow the turns down to read longer texts: chapter 08b), BLOOM used ALiBi, and T5 learned a number for each distance to add to the scores, with one number for a whole range of large distances.
 #
-# And *none*? It is better than guessing: a **causal** model can count. Place $t$ averages over $t + 1$ words, so the size of an average tells where it is. The proof of section 1 needs every word to see every other.
+# And *none*? It gets a little more than a guess at *eight back* (21 % against 10 % at length 16), and far more at *most recent* (96 %): a **causal** model can count. Place $t$ averages over $t + 1$ words, so the size of an average tells where it is. The proof of section 1 needs every word to see every other.
 #
 # ## Common misunderstandings
 #
 # - ***Positions are needed because attention processes words in parallel.*** They are needed because softmax-weighted sums have no order, however they are computed.
 # - ***Sinusoidal encodings extrapolate, since sines go on forever.*** The encodings do; the trained model that reads them does not.
-# - ***Adding a position to a word destroys the word.*** In 32 or 512 dimensions there is room: the model learns to keep the two in different directions.
+# - ***Adding a position to a word destroys the word.*** In 32 or 512 dimensions there is room for the two in different directions, and training can use it.
 # - ***Rotary positions rotate the values too.*** Only queries and keys. The values are what is said, not where.
-# - ***A KV cache starts a new text at position 0.*** It must go on counting (`start=` in this library); otherwise every new word claims to be the first.
+# - ***A KV cache (chapter 11) starts a new text at position 0.*** It must go on counting (`start=` in this library); otherwise every new word claims to be the first.
 #
 # ## Exercises
 
 # %% [markdown]
 # ### Exercise 1 ★ · How alike are two places?
 #
-# The dot product of two sinusoidal encodings, $PE_t \cdot PE_{t+k}$, does not depend on $t$. Write it as a function of the distance $k$ alone, for an array of distances $k$ of any shape (also negative ones), without making a table of encodings; $d$ is even.
+# The dot product of two sinusoidal encodings, $PE_t \cdot PE_{t+k}$, does not depend on $t$. Write it as a function of the distance $k$ alone, for an array of distances $k$ of any shape (also negative ones), without making a table of encodings; the width $C$ is even.
 
 # %% tags=["exercise"]
-def closeness(k, d):
+def closeness(k, C):
     """PE[t] · PE[t + k] for every distance in the array k, in its shape."""
     ### BEGIN SOLUTION
-    theta = 10000.0 ** (-2 * np.arange(d // 2) / d)
-    return np.cos(np.asarray(k)[..., None] * theta).sum(axis=-1)
+    omega = 10000.0 ** (-2 * np.arange(C // 2) / C)
+    return np.cos(np.asarray(k)[..., None] * omega).sum(axis=-1)
     ### END SOLUTION
 
 
 checks.check_07_closeness(closeness)
 
 # %% [markdown] tags=["idea"]
-# Each pair gives $\sin a \sin b + \cos a\cos b = \cos(a - b)$ with $a - b = k\theta_i$, so the sum is $\sum_i \cos(k\theta_i)$: $d/2$ at distance 0, the same for $k$ and $-k$, and smaller, but not steadily, further away.
+# Each pair gives $\sin a \sin b + \cos a\cos b = \cos(a - b)$ with $a - b = k\omega_i$, so the sum is $\sum_i \cos(k\omega_i)$: $C/2$ at distance 0, the same for $k$ and $-k$, and smaller, but not steadily, further away.
 
 # %% [markdown]
 # ### Exercise 2 ★★ · Rotary, with a start
 #
-# Turn $x: (T, D)$, whose first row stands at position `start`, pairs $(i, i + D/2)$, $\theta_i = 10000^{-2i/D}$.
+# Turn $x: (T, D)$, whose first row stands at position `start`, pairs $(i, i + D/2)$, $\omega_i = 10000^{-2i/D}$.
 
 # %% tags=["exercise"]
 def my_rotate(x, start=0):
@@ -568,7 +571,7 @@ checks.check_07_rotate(my_rotate)
 # %% [markdown]
 # ### Exercise 3 ★★ · ALiBi for a late query
 #
-# As with the causal mask of chapter 05: $T$ new words come after $S - T$ old ones, so that the last query stands at the last key. With slopes $m: (H,)$, give the bias $(H, T, S)$ that is added to the scores.
+# As in exercise 2 of chapter 05: $T$ new words come after $S - T$ old ones, so that the last query stands at the last key. With slopes $m: (H,)$, give the bias $(H, T, S)$ that is added to the scores.
 
 # %% tags=["exercise"]
 def alibi(slopes, T, S):
@@ -587,24 +590,24 @@ checks.check_07_alibi(alibi)
 # %% [markdown]
 # ### Exercise 4 ★★★ · A step is a turn
 #
-# The authors of the Transformer hoped that the model could easily learn to look $k$ places back, since "$PE_{t+k}$ is a linear function of $PE_t$". Find that function: the matrix $M_k: (d, d)$ with $M_k\, PE_t = PE_{t+k}$ for *every* $t$.
+# The authors of the Transformer hoped that the model could easily learn to look $k$ places back, since $PE_{t+k}$ is a linear function of $PE_t$. Find that function: the matrix $R_k: (C, C)$ with $R_k\, PE_t = PE_{t+k}$ for *every* $t$.
 
 # %% tags=["exercise"]
-def shift_matrix(k, d):
-    """M (d, d) with M @ PE[t] = PE[t + k] for all t."""
+def shift_matrix(k, C):
+    """R (C, C) with R @ PE[t] = PE[t + k] for all t."""
     ### BEGIN SOLUTION
-    M = np.zeros((d, d))
-    for i in range(d // 2):
-        angle = k * 10000.0 ** (-2 * i / d)
-        M[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
-    return M
+    R = np.zeros((C, C))
+    for i in range(C // 2):
+        angle = k * 10000.0 ** (-2 * i / C)
+        R[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] = [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+    return R
     ### END SOLUTION
 
 
 checks.check_07_shift_matrix(shift_matrix)
 
 # %% [markdown] tags=["idea"]
-# For one pair, $\sin(a + b) = \sin a\cos b + \cos a \sin b$ and $\cos(a+b) = \cos a\cos b - \sin a\sin b$ with $a = t\theta_i$, $b = k\theta_i$. So each pair is multiplied by $\begin{pmatrix}\cos b & \sin b\\ -\sin b & \cos b\end{pmatrix}$, and $M_k$ has these blocks on its diagonal. That is a rotation: rotary positions are sinusoidal ones,
+# For one pair, $\sin(a + b) = \sin a\cos b + \cos a \sin b$ and $\cos(a+b) = \cos a\cos b - \sin a\sin b$ with $a = t\omega_i$, $b = k\omega_i$. So each pair is multiplied by $\begin{pmatrix}\cos b & \sin b\\ -\sin b & \cos b\end{pmatrix}$, and $R_k$ has these blocks on its diagonal. That is a rotation: rotary positions are sinusoidal ones,
 # used differently.
 
 # %% [markdown]

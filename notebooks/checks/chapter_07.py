@@ -21,14 +21,14 @@ def check_07_closeness(answer):
         angle = k[..., None] * _theta(d)
         right = np.cos(angle).sum(axis=-1)
         hints = {
-            "The exponent is 2i/d with i the number of the pair; it is i/d in yours.": np.cos(k[..., None] * _theta(d, 1)).sum(axis=-1),
-            "i counts pairs, 0 … d/2 − 1; you added over all d columns.": np.cos(k[..., None] * 10000.0 ** (-2 * np.arange(d) / d)).sum(axis=-1),
+            "The exponent is 2i/C with i the number of the pair; it is i/C in yours.": np.cos(k[..., None] * _theta(d, 1)).sum(axis=-1),
+            "i counts pairs, 0 … C/2 − 1; you added over all C columns.": np.cos(k[..., None] * 10000.0 ** (-2 * np.arange(d) / d)).sum(axis=-1),
             "Each pair gives one cosine, sin a sin b + cos a cos b = cos(a − b); yours counts it twice.": 2 * right,
             "This is a sine: at distance 0 it would be 0.": np.sin(angle).sum(axis=-1),
             "This is the mean; a dot product is a sum.": np.cos(angle).mean(axis=-1),
             "This is PE_0 + PE_k summed up, not their product.": (np.sin(angle) + np.cos(angle)).sum(axis=-1),
         }
-        same(ask(answer, k, d), right, "the dot product", hints, at=f"k = {k.tolist()}, d = {d}")
+        same(ask(answer, k, d), right, "the dot product", hints, at=f"k = {k.tolist()}, C = {d}")
     return "Only the distance counts, in either direction."
 
 
@@ -84,9 +84,9 @@ def check_07_shift_matrix(answer):
         hints = {
             "Turned the other way: this matrix steps back, to PE[t − k].": _waves(np.arange(50) - k, _theta(d)),
             "Your matrix leaves PE as it is.": PE,
-            "Every pair turns at the speed of the first; use θ_i of each pair.": PE @ _block(np.full(d // 2, k * 1.0)).T,
+            "Every pair turns at the speed of the first; use ω_i of each pair.": PE @ _block(np.full(d // 2, k * 1.0)).T,
         }
-        same(PE @ M.T, later, "M @ PE[t] for t = 0 … 49", hints, rtol, f"k = {k}, d = {d}")
+        same(PE @ M.T, later, "R @ PE[t] for t = 0 … 49", hints, rtol, f"k = {k}, C = {d}")
     return "One matrix for all t: a step of k is the same turn everywhere."
 
 

@@ -6,7 +6,7 @@ VARIANTS = [
     Variant(
         "07_alibi",
         {"cap": (2, 3, 4)},
-        r"""As with the causal mask of chapter 05: $T$ new words come after $S - T$ old ones, so that the last query stands at the last key. With slopes $m: (H,)$, give the bias $(H, T, S)$ that is added to the scores: the slope times the
+        r"""As in exercise 2 of chapter 05: $T$ new words come after $S - T$ old ones, so that the last query stands at the last key. With slopes $m: (H,)$, give the bias $(H, T, S)$ that is added to the scores: the slope times the
 distance, but **no distance counts for more than «cap»**.""",
         '''def alibi(slopes, T, S):
     """The bias (H, T, S): −slope · min(distance, «cap»), the last query at the last key."""
@@ -20,7 +20,7 @@ distance, but **no distance counts for more than «cap»**.""",
     Variant(
         "07_rotate",
         {"base": (100, 500, 2000, 50_000), "step": (1, 2, 3)},
-        r"""Turn $x: (T, D)$, pairs $(i, i + D/2)$, with $\theta_i = «base»^{-2i/D}$. The first row stands at position `start`, the next at `start` + «step», and so on: each is «step» further than the one before.""",
+        r"""Turn $x: (T, D)$, pairs $(i, i + D/2)$, with $\omega_i = «base»^{-2i/D}$. The first row stands at position `start`, the next at `start` + «step», and so on: each is «step» further than the one before.""",
         '''def my_rotate(x, start=0):
     """Rotary positions start, start + «step», … for x (T, D), with base «base»."""
     ### BEGIN SOLUTION

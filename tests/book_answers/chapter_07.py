@@ -79,9 +79,9 @@ WRONG = [
     ("check_07_shift_matrix", lambda k, d: np.eye(d), "leaves PE"),
     ("check_07_shift_matrix", lambda k, d: _shift(k, d, speeds=False), "speed of the first"),
     ("check_07_closeness", lambda k, d: _close(k, d, wave=np.sin), "a sine"),
-    ("check_07_closeness", lambda k, d: _close(k, d, power=1), "i/d in yours"),
+    ("check_07_closeness", lambda k, d: _close(k, d, power=1), "i/C in yours"),
     ("check_07_closeness", lambda k, d: _close(k, d, factor=2), "counts it twice"),
-    ("check_07_closeness", lambda k, d: _close(k, d, number=d), "over all d columns"),
+    ("check_07_closeness", lambda k, d: _close(k, d, number=d), "over all C columns"),
     ("check_07_closeness", lambda k, d: float(_close(np.ravel(k)[0], d)), "shape"),
 ]
 
