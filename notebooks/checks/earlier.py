@@ -104,7 +104,7 @@ class GraphNode:
         assert self.tensor.history is not None
         op, _, arrays, params, _ = self.tensor.history
         part = op.joint(g, self.data, *arrays, **params)[i] if op.joint else op.rules[i](g, self.data, *arrays, **params)
-        return conform(part, arrays[i].shape, arrays[i].dtype)
+        return conform(part, arrays[i].shape, arrays[i].dtype, False)
 
 
 # Ours --------------------------------------------------------------------------------------------------------------------
