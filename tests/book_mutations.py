@@ -250,7 +250,7 @@ EQUIVALENT = {
         ],
         "16_pool_backward": [
             "length = np.linalg.norm(m, axis=1, keepdims=True)",
-            "m_bar = (v_bar - v * (v * v_bar).sum(axis=1, keepdims=True)) / length",
+            "m_bar = (u_bar - u * (u * u_bar).sum(axis=1, keepdims=True)) / length",
         ],
     },
     "a square matrix has as many rows as columns": {

@@ -37,7 +37,7 @@ from transformer.bias.reduce import CounterfactualPenalty, augmented
 #
 # Let $x$ be a sentence and $\operatorname{swap}(x)$ its **counterfactual**: the same with the other pronouns. A language model gives every word a probability, given the words before it; those of a sentence multiply, so their logarithms add:
 #
-# $$\log p(x) = \sum_t \log p(x_t \mid x_1 \dots x_{t-1}), \qquad \boxed{g(x) = \log p(x) - \log p(\operatorname{swap}(x))} .$$
+# $$\log p(x) = \sum_t \log p(x_t \mid x_1 \dots x_{t-1}), \qquad \boxed{\Delta(x) = \log p(x) - \log p(\operatorname{swap}(x))} .$$
 #
 # | $x$ | the | nurse | said | **she** | slept |
 # | --- | --- | --- | --- | --- | --- |
@@ -45,22 +45,22 @@ from transformer.bias.reduce import CounterfactualPenalty, augmented
 # | $\operatorname{swap}(x)$ | the | nurse | said | **he** | slept |
 # | $p(x_t \mid \dots)$ | 0.5 | 0.1 | 0.4 | **0.2** | 0.25 |
 #
-# What stands before the changed word is the same in both and cancels. What stands *after* it does not: it was read with another word before it. So $g = \ln\frac{0.6}{0.2} + \ln\frac{0.20}{0.25} = \ln 3 + \ln 0.8 = \ln 2.4 = 0.875$ nats: the model finds the first sentence $e^g = 2.4$ times as likely as the second. For $g = 0$ both are equally likely.
+# What stands before the changed word is the same in both and cancels. What stands *after* it does not: it was read with another word before it. So $\Delta = \ln\frac{0.6}{0.2} + \ln\frac{0.20}{0.25} = \ln 3 + \ln 0.8 = \ln 2.4 = 0.875$ nats: the model finds the first sentence $e^\Delta = 2.4$ times as likely as the second. For $\Delta = 0$ both are equally likely.
 
 # %%
 x, swapped = np.array([0.5, 0.1, 0.4, 0.6, 0.20]), np.array([0.5, 0.1, 0.4, 0.2, 0.25])
-g = np.log(x).sum() - np.log(swapped).sum()
-assert np.isclose(g, math.log(2.4))
-print(f"g = {g:.4f} nats; e^g = {math.exp(g):.2f}")
+delta = np.log(x).sum() - np.log(swapped).sum()
+assert np.isclose(delta, math.log(2.4))
+print(f"Δ = {delta:.4f} nats; e^Δ = {math.exp(delta):.2f}")
 
 # %% [markdown]
 # ## 2 · A language whose bias is known
 #
 # Real text does not tell how biased it is. So we write a language: twenty occupations, six templates, a few words to put into them. Of the sentences about an occupation, the fraction $(1 + s)/2$ has one pronoun, *its* pronoun, and the rest the other. $s$ is the **skew**: 0 means half and half, 1 means without exception. A model that *is* this language has
 #
-# $$g = \ln\frac{(1 + s)/2}{(1 - s)/2} = \ln\frac{1 + s}{1 - s}$$
+# $$\Delta = \ln\frac{(1 + s)/2}{(1 - s)/2} = \ln\frac{1 + s}{1 - s}$$
 #
-# on every sentence with the occupation's own pronoun. On paper: with $s = 0.8$, nine nurses of ten are *she*, and $g = \ln 9 = 2.197$.
+# on every sentence with the occupation's own pronoun. On paper: with $s = 0.8$, nine nurses of ten are *she*, and $\Delta = \ln 9 = 2.197$.
 
 # %%
 SKEW, SENTENCES = 0.8, 60  # sentences for each occupation
@@ -107,26 +107,26 @@ for text in (
     "the pilot blamed himself for the letter .",
     "she is the new librarian of the school .",
 ):
-    g, library = (
+    delta, library = (
         log_p(model, text) - log_p(model, swap(text)),
         counterfactual_gap(lm, [(text, swap(text))]).differences[0],
     )
-    assert abs(g - library) < 1e-4
+    assert abs(delta - library) < 1e-4
     rows.append(
         (
             text,
             f"{log_p(model, text):.3f}",
             f"{log_p(model, swap(text)):.3f}",
-            f"{g:+.3f}",
-            f"{abs(g - library):.0e}",
+            f"{delta:+.3f}",
+            f"{abs(delta - library):.0e}",
         )
     )
-table(["x", "log p(x)", "log p(swap(x))", "g", "ours − library"], rows)
+table(["x", "log p(x)", "log p(swap(x))", "Δ", "ours − library"], rows)
 
 # %% [markdown]
 # ## 3 · Many pairs, and how sure is their mean?
 #
-# One sentence is an anecdote. Take three of each template for each occupation, 360 pairs, always with the occupation's own pronoun in $x$, so that a positive $g$ means: the model has taken over the association of its text.
+# One sentence is an anecdote. Take three of each template for each occupation, 360 pairs, always with the occupation's own pronoun in $x$, so that a positive $\Delta$ means: the model has taken over the association of its text.
 #
 # **How sure is the mean?** The *bootstrap* draws 360 of the 360 values with replacement, takes the mean, does this 2000 times, and reports where the middle 95 % of the means lie. But pairs about one occupation are not independent: if the model has an opinion about *tailor*, all its 18 sentences show it. They are not 18 independent witnesses. So draw whole occupations:
 
@@ -214,7 +214,7 @@ table(
 #
 # $$\frac{\partial}{\partial z_k}\, \lambda\,|z_a - z_b| = \lambda \operatorname{sign}(z_a - z_b) \cdot \begin{cases} +1 & k = a\\ -1 & k = b\\ 0 & \text{else.}\end{cases}$$
 #
-# With $z = (2, 0, 1, -1)$, $a = 1$, $b = 3$ (counting from 1) and $\lambda = 0.1$: $g = 1$, and the gradient is $(0.1, 0, -0.1, 0)$. Its size does not depend on the gap: it pushes as hard at 0.01 nats as at 3. Keep that in mind for section 6. Paper, engine and finite differences:
+# With $z = (2, 0, 1, -1)$, $a = 1$, $b = 3$ (counting from 1) and $\lambda = 0.1$: $\Delta = 1$, and the gradient is $(0.1, 0, -0.1, 0)$. Its size does not depend on the gap: it pushes as hard at 0.01 nats as at 3. Keep that in mind for section 6. Paper, engine and finite differences:
 
 # %%
 def penalty(z, a=0, b=2, strength=0.1):
@@ -402,16 +402,21 @@ axes[1].legend(loc="upper left", fontsize=9)
 fig
 
 # %% [markdown]
-# Read the pictures from left (no cure) to right (no gap left). $\lambda$ is a dial: more of it, less gap. And the price depends on the text that one asks. **On balanced text the cures of this table that close the gap make the model better**, since it no longer believes something false of that text. (Not every cure does: section 6 has one that closes the gap and ruins the model.) **On text as skewed as its training text the model becomes worse**, since it has
+# Read the pictures from left (no cure) to right (no gap left). $\lambda$ is a dial: more of it, less gap. And the price depends on the text that one asks. **On balanced text the cures of this table that close the gap make the model better**, since it no longer believes something false of that text. (Not every cure does: section 6 has one that closes the gap and makes the model worse.) **On text as skewed as its training text the model becomes worse**, since it has
 # been forbidden to use what it knew there. Both numbers are true. Which of the two texts should be the judge is no question of statistics: it depends on what the model is for.
 #
 # ## 6 · What does not work
 #
-# **Projection.** Find the direction *she − he* in the embeddings, $d$ of length 1, and take it out of every other word: $w \leftarrow w - (w \cdot d)\, d$. Then the word *nurse* itself no longer points to a pronoun. But the layers above find it by other directions:
+# **Projection.** Find the direction *she − he* in the embeddings, $d$ of length 1, and take it out of every other word: $w \leftarrow w - (w \cdot d)\, d$. Then the word *nurse* itself no longer points to a pronoun. But the layers above find it by other directions (Gonen and Goldberg, 2019):
 
 # %%
 projection = Cure("projection")
 assert of(projection, "gap").min() > 0.3
+print("projection − none, gap in running text:", paired(of(projection, "gap"), of(BASELINE, "gap")))
+print(
+    "none, templates never seen − running text:",
+    paired(of(BASELINE, "gap_unseen"), of(BASELINE, "gap")),
+)
 table(
     ["", "gap in running text", "gap in templates never seen"],
     [
@@ -421,7 +426,7 @@ table(
 )
 
 # %% [markdown]
-# (The last column is a reminder: in templates that the training text does not have, the gap is smaller from the start. Where one measures decides how large a bias looks.)
+# (The last column is a reminder: in templates that the training text does not have, the gap is smaller from the start, in all three seeds. Where one measures decides how large a bias looks.)
 #
 # **A cure can learn the test.** Apply the penalty to sentences that stand *first* in the model's window only; it is an easy thing to do without noticing. Is the gap gone? It depends on where one looks. To tell, our three seeds of a short training are not enough: here is a record with five seeds, 1500 steps and four times the text, with 95 % intervals. The columns are the gap of
 # sentences that stand first, and of sentences in running text, where others stand before:
@@ -453,9 +458,9 @@ table(
 # %% [markdown]
 # Measured where it was trained, the third row is a perfect cure. Measured where the model is used, it is hardly one.
 #
-# **Too large a λ.** The penalty's gradient keeps its size however small the gap has become (section 4), so a large λ drowns the language: in the record, `ratio penalty 10` closes the gap as well as any, and its perplexity on *balanced* text is some 27 % **higher** than without a cure. A gap of zero is not the only thing to ask of a cure. The KL penalty is quadratic near zero and does not do that; exercise 5.
+# **Too large a λ.** The penalty's gradient keeps its size however small the gap has become (section 4), so a large λ drowns the language: in the record, `ratio penalty 10` closes the gap as well as any, and it **raises** the perplexity on *balanced* text by 22 to 45 % in four seeds of five and fivefold in the other ([docs/bias.md](../docs/bias.md); one seed so far from the others makes the interval of the mean useless). A gap of zero is not the only thing to ask of a cure. The Kullback–Leibler (KL) penalty is quadratic near zero and does not do that; exercise 5.
 #
-# **No gap is no certificate.** The easiest way to have no gap is to have learned nothing:
+# **No gap is no certificate.** The easiest way to have no gap is to have learned nothing. In one run:
 
 # %%
 rows, history = [], []
@@ -475,7 +480,7 @@ assert (
 table(["steps of training", "perplexity on skewed text", "gap"], rows)
 
 # %% [markdown]
-# A model that has hardly been trained passes the test, and cannot write a sentence. A small gap means something only together with a perplexity. And it speaks of its words and templates only: nothing here says how the model writes *about* people, what it leaves out, or how it treats groups that are not on the list.
+# In this run a model that has hardly been trained passes the test, and cannot write a sentence. A small gap means something only together with a perplexity. And it speaks of its words and templates only: nothing here says how the model writes *about* people, what it leaves out, or how it treats groups that are not on the list.
 #
 # ## 7 · Real text
 #
@@ -494,7 +499,7 @@ assert counterfactual(examples[0]) == "His book is his." and counterfactual(exam
 table(["text", "counterfactual"], [(text, counterfactual(text) or "(none: in doubt)") for text in examples])
 
 # %% [markdown]
-# Before you use it on people, three more things. A list of words misses most of what carries an association in real text. There are facts that should not be swapped. And a published test can itself be flawed: S. Blodgett and others went through two well-known collections of such pairs, sentence by sentence, and found in most of them something that undermines what they should
+# Before you use it on people, three more things. A list of words misses most of what carries an association in real text. There are facts that should not be swapped. And a published test can itself be flawed: S. Blodgett and others went through four well-known collections of such pairs (StereoSet, CrowS-Pairs, WinoBias, Winogender) and found in most of their tests something that undermines what they should
 # measure. [docs/bias.md](../docs/bias.md) has more measures, each with what it does not say.
 #
 # ## Common misunderstandings

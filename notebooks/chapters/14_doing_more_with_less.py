@@ -56,11 +56,11 @@ from transformer.data.tokenizers import CharTokenizer
 # %% [markdown]
 # ## 1 · What does it cost? Count
 #
-# Nearly all the work of a Transformer is in matrix products, so those are what we count. One entry of the product of $A: (n, k)$ and $B: (k, m)$ is a sum of $k$ products: $k$ multiplications and $k$ additions (the first addition, to 0, counted too). There are $nm$ entries:
+# Nearly all the work of a Transformer is in matrix products, so those are what we count. One entry of the product $Y = XW$ of $X: (n, k)$ and $W: (k, m)$ is a sum of $k$ products: $k$ multiplications and $k$ additions (the first addition, to 0, counted too). There are $nm$ entries:
 #
-# $$\text{FLOPs}(A B) = 2\,n\,k\,m .$$
+# $$\text{FLOPs}(XW) = 2\,n\,k\,m .$$
 #
-# On paper: $(2, 3)$ times $(3, 4)$ has 8 entries, each of 3 multiply–adds: $2 \cdot 2 \cdot 3 \cdot 4 = 48$. The backward pass is two more products of the same size, $\bar A = \bar C B^\top$ and $\bar B = A^\top \bar C$: **training costs three times the forward pass.** Elementwise steps, norms and lookups are not counted: a few operations for each number, whose time is that of moving the numbers.
+# On paper: $(2, 3)$ times $(3, 4)$ has 8 entries, each of 3 multiply–adds: $2 \cdot 2 \cdot 3 \cdot 4 = 48$. The backward pass is two more products of the same size, $\bar X = \bar Y W^\top$ and $\bar W = X^\top \bar Y$: **training costs three times the forward pass.** Elementwise steps, norms and lookups are not counted: a few operations for each number, whose time is that of moving the numbers.
 #
 # Let $B$ be the number of sequences in a batch, $T$ the length of each, $C$ the width of the model. One block, for $n = B T$ tokens:
 #
@@ -276,7 +276,7 @@ print(
 assert trained_loss < sized(2.4, 2.85, "nats") < math.log(vocab)
 
 # %% [markdown]
-# The gradients of a small model with a small batch are large. In large models with large batches they are smaller, so to see the fault here we divide the loss by 4096. (Adam does not mind, since it divides by the size of the gradients again.)
+# The gradients of this small model with a small batch are large. To see the fault here we make them small: we divide the loss by 4096. (Adam hardly minds, since it divides by the size of the gradients again. Hardly: its $\epsilon = 10^{-8}$ is no longer small against the smallest of them.)
 
 # %%
 class Faint:
@@ -469,7 +469,7 @@ assert error["as trained", "tensor"] > error["as trained", "channel"] > error["a
 fig
 
 # %% [markdown]
-# Per tensor, the outlier ruins all 16 384 weights; per channel it ruins one column of 256; per group, 15 neighbours.
+# Per tensor, the outlier ruins all 16 384 weights; per channel it ruins one of its 256 columns; per group, 15 neighbours.
 #
 # ## 6 · Experiment: bytes against perplexity
 #
@@ -493,6 +493,9 @@ for name, how in {
     again = [new_model().load_state_dict(unpack(p)) for p in packed]
     stored[name] = size, np.array([perplexity(each, validation) for each in again])
 whole = stored["float32"][0]
+peaks = {name: np.abs(a).max() / np.sqrt((a**2).mean()) for name, a in trained.items() if a.ndim == 2}
+print(f"largest entry of a matrix, in units of its root mean square: {min(peaks.values()):.1f} to", end=" ")
+print(f"{max(peaks.values()):.1f} (in {max(peaks, key=peaks.get)})")
 for name in ("float16", "bfloat16"):
     assert stored[name][0] == whole / 2
 change = {name: 100 * (p / exact - 1) for name, (_, p) in stored.items()}  # in %
@@ -518,7 +521,7 @@ table(
 )
 
 # %% [markdown]
-# A quarter of the bytes, and the perplexity moves by a small part of a per cent. Section 5 found that a scale for each channel makes smaller errors than one for the whole matrix; here that need not show. Errors of such sizes have either sign in their effect on the loss, and what is left of them is a few hundredths of a per cent, as likely up as down: compare the three models of a row, and the printed difference, before you call one of the int8 rows better. What the finer scales insure against are outliers. (`python -m transformer compress DIR --to int8 --out DIR2` does this to a run of your own.) Models of this kind have no outliers yet; in models of billions of parameters they are the main difficulty of eight bits.
+# A quarter of the bytes, and the perplexity moves by a small part of a per cent. Section 5 found that a scale for each channel makes smaller errors than one for the whole matrix; here that need not show. Errors of such sizes have either sign in their effect on the loss, and what is left of them is a few hundredths of a per cent, as likely up as down: compare the three models of a row, and the printed difference, before you call one of the int8 rows better. What the finer scales insure against are outliers. (`python -m transformer compress DIR --to int8 --out DIR2` does this to a run of your own.) The largest entry of each of these matrices is only a few times the size of a typical one, as printed: there are no outliers yet. In models of billions of parameters they are the main difficulty of eight bits.
 #
 # ## 7 · Attention without its matrix
 #
@@ -546,7 +549,7 @@ blockwise = online(np.split(z, 2), np.split(values, 2))
 assert np.isclose(blockwise, np.exp(z) / np.exp(z).sum() @ values) and round(blockwise, 2) == 26.21
 
 # %% [markdown]
-# The library works on blocks of queries, each against all the keys that it may see, which keeps the memory in bounds as well. For the backward pass it keeps the weights while they are few (here up to 724 tokens), and makes them again block by block where they are many. What is held at most, forward and backward, against the plain formula:
+# The library works on blocks of queries, each against all the keys that it may see, which keeps the memory in bounds as well. For the backward pass it keeps the weights while they are few (up to $2^{21}$; with these 4 heads up to 724 tokens), and makes them again block by block where they are many. What is held at most, forward and backward, against the plain formula:
 
 # %%
 def plain_attention(q, k, v):
@@ -597,7 +600,7 @@ fig
 # %% [markdown]
 # ## 8 · Less memory for more time
 #
-# Training holds what the backward pass will need: in each layer 18 arrays of the size of its input, or as much, and the weights of attention (`count` has the column *kept in training*). **Recomputation** (*gradient checkpointing*) holds the input of each layer only, and computes the rest again when the backward pass comes by: one more forward pass, 4 thirds of the FLOPs. **Accumulation** reads a batch in parts and adds their gradients: the mean over 12 examples is the mean of the means over 3 times 4.
+# Training holds what the backward pass will need: in each layer 18 arrays of the size of its input, or their equivalent, and the weights of attention (`count` has the column *kept in training*). **Recomputation** (*gradient checkpointing*) holds the input of each layer only, and computes the rest again when the backward pass comes by: one more forward pass, four thirds of the FLOPs. **Accumulation** reads a batch in parts and adds their gradients: the mean over 12 examples is the mean of the means over 3 times 4.
 #
 # Both are exact, up to round-off: gradients add. Let us see.
 
@@ -696,9 +699,9 @@ table(
 )
 
 # %% [markdown]
-# Every kind of sharing costs something in so short a training, and tying most of all for its savings: it spares less than a tenth of the parameters. One table has to serve two ends then, reading a character and scoring it, and it takes time to find numbers that are good for both. (Raise the number of steps, and see whether the gap stays.) With a vocabulary of tens of thousands the table is a large part of a small model, and tying is the rule there.
+# Every kind of sharing costs something in so short a training, and tying most of all for its savings: it spares less than a tenth of the parameters. One table has to serve two ends then, reading a character and scoring it, and it takes time to find numbers that are good for both. (Raise the number of steps, and see whether the gap stays.) With a vocabulary of tens of thousands the table is a large part of a small model, and there tying helped (Press and Wolf, 2017).
 #
-# **Adapters.** A trained model is to learn something new. Must all its weights move? A *low-rank adapter* leaves $W: (in, out)$ as it is and learns a product of two thin matrices beside it, $A: (in, r)$ and $B: (r, out)$:
+# **Adapters.** A trained model is to learn something new. Must all its weights move? A *low-rank adapter* leaves $W: (in, out)$ as it is and learns a product of two thin matrices beside it, $A: (in, r)$ and $B: (r, out)$ (LoRA's names; $B$ is no batch here):
 #
 # $$y = x W + \tfrac\alpha r\, x A B .$$
 #
@@ -734,7 +737,7 @@ report
 
 # %%
 code_task = data(source_code, 30_000)
-ADAPTING = sized(120, 80, "steps")
+ADAPTING = 80  # steps
 
 
 def adapted_model(seed, rank):
@@ -796,15 +799,15 @@ assert gap < 1e-4
 print(f"merged and not merged, the logits differ by {gap:.0e} at most")
 
 # %% [markdown]
-# A few per cent of the numbers get a good part of the gain, and a model may have many adapters, each a small file. With ten times as much to learn from, all weights would pull ahead: [the table of all remedies](../benchmarks/remedies.md), measured on a larger model, has both cases. In larger models the fraction of numbers falls, since $r\,(in + out)$ grows more slowly than $in \cdot out$.
+# A few per cent of the numbers get a good part of the gain, and a model may have many adapters, each a small file. How much depends on how much there is to learn from: in one run of a larger model, rank 2 recovered 97 % of the gain from 48 000 characters, and 65 % from ten times as many ([the table of all remedies](../benchmarks/remedies.md)). In larger models the fraction of numbers falls, since $r\,(in + out)$ grows more slowly than $in \cdot out$.
 #
 # ## Common misunderstandings
 #
 # - *"Fewer parameters, fewer FLOPs."* Not when layers share weights: each layer is computed all the same.
-# - *"Attention is quadratic, so that is where the time goes."* Not before $T \approx 6C$; below, it is the matrix products with weights.
+# - *"Attention is quadratic, so that is where the FLOPs go."* Not before $T \approx 6C$; below, it is the matrix products with weights.
 # - *"Half precision halves the precision."* float16 has 11 of float32's 24 binary digits; what breaks training is the range, or lost updates, not the digits as such.
 # - *"Loss scaling changes the learning rate."* The gradients are divided by the same $s$ before the step.
-# - *"Int8 weights mean integer arithmetic."* Here, and in most language models, weights alone are quantized: they are turned back into floats and multiplied as floats. The gain is in bytes moved.
+# - *"Int8 weights mean integer arithmetic."* Here weights alone are quantized: they are turned back into floats and multiplied as floats, and the gain is in bytes. (LLM.int8() multiplies integers too.)
 # - *"Recomputation and accumulation approximate."* Both give the same gradient up to round-off (unless a layer looks across the batch).
 #
 # ## Exercises
@@ -914,6 +917,7 @@ checks.check_14_merge(merge)
 # - V. Korthikanti et al., "Reducing activation recomputation in large transformer models", MLSys 2023, section 4: counting activations.
 # - N. Shazeer, "Fast transformer decoding: one write-head is all you need", arXiv:1911.02150 (2019); J. Ainslie et al., "GQA", EMNLP 2023: shared keys and values.
 # - P. Micikevicius et al., "Mixed precision training", ICLR 2018, section 3: master weights, loss scaling.
+# - O. Press, L. Wolf, "Using the output embedding to improve language models", EACL 2017: tying.
 # - T. Dettmers et al., "LLM.int8(): 8-bit matrix multiplication for transformers at scale", NeurIPS 2022, sections 2 and 4: outliers.
 # - M. Milakov, N. Gimelshein, "Online normalizer calculation for softmax", arXiv:1805.02867 (2018); T. Dao et al., "FlashAttention", NeurIPS 2022, algorithm 1.
 # - T. Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174 (2016), section 4.

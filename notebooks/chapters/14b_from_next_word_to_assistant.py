@@ -181,7 +181,7 @@ mg.compare({"logits": logits.grad}, {"logits": logits_bar})
 #
 # The examples: a sentence of small talk, then one of two questions. `what is the …` has one right answer. `name three …` has many: three animals of the kind, drawn at random, and the same may come twice. **Two animals of each kind are never asked about and never named**, so that six are left: $6^3 = 216$ right answers, and nobody can do better than guess among them, at a surprise of $\ln 216 = 5.375$ nats for an answer.
 #
-# **Predict.** Most of a prompt cannot be predicted either: who sees whom is drawn at random. When prompts count too, two thirds of the targets are theirs. Does that slow down the learning of answers, spoil its end, or help?
+# **Predict.** Most of a prompt cannot be predicted either: who sees whom is drawn at random. When prompts count too, nearly three quarters of the targets are theirs. Does that slow down the learning of answers, spoil its end, or help?
 
 # %%
 NEVER_ASKED = {"rook", "wren", "mole", "wolf", "sole", "tench"}
@@ -244,7 +244,7 @@ print(f"prompt counts too: {on_the_way} nats behind on the way, {at_the_end} at 
 fig
 
 # %% [markdown]
-# A model that also learns to predict small talk is later on the way, and at the end a hundredth of a nat behind, in every seed; neither interval holds 0. Each seed finds the form of an answer at a moment of its own, though, and the curves cross. So the mask makes no much better model of this size. It says what is wanted, and all of the gradient is about that. (Both end close to the line below which nobody gets.)
+# A model that also learns to predict small talk is behind on the way, and at the end a hundredth of a nat behind, in every seed; neither interval holds 0. Each seed finds the form of an answer at a moment of its own, though, and the curves cross. So the mask makes no much better model of this size. It says what is wanted, and all of the gradient is about that. (Both end close to the line below which nobody gets.)
 #
 # ## 4 · What fine-tuning forgets
 #
@@ -294,10 +294,13 @@ new = "never asked about"
 assert all(right[way, "asked about"].min() > 0.97 for way in ways)
 assert right["all weights", new].max() < 0.7 and right["adapters of rank 4", new].min() > 0.9
 print(f"loss on the old texts before fine-tuning: {interval(before, 2)} nats per token")
+mixing = ways["all weights, old texts mixed in"]
+mixed_in = np.array([old.evaluate(model) for model, (_, old) in zip(mixing, bases)])
+print(f"with the old texts mixed in, minus before: {interval(mixed_in - before)}")
 table(["what learned", "loss on answers", *(f"right: {group}" for group in exact), "loss on old texts"], rows)
 
 # %% [markdown]
-# **Asked about what it was asked about in training, every model is right. Asked about the others, the model whose weights all moved guesses**, one kind out of three, although it knew all 24 before. It has learned 18 answers, not how to answer from what it knows, and to it the old texts have become noise. The adapters answer from what the base model knows, in all three seeds; the price is a higher loss on answers, at this rank, rate and number of steps. They do not keep the *texts*: a small difference, added to the weights, changes all that is written. Mixing keeps the old texts exactly as likely as before, but whether the knowledge can be *asked* for differs from seed to seed, from all of it to none; three seeds cannot say more.
+# **Asked about what it was asked about in training, every model is right. Asked about the others, the model whose weights all moved guesses**, one kind out of three, although it knew all 24 before. It has learned 18 answers, not how to answer from what it knows, and to it the old texts have become noise. The adapters answer from what the base model knows, in all three seeds; the price is a higher loss on answers, at this rank, rate and number of steps. They do not keep the *texts*: a small difference, added to the weights, changes all that is written. With the old texts mixed in no difference in their likelihood was found (the paired interval holds 0), but whether the knowledge can be *asked* for differs from seed to seed, from all of it to none; three seeds cannot say more.
 #
 # ## 5 · Which of two answers? DPO, by hand
 #
@@ -305,7 +308,7 @@ table(["what learned", "loss on answers", *(f"right: {group}" for group in exact
 #
 # $$P(y \succ y') = \frac{e^{r(y)}}{e^{r(y)} + e^{r(y')}} = \sigma\big(r(y) - r(y')\big), \qquad \sigma(m) = \frac1{1 + e^{-m}} :$$
 #
-# a softmax over two. Let $\pi(y)$ be the probability that the model answers $y$ (to a prompt that we leave out), and $\pi_{\text{ref}}$ that of the **reference**, the model as it was before. What should be reached is much reward at little drift:
+# a softmax over two. Let $\pi(y)$ be the probability that the model answers $y$ (to a prompt that we leave out), and $\pi_{\text{ref}}$ that of the **reference**, the model as it was before. What should be reached is much reward at little drift, measured by the Kullback–Leibler divergence (KL):
 #
 # $$\max_\pi \;\; \sum_y \pi(y)\, r(y) \;-\; \beta\, \mathrm{KL}(\pi \,\|\, \pi_{\text{ref}}), \qquad \mathrm{KL}(\pi \,\|\, \pi_{\text{ref}}) = \sum_y \pi(y) \ln \frac{\pi(y)}{\pi_{\text{ref}}(y)} .$$
 #
@@ -544,6 +547,10 @@ def row(label, results):
 
 of = {beta: [runs[beta, seed] for seed in SEEDS] for beta in BETAS}
 for beta in BETAS:
+    change = [one["right"] - was["right"] for one, was in zip(of[beta], before)]
+    each = ", ".join(f"{c:+.2f}" for c in change).replace("-", "−")
+    print(f"share of right answers, β = {beta}, minus before: {interval(change, 2)}; each seed {each}")
+for beta in BETAS:
     best_reward, best_drift, _ = best_model(beta)
     varied = math.log(216) - best_drift
     print(f"best model, β = {beta}: reward {best_reward:.2f}, drift {best_drift:.2f}, entropy {varied:.2f}")
@@ -569,7 +576,7 @@ ax.legend(loc="lower right")
 fig
 
 # %% [markdown]
-# White marks are the best models for the same $\beta$, and the line all of them, for a reference that names six animals exactly alike; ours does so nearly, and had its own small taste before. **A thousand comparisons by a rater who errs in a quarter of them bring the model close to where the paper says, for every $\beta$**, and no label ever said what a favourite is. To the right of the line are models that drift *more* than their reward costs. Where does the rest of the drift go?
+# White marks are the best models for the same $\beta$, and the line all of them, for a reference that names six animals exactly alike; ours does so nearly, and had its own small taste before. **A thousand comparisons by a rater who errs in more than a fifth of the pairs with a better answer bring the model close to where the paper says (mean rewards within 0.12), if not exactly**, and no label ever said what a favourite is. To the right of the line are models that drift *more* than their reward costs. Where does the rest of the drift go?
 
 # %%
 fig, (left, right_side) = figure(9.2, 3.7, columns=2)
@@ -596,7 +603,7 @@ fig
 #
 # - **Likelihood.** For a small $\beta$ *both* answers of a pair become less likely; the preferred one only falls less. Nothing in the loss asks for more. With $\beta = 1$ the fall is undecided on three seeds, and with $\beta = 3$ there is none to be seen.
 # - **Diversity.** What pleases the rater crowds out what is as right: with $\beta = 0.1$ a tenth of the variety is left. The best model has little more; it is the price of this reward, not a flaw of DPO.
-# - **Drift to where nobody looked.** Part of what both answers lose goes to answers that are *wrong*. They are in hardly any pair, so that no pair pushes them down. How much goes there differs widely between the seeds, as the intervals of the right answers' share say.
+# - **Drift to where nobody looked.** In these three seeds part of what both answers lose goes to answers that are *wrong*. They are in few pairs, so that little pushes them down. How much goes there differs widely between the seeds: for $\beta \le 1$ the interval of the change, printed above the table, holds 0.
 #
 # **Adapters.** Now let only adapters of rank 4 learn the preferences, $\beta = 1$. The reference is then the same model with its adapters switched off: no second model has to be stored.
 

@@ -55,9 +55,9 @@ from transformer.training.recipes import make_tokenizer
 # | 2 | 2 | 1 | 3 | 12 |
 # | 3 | 3 | 2 | 4 | 24 |
 #
-# One worker finds $(2 + 12 + 24)/3 = 12\frac23$. Now two workers, called *ranks* 0 and 1. Rank 0 takes the first two examples and finds the mean of *its* examples, $(2 + 12)/2 = 7$. Rank 1 takes the third and finds 24. The mean of the two means, $15\frac12$, is **not** the gradient: example 3 would count as much as the other two together. Each must count by the number of its examples, $n_0 = 2$ and $n_1 = 1$ of $n = 3$:
+# One worker finds $(2 + 12 + 24)/3 = 12\frac23$. Now two workers, called *ranks* 0 and 1. Rank 0 takes the first two examples and finds the mean of *its* examples, $(2 + 12)/2 = 7$. Rank 1 takes the third and finds 24. The mean of the two means, $15\frac12$, is **not** the gradient: example 3 would count as much as the other two together. Each must count by the number of its examples, $n_0 = 2$ and $n_1 = 1$ of $n = 3$. With $\bar w_r$ for the gradient of $\mathcal L_r$, the loss of rank $r$'s examples alone:
 #
-# $$\nabla \mathcal L = \sum_r \frac{n_r}{n}\, \nabla \mathcal L_r = \tfrac23 \cdot 7 + \tfrac13 \cdot 24 = 12\tfrac23 .$$
+# $$\bar w = \sum_r \frac{n_r}{n}\, \bar w_r = \tfrac23 \cdot 7 + \tfrac13 \cdot 24 = 12\tfrac23 .$$
 
 # %%
 w, x, y = 2.0, np.array([1.0, 2.0, 3.0]), np.array([1.0, 1.0, 2.0])
@@ -122,7 +122,7 @@ table(
 )
 
 # %% [markdown]
-# By tokens the three add up to the gradient of one, to the last digits. By rows, or with equal weights, it is off by more than a hundredth, and that is the trouble: such a model still learns, only not quite what it should, and nobody notices. The library's `weighted_share` computes just these weights, and its tests compare every kind of objective.
+# By tokens the three add up to the gradient of one, to the last digits. By rows, or with equal weights, it is off by more than a hundredth, and that is the trouble: such a model would still learn, only not quite what it should, and nobody might notice. The library's `weighted_share` computes just these weights, and its tests compare every kind of objective.
 #
 # This way of sharing is called **data parallelism**: every rank has the *whole model*, and a part of the *data*. After the sum all ranks make the same optimizer step, so their models stay equal without ever being sent.
 #
@@ -214,7 +214,7 @@ assert (big + small) - big == 0 and (big - big) + small == 1  # see below
 table(["ranks", "through rank 0, all to one", "through each link, in the ring", "round-off of the sum"], rows)
 
 # %% [markdown]
-# One more thing is asserted above, and it matters: the sums are **the same on all ranks, bit for bit**. Floating-point addition depends on the order ($10^8 + 1 - 10^8$ in float32 is 0 in one order and 1 in another), and the ring's order differs from that of a plain sum. But each chunk is added up *once*, along its way, and then copied. If every rank added up for itself, in an order of its own, their models would drift apart in the last digits, and further with every step.
+# One more thing is asserted above, and it matters: the sums are **the same on all ranks, bit for bit**. Floating-point addition depends on the order ($10^8 + 1 - 10^8$ in float32 is 0 in one order and 1 in another), and the ring's order differs from that of a plain sum. But each chunk is added up *once*, along its way, and then copied. If every rank added up for itself, in an order of its own, their models could differ in the last digits, and nothing would bring them together again.
 #
 # ## 3 · Experiment: N models, one training
 #
@@ -322,7 +322,7 @@ else:
         print("50 steps with 1 process and with mpiexec -n 2: the loss curves differ by less than 0.00001")
 
 # %% [markdown]
-# What happens when a rank dies? The others wait for it in the next sum, forever, unless someone ends them: `mpiexec` does. What is left is the last checkpoint, and nothing in it knows how many ranks there were; `--resume` with any number continues the same curve. Among many thousands of machines there is always one that breaks; this is how training survives.
+# What happens when a rank dies? The others wait for it in the next sum, forever, unless someone ends them: `mpiexec` does. What is left is the last checkpoint, and nothing in it knows how many ranks there were; `--resume` with any number continues the same curve ([docs/parallel.md](../docs/parallel.md)). Among many thousands of machines there is always one that breaks; this is how training survives.
 #
 # ## 4 · Is it worth it?
 #
@@ -332,20 +332,21 @@ else:
 stored = json.loads(
     (book.ROOT / "benchmarks" / "parallel.json").read_text(encoding="utf-8")
 )
-measured = {
-    name: np.median(times) for name, times in stored["measured"]["seconds"].items()
-}  # seconds of a step
+times = stored["measured"]["seconds"]  # eight steps for each way
+measured = {name: np.median(of_steps) for name, of_steps in times.items()}  # seconds of a step
 cores, one = stored["measured"]["cores"], measured["1 rank"]
-rows = [("1", f"{one:.3f}", "1.00", "", "")]
+rows = [("1", f"{one:.3f}", f"{min(times['1 rank']):.2f} to {max(times['1 rank']):.2f}", "1.00", "", "")]
 speedup = {1: 1.0}
 for N in (2, 4):
-    seconds, apart = measured[f"{N} ranks, 4 sequences each"], measured[f"{N} processes side by side"]
-    predicted = stored["predicted"]["seconds"][f"{N} ranks, 4 sequences each"]["total"]
+    way = f"{N} ranks, 4 sequences each"
+    seconds, apart = measured[way], measured[f"{N} processes side by side"]
+    predicted = stored["predicted"]["seconds"][way]["total"]
     speedup[N] = N * one / seconds
     rows.append(
         (
             str(N),
             f"{seconds:.3f}",
+            f"{min(times[way]):.2f} to {max(times[way]):.2f}",
             f"{speedup[N]:.2f}",
             f"{N * one / apart:.2f}",
             f"{N * one / predicted:.2f}",
@@ -353,15 +354,26 @@ for N in (2, 4):
     )
     assert 0.7 < predicted / seconds < 1.3 and speedup[N] > 0.9 * N * one / apart
 assert speedup[2] > 1.6 and speedup[4] < 1.2 * speedup[2]
-print(f"{cores} cores")
-table(["ranks", "seconds for a step", "times one rank", "without talking", "predicted (section 5)"], rows)
+numbers = stored["measured"]["parameters"]
+print(f"{cores} cores; the gradient: 4 · {numbers / 1e6:.1f} million bytes = {4 * numbers / 1e6:.0f} MB")
+table(
+    [
+        "ranks",
+        "seconds for a step (median)",
+        "least and most of eight",
+        "times one rank",
+        "without talking",
+        "predicted (section 5)",
+    ],
+    rows,
+)
 
 # %% [markdown]
-# Two ranks on two cores come close to what two silent processes reach: the sum of 43 MB of gradients is a small part of the step. Four ranks gain nothing, since there are two cores. And two cores are not twice one, even in silence: they share the memory, and much of the chip. Before blaming communication, measure the ceiling.
+# Two ranks on two cores come close to what two silent processes reach: the sum of 43 MB of gradients is a small part of the step. (The speed-ups are ratios of medians; single steps scatter, as the table says, so that 1.85 and 1.90 need not differ.) Four ranks gain nothing, since there are two cores. And two cores are not twice one, even in silence: they share the memory, and much of the chip. Before blaming communication, measure the ceiling.
 #
 # ## 5 · On paper: 1 to 100 000 workers
 #
-# How long is a step on $N$ workers? Let $w$ be the operations of a step (FLOPs; a multiply–add is two), $f$ what one worker does of them in a second, $G$ the bytes of the gradient, $\beta$ the bytes per second of a link, and $\alpha$ the seconds before a message's first byte arrives, its *latency*. With the ring of section 2,
+# How long is a step on $N$ workers? Let $w$ be the *work*, the operations of a step (FLOPs; a multiply–add is two; it is no weight any more), $f$ what one worker does of them in a second, $G$ the bytes of the gradient, $\beta$ the bytes per second of a link, and $\alpha$ the seconds before a message's first byte arrives, its *latency*. With the ring of section 2,
 #
 # $$t(N) = \underbrace{\frac{w}{N f}}_{\text{computing}} + \underbrace{2\,\frac{N-1}{N}\,\frac{G}{\beta}}_{\text{bytes}} + \underbrace{2\,(N - 1)\,\alpha}_{\text{messages}} .$$
 #
@@ -400,7 +412,7 @@ assert 64 < best < 10_000 and parts[-1].argmax() == 2
 fig
 
 # %% [markdown]
-# With a fixed batch every curve ends: someday the gradient takes longer than the work. Three remedies, and in practice all of them:
+# With a fixed batch every curve ends: sooner or later adding up the gradient takes longer than computing it. Three remedies, and in practice all of them:
 #
 # - **Fewer messages.** *Halving and doubling* exchanges halves, quarters, … with partners at distance $N/2$, $N/4$, …: as few bytes, but only $2\log_2 N$ messages. (Between machines one first adds up inside each.)
 # - **More work for each message:** a larger batch, as long as it still helps learning.
@@ -408,7 +420,7 @@ fig
 #
 # ### Splitting the model
 #
-# *Tensor parallelism* splits every matrix: each of $m$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That takes much communication, so it stays inside one machine.
+# *Tensor parallelism* splits every matrix: each of $k$ workers computes some heads and some columns of the feed-forward network, and the results are added up twice in each layer forward, and twice backward. That takes much communication, so it stays inside one machine.
 #
 # *Pipeline parallelism* gives each of $p$ workers some of the layers. A batch goes through them in $m$ *microbatches*, like cars along an assembly line. While the line fills and empties, workers stand idle:
 
@@ -503,7 +515,7 @@ print(
 table(["workers", "data × tensor × pipeline", "seconds for a step", "efficiency", "bubble"], rows)
 
 # %% [markdown]
-# One worker, or eight, cannot even hold it. A few hundred are nearly free of loss. At 100 000 the *batch* is too small: the pipelines are mostly bubble. Whoever owns that many trains a larger model, on more data at once.
+# One worker, or eight, cannot even hold it. 64 lose 4 %, 512 lose 12 %. At 100 000 the *batch* is too small: the pipelines are mostly bubble. Whoever owns that many trains a larger model, on more data at once.
 #
 # And the measured speed-ups of section 4? Their prediction is the same function, with this little machine's numbers: what one rank does, a message between two, a copy in memory, and how much slower silent processes are side by side.
 
@@ -586,7 +598,7 @@ print("for instance", *list(arrays)[:4], sep="\n    ")
 # - ***More workers are always faster.*** For a fixed batch, the messages of a ring grow with $N$ while the work of each shrinks.
 # - ***A ring sends each gradient N times.*** Each link carries less than twice its size, for any $N$.
 # - ***Two ranks on two cores must be twice as fast.*** Measure two silent processes first.
-# - ***If the loss goes down, the sharing is right.*** Weights by rows instead of tokens learn as well, and something else.
+# - ***If the loss goes down, the sharing is right.*** With weights by rows instead of tokens a model would still learn, only something else.
 #
 # ## Exercises
 
@@ -627,7 +639,7 @@ def combine(gradients, targets):
 checks.check_15_combine(combine)
 
 # %% [markdown] tags=["idea"]
-# $n_r$ is the number of targets that are not $-100$, and the answer $\sum_r \frac{n_r}{n} \nabla L_r$. A rank whose targets are all padding counts 0.
+# $n_r$ is the number of targets that are not $-100$, and the answer $\sum_r \frac{n_r}{n}\, \bar w_r$, with rank $r$'s gradient $\bar w_r$. A rank whose targets are all padding counts 0.
 
 # %% [markdown]
 # ### Exercise 3 ★★ · How many workers?
@@ -672,7 +684,7 @@ def reduce_scatter(chunks):
 checks.check_15_reduce_scatter(reduce_scatter)
 
 # %% [markdown] tags=["idea"]
-# Copy the input. In each step first take all messages, then deliver them: if you deliver while others still take, a chunk that has just arrived would travel twice in one step. (Within one step no rank sends the chunk that it receives, so here the order does no harm; with real messages you would not know.) The indices wrap around with `%`.
+# Copy the input. In each step first take all messages, then deliver them. (Within one step no rank sends the chunk that it receives, so the order does no harm here; with real messages you would not know.) The indices wrap around with `%`.
 
 # %% [markdown]
 # ## References

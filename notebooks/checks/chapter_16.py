@@ -99,13 +99,13 @@ class _Counted(dict):
         return self.costs.get(piece, otherwise)
 
 
-def _pooled(v_bar, h, a, project=True, scale=True, padding=False, count=True, sign=1):
+def _pooled(u_bar, h, a, project=True, scale=True, padding=False, count=True, sign=1):
     weights = np.ones_like(a) if padding else a
     n = a.sum(axis=1, keepdims=True)
     m = (h * a[..., None]).sum(axis=1) / n
     length = np.linalg.norm(m, axis=-1, keepdims=True)
-    v = m / length
-    m_bar = v_bar - sign * v * (v * v_bar).sum(axis=-1, keepdims=True) if project else v_bar
+    u = m / length
+    m_bar = u_bar - sign * u * (u * u_bar).sum(axis=-1, keepdims=True) if project else u_bar
     m_bar = m_bar / length if scale else m_bar
     return weights[..., None] * (m_bar / n if count else m_bar)[:, None, :]
 
@@ -114,28 +114,28 @@ def _pooled(v_bar, h, a, project=True, scale=True, padding=False, count=True, si
 def check_16_pool_backward(answer):
     rng = np.random.default_rng(1)
     for lengths, width in [((2, 4), 3), ((4, 4), 3), ((1, 3, 5), 4), ((1,), 2)]:
-        h, v_bar = rng.normal(size=(len(lengths), max(lengths), width)), rng.normal(size=(len(lengths), width))
+        h, u_bar = rng.normal(size=(len(lengths), max(lengths), width)), rng.normal(size=(len(lengths), width))
         a = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(int)
-        case, at = (v_bar, h, a), f"texts of {', '.join(map(str, lengths))} tokens, C = {width}"
+        case, at = (u_bar, h, a), f"texts of {', '.join(map(str, lengths))} tokens, C = {width}"
         hints = {
             "Padding gets a gradient; it takes no part in the mean, so its own is 0.": _pooled(*case, padding=True),
-            "The scaling to length 1 is forgotten: what points along v is taken out, and the rest divided by ‖m‖.": (
+            "The scaling to length 1 is forgotten: what points along u is taken out, and the rest divided by ‖m‖.": (
                 _pooled(*case, project=False, scale=False)
             ),
-            "What points along v is to be taken out: a longer m changes nothing.": _pooled(*case, project=False),
+            "What points along u is to be taken out: a longer m changes nothing.": _pooled(*case, project=False),
             "The division by ‖m‖ is missing.": _pooled(*case, scale=False),
-            "The sign: the part along v is subtracted.": _pooled(*case, sign=-1),
+            "The sign: the part along u is subtracted.": _pooled(*case, sign=-1),
             "The mean hands on 1/n to each of the n tokens; n is missing.": _pooled(*case, count=False),
             "n is the number of real tokens of each text, not the length of the row.": _pooled(*case, count=False) / max(lengths),
         }
-        got = ask(answer, v_bar, h, a)
+        got = ask(answer, u_bar, h, a)
         same(got, _pooled(*case), "h_bar", hints, at=at)
 
         def pooled(h, a=a):
             m = (h * a[..., None]).sum(axis=1) / a.sum(axis=1, keepdims=True)
             return m / mg.sqrt((m * m).sum(axis=-1, keepdims=True))
 
-        diagnosed(pooled, {"h": h}, {"h": got}, v_bar, at)
+        diagnosed(pooled, {"h": h}, {"h": got}, u_bar, at)
     return "Every real token of a text gets the same share, at right angles to the vector of the text."
 
 

@@ -69,33 +69,33 @@ def _cut_by_dijkstra(word, cost):
     return ["[UNK]"]
 
 
-def _pool(v_bar, h, a, project=True, scale=True, padding=False, count=True):
+def _pool(u_bar, h, a, project=True, scale=True, padding=False, count=True):
     n = a.sum(axis=1)[:, None]
     m = np.einsum("btc,bt->bc", h, a) / n
     length = np.linalg.norm(m, axis=1, keepdims=True)
-    along = (v_bar * m).sum(axis=1, keepdims=True) * m / length**2 if project else 0
-    m_bar = (v_bar - along) / (length if scale else 1) / (n if count else 1)
+    along = (u_bar * m).sum(axis=1, keepdims=True) * m / length**2 if project else 0
+    m_bar = (u_bar - along) / (length if scale else 1) / (n if count else 1)
     return m_bar[:, None] * (np.ones_like(a) if padding else a)[..., None]
 
 
-def _pool_by_text(v_bar, h, a):
+def _pool_by_text(u_bar, h, a):
     out = np.zeros(h.shape)
     for b in range(len(h)):
         real = np.flatnonzero(a[b])
         total = h[b, real].sum(axis=0)  # its direction is that of the mean
         size = np.sqrt(total @ total)
-        out[b, real] = (np.eye(len(total)) - np.outer(total, total) / size**2) @ v_bar[b] / size
+        out[b, real] = (np.eye(len(total)) - np.outer(total, total) / size**2) @ u_bar[b] / size
     return out
 
 
-def _pool_by_engine(v_bar, h, a):
+def _pool_by_engine(u_bar, h, a):
     import minigrad as mg
 
     def f(h):
         m = (h * a[..., None]).sum(axis=1)
         return m / mg.sqrt((m * m).sum(axis=-1, keepdims=True))
 
-    return mg.vjp(f, h)[1](v_bar)[0]
+    return mg.vjp(f, h)[1](u_bar)[0]
 
 
 def _cosine_by_matrix(u, v):
@@ -139,7 +139,7 @@ WRONG = [
     ("check_16_cheapest_cut", lambda w, c: _all_cuts(w, c, fewest=True), "the total of the costs decides"),
     ("check_16_cheapest_cut", _all_cuts, "more than 50 000"),
     ("check_16_cheapest_cut", lambda w, c: _cut_by_dijkstra(w, c)[::-1], "give the word again"),
-    ("check_16_pool_backward", lambda *a: _pool(*a, project=False), "points along v"),
+    ("check_16_pool_backward", lambda *a: _pool(*a, project=False), "points along u"),
     ("check_16_pool_backward", lambda *a: _pool(*a, scale=False), "division by ‖m‖"),
     ("check_16_pool_backward", lambda *a: _pool(*a, padding=True), "Padding gets a gradient"),
     ("check_16_pool_backward", lambda *a: _pool(*a, count=False), "n is missing"),
