@@ -227,7 +227,19 @@ def variations(program: Program) -> Iterator[Variation]:
     for step in program.live if len(program.live) <= MOST else ():
         if _is_mask(step):
             yield from _masks(program, step)
+        if step.name == "indexing" and _is_slice(step.params["index"]):
+            new = program.replayed({step.index: 0}, resized=True)
+            if new is not None:
+                x, part = program.operand(step, 0), program.expression(step)
+                words = (
+                    f"the slice is forgotten: all of {x} stands where {part} belongs, also the entries that it leaves"
+                    f" out, in {program.where(step)}")
+                yield Variation("superfluous entries", words, new, 1.2)
         yield from _skipped(program, step)
+
+
+def _is_slice(index: Any) -> bool:
+    return all(isinstance(k, slice) or k is Ellipsis for k in (index if isinstance(index, tuple) else (index,)))
 
 
 def _is_mask(step: Step) -> bool:

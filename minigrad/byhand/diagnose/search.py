@@ -8,6 +8,7 @@ more than 300 lines because each of these is a way of its own through the same p
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +17,7 @@ import numpy as np
 from .hypotheses import edits
 from .operands import variations
 from .paths import Path, Stories, paths, same, tidy
-from .program import CONSTANT, Edit, Program, Site, Step
+from .program import CONSTANT, Edit, Program, Site, Step, overlap
 from .verdicts import Case, Finding, off
 
 SECONDS = 5.0  # for pairs of edits
@@ -117,14 +118,14 @@ class Search:
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = tidy(c)
-        sites = path.sites(c)
+        sites = list(finding.sites) or path.sites(c, at=finding.at)
         found = self.program.edited(self.i, sites)
         if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
             return None
         said = (
             self.evidence(sites) if not self.stories.is_whole(path)
             else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else "")
-        return finding._replace(evidence=said)
+        return finding._replace(evidence=said, sites=tuple(sites))
 
     def ratio(self, d: np.ndarray, effect: np.ndarray) -> float:
         """The c for which d = c · effect; not a number when there is none."""
@@ -157,7 +158,7 @@ class Search:
         for k in np.flatnonzero(np.abs(self.total + effects - self.aim).max(axis=1) <= 1e-5 * self.size):
             e = self.edits[k]
             if self.fits(e.sites):
-                yield Finding(e.name, e.words, self.evidence(e.sites), e.cost)
+                yield Finding(e.name, e.words, self.evidence(e.sites), e.cost, e.sites)
 
     # Other searches ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +169,8 @@ class Search:
             if not np.isfinite(g).all() or self.case.close(g, self.right):
                 continue
             if self.case.close(self.case.claimed, g):
-                yield Finding(v.name, v.words, f"from what this gives, yours {off(self.case.claimed, g)}", v.cost)
+                evidence = f"from what this gives, yours {off(self.case.claimed, g)}"
+                yield Finding(v.name, v.words, evidence, v.cost, program=v.program)
                 continue
             c = self.ratio(self.aim, self.project(g))
             if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, tidy(c) * g):
@@ -233,7 +235,7 @@ class Search:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
                 f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})")
-            return Finding("overwritten", words, self.evidence(sites), 1.1)
+            return Finding("overwritten", words, self.evidence(sites), 1.1, tuple(sites))
         if looped:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
@@ -243,8 +245,59 @@ class Search:
                 f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there:"
                 f" the paths through {gone} are missing")
         else:
-            words = f"{x} is used {n} times and its gradients must be added; the one from {gone} is missing"
-        return Finding("missing path", words, self.evidence(sites), 1.2)
+            ones = "the ones" if len(lost) > 1 else "the one"
+            are = "are" if len(lost) > 1 else "is"
+            words = f"{x} is used {n} times and its gradients must be added; {ones} from {gone} {are} missing"
+        return Finding("missing path", words, self.evidence(sites), 1.2, tuple(sites))
+
+    def after(self, first: Finding) -> Iterator[Finding]:
+        """A second slip, on top of one that another claim has shown."""
+        program = first.program or self.program.under(first.sites)
+        tangents = program.tangents(self.i)[1] if first.program is not None else self.tangents
+        total = self.project(program.gradient(self.i))
+        d = self.aim - total
+        if self.near(d, 0 * d):
+            return
+        chains = paths(program, self.i, tangents)
+        stories = Stories(program, self.i, self.case.name, chains, total)
+        words = FACTOR.sub("", first.words)
+        for path in chains:
+            c = 1 + self.ratio(d, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            c = tidy(c)
+            for f in stories.of(path, c, loose=False)[:2]:
+                sites = path.sites(c, first.sites, f.at)
+                if f.cost < 2.5 and not overlap(program, first.sites, sites) and self._gives(program, sites):
+                    yield self._second(first, words, f, sites)
+        for e in edits(program):
+            if self.shared.late():
+                return
+            if overlap(program, first.sites, e.sites):
+                continue
+            with np.errstate(all="ignore"):
+                if len(e.sites) == 1:
+                    tangent, g = tangents.get(e.sites[0].node), program.steps[e.sites[0].step].g
+                    if tangent is None or g is None:
+                        continue
+                    effect = tangent.reshape(len(tangent), -1) @ np.ravel(e.sites[0].more(g))
+                else:
+                    delta = program.changes(e.sites).get(self.i)
+                    effect = 0 * d if delta is None else self.project(delta)
+            if np.isfinite(effect).all() and self.near(effect, d) and self._gives(program, e.sites):
+                yield self._second(first, words, Finding(e.name, e.words, "", e.cost), e.sites)
+
+    def _gives(self, program: Program, sites: Sequence[Site]) -> bool:
+        """Whether these edits of an edited program give the claimed numbers."""
+        found = program.edited(self.i, sites)
+        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+
+    def _second(self, first: Finding, words: str, f: Finding, sites: Sequence[Site]) -> Finding:
+        found = (first.program or self.program.under(first.sites)).edited(self.i, sites)
+        return Finding(
+            _names(first.mistake, f.mistake), f"two mistakes: {words}; and {f.words}",
+            f"from what these give, yours {off(self.case.claimed, found)}", first.cost + f.cost + 0.4,
+            parts=(words, f.words))
 
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
@@ -271,6 +324,55 @@ def search(case: Case, shared: Shared) -> list[Finding]:
     return Search(case, shared).run()
 
 
+# Several claims --------------------------------------------------------------------------------------------------------
+
+
+def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Shared) -> None:
+    """Judge what was found for several claims by each other.
+
+    A slip that explains several of them is the likelier, one that would spoil a claim that is right the less likely.
+    What explains one claim is tried on those that are not recognised: alone, and with a second slip.
+    """
+    same_shape = [c for c in cases if c.claimed.shape == c.right.shape and np.isfinite(c.claimed).all()]
+    wrong = {c.i: c for c in same_shape if c.i in found}
+    if len(cases) < 2:
+        return
+    passed: dict[int, list[Finding]] = {i: [] for i in wrong}
+    for i in wrong:
+        for k, f in enumerate(found[i][:12]):
+            if not f.sites and f.program is None:
+                continue
+            given = _gradients(shared.program, f)
+            spoils = any(not c.close(c.claimed, given[c.i]) for c in same_shape if c.i not in found)
+            explained = [
+                c for c in wrong.values()
+                if c.i != i and c.close(c.claimed, given[c.i]) and not c.close(given[c.i], c.right)]
+            found[i][k] = f._replace(cost=f.cost + 0.3 * spoils - 0.12 * min(2, len(explained)))
+            for c in explained:
+                if not found[c.i] or (c.right.size < 3 and all(f.words != other.words for other in found[c.i])):
+                    evidence = f"from what this mistake gives, yours {off(c.claimed, given[c.i])}"
+                    passed[c.i].append(found[i][k]._replace(words=FACTOR.sub("", f.words), evidence=evidence))
+    for i, more in passed.items():
+        found[i] += more
+    for i, case in wrong.items():
+        if not found[i]:
+            known = [f for j in wrong if j != i for f in found[j][:2] if f.sites or f.program is not None]
+            s = Search(case, shared)
+            for f in list({f.words: f for f in known}.values())[:6]:
+                found[i] += s.after(f)
+        found[i].sort(key=lambda f: f.cost)
+
+
+FACTOR = re.compile(r"every entry is [-\d.e+]+ times the right one: |its part is [-\d.e+]+ times the right one: ")
+
+
+def _gradients(program: Program, f: Finding) -> dict[int, np.ndarray]:
+    """What a finding makes of the gradient of each variable."""
+    if f.program is not None:
+        return {i: f.program.gradient(i) for i in program.variables}
+    delta = program.changes(f.sites)
+    return {i: program.gradient(i) + delta[i] if i in delta else program.gradient(i) for i in program.variables}
+
 
 # Two mistakes at once --------------------------------------------------------------------------------------------------
 
@@ -278,7 +380,9 @@ def search(case: Case, shared: Shared) -> list[Finding]:
 BUDGET = 260  # edits that are paired
 
 
-# Two edits --------------------------------------------------------------------------------------------------------
+def _names(first: str, second: str) -> str:
+    """Two mistakes as a verdict."""
+    return first if second == first or second in first.split(" and ") else f"{first} and {second}"
 
 
 def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
@@ -306,17 +410,19 @@ def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
             if abs(c - 1) < 1e-6:
                 continue
             for finding in s.stories.of(path, c, loose=False)[:2]:
-                sites = [*e.sites, *path.sites(c, e.sites)]
-                if finding.cost < 2.5 and s.fits(sites):
+                scaled = path.sites(c, e.sites, finding.at)
+                sites = [*e.sites, *scaled]
+                if finding.cost < 2.5 and not overlap(s.program, e.sites, scaled) and s.fits(sites):
                     yield _both(s, e.name, e.words, e.cost, finding, sites)
 
 
 def _both(s: Search, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
     if second.mistake == "sign" and second.words == "the sign is wrong":
-        return Finding(f"sign and {name}", f"the sign is wrong, and {words}", s.evidence(sites), cost + 1.2)
+        return Finding(
+            f"sign and {name}", f"the sign is wrong, and {words}", s.evidence(sites), cost + 1.2, tuple(sites))
     return Finding(
-        f"{name} and {second.mistake}", f"two mistakes: {words}; and {second.words}", s.evidence(sites),
-        cost + second.cost + 0.6)
+        _names(name, second.mistake), f"two mistakes: {words}; and {second.words}", s.evidence(sites),
+        cost + second.cost + 0.6, tuple(sites), parts=(words, second.words))
 
 
 def two_paths(s: Search) -> Iterator[Finding]:
@@ -336,6 +442,11 @@ def two_paths(s: Search) -> Iterator[Finding]:
             if abs(a) < 1e-6 or abs(b) < 1e-6 or not s.near(d, a * effects[j] + b * effects[k]):
                 continue
             yield from _pair_of_paths(s, s.paths[j], tidy(1 + a), s.paths[k], tidy(1 + b))
+            for p, q, x, y in ((j, k, a, b), (k, j, b, a)):  # q within p: p's factor acts on it, too
+                if abs(1 + x) > 1e-6 and abs(x) > 1e-6 and abs(1 + y / (1 + x) - 1 - y) > 1e-9:
+                    for f in _pair_of_paths(s, s.paths[q], tidy(1 + y / (1 + x)), s.paths[p], tidy(1 + x)):
+                        if "sign and" not in f.mistake:
+                            yield f
 
 
 def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[Finding]:
@@ -345,22 +456,23 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
     first, second = s.stories.of(p, c, loose=False), s.stories.of(q, e, loose=False)
     if not first or not second:
         return
-    found = s.program.edited(s.i, [*p.sites(c), *q.sites(e)])
+    inner = p.sites(c, at=first[0].at)
+    sites = (*inner, *q.sites(e, inner, second[0].at))
+    found = s.program.edited(s.i, sites)
     if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
         return
     evidence = f"from what these give, yours {off(s.case.claimed, found)}"
     if c == e == 0 and (one := s.stories.constants([p, q])):
-        yield one._replace(evidence=evidence)
+        yield one._replace(evidence=evidence, sites=sites)
         return
     if (
         c == 0 and e == 0
         and first[0].mistake.startswith("missing term through") != second[0].mistake.startswith("missing term through")
     ):
         return
-    name = f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
-    yield Finding(
-        name, f"two mistakes: {first[0].words}; and {second[0].words}", evidence, first[0].cost + second[0].cost + 0.4
-    )
+    words = f"two mistakes: {first[0].words}; and {second[0].words}"
+    name, cost = _names(first[0].mistake, second[0].mistake), first[0].cost + second[0].cost + 0.55
+    yield Finding(name, words, evidence, cost, sites, parts=(first[0].words, second[0].words))
 
 
 def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None:
@@ -433,9 +545,13 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
-    """The second edit works on what the first one hands down."""
+    """The second edit works on what the first one, or a path that is left out or negated, hands down."""
     d = s.aim - s.total
-    for first in chosen:
+    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen]
+    for path in s.paths[:40]:
+        for c in (0.0, -1.0) if not s.stories.is_whole(path) else ():
+            firsts += [f._replace(sites=tuple(path.sites(c))) for f in s.stories.of(path, c, loose=False)[:1]]
+    for first in firsts:
         if s.shared.late():
             return
         delta = s.program.changes(first.sites)
@@ -443,7 +559,7 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
         left = d - (0.0 if base is None else s.project(base))
         below = min(x.step for x in first.sites)
         for second in chosen:
-            if second is first or len(second.sites) > 1:
+            if second.sites == first.sites or len(second.sites) > 1:
                 continue
             (site,) = second.sites
             step = s.program.steps[site.step]
@@ -455,11 +571,12 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
                 yield from _pair(s, first, second)
 
 
-def _pair(s: Search, first: Edit, second: Edit) -> Iterator[Finding]:
-    if {x[:2] for x in first.sites} & {x[:2] for x in second.sites}:
+def _pair(s: Search, first: Edit | Finding, second: Edit) -> Iterator[Finding]:
+    if overlap(s.program, first.sites, second.sites):
         return
     sites = [*first.sites, *second.sites]
     if s.fits(sites):
-        words = f"two mistakes: {first.words}; and {second.words}"
-        name = first.name if first.name == second.name else f"{first.name} and {second.name}"
-        yield Finding(name, words, s.evidence(sites), first.cost + second.cost + 0.6)
+        one = first.name if isinstance(first, Edit) else first.mistake
+        yield Finding(
+            _names(one, second.name), f"two mistakes: {first.words}; and {second.words}", s.evidence(sites),
+            first.cost + second.cost + 0.6, tuple(sites), parts=(first.words, second.words))

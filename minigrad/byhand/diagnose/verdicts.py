@@ -103,6 +103,10 @@ class Finding(NamedTuple):
     words: str
     evidence: str
     cost: float = 1.0
+    sites: tuple[Any, ...] = ()  # the edits of the backward program that it stands for
+    at: Any = None  # the step at which the slip is made
+    program: Any = None  # that of another function, where its gradient was taken
+    parts: tuple[str, ...] = ()  # the two mistakes of which it consists
 
 
 class Case(NamedTuple):
