@@ -377,37 +377,86 @@ def _exchange(program: Program, a: int, b: int) -> Iterator[Edit]:
     yield Edit("exchanged", words + (f" ({place})" if place else ""), 1.25, sites, ("exchanged", a, b))
 
 
-def steps_apart(program: Program) -> Iterator[Edit]:
-    """In a loop, the operand of the next step, or of the one before, where that of the step itself belongs."""
+def _loops(program: Program) -> Iterator[tuple[tuple[Step, ...], int, Step | None]]:
+    """The steps that one place of a loop's body makes, an operand of theirs that changes, and for an operand that is
+    carried from step to step the one that makes it at the end."""
     runs: dict[Any, dict[int, list[Step]]] = {}
     for step in program.live:
-        if step.place is not None and step.call.op.name in ("matmul", "multiply", "_einsum"):
+        if step.place is not None:
             runs.setdefault((step.place, step.call.op.name), {}).setdefault(step.visit, []).append(step)
     for visits in runs.values():
         if len(visits) < 2 or len({len(v) for v in visits.values()}) > 1:
             continue
         for steps in zip(*visits.values(), strict=True):
             for j in range(len(steps[0].inputs)):
-                for word, operands_there in _shifted(program, steps, j):
-                    yield from _apart(program, steps, j, word, operands_there)
+                arrays = [s.arrays[j] for s in steps]
+                if any(not isinstance(a, np.ndarray) or not a.ndim or a.shape != arrays[0].shape for a in arrays):
+                    continue
+                if all(np.array_equal(a, arrays[0]) for a in arrays):
+                    continue
+                made = [program.made.get(s.inputs[j]) for s in steps[1:]]
+                apart = {m.index - s.index if m else -1 for m, s in zip(made, steps, strict=False)}
+                end = None
+                if len(apart) == 1 and (by := apart.pop()) >= 0 and steps[-1].index + by < len(program.steps):
+                    end = program.steps[steps[-1].index + by]
+                    if made[0] is None or end.call.op.name != made[0].call.op.name or end.value.shape != arrays[0].shape:
+                        end = None
+                yield steps, j, end
 
 
-def _shifted(program: Program, steps: tuple[Step, ...], j: int) -> Iterator[tuple[str, list[Any]]]:
-    arrays = [s.arrays[j] for s in steps]
-    if any(not isinstance(a, np.ndarray) or not a.ndim or a.shape != arrays[0].shape for a in arrays):
-        return
-    if all(np.array_equal(a, arrays[0]) for a in arrays):
-        return
-    nothing = np.zeros(arrays[0].shape)
-    made = [program.made.get(s.inputs[j]) for s in steps[1:]]
-    apart = {m.index - s.index if m else -1 for m, s in zip(made, steps, strict=False)}
-    after: Any = nothing
-    if len(apart) == 1 and (by := apart.pop()) >= 0 and steps[-1].index + by < len(program.steps):
-        end = program.steps[steps[-1].index + by]
-        after = end.value if made[0] is not None and end.call.op.name == made[0].call.op.name else None
-    if after is not None and after.shape == nothing.shape:
-        yield "next", [*arrays[1:], after]
-    yield "previous", [nothing, *arrays[:-1]]
+def steps_apart(program: Program) -> Iterator[Edit]:
+    """In a loop, the operand of the next step, or of the one before, where that of the step itself belongs; and a
+    state whose gradient at each step is that of the last one."""
+    ends = set()
+    for steps, j, end in _loops(program):
+        arrays, nothing = [s.arrays[j] for s in steps], np.zeros(steps[0].arrays[j].shape)
+        if steps[0].call.op.name in ("matmul", "multiply", "_einsum"):
+            yield from _apart(program, steps, j, "next", [*arrays[1:], nothing if end is None else end.value])
+            yield from _apart(program, steps, j, "previous", [nothing, *arrays[:-1]])
+        if end is not None and end.g is not None and end.out not in ends:
+            ends.add(end.out)
+            yield from _as_if_last(program, steps, j, end)
+
+
+def _as_if_last(program: Program, steps: tuple[Step, ...], j: int, end: Step) -> Iterator[Edit]:
+    sites = []
+    for step in steps:
+        node = step.inputs[j]
+        inside = [(s, k) for s, k in program.readers.get(node, ()) if s.g is not None and s.index < end.index]
+        if node == CONSTANT or not inside:
+            continue
+        try:
+            new = _through_the_end(program, end.out, program.values[node])
+        except (ValueError, IndexError, TypeError):
+            return
+        for s, k in inside:
+            sites.append(Site(s.index, node, lambda g, s=s, k=k: -s.share(k, g)))
+        sites.append(Site(inside[-1][0].index, node, lambda g, new=new: new))
+    if len(sites) > 2:
+        x = unnumbered(program.called(end.out))
+        words = (
+            f"at each step of the loop ({len(steps)} times): {x} gets the gradient that it would have if the step were"
+            f" the last one: nothing is carried back from the later steps, in {end.place}")
+        yield Edit("missing path", words, 1.35, tuple(sites), ("as if last", end.out))
+
+
+def _through_the_end(program: Program, node: int, value: np.ndarray) -> np.ndarray:
+    """The gradient of a node through the steps that follow it, at another value of it."""
+    values, tail = {node: value}, []
+    for step in program.live:
+        if any(x in values for x in step.inputs):
+            arrays = [values.get(x, a) if x != CONSTANT else a for x, a in zip(step.inputs, step.arrays, strict=True)]
+            values[step.out] = np.asarray(step.call.forward(arrays))
+            tail.append((step, arrays))
+    gradients: dict[int, Any] = {program.output: program.seed}
+    for step, arrays in reversed(tail):
+        if step.out in gradients:
+            given = step.call.pull(gradients[step.out], values[step.out], arrays)
+            for i in step.wanted():
+                x = step.inputs[i]
+                if x in values:
+                    gradients[x] = gradients.get(x, 0.0) + conform(given[i], arrays[i])
+    return np.asarray(gradients.get(node, np.zeros(value.shape)), float)
 
 
 def _apart(program: Program, steps: tuple[Step, ...], j: int, word: str, there: list[Any]) -> Iterator[Edit]:
@@ -481,6 +530,11 @@ def taps(program: Program) -> Iterator[Edit]:
 def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
     """The same slip at every step of a loop, or in every op of one kind; also a path dropped, or a sign, at each."""
     groups: dict[Any, list[Edit]] = {}
+    order: dict[int, int] = {}  # of the steps, which one of its op it is at its place
+    seen: dict[Any, int] = {}
+    for step in program.steps:
+        at = (step.call.op.name, step.place, step.visit)
+        order[step.index] = seen[at] = seen.get(at, -1) + 1
     for e in single:
         if e.kind[0] in ALREADY_SEVERAL:
             continue
@@ -488,6 +542,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         groups.setdefault((e.kind, None), []).append(e)
         if place is not None:
             groups.setdefault((e.kind, place.number), []).append(e)
+            groups.setdefault((e.kind, (place.number, order[e.sites[0].step])), []).append(e)
     for step in program.live:
         for i in step.wanted():
             for name, c in (("missing path", 0.0), ("sign", -1.0)):
@@ -495,6 +550,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
                     e = Edit(name, "", 1.4, (s,), (name, step.call.op.name, i))
                     if step.place is not None:
                         groups.setdefault((e.kind, step.place.number), []).append(e)
+                        groups.setdefault((e.kind, (step.place.number, order[step.index])), []).append(e)
     done = set()
     for (kind, line), members in groups.items():
         steps = {e.sites[0].step for e in members}
@@ -533,7 +589,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
             tuple(s for e in members for s in e.sites), ("each", *kind))
 
 
-ALREADY_SEVERAL = ("apart", "exchanged", "picked", "in one term")
+ALREADY_SEVERAL = ("apart", "as if last", "exchanged", "picked", "in one term")
 
 
 def _one_line(program: Program, steps: set[int]) -> bool:

@@ -103,6 +103,10 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                 ):
                     others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
                     candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
+                if step.inputs[j] == CONSTANT and len(program.live) <= MOST:
+                    candidates += [
+                        (value, label, 1, ("constant", label))
+                        for label, value in _constants(program, np.shape(step.arrays[j])) if value is not step.arrays[j]]
                 for value, label, distance, path in candidates:
                     arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
                     s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
@@ -151,12 +155,26 @@ AT_ARGUMENT = {
 AT_RESULT = {"tanh", "sigmoid"}
 
 
+def _constants(program: Program, shape: tuple[int, ...]) -> list[tuple[str, np.ndarray]]:
+    """The named constants of a shape."""
+    found: dict[str, np.ndarray] = {}
+    for step in program.live:
+        for k, (x, a) in enumerate(zip(step.inputs, step.arrays, strict=True)):
+            if x == CONSTANT and isinstance(a, np.ndarray) and a.ndim and a.shape == shape:
+                label = program.operand(step, k)
+                if not label.startswith("the constant"):
+                    found[label] = a
+    return list(found.items())[:6]
+
+
 def _rerun(step: Step, arrays: list[Any]) -> np.ndarray:
     return step.value if step.call.op.name != "divide" else np.divide(arrays[0], arrays[1])
 
 
 def _story(path: tuple[Any, ...]) -> str:
     """What a neighbour is to the operand that it replaces."""
+    if path[:1] == ("constant",):
+        return ""
     ups, downs = [p for p in path if p[0] == "up"], [p for p in path if p[0] == "down"]
     if len(path) == 1 and ups and ups[0][1] in ACTIVATIONS:
         return f" (before the activation {ups[0][1].lstrip('_')}, not after it)"

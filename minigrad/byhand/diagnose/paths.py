@@ -76,15 +76,15 @@ def general(program: Program, i: int) -> Iterator[Origin]:
     """What a factor may be when no step explains it: 2, 1/2, and n, 1/n, √n, 1/√n for the length n of an axis."""
     yield Origin(2, "factor", "counted twice")
     yield Origin(1 / 2, "factor", "half of it, as when a square's 2 or a second, equal contribution is forgotten")
-    for n, where in _lengths(program, i).items():
+    for n, where in _lengths(program, [i]).items():
         for value, text in ((n, f"{n}"), (1 / n, f"1/{n}"), (math.sqrt(n), f"√{n}"), (1 / math.sqrt(n), f"1/√{n}")):
             yield Origin(value, "factor", f"{text}, where {n} is {where}")
 
 
-def _lengths(program: Program, i: int) -> dict[int, str]:
+def _lengths(program: Program, first: Iterable[int] = ()) -> dict[int, str]:
     """Each length with where it is met: the variable itself, the others, and what has a name."""
     found: dict[int, list[str]] = {}
-    for node in dict.fromkeys([i, *program.variables, *program.names, *(step.out for step in program.steps)]):
+    for node in dict.fromkeys([*first, *program.variables, *program.names, *(step.out for step in program.steps)]):
         what, value = program.called(node), program.values[node]
         for axis, n in enumerate(value.shape):
             found.setdefault(n, []).append(f"the length of axis {axis} of {what}")
@@ -121,7 +121,10 @@ def _sum(program: Program, step: Step) -> Iterator[Origin]:
         yield Origin(
             1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2
         )
-    for divide, i in program.readers.get(step.out, ()):  # a mean written as sum / count
+    readers = program.readers.get(step.out, [])
+    while len(readers) == 1 and readers[0][0].call.op.name == "negative":
+        readers = program.readers.get(readers[0][0].out, [])
+    for divide, i in readers:  # a mean written as sum / count
         d = (
             float(np.reshape(divide.arrays[1 - i], -1)[0])
             if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0)
@@ -184,11 +187,9 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
                 yield from _scalar(
                     value, f"the scale 1/√d_k = 1/√{d} of attention" if standard
                     else f"the scale {value:g} of attention", 1 - i)
-                for m, where in _lengths(program, CONSTANT).items() if standard else ():
-                    if m != d:
-                        words = f"the scale is 1/√{m} ({m} is {where}); it should be 1/√{d}, {d} the width of the keys"
-                        yield Origin(math.sqrt(d / m), "wrong scale", words, 0.3, 1 - i)
+                yield from _other_scale(program, d, 1 - i) if standard else ()
             else:
+                yield from _other_scale(program, 1 / value**2, 1 - i)
                 yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}", 1 - i)
                 if value < 0:
                     made = program.made.get(step.inputs[i])
@@ -204,6 +205,17 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
                 yield Origin(kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is applied twice", edge=1 - i)
 
 
+def _other_scale(program: Program, d: float, edge: int) -> Iterator[Origin]:
+    """A scale 1/√d with another length in place of d."""
+    lengths = _lengths(program)
+    if abs(d - round(d)) > 1e-9 or round(d) not in lengths:
+        return
+    for m, where in lengths.items():
+        if m != round(d):
+            words = f"the scale is 1/√{m} ({m} is {where}); it should be 1/√{round(d)}"
+            yield Origin(math.sqrt(d / m), "wrong scale", words, 0.3, edge)
+
+
 def _divide(program: Program, step: Step) -> Iterator[Origin]:
     s = step.arrays[1]
     if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
@@ -214,6 +226,7 @@ def _divide(program: Program, step: Step) -> Iterator[Origin]:
         )
         mean = mean or (abs(d - round(d)) < 1e-12 and step.value.ndim == 0)
         kind = f", the 1/N of a mean over {d:g}," if mean and abs(d - round(d)) < 1e-12 else ""
+        yield from _other_scale(program, d * d, 0) if not kind else ()
         yield Origin(d, "missing mean" if kind else "factor", f"the division by {what}{kind} is missing")
         yield Origin(1 / d, "factor", f"the division by {what} is done twice", elsewhere=f"divided by {what}")
         yield Origin(d * d, "upside down", f"multiplied by {what}, where the function divides by it")
@@ -383,7 +396,9 @@ class Stories:
         found = sorted(
             (Finding(o.mistake, times + o.words, "", 1.0 + o.cost, at=o.step) for o in on_path if same(o.factor, c)),
             key=lambda f: f.cost)
-        found += self._in_each(path, c)
+        found += [] if found else self._in_each(path, c)
+        if found and where:
+            found += [f._replace(cost=f.cost - 0.1) for f in self._beside(path, c, times) if f.cost < 1.45]
         if found:
             return list({f.words: f for f in found}.values())
         products = [
@@ -426,13 +441,13 @@ class Stories:
             chain.append(step)
             (node,) = inner
         node = path.edges[0][0].out
-        while len(readers := self.program.readers.get(node, ())) == 1:
+        while len(readers := self.program.readers.get(node, [])) == 1:
             chain.append(readers[0][0])
             node = readers[0][0].out
         factors = [
             o for o in origins(self.program, chain, self.leads)
             if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
-        for n in (1, 2, 3):
+        for n in range(1, 4):
             found = [
                 Finding(some[0].mistake, f"{times}{_two(*(o.words for o in some))}, in this part alone", "", 1.3 + 0.1 * n)
                 for some in itertools.combinations(factors, n)
@@ -464,7 +479,7 @@ class Stories:
                     else:
                         covers[step.index, k] = cover
         words = {o.words.split(", in ")[0] for o in covers.values()}
-        if len(covers) < 2 or (len(words) > 1 and not all("is missing" in w for w in words)):
+        if len(covers) < 2 or not all("is missing" in w for w in words):
             return []
         steps = [self.program.steps[index] for index, _ in sorted(covers)]
         sites: tuple[Site, ...] = ()

@@ -373,6 +373,8 @@ class Program:
         x, a = step.call.inputs[i], step.arrays[i]
         if id(x) in self.constants:
             return self.constants[id(x)]
+        if isinstance(a, np.ndarray) and a.ndim and id(a.base) in self.constants:
+            return f"{self.constants[id(a.base)]}[…]"
         if np.size(a) == 1:
             return f"{float(np.reshape(a, -1)[0]):.6g}"
         return f"the constant of shape {np.shape(a)}"
@@ -420,8 +422,10 @@ def _factors(node: ast.AST, scalars: Mapping[str, float], power: int) -> list[tu
     value = _number(node, scalars)
     if value is None or not value:
         return None
-    text = ast.unparse(node) + (f" = {value:g}" if not isinstance(node, ast.Constant) else "")
-    return [(text if power > 0 else f"1/({text})", value**power)]
+    plain, code = isinstance(node, ast.Constant), ast.unparse(node)
+    if power < 0:
+        code = f"1/{code}" if isinstance(node, ast.Name | ast.Constant) else f"1/({code})"
+    return [(code if plain else f"{code} = {value**power:g}", value**power)]
 
 
 def _number(node: ast.AST, scalars: Mapping[str, float]) -> float | None:

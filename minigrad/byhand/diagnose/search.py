@@ -31,6 +31,7 @@ class Shared:
         self.program, self.edits = program, edits(program)
         self.started = time.monotonic()
         self._deltas: dict[int, dict[int, np.ndarray]] = {}
+        self._pairs: dict[tuple[int, int], dict[int, np.ndarray]] = {}
 
     def delta(self, k: int, i: int) -> np.ndarray | None:
         """By how much edit ``k`` changes the gradient of variable ``i``."""
@@ -38,6 +39,14 @@ class Shared:
             found = self.program.changes(self.edits[k].sites)
             self._deltas[k] = {v: found[v] for v in self.program.variables if v in found}
         return self._deltas[k].get(i)
+
+    def pair(self, first: Edit, second: Edit) -> dict[int, np.ndarray]:
+        """By how much two edits together change the gradients of the variables."""
+        key = (id(first), id(second))
+        if key not in self._pairs:
+            found = self.program.changes([*first.sites, *second.sites])
+            self._pairs[key] = {v: found[v] for v in self.program.variables if v in found}
+        return self._pairs[key]
 
     def late(self) -> bool:
         """Whether the time for pairs of edits is over."""
@@ -235,7 +244,7 @@ class Search:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
                 f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})")
-            return Finding("overwritten", words, self.evidence(sites), 1.1, tuple(sites))
+            return Finding("overwritten", words, self.evidence(sites), 1.0, tuple(sites))
         if looped:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
@@ -354,6 +363,7 @@ def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Sha
                     passed[c.i].append(found[i][k]._replace(words=FACTOR.sub("", f.words), evidence=evidence))
     for i, more in passed.items():
         found[i] += more
+    shared.started = max(shared.started, time.monotonic() - SECONDS + 3.0)
     for i, case in wrong.items():
         if not found[i]:
             known = [f for j in wrong if j != i for f in found[j][:2] if f.sites or f.program is not None]
@@ -516,14 +526,18 @@ def _left_out_together(s: Search) -> Iterator[Finding]:
                 yield Finding(first.mistake, words, s.evidence(sites), first.cost + second.cost + 0.4)
 
 
-def _in_loops(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
+def _in_loops(s: Search) -> Iterator[Finding]:
     """Two slips, each at every step of a loop."""
-    repeated = [e for e in chosen if len(e.sites) > 1][:40]
+    repeated = sorted((e for e in s.edits if len(e.sites) > 1), key=lambda e: e.cost)[:45]
     for j, first in enumerate(repeated):
         for second in repeated[j + 1 :]:
             if s.shared.late():
                 return
-            yield from _pair(s, first, second)
+            if overlap(s.program, first.sites, second.sites):
+                continue
+            delta = s.shared.pair(first, second).get(s.i)
+            if delta is not None and s.case.close(s.case.claimed, s.right + delta):
+                yield from _pair(s, first, second)
 
 
 def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
@@ -539,9 +553,29 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         left = d - some[a]
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
             yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
+    yield from _with_path_below(s, [s.edits[k] for k in order])
+    yield from _in_loops(s)
     yield from _dependent(s, [s.edits[k] for k in order])
-    yield from _in_loops(s, [s.edits[k] for k in order])
     yield from _left_out_together(s)
+
+
+def _with_path_below(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
+    """An edit, and a path scaled that hands on a part of what the edit hands down."""
+    for e in chosen[:80]:
+        if s.shared.late():
+            return
+        program = s.program.under(e.sites)
+        total = s.project(program.gradient(s.i))
+        chains = paths(program, s.i, s.tangents)
+        stories = Stories(program, s.i, s.case.name, chains, total)
+        for path in chains:
+            c = 1 + s.ratio(s.aim - total, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            for f in stories.of(path, tidy(c), loose=False)[:2]:
+                scaled = path.sites(tidy(c), e.sites, f.at)
+                if f.cost < 2.2 and not overlap(program, e.sites, scaled) and s.fits([*e.sites, *scaled]):
+                    yield _both(s, e.name, e.words, e.cost, f, [*e.sites, *scaled])
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
