@@ -526,9 +526,11 @@ def _left_out_together(s: Search) -> Iterator[Finding]:
                 yield Finding(first.mistake, words, s.evidence(sites), first.cost + second.cost + 0.4)
 
 
-def _in_loops(s: Search) -> Iterator[Finding]:
+def _in_loops(s: Search, effects: np.ndarray) -> Iterator[Finding]:
     """Two slips, each at every step of a loop."""
-    repeated = sorted((e for e in s.edits if len(e.sites) > 1), key=lambda e: e.cost)[:45]
+    several = sorted((k for k, e in enumerate(s.edits) if len(e.sites) > 1), key=lambda k: s.edits[k].cost)
+    alike = {tuple(np.round(effects[k] / s.size, 7)): s.edits[k] for k in reversed(several) if effects[k].any()}
+    repeated = sorted(alike.values(), key=lambda e: e.cost)[:60]
     for j, first in enumerate(repeated):
         for second in repeated[j + 1 :]:
             if s.shared.late():
@@ -553,9 +555,13 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         left = d - some[a]
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
             yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
-    yield from _with_path_below(s, [s.edits[k] for k in order])
-    yield from _in_loops(s)
-    yield from _dependent(s, [s.edits[k] for k in order])
+    chosen = [s.edits[k] for k in order]
+    for way in (lambda: _in_loops(s, effects), lambda: _with_path_below(s, chosen)):
+        found = list(way())
+        yield from found
+        if found and min(f.cost for f in found) < 3.4:
+            return
+    yield from _dependent(s, chosen)
     yield from _left_out_together(s)
 
 
