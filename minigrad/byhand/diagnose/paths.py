@@ -396,6 +396,11 @@ class Stories:
         found = sorted(
             (Finding(o.mistake, times + o.words, "", 1.0 + o.cost, at=o.step) for o in on_path if same(o.factor, c)),
             key=lambda f: f.cost)
+        exponents = [o for o in on_path if o.step is not None and o.step.call.op.name == "power" and not o.cost]
+        found += [
+            Finding("factor", f"{times}{_two(a.words, b.words)}", "", 1.1)
+            for a, b in itertools.combinations(exponents, 2)
+            if found and same(a.factor * b.factor, c) and a.step is not b.step]
         found += [] if found else self._in_each(path, c)
         if found and where:
             found += [f._replace(cost=f.cost - 0.1) for f in self._beside(path, c, times) if f.cost < 1.45]
