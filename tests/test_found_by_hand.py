@@ -837,3 +837,43 @@ def test_the_words_of_a_diagnosis():
     for text, said_as in {"a": "a", "sum(a) + f(b)": "(sum(a) + f(b))", "(a) * (b)": "((a) * (b))", "a[0, 1]": "a[0, 1]", "-a": "(-a)",
                           "h (number 1 of 4)": "h (number 1 of 4)"}.items():  # fmt: skip
         assert _wrapped(text) == said_as
+
+
+def test_two_slips_on_paths_that_cross():
+    x, t = draw(4), np.array([1.0, 0, 1, 0])
+
+    def f(x):
+        p = mg.sigmoid(x)
+        q = t * p + (1 - t) * (1 - p)
+        return ((1 - q) ** 2 * np.log(q)).sum()
+
+    p = sigmoid(x)
+    q = t * p + (1 - t) * (1 - p)
+    dq = (1 - q) ** 2 / q  # the first factor as a constant, and the sign of 1 − p forgotten
+    named(f, x, dq * p * (1 - p), "two mistakes: q is used 2 times.*the minus sign of the derivative of 1 - p")
+
+
+def test_a_symmetric_matrix_assumed_and_a_term_forgotten():
+    x, a, b = draw(3), draw(3, 3, seed=1), draw(3, seed=2)
+    named(lambda x: 0.5 * (x @ a @ x) - b @ x, x, a @ x, "two mistakes: a symmetric matrix is assumed.*b @ x is left out", never=["stands where b"])
+
+
+def test_one_minus_a_number_in_its_place_and_a_mistake_in_what_is_transposed():
+    def f(s, b):
+        for t in range(3):
+            s = b * s + (1 - b) * t
+        return (s * s).sum()
+
+    s, b = draw(3), np.array(0.8)
+    last = s
+    for t in range(3):
+        last = b * last + (1 - b) * t
+    named(f, {"s": s, "b": b}, {"s": 2 * last * (1 - b) ** 3}, "1 − b stands where b belongs")
+    w, x, c = draw(3, 3), draw(3, 3, seed=1), draw(3, 3, seed=2)
+    named(lambda w: (c * np.tanh(x @ w)).sum(), w, (x.T @ c).T, "two mistakes: the derivative of tanh.*transposed")
+
+
+def test_a_factor_within_a_product_of_numbers():
+    u, k = draw(4), np.array(2.0)
+    f = lambda u, k: 0.5 * k * (u * u * u).sum()  # noqa: E731
+    named(f, {"u": u, "k": k}, {"u": 1.5 * u**2}, "the factor k = 2 of 0.5 \\* k is missing")

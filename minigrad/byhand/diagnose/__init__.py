@@ -12,7 +12,7 @@ from ...modes import no_grad
 from ...tensor import Tensor
 from ..compare import entries, largest, number, place
 from .recording import Question, is_function
-from .search import Shared, search, together
+from .search import Shared, after_turning, search, together
 from .verdicts import (
     UNKNOWN,
     Case,
@@ -230,6 +230,8 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
                 f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5)
         )
     found += by_entries(case)
+    if not found and case.right.ndim > 1:
+        found += after_turning(case, shared)
     return sorted(found, key=lambda f: f.cost)
 
 

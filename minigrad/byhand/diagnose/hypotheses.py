@@ -17,7 +17,7 @@ import numpy as np
 
 from ..recording import conform
 from .mistakes import COMPOSED, MISTAKES
-from .operands import neighbours, operands, turned
+from .operands import neighbours, operands, symmetric, turned
 from .program import CONSTANT, Edit, Program, Site, Step, site
 from .recognised import Recognised, recognised
 
@@ -153,6 +153,7 @@ def edits(program: Program) -> list[Edit]:
             found += operands(program, step)
             found += turned(program, step)
             found += neighbours(program, step)
+            found += symmetric(program, step)
             found += above(program, step)
             found += picked(program, step)
             found += in_one_term(program, step)
@@ -589,7 +590,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
             tuple(s for e in members for s in e.sites), ("each", *kind))
 
 
-ALREADY_SEVERAL = ("apart", "as if last", "exchanged", "picked", "in one term")
+ALREADY_SEVERAL = ("apart", "symmetric", "as if last", "exchanged", "picked", "in one term")
 
 
 def _one_line(program: Program, steps: set[int]) -> bool:

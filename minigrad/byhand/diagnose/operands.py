@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Edit, Program, Step, site
+from .program import CONSTANT, Edit, Program, Site, Step, site
 
 NEIGHBOURS = 14
 
@@ -82,6 +82,30 @@ def turned(program: Program, step: Step) -> Iterator[Edit]:
             yield Edit("transposed", words, 1.3, (s,), ("turned", step.call.op.name, i))
 
 
+SYMMETRIC = (
+    "a symmetric matrix is assumed: {} is used twice, and twice the part through {} stands for the sum of both; the two"
+    " agree only where the matrix between them is symmetric, as in 2Ax for (A + Aᵀ)x")
+
+
+def symmetric(program: Program, step: Step) -> Iterator[Edit]:
+    """Of two uses of a tensor, one in a product with the other, twice one in place of both."""
+    if step.call.op.name not in ("matmul", "multiply", "_einsum") or len(step.inputs) != 2:
+        return
+    for i in step.wanted():
+        made, node = program.made.get(step.inputs[1 - i]), step.inputs[i]
+        inner = None if made is None or made.call.op.name not in ("matmul", "_einsum") else next(
+            (k for k, x in enumerate(made.inputs) if x == node), None)
+        if made is None or inner is None:
+            continue
+        for kept, k, lost, j in ((step, i, made, inner), (made, inner, step, i)):
+            more = lambda g, s=kept, k=k: s.share(k, g)  # noqa: E731
+            less = lambda g, s=lost, j=j: -s.share(j, g)  # noqa: E731
+            words = SYMMETRIC.format(program.called(node), program.where(kept))
+            yield Edit(
+                "symmetry assumed", words, 0.97, (Site(kept.index, node, more), Site(lost.index, node, less)),
+                ("symmetric", step.call.op.name))
+
+
 def neighbours(program: Program, step: Step) -> Iterator[Edit]:
     """Another tensor of the same shape where an operand, or the place at which a derivative is taken, belongs."""
     op = step.call.op.name
@@ -119,10 +143,8 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                             ("operand", op, i, j, path))
             for j in range(len(step.arrays)):
                 a = step.arrays[j]
-                if (
-                    j != i and isinstance(a, np.ndarray) and a.ndim and op in ("multiply",) and a.min() >= 0
-                    and a.max() <= 1
-                ):
+                inside = isinstance(a, np.ndarray) and a.size and a.min() >= 0 and a.max() <= 1
+                if j != i and op == "multiply" and inside and (a.ndim or step.inputs[j] != CONSTANT):
                     arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
                     if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
                         o = program.operand(step, j)

@@ -52,6 +52,13 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
     return found
 
 
+def _of_one_division(a: Origin, b: Origin) -> bool:
+    """Whether two origins are two stories of one division, such as that of a mean by hand."""
+    return any(
+        x.words.startswith("divided by") and (y.step is x.step or y.words.startswith(("the division by", "divided by")))
+        for x, y in ((a, b), (b, a)))
+
+
 def _two(*words: str) -> str:
     """Several slips in words; a place that they share is named once."""
     if len(set(words)) == 1 and len(words) > 1:
@@ -116,14 +123,16 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
 
 def _sum(program: Program, step: Step) -> Iterator[Origin]:
     n = step.arrays[0].size // max(1, step.value.size)
-    yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum")
-    for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
-        yield Origin(
-            1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2
-        )
     readers = program.readers.get(step.out, [])
     while len(readers) == 1 and readers[0][0].call.op.name == "negative":
         readers = program.readers.get(readers[0][0].out, [])
+    divided = any(s.call.op.name == "divide" and i == 0 and np.size(s.arrays[1]) == 1 for s, i in readers)
+    if not divided:  # else it is a mean, if only by hand
+        cost = 0.0 if step.params.get("axis") is None else 0.1
+        yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum", cost)
+        for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
+            words = f"divided by {m}, as for a mean over a batch of {m}; the function has a sum"
+            yield Origin(1 / m, "superfluous mean", words, 0.2)
     for divide, i in readers:  # a mean written as sum / count
         d = (
             float(np.reshape(divide.arrays[1 - i], -1)[0])
@@ -196,9 +205,16 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
                     negated = made is not None and made.call.op.name == "negative"
                     what = f"{program.operand(made, 0)} = {-value:.6g}" if made and negated else f"{-value:.6g}"
                     yield from _scalar(-value, f"the factor {what} (though not its minus sign) of {step.name}", 1 - i)
-            for text, part, whole in program.parts(step, value):
+        if np.size(s) == 1:
+            value = float(np.reshape(s, -1)[0])
+            for node in program.scalar_factors(step.inputs[i]):
+                part = float(np.reshape(program.values[node], -1)[0])
+                if part not in (0.0, 1.0, -1.0):
+                    what = f"the factor {program.called(node)} = {part:.6g} of {program.operand(step, i)}"
+                    yield from _scalar(part, what, 1 - i, 0.05)
+            for text, part, whole in program.parts(step, value) if value else ():
                 yield from _scalar(part, f"the factor {text} of {whole} = {value:g}", 1 - i, 0.05)
-        elif np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
+        if np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
             kept = float(np.max(s))
             if kept not in (0.0, 1.0):
                 yield Origin(1 / kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is missing", edge=1 - i)
@@ -407,8 +423,9 @@ class Stories:
         if found:
             return list({f.words: f for f in found}.values())
         products = [
-            Finding("two factors", f"{times}{_two(a.words, b.words)}", "", 2.2) for k, a in enumerate(on_path)
-            for b in on_path[k + 1 :] if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6]
+            Finding("two factors", f"{times}{_two(a.words, b.words)}", "", 2.45) for k, a in enumerate(on_path)
+            for b in on_path[k + 1 :] if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6
+            and not _of_one_division(a, b)]
         if products:
             return products[:2]
         if where and (found := self._beside(path, c, times)):
@@ -484,7 +501,9 @@ class Stories:
                     else:
                         covers[step.index, k] = cover
         words = {o.words.split(", in ")[0] for o in covers.values()}
-        if len(covers) < 2 or not all("is missing" in w for w in words):
+        if len(covers) < 2 or not (
+            all("is missing" in w for w in words) or all(o.mistake == "superfluous mean" for o in covers.values())
+        ):
             return []
         steps = [self.program.steps[index] for index, _ in sorted(covers)]
         sites: tuple[Site, ...] = ()
@@ -497,7 +516,8 @@ class Stories:
             return []
         places = " and ".join(dict.fromkeys(self.program.where(s) for s in steps))
         alike = len(words) == 1
-        what = f"{words.pop()}, in {places}" if alike else " and ".join(o.words for o in covers.values())
+        what = f"{words.pop()}, in {places}" if alike else " and ".join([o.words for o in covers.values()][:2])
+        what += " and so on" if not alike and len(covers) > 2 else ""
         said = f"every entry is {c:.8g} times the right one: in each of {len(covers)} places, {what}"
         return [Finding(next(iter(covers.values())).mistake, said, "", 1.05 if alike else 1.3, sites=sites)]
 

@@ -379,6 +379,13 @@ class Program:
             return f"{float(np.reshape(a, -1)[0]):.6g}"
         return f"the constant of shape {np.shape(a)}"
 
+    def scalar_factors(self, node: int) -> list[int]:
+        """The numbers that were multiplied to make one; nothing for a number that is no product."""
+        made = self.made.get(node)
+        if made is None or made.call.op.name != "multiply" or made.value.size != 1:
+            return []
+        return [x for n in made.wanted() for x in (self.scalar_factors(made.inputs[n]) or [made.inputs[n]])]
+
     def parts(self, step: Step, value: float) -> list[tuple[str, float, str]]:
         """Where the user's line computes a number from others, its factors: (text, value, the whole as code)."""
         if step.place is None:

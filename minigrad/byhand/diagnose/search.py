@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .hypotheses import edits
-from .operands import variations
+from .operands import SYMMETRIC, variations
 from .paths import Path, Stories, paths, same, tidy
 from .program import CONSTANT, Edit, Program, Site, Step, overlap
 from .verdicts import Case, Finding, off
@@ -95,7 +95,7 @@ class Search:
                 continue
             for finding in self.stories.of(path, tidy(c)):
                 if self.case.right.size == 1 and (
-                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.2
+                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.46
                 ):
                     continue
                 exact = self._exact(path, c, finding)
@@ -319,6 +319,10 @@ class Search:
         pairs = list(two_paths(self))
         if not found or min(f.cost for f in found) > 2.4:
             found += [*pairs, *with_factor(self, effects)]
+            said = {part for f in found for part in f.parts}
+            some = [e for e in self.edits if e.words in said]
+            if self.case.right.size >= 3:
+                found += _with_path_below(self, some[:6]) if some else []
         else:
             found += [f for f in pairs if f.mistake == "symmetry assumed"]
         if not found:
@@ -331,6 +335,19 @@ class Search:
 def search(case: Case, shared: Shared) -> list[Finding]:
     """Everything that explains a claimed gradient of the right shape."""
     return Search(case, shared).run()
+
+
+def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
+    """One mistake, and the result transposed or flipped."""
+    claimed = case.claimed
+    for turned, words in ((claimed.T, "transposed: the axes are exchanged"), (np.flip(claimed), "flipped along every axis")):
+        if turned.shape != case.right.shape or case.close(turned, claimed):
+            continue
+        s = Search(case._replace(claimed=turned), shared)
+        for f in (*s.scaled_paths(), *s.single(s.effects())):
+            yield Finding(
+                f"{f.mistake} and {words.split(':')[0].split(' ')[0]}", f"two mistakes: {f.words}; and {words}",
+                f.evidence, f.cost + 1.2, parts=(f.words, words))
 
 
 # Several claims --------------------------------------------------------------------------------------------------------
@@ -496,10 +513,7 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
     kept = p if c else q
     step, i = s.stories.junction(kept) or kept.edges[-1]
     x = s.program.called(step.inputs[i])
-    words = (
-        f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {s.program.where(step)}"
-        " stands for the sum of both; the two agree only where the matrix between them is symmetric, as in 2Ax for"
-        " (A + Aᵀ)x")
+    words = SYMMETRIC.format(x, s.program.where(step))
     return Finding("symmetry assumed", words, f"from what this gives, yours {off(s.case.claimed, found)}", 0.97)
 
 
@@ -556,21 +570,27 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
             yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
     chosen = [s.edits[k] for k in order]
-    for way in (lambda: _in_loops(s, effects), lambda: _with_path_below(s, chosen)):
-        found = list(way())
-        yield from found
-        if found and min(f.cost for f in found) < 3.4:
-            return
+    looped = list(_in_loops(s, effects))
+    yield from looped
+    if looped:
+        return
+    yield from _with_path_below(s, chosen)
     yield from _dependent(s, chosen)
     yield from _left_out_together(s)
 
 
-def _with_path_below(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
-    """An edit, and a path scaled that hands on a part of what the edit hands down."""
-    for e in chosen[:80]:
+def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
+    """An edit, or a path that is left out or scaled, and on top of it a path that hands on a part of what it hands
+    down."""
+    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen[:80]]
+    for path in s.paths[:30]:
+        for c in (0.0, -1.0, 2.0, 0.5) if not s.stories.is_whole(path) else ():
+            firsts += [
+                f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
+    for first in firsts:
         if s.shared.late():
             return
-        program = s.program.under(e.sites)
+        program = s.program.under(first.sites)
         total = s.project(program.gradient(s.i))
         chains = paths(program, s.i, s.tangents)
         stories = Stories(program, s.i, s.case.name, chains, total)
@@ -579,9 +599,9 @@ def _with_path_below(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
             if np.isnan(c) or abs(c - 1) < 1e-9:
                 continue
             for f in stories.of(path, tidy(c), loose=False)[:2]:
-                scaled = path.sites(tidy(c), e.sites, f.at)
-                if f.cost < 2.2 and not overlap(program, e.sites, scaled) and s.fits([*e.sites, *scaled]):
-                    yield _both(s, e.name, e.words, e.cost, f, [*e.sites, *scaled])
+                scaled = path.sites(tidy(c), first.sites, f.at)
+                if f.cost < 2.2 and not overlap(program, first.sites, scaled) and s.fits([*first.sites, *scaled]):
+                    yield _both(s, first.mistake, first.words, first.cost, f, [*first.sites, *scaled])
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
