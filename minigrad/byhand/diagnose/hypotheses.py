@@ -253,6 +253,18 @@ def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
             yield Edit("missing factor", words, 1.1, (Site(made.index, r.x, more),), ("gain", r.kind, both))
 
 
+    if r.kind in ("standardise", "rms"):
+        n = r.value.size // s.size
+
+        def summed(g: np.ndarray) -> np.ndarray:
+            return np.asarray(-y * (np.sum(g / gain * y, **keep) - np.mean(g * y, **keep)) / s)
+
+        words = (
+            f"two mistakes in one term: a sum stands where the mean ⟨ȳ x̂⟩ over {n} entries belongs, and the factor {what}"
+            f" (the gain) is left out inside it, in {program.where(step)}")
+        yield Edit("missing factor and mean", words, 2.3, (Site(made.index, r.x, summed),), ("gain", r.kind, "sum"))
+
+
 def in_one_term(program: Program, step: Step) -> Iterator[Edit]:
     """Softmax's coupling left out of the gradient that comes through some of its uses."""
     if step.call.op.name in ("softmax", "log_softmax") and step.inputs[0] != CONSTANT:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -88,8 +88,10 @@ def general(program: Program, i: int) -> Iterator[Origin]:
             yield Origin(value, "factor", f"{text}, where {n} is {where}")
 
 
-def _lengths(program: Program, first: Iterable[int] = ()) -> dict[int, str]:
+def _lengths(program: Program, first: Sequence[int] = ()) -> dict[int, str]:
     """Each length with where it is met: the variable itself, the others, and what has a name."""
+    if tuple(first) in program.lengths:
+        return program.lengths[tuple(first)]
     found: dict[int, list[str]] = {}
     for node in dict.fromkeys([*first, *program.variables, *program.names, *(step.out for step in program.steps)]):
         what, value = program.called(node), program.values[node]
@@ -98,8 +100,10 @@ def _lengths(program: Program, first: Iterable[int] = ()) -> dict[int, str]:
         if value.ndim > 1:
             found.setdefault(value.size, []).append(f"the number of entries of {what}")
     found.pop(1, None)
-    return {n: " or ".join(dict.fromkeys(where[:1] + [w.removeprefix("the length ") for w in where[1:3]]))
-            for n, where in found.items()}
+    program.lengths[tuple(first)] = {
+        n: " or ".join(dict.fromkeys(where[:1] + [w.removeprefix("the length ") for w in where[1:3]]))
+        for n, where in found.items()}
+    return program.lengths[tuple(first)]
 
 
 def _mean(program: Program, step: Step) -> Iterator[Origin]:

@@ -160,6 +160,7 @@ class Program:
         self.names: dict[int, str] = {}
         self._where: tuple[Place | None, int] = (None, 0)
         self.scalars: dict[str, float] = {}  # the user's numbers by name
+        self.lengths: dict[tuple[int, ...], dict[int, str]] = {}  # where each length is met, by what is looked at first
         self._products: dict[str, list[tuple[str, float, list[tuple[str, float]]]]] = {}
         self.inner: dict[tuple[int, int], frozenset[int]] = {}  # by an edit's step and node: the steps it stands for
         self.recognised: set[int] = set()  # results of functions that were written out and are recognised

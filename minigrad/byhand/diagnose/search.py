@@ -8,9 +8,11 @@ more than 300 lines because each of these is a way of its own through the same p
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -31,6 +33,7 @@ class Shared:
         self.program, self.edits = program, edits(program)
         self.started = time.monotonic()
         self._deltas: dict[int, dict[int, np.ndarray]] = {}
+        self.searches: dict[int, Search] = {}
         self._pairs: dict[tuple[int, int], dict[int, np.ndarray]] = {}
 
     def delta(self, k: int, i: int) -> np.ndarray | None:
@@ -144,6 +147,7 @@ class Search:
         c = float(d @ effect) / square
         return c if self.near(d, c * effect) else float("nan")
 
+    @cached_property
     def effects(self) -> np.ndarray:
         """What each edit adds to the gradient, in projection."""
         found = np.zeros((len(self.edits), len(self.flat)))
@@ -310,7 +314,7 @@ class Search:
 
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
-        effects = self.effects()
+        effects = self.effects
         scaled = [*self.scaled_paths(), *self.whole()]
         few = [
             f for f in self.few_uses()
@@ -334,7 +338,8 @@ class Search:
 
 def search(case: Case, shared: Shared) -> list[Finding]:
     """Everything that explains a claimed gradient of the right shape."""
-    return Search(case, shared).run()
+    shared.searches[case.i] = Search(case, shared)
+    return shared.searches[case.i].run()
 
 
 def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
@@ -343,8 +348,9 @@ def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
     for turned, words in ((claimed.T, "transposed: the axes are exchanged"), (np.flip(claimed), "flipped along every axis")):
         if turned.shape != case.right.shape or case.close(turned, claimed):
             continue
-        s = Search(case._replace(claimed=turned), shared)
-        for f in (*s.scaled_paths(), *s.single(s.effects())):
+        s = copy.copy(shared.searches[case.i])
+        s.case, s.aim = case._replace(claimed=turned), s.project(turned)
+        for f in (*s.scaled_paths(), *s.single(s.effects)):
             yield Finding(
                 f"{f.mistake} and {words.split(':')[0].split(' ')[0]}", f"two mistakes: {f.words}; and {words}",
                 f.evidence, f.cost + 1.2, parts=(f.words, words))
@@ -381,10 +387,10 @@ def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Sha
     for i, more in passed.items():
         found[i] += more
     shared.started = max(shared.started, time.monotonic() - SECONDS + 3.0)
-    for i, case in wrong.items():
+    for i in wrong:
         if not found[i]:
             known = [f for j in wrong if j != i for f in found[j][:2] if f.sites or f.program is not None]
-            s = Search(case, shared)
+            s = shared.searches[i]
             for f in list({f.words: f for f in known}.values())[:6]:
                 found[i] += s.after(f)
         found[i].sort(key=lambda f: f.cost)
@@ -582,6 +588,8 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
 def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
     """An edit, or a path that is left out or scaled, and on top of it a path that hands on a part of what it hands
     down."""
+    if s.shared.late():
+        return
     firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen[:80]]
     for path in s.paths[:30]:
         for c in (0.0, -1.0, 2.0, 0.5) if not s.stories.is_whole(path) else ():
@@ -607,6 +615,8 @@ def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
     """The second edit works on what the first one, or a path that is left out or negated, hands down."""
     d = s.aim - s.total
+    if s.shared.late():
+        return
     firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen]
     for path in s.paths[:40]:
         for c in (0.0, -1.0) if not s.stories.is_whole(path) else ():
