@@ -669,7 +669,8 @@ def test_off_by_one_in_a_loop_and_every_step_as_if_it_were_the_last():
     h, w, u, x = draw(2, 3), draw(2, 3, seed=1), 0.5 * draw(3, 3, seed=2), draw(4, 2, 2, seed=3)
     f = lambda w, u: recurrent(h, w, u, x)  # noqa: E731
     assert diagnose(f, {"w": w, "u": u}, through_time(h, w, u, x))
-    named(f, {"w": w, "u": u}, through_time(h, w, u, x, after=True), r"h after the step \(h_t\) stands where h before it", never=["number"])
+    late = through_time(h, w, u, x, after=True)
+    named(f, {"w": w, "u": u}, late, r"h after the step \(h_t\) stands where h before it", never=["number"])
     named(f, {"w": w, "u": u}, through_time(h, w, u, x, last=True), "as if|last one", never=["number 1"])
     both = through_time(h, w, u, x, after=True, last=True)
     named(f, {"w": w, "u": u}, both, "u: two mistakes")
@@ -707,7 +708,8 @@ def test_the_step_above_left_out_of_one_operand_only():
     g, dm = np.ones((1, 3)), 0
     for t in range(2, -1, -1):
         dm, g = dm + states[t].T @ g, (g * e[t]) @ m.T
-    named(f, {"m": m, "a": a}, {"m": dm, "a": g}, r"the factor e\[….*\] is left out of the gradient of m, though not of that of a|left out")
+    named(f, {"m": m, "a": a}, {"m": dm, "a": g},
+          r"the factor e\[….*\] is left out of the gradient of m, though not of that of a|left out")
 
 
 def test_inverses_on_one_side_and_softmax_over_another_axis():
@@ -745,7 +747,8 @@ def test_the_gain_of_a_norm_left_out_inside_its_mean():
 
 def test_label_smoothing_whose_one_hot_part_is_not_scaled():
     z, y = draw(4, 5), np.array([0, 3, 1, 1])
-    named(lambda z: mg.cross_entropy(z, y, label_smoothing=0.2), z, (softmax(z) - np.eye(5)[y] - 0.2 / 5) / 4, "factor 1 − ε of the one-hot")
+    claimed = (softmax(z) - np.eye(5)[y] - 0.2 / 5) / 4
+    named(lambda z: mg.cross_entropy(z, y, label_smoothing=0.2), z, claimed, "factor 1 − ε of the one-hot")
 
 
 def test_a_slice_forgotten_in_a_penalty():
@@ -777,7 +780,8 @@ def test_heads_that_are_only_reshaped():
     x, w, c = draw(2, 3, 4), draw(4, 4, seed=1), draw(2, 2, 3, 2, seed=2)
     f = lambda x, w: (c * mg.split_heads(x @ w, 2)).sum()  # noqa: E731
     d = c.reshape(2, 3, 4)
-    named(f, {"x": x, "w": w}, {"x": d @ w.T, "w": np.einsum("bti,btj->ij", x, d)}, "only reshaped: the transposition of the axes is left out")
+    claimed = {"x": d @ w.T, "w": np.einsum("bti,btj->ij", x, d)}
+    named(f, {"x": x, "w": w}, claimed, "only reshaped: the transposition of the axes is left out")
 
 
 def test_softmax_s_coupling_left_out_of_one_term():
@@ -855,7 +859,8 @@ def test_two_slips_on_paths_that_cross():
 
 def test_a_symmetric_matrix_assumed_and_a_term_forgotten():
     x, a, b = draw(3), draw(3, 3, seed=1), draw(3, seed=2)
-    named(lambda x: 0.5 * (x @ a @ x) - b @ x, x, a @ x, "two mistakes: a symmetric matrix is assumed.*b @ x is left out", never=["stands where b"])
+    f = lambda x: 0.5 * (x @ a @ x) - b @ x  # noqa: E731
+    named(f, x, a @ x, "two mistakes: a symmetric matrix is assumed.*b @ x is left out", never=["stands where b"])
 
 
 def test_one_minus_a_number_in_its_place_and_a_mistake_in_what_is_transposed():

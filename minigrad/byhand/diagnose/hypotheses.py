@@ -2,8 +2,10 @@
 
 An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its
 derivative left out or applied twice, an operand replaced by a neighbour (``operands``), a sum over broadcast axes
-forgotten; the same at every step of a loop; and those of functions that are recognised although they were written
-out: a softmax, a sigmoid, a norm.
+forgotten; two like tensors exchanged; the same at every step of a loop, or the steps of a loop taken for each other;
+and those of functions that are recognised although they were written out: a softmax, a sigmoid, a norm.
+
+It has more than 300 lines because each of these is a way of its own to edit the program.
 """
 
 from __future__ import annotations

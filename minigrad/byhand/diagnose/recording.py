@@ -1,5 +1,8 @@
 """What ``diagnose`` is asked: a function at its inputs, in whichever form they were given, recorded once; the gradients
-that are claimed; and which line of the user's function made each tensor."""
+that are claimed; and which line of the user's function made each tensor.
+
+It has more than 300 lines because inputs and claims come in many forms, and each is checked with words of its own.
+"""
 
 from __future__ import annotations
 
