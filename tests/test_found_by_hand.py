@@ -510,3 +510,375 @@ def _laid_out(drawing):
     box = _frame_box(drawing.root, nodes, "shapes", "L")
     arrange(box)
     return box
+
+
+# Slips that had another name, or none ----------------------------------------------------------------------------------
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def named(f, inputs, claimed, *words, never=()):
+    """The diagnosis says these words, and none of the others."""
+    text = str(diagnose(f, inputs, claimed))
+    assert "not recognised" not in text, text
+    assert all(re.search(w, text) for w in words), text
+    assert not any(re.search(w, text) for w in never), text
+
+
+class Hinge:
+    X, y = draw(6, 3, seed=3), np.array([0, 2, 1, 1, 0, 3])
+    rows = np.arange(6)
+
+    @classmethod
+    def loss(cls, w):
+        scores = cls.X @ w
+        return np.maximum(scores - scores[cls.rows, cls.y].reshape(6, 1) + 2.0, 0).sum()
+
+    @classmethod
+    def active(cls, w):
+        scores = cls.X @ w
+        on = (scores - scores[cls.rows, cls.y][:, None] + 2.0 > 0) * 1.0
+        on[cls.rows, cls.y] = 0
+        return on
+
+
+def test_the_right_class_of_a_hinge_without_gradient_or_counted_once():
+    w = draw(3, 4, seed=4)
+    on = Hinge.active(w)
+    named(Hinge.loss, w, Hinge.X.T @ on, "get no gradient at all", never=["last alone", "first alone"])
+    on[Hinge.rows, Hinge.y] = -1
+    named(Hinge.loss, w, Hinge.X.T @ on, "minus the count of the others", never=["last alone", "first alone"])
+
+
+def test_equal_gradients_of_all_places_are_no_last_one():
+    x, b = draw(4, 3), draw(3, seed=1)
+    named(lambda b: (x + b).sum(), b, np.ones(3), "one place alone", never=["last alone"])
+
+
+def test_exponents_that_one_term_lacks():
+    a, b = np.array([0.7, 1.1, 1.6, 0.9, 1.3, 2.0]), np.array(0.8)
+    r = a**2 + 0.5
+    f = lambda a: (b / (a**2 + 0.5) ** 3 - 2 * (a**2 + 0.5)).sum() + (b * a).sum()  # noqa: E731
+    u = lambda a: ((a**2) ** 3).sum()  # noqa: E731
+    named(u, a, a**5, "exponent 3.*square", never=["broadcast", "length of axis"])
+
+    def g(a):
+        s = (b**2 * (a**2)) ** 3
+        return (s**2 - s).sum()
+
+    s = (b**2 * a**2) ** 3
+    named(g, a, (12 * s**2 - s) / a, "exponent 3.*square.*in this part alone", never=["broadcast over"])
+    assert diagnose(f, a, -6 * b * a / r**4 - 4 * a + b)
+
+
+def test_a_scale_by_another_length():
+    q, k, m = draw(2, 2, 3, 4), draw(2, 2, 3, 4, seed=1), draw(2, 2, 3, 3, seed=2)
+    wide = draw(8)
+    f = lambda q, k, wide: (m * (q @ k.swapaxes(-1, -2) / np.sqrt(4))).sum() + wide.sum()  # noqa: E731
+    claimed = {"q": m @ k / np.sqrt(8), "k": m.swapaxes(-1, -2) @ q / np.sqrt(8), "wide": np.ones(8)}
+    named(f, {"q": q, "k": k, "wide": wide}, claimed, r"the scale is 1/√8 \(8 is the length of axis 0 of wide")
+
+
+def test_a_factor_keeps_its_sign_and_lies_on_the_path():
+    d, c = np.abs(draw(4)), draw(4, seed=1)
+    f = lambda r, d: (c * np.exp(-np.exp(r) * d)).sum()  # noqa: E731
+    r = np.array(-0.3)
+    e = c * np.exp(-np.exp(r) * d)
+    named(f, {"r": r, "d": d}, {"r": -(d * e).sum()}, "derivative of exp is left out", never=["is missing"])
+    named(f, {"r": r, "d": d}, {"d": -e}, "though not its minus sign|left out of the gradient of d")
+
+
+def test_a_count_of_kept_entries_only_where_there_is_a_mask():
+    x, t = draw(5, 2), draw(5, 2, seed=1)
+    named(lambda x: ((x - t) ** 2).sum() / 5, x, (x - t) / 5, "2 of the square", never=["masked"])
+    m = np.array([1.0, 0, 1, 1, 0]).reshape(5, 1)
+    named(lambda x: ((x - t) ** 2 * m).sum() / 3, x, 2 * (x - t) * m / 5, "ignored")
+
+
+def test_the_claims_that_are_right_speak_too():
+    x, w, b, t = draw(4, 3), draw(3, 2, seed=1), draw(2, seed=2), draw(4, 2, seed=3)
+    e = 2 * (x @ w + b - t) / 4
+    f = lambda w, b: ((x @ w + b - t) ** 2).sum() / 4  # noqa: E731
+    row = diagnose(f, {"w": w, "b": b}, {"w": x.T @ e, "b": e.mean(0)})["b"]
+    assert row.mistake == "superfluous mean" and "b was broadcast over 4 places" in row.words
+    u = draw(5, seed=4)  # a scalar is explained by what explains the others
+    pinball = lambda v, c: np.maximum(0.7 * (u * v + c), -0.3 * (u * v + c)).sum()  # noqa: E731
+    v, c = draw(5, seed=5), np.array(0.1)
+    g = np.where(u * v + c > 0, 0.7, 0.3)
+    found = diagnose(pinball, {"v": v, "c": c}, {"v": u * g, "c": g.sum()})
+    assert found["v"].mistake == found["c"].mistake == "sign", found
+
+
+def test_what_explains_one_claim_is_tried_on_another_with_a_second_slip():
+    x, w, c = draw(4, 3), draw(3, 3, seed=1), draw(4, 3, seed=3)  # of both tanh' is left out, of x a term as well
+    f = lambda x, w: (c * np.sin(np.tanh(x @ w))).sum() + (x * x * c).sum()  # noqa: E731
+    d = c * np.cos(np.tanh(x @ w))
+    named(f, {"x": x, "w": w}, {"w": x.T @ d, "x": d @ w.T}, "two mistakes: .*tanh.*(term|path)")
+
+
+def test_two_paths_one_of_them_within_the_other():
+    u, t = draw(4, 3), draw(4, seed=1)
+
+    def f(u):
+        n = np.sqrt((u * u).sum(axis=1))
+        return ((u.sum(axis=1) / n - t) ** 2).sum()
+
+    n = np.sqrt((u * u).sum(1))
+    e = u.sum(1) / n - t
+    named(f, u, (e / n)[:, None] * np.ones(3), "two mistakes.*2 of the square")  # both the 2 and the norm's path
+
+
+def test_factors_of_a_number_that_a_line_multiplies():
+    x, rate, power = draw(4), 0.7, 3.0
+    f = lambda x: rate * power**2 * np.sin(x).sum() + (x * x).sum()  # noqa: E731
+    named(f, x, rate * np.cos(x) + 2 * x, r"the factor power \*\* 2 = 9 of rate \* power \*\* 2 = 6.3 is missing")
+
+
+def test_every_square_on_parallel_branches():
+    a, p, n = draw(4, 2), draw(4, 2, seed=1), draw(4, 2, seed=2)
+
+    def f(a):
+        near = ((a - p) ** 2).sum()
+        far = ((a - n) ** 2).sum()
+        return near - 0.3 * far
+
+    named(f, a, (a - p) - 0.3 * (a - n), "in each of 2 places, the 2 of the square", never=["another term"])
+
+
+def recurrent(h, w, u, x):
+    for t in range(4):
+        h = np.tanh(x[t] @ w + h @ u)
+    return h.sum()
+
+
+def through_time(h, w, u, x, after=False, last=False):
+    states = [h]
+    for t in range(4):
+        states.append(np.tanh(x[t] @ w + states[-1] @ u))
+    dh, dw, du = np.ones(h.shape), 0, 0
+    for t in range(3, -1, -1):
+        dz = dh * (1 - states[t + 1] ** 2)
+        dw, du = dw + x[t].T @ dz, du + states[t + after].T @ dz
+        dh = np.ones(h.shape) if last else dz @ u.T
+    return {"w": dw, "u": du}
+
+
+def test_off_by_one_in_a_loop_and_every_step_as_if_it_were_the_last():
+    h, w, u, x = draw(2, 3), draw(2, 3, seed=1), 0.5 * draw(3, 3, seed=2), draw(4, 2, 2, seed=3)
+    f = lambda w, u: recurrent(h, w, u, x)  # noqa: E731
+    assert diagnose(f, {"w": w, "u": u}, through_time(h, w, u, x))
+    late = through_time(h, w, u, x, after=True)
+    named(f, {"w": w, "u": u}, late, r"h after the step \(h_t\) stands where h before it", never=["number"])
+    named(f, {"w": w, "u": u}, through_time(h, w, u, x, last=True), "as if|last one", never=["number 1"])
+    both = through_time(h, w, u, x, after=True, last=True)
+    named(f, {"w": w, "u": u}, both, "u: two mistakes")
+
+
+def test_one_of_several_products_in_the_body_of_a_loop():
+    a, b, x = draw(3, seed=1) ** 2, draw(3, seed=2), draw(3)
+
+    def f(b, x):
+        for _ in range(3):
+            x = a * x + b * np.sin(x)
+        return x.sum()
+
+    states = [x]
+    for _ in range(3):
+        states.append(a * states[-1] + b * np.sin(states[-1]))
+    g, db = np.ones(3), 0
+    for s in reversed(states[:-1]):
+        db, g = db + g * np.sin(s), g * b * np.cos(s)  # a x is forgotten
+    named(f, {"b": b, "x": x}, {"b": db, "x": g}, r"each step of the loop.* x is left out, in multiply a \* x")
+
+
+def test_the_step_above_left_out_of_one_operand_only():
+    m, e = np.abs(draw(3, 3)), np.abs(draw(4, 3, seed=1))
+
+    def f(m, a):
+        for t in range(3):
+            a = (a @ m) * e[t]
+        return a.sum()
+
+    a = np.ones((1, 3))
+    states = [a]
+    for t in range(3):
+        states.append((states[-1] @ m) * e[t])
+    g, dm = np.ones((1, 3)), 0
+    for t in range(2, -1, -1):
+        dm, g = dm + states[t].T @ g, (g * e[t]) @ m.T
+    named(f, {"m": m, "a": a}, {"m": dm, "a": g},
+          r"the factor e\[….*\] is left out of the gradient of m, though not of that of a|left out")
+
+
+def test_inverses_on_one_side_and_softmax_over_another_axis():
+    a, c = draw(3, 3) + 3 * np.eye(3), draw(3, 3, seed=1)
+    f = lambda a: (c * np.linalg.inv(a)).sum()  # noqa: E731
+    named(f, a, -c @ np.linalg.inv(a).T, "one side only.*left is missing")
+    named(f, a, -np.linalg.inv(a).T @ c, "one side only.*right is missing")
+    z = draw(3, 4)
+    named(lambda z: mg.logsumexp(z, axis=1).sum(), z, softmax(z.T).T, "softmax.x. is taken over another axis")
+
+
+def test_second_terms_of_silu_and_gelu():
+    x = draw(5)
+    s = sigmoid(x)
+    named(lambda x: mg.silu(x).sum(), x, s + x * s, "in the second the factor 1 − s is missing")
+    named(lambda x: mg.silu(x).sum(), x, s + s * (1 - s), "in the second the factor x is missing")
+    named(lambda x: mg.silu(x).sum(), x, s - x * s * (1 - s), "second term has the wrong sign")
+    phi = np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+    exact = lambda x: mg.gelu(x, approximate="none").sum()  # noqa: E731
+    right = mg.grad(exact)(x)
+    named(exact, x, right - x * phi + phi, "in the second the factor x is missing")
+    tanh_form = lambda x: mg.gelu(x, approximate="tanh").sum()  # noqa: E731
+    inside = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x * x)
+    switch = sigmoid(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    named(tanh_form, x, switch + 2 * inside * x * switch, "in the second the factor 1 − s is missing")
+
+
+def test_the_gain_of_a_norm_left_out_inside_its_mean():
+    x, g, c = draw(3, 5), draw(5, seed=1) + 3, draw(3, 5, seed=2)
+    f = lambda x: (c * (x / np.sqrt((x * x).mean(axis=1, keepdims=True) + 1e-6) * g)).sum()  # noqa: E731
+    s = np.sqrt((x * x).mean(1, keepdims=True) + 1e-6)
+    n = x / s
+    named(f, x, (c * g - n * (c * n).mean(1, keepdims=True)) / s, r"the factor g \(the gain\) is left out inside")
+
+
+def test_label_smoothing_whose_one_hot_part_is_not_scaled():
+    z, y = draw(4, 5), np.array([0, 3, 1, 1])
+    claimed = (softmax(z) - np.eye(5)[y] - 0.2 / 5) / 4
+    named(lambda z: mg.cross_entropy(z, y, label_smoothing=0.2), z, claimed, "factor 1 − ε of the one-hot")
+
+
+def test_a_slice_forgotten_in_a_penalty():
+    w, x, t = draw(5), draw(6, 5, seed=1), draw(6, seed=2)
+    f = lambda w: ((x @ w - t) ** 2).sum() + 0.3 * (w[:-1] ** 2).sum()  # noqa: E731
+    named(f, w, 2 * x.T @ (x @ w - t) + 0.6 * w, r"slice is forgotten: all of w stands where w\[:-1\] belongs")
+
+
+def test_one_index_of_each_group():
+    table, ids, c = draw(6, 3), np.array([[0, 1, 2], [3, 4, 5], [0, 2, 4]]), draw(3, 3, seed=1)
+    claimed = np.zeros((6, 3))
+    np.add.at(claimed, ids[:, 0], c)
+    named(lambda t: (mg.embedding(t, ids).sum(axis=1) * c).sum(), table, claimed, "only the first one gets a gradient")
+
+
+def test_the_gradients_of_two_gates_exchanged():
+    z, c, d = draw(6), draw(3, seed=1), draw(3, seed=2)
+
+    def f(z):
+        i = mg.sigmoid(z[:3])
+        o = mg.sigmoid(z[3:])
+        return (c * i + d * o).sum()
+
+    s = sigmoid(z)
+    named(f, z, np.concatenate([d, c]) * s * (1 - s), "the gradients of i and o are exchanged")
+
+
+def test_heads_that_are_only_reshaped():
+    x, w, c = draw(2, 3, 4), draw(4, 4, seed=1), draw(2, 2, 3, 2, seed=2)
+    f = lambda x, w: (c * mg.split_heads(x @ w, 2)).sum()  # noqa: E731
+    d = c.reshape(2, 3, 4)
+    claimed = {"x": d @ w.T, "w": np.einsum("bti,btj->ij", x, d)}
+    named(f, {"x": x, "w": w}, claimed, "only reshaped: the transposition of the axes is left out")
+
+
+def test_softmax_s_coupling_left_out_of_one_term():
+    z, t, v = draw(3, 4), softmax(draw(3, 4, seed=1)), draw(3, 4, seed=2)
+
+    def f(z):
+        p = mg.softmax(z)
+        return (t * np.log(p)).sum() + (v * p).sum()
+
+    p = softmax(z)
+    named(f, z, t - p + v * p, "only in the part of its gradient through multiply")
+
+
+def test_two_edits_that_remove_the_same_path_are_no_pair():
+    x, c = draw(5, 3), draw(5, 3, seed=1)
+
+    def f(x):
+        m = x - x.mean(axis=0)
+        return (c * (m * ((m**2).mean(axis=0) + 1e-5) ** -0.5)).sum()
+
+    s = np.sqrt(x.var(0) + 1e-5)
+    n = (x - x.mean(0)) / s
+    named(f, x, (c + n * (c * n).mean(0)) / s, "sign", never=["mean and the variance are taken as constants.*norm"])
+
+
+def test_log_sigmoid_of_the_negative():
+    x, c = draw(5), draw(5, seed=1)
+    f = lambda x: (c * -np.log(1 / (1 + np.exp(x)))).sum()  # noqa: E731
+    named(f, x, c * (sigmoid(x) - 1), "σ.x. − 1 stands in place of the derivative σ.x. of log")
+
+
+def test_a_constant_in_place_of_another_and_a_count_behind_a_sign():
+    x, a, b = draw(4, 3), draw(4, 3, seed=1), draw(4, 3, seed=2)
+    c = draw(4, 3, seed=3)
+    named(lambda x: (a * np.sin(x) + b * x).sum(), x, a * np.cos(x) + a, "a stands where b belongs")
+    weights = np.array([1.0, 2.0, 0.5, 3.0])
+    f = lambda x: -(weights.reshape(4, 1) * c * x).sum() / 6.5  # noqa: E731
+    named(f, x, -weights.reshape(4, 1) * c / 12, "divided by 12, the number of entries, where the function divides by 6.5")
+
+
+def test_flipped_along_both_axes():
+    k, i = draw(2, 3), draw(2, 3, seed=1)
+    named(lambda k: (k * i).sum(), k, i[::-1, ::-1].copy(), "rotated by 180°")
+
+
+def test_the_words_of_a_diagnosis():
+    a, b, c = draw(3), draw(3, seed=1), draw(3, seed=2)
+    f = lambda a: (0.1 * (a + b) * (a - b) ** 2).sum() + (a * a * a).sum()  # noqa: E731
+    text = str(diagnose(lambda a: ((a - b) ** 2 * c).sum(), a, (a - b) * c))
+    assert "2 of the square" in text
+    few = diagnose(f, a, mg.grad(f)(a) + np.where(np.arange(3) > 0, draw(3, seed=5), 0.0))
+    assert "all of them in [1:3]" in str(few), few
+    alone = str(diagnose(lambda s: np.sin(s) * 2.0, np.array(0.4), np.array(0.123)))
+    assert "times the right one" in alone and "cosine" not in alone
+    from minigrad.byhand.diagnose.program import _wrapped
+
+    for text, said_as in {"a": "a", "sum(a) + f(b)": "(sum(a) + f(b))", "(a) * (b)": "((a) * (b))", "a[0, 1]": "a[0, 1]", "-a": "(-a)",
+                          "h (number 1 of 4)": "h (number 1 of 4)"}.items():  # fmt: skip
+        assert _wrapped(text) == said_as
+
+
+def test_two_slips_on_paths_that_cross():
+    x, t = draw(4), np.array([1.0, 0, 1, 0])
+
+    def f(x):
+        p = mg.sigmoid(x)
+        q = t * p + (1 - t) * (1 - p)
+        return ((1 - q) ** 2 * np.log(q)).sum()
+
+    p = sigmoid(x)
+    q = t * p + (1 - t) * (1 - p)
+    dq = (1 - q) ** 2 / q  # the first factor as a constant, and the sign of 1 − p forgotten
+    named(f, x, dq * p * (1 - p), "two mistakes: q is used 2 times.*the minus sign of the derivative of 1 - p")
+
+
+def test_a_symmetric_matrix_assumed_and_a_term_forgotten():
+    x, a, b = draw(3), draw(3, 3, seed=1), draw(3, seed=2)
+    f = lambda x: 0.5 * (x @ a @ x) - b @ x  # noqa: E731
+    named(f, x, a @ x, "two mistakes: a symmetric matrix is assumed.*b @ x is left out", never=["stands where b"])
+
+
+def test_one_minus_a_number_in_its_place_and_a_mistake_in_what_is_transposed():
+    def f(s, b):
+        for t in range(3):
+            s = b * s + (1 - b) * t
+        return (s * s).sum()
+
+    s, b = draw(3), np.array(0.8)
+    last = s
+    for t in range(3):
+        last = b * last + (1 - b) * t
+    named(f, {"s": s, "b": b}, {"s": 2 * last * (1 - b) ** 3}, "1 − b stands where b belongs")
+    w, x, c = draw(3, 3), draw(3, 3, seed=1), draw(3, 3, seed=2)
+    named(lambda w: (c * np.tanh(x @ w)).sum(), w, (x.T @ c).T, "two mistakes: the derivative of tanh.*transposed")
+
+
+def test_a_factor_within_a_product_of_numbers():
+    u, k = draw(4), np.array(2.0)
+    f = lambda u, k: 0.5 * k * (u * u * u).sum()  # noqa: E731
+    named(f, {"u": u, "k": k}, {"u": 1.5 * u**2}, "the factor k = 2 of 0.5 \\* k is missing")

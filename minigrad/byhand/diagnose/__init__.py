@@ -12,7 +12,7 @@ from ...modes import no_grad
 from ...tensor import Tensor
 from ..compare import entries, largest, number, place
 from .recording import Question, is_function
-from .search import Shared, search
+from .search import Shared, after_turning, search, together
 from .verdicts import (
     UNKNOWN,
     Case,
@@ -67,19 +67,16 @@ def diagnose(
         cases.append(
             Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program)
         )
-    judged: list[Verdict] = []
-    shared: Shared | None = None
     cut = bool(cases) and reference_is_off(question)
-    for case in cases:
-        said = "right" if _agrees(case) and not cut else _special(case, question, bool(cut))
-        if said is not None:
-            judged.append(_right(case, said))
-            continue
-        if shared is None:
-            with np.errstate(all="ignore"):
-                shared = Shared(program)
-        judged.append(_judge(case, shared, question))
-    found = Diagnosis(judged)
+    said = {case.i: "right" if _agrees(case) and not cut else _special(case, question, bool(cut)) for case in cases}
+    findings: dict[int, list[Finding]] = {}
+    with np.errstate(all="ignore"):
+        if not all(said.values()):
+            shared = Shared(program)
+            findings = {case.i: _findings(case, shared) for case in cases if not said[case.i]}
+            together(cases, findings, shared)
+    found = Diagnosis([
+        _right(case, text) if (text := said[case.i]) else _judge(case, findings[case.i], question) for case in cases])
     if is_function(claimed) and found:
         found = _elsewhere(found, question, claimed, precisions, f, upstream, names, rtol)
     if cut:
@@ -193,9 +190,7 @@ def _with_note(found: Diagnosis, note: str) -> Diagnosis:
     return found
 
 
-def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
-    with np.errstate(all="ignore"):
-        findings = _findings(case, shared)
+def _judge(case: Case, findings: list[Finding], question: Question) -> Verdict:
     if case.claimed.shape == case.right.shape:
         top, where = largest(case.claimed - case.right)
         shown = (
@@ -211,7 +206,8 @@ def _judge(case: Case, shared: Shared, question: Question) -> Verdict:
     if not findings:
         return Verdict(case.name, case.right.shape, UNKNOWN, _no_pattern(case), "", [], top, shown)
     first, *others = findings
-    distinct = list(dict.fromkeys(o.words for o in others if o.words != first.words and o.cost <= first.cost + 0.45))
+    others = [o for o in others if o.words != first.words and o.cost <= first.cost + 0.45]
+    distinct = list(dict.fromkeys(_beside(first, o) for o in others))
     return Verdict(case.name, case.right.shape, first.mistake, first.words, first.evidence, distinct[:3], top, shown)
 
 
@@ -234,17 +230,38 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
                 f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5)
         )
     found += by_entries(case)
+    if not found and case.right.ndim > 1:
+        found += after_turning(case, shared)
     return sorted(found, key=lambda f: f.cost)
 
 
+def _beside(first: Finding, other: Finding) -> str:
+    """Another explanation; of two mistakes only the one that differs."""
+    if first.parts and other.parts:
+        for k, which in ((0, "second"), (1, "first")):
+            if first.parts[k] in other.parts:
+                (rest,) = [p for p in other.parts if p != first.parts[k]] or [other.parts[1 - k]]
+                return f"in place of the {which} mistake, {rest}"
+    return other.words
+
+
 def _no_pattern(case: Case) -> str:
-    wrong = int((~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])).sum())
+    wrong = ~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-6 * largest(case.right)[0])
     norms = float(np.linalg.norm(case.claimed) * np.linalg.norm(case.right))
-    along = (
-        f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}" if norms
-        else "")
-    where = f"it differs at {entries(wrong, case.right.size)}{along}"
+    along = ""
+    if case.right.size == 1 and norms:
+        along = f"; yours is {float(case.claimed.sum() / case.right.sum()):.6g} times the right one"
+    elif norms:
+        along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}"
+    block = [f"{k.min()}:{k.max() + 1}" if 0 < len(k) < n else ":" for k, n in _extents(wrong)]
+    within = f", all of them in [{', '.join(block)}]" if set(block) - {":"} and wrong.sum() > 1 else ""
+    where = f"it differs at {entries(int(wrong.sum()), case.right.size)}{within}{along}"
     return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
+
+
+def _extents(wrong: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """Along each axis the places with something wrong, and the length."""
+    return [(np.unique(places), n) for places, n in zip(np.argwhere(wrong).T, wrong.shape, strict=True)]
 
 
 __all__ = ["Diagnosis", "Verdict", "diagnose", "is_function"]

@@ -2,12 +2,16 @@
 
 An edit has a story.  Those of the ops come from ``mistakes``; here are the ones that any op may suffer: its
 derivative left out or applied twice, an operand replaced by a neighbour (``operands``), a sum over broadcast axes
-forgotten; the same at every step of a loop; and those of functions that are recognised although they were written
-out: a softmax, a sigmoid, a norm.
+forgotten; two like tensors exchanged; the same at every step of a loop, or the steps of a loop taken for each other;
+and those of functions that are recognised although they were written out: a softmax, a sigmoid, a norm.
+
+It has more than 300 lines because each of these is a way of its own to edit the program.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -15,7 +19,7 @@ import numpy as np
 
 from ..recording import conform
 from .mistakes import COMPOSED, MISTAKES
-from .operands import neighbours, operands, turned
+from .operands import neighbours, operands, symmetric, turned
 from .program import CONSTANT, Edit, Program, Site, Step, site
 from .recognised import Recognised, recognised
 
@@ -101,12 +105,22 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
         n = r.size // a.size
 
         def one(g: np.ndarray, at: int, i: int = i, axes: list[int] = axes) -> np.ndarray:
-            whole = step.pull(g)[i]
+            found = step.pull(g)[i]
             for k in axes:
-                whole = np.take(whole, [at], axis=k)
-            return whole.reshape(step.arrays[i].shape)
+                found = np.take(found, [at], axis=k)
+            return found.reshape(step.arrays[i].shape)
 
+        whole = r.reshape(-1) if not axes else np.moveaxis(r, axes, range(len(axes))).reshape(n, -1)
+        if not np.ptp(whole):
+            if s := site(program, step, i, lambda g: one(g, 0)):
+                words = (
+                    f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
+                    f" sum), here is that of one place alone")
+                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, 0))
+            continue
         for at, which in ((-1, "last"), (0, "first")):
+            if not np.ptp(whole[at]):  # as of a mask: the numbers do not tell it from a constant
+                continue
             if s := site(program, step, i, lambda g, at=at: one(g, at)):
                 words = (
                     f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
@@ -141,8 +155,15 @@ def edits(program: Program) -> list[Edit]:
             found += operands(program, step)
             found += turned(program, step)
             found += neighbours(program, step)
+            found += symmetric(program, step)
+            found += above(program, step)
+            found += picked(program, step)
+            found += in_one_term(program, step)
     for r in seen:
         found += of_recognised(program, r)
+    if len(program.live) <= LARGE:
+        found += exchanged(program)
+        found += steps_apart(program)
     found += taps(program)
     return found + list(repeated(program, found))
 
@@ -196,8 +217,288 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
             change.shape == r.x_value.shape and np.isfinite(change).all()
             and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)
         ):
-            words = f"{m.words}; {what} of {program.called(r.x)}, in {program.where(made)}"
+            of = ("-" if r.sign < 0 else "") + program.called(r.x)
+            words = f"{m.words}; {what} of {of}, in {program.where(made)}"
             yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
+    yield from _gain_left_out(program, r)
+    if r.kind in ("softmax", "log_softmax"):
+        rules = [
+            (m, lambda g, m=m: r.sign * (conform(m.rule(r.spread(g), r.value, r.x_value, **r.params)[0], r.x_value)))
+            for m in MISTAKES[r.kind][:3]]
+        yield from _of_some_readers(program, made, r.x, rules, lambda g: r.sign * r.right(g))
+
+
+def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
+    """Of a norm with a gain, y = g x̂: the gain left out of the means over the normalised axis, not of the rest."""
+    readers = program.readers.get(r.y, [])
+    if "s" not in r.params or len(readers) != 1 or readers[0][0].call.op.name != "multiply":
+        return
+    step, k = readers[0]
+    gain = np.broadcast_to(step.arrays[1 - k], step.value.shape)
+    if not gain.all() or step.value.shape != r.value.shape:
+        return
+    y, s, keep = r.value, r.params["s"], {"axis": r.params["axis"], "keepdims": True}
+    made, what = program.made[r.y], program.operand(step, 1 - k)
+    total = np.sum if r.kind == "unit" else np.mean
+    for both in (False, True) if r.kind == "standardise" else (False,):
+
+        def more(g: np.ndarray, both: bool = both) -> np.ndarray:
+            rest = g / gain - g
+            change = -y * total(rest * y, **keep) - (rest.mean(**keep) if both else 0.0)
+            return np.asarray(change / s)
+
+        if np.abs(more(made.g)).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0):
+            term = "the two means ⟨ȳ⟩ and ⟨ȳ x̂⟩" if both else "the mean ⟨ȳ x̂⟩" if r.kind != "unit" else "the sum Σ ȳ x̂"
+            words = (
+                f"the factor {what} (the gain) is left out inside {term}; it belongs to the upstream gradient ȳ of the"
+                f" normalised x̂ in every term, in {program.where(step)}")
+            yield Edit("missing factor", words, 1.1, (Site(made.index, r.x, more),), ("gain", r.kind, both))
+
+
+    if r.kind in ("standardise", "rms"):
+        n = r.value.size // s.size
+
+        def summed(g: np.ndarray) -> np.ndarray:
+            return np.asarray(-y * (np.sum(g / gain * y, **keep) - np.mean(g * y, **keep)) / s)
+
+        words = (
+            f"two mistakes in one term: a sum stands where the mean ⟨ȳ x̂⟩ over {n} entries belongs, and the factor {what}"
+            f" (the gain) is left out inside it, in {program.where(step)}")
+        yield Edit("missing factor and mean", words, 2.3, (Site(made.index, r.x, summed),), ("gain", r.kind, "sum"))
+
+
+def in_one_term(program: Program, step: Step) -> Iterator[Edit]:
+    """Softmax's coupling left out of the gradient that comes through some of its uses."""
+    if step.call.op.name in ("softmax", "log_softmax") and step.inputs[0] != CONSTANT:
+        own = step.call.own_params()
+        rules = [
+            (m, lambda g, m=m: m.rule(g, step.value, *step.arrays, **own)[0])
+            for m in MISTAKES[step.call.op.name][:3]]
+        yield from _of_some_readers(program, step, step.inputs[0], rules, lambda g: step.pull(g)[0])
+
+
+def _of_some_readers(program: Program, step: Step, node: int, rules: list[Any], right: Any) -> Iterator[Edit]:
+    readers = [(s, k) for s, k in program.readers.get(step.out, []) if s.g is not None]
+    for n in range(1, len(readers)) if 2 <= len(readers) <= 4 else ():
+        for some in itertools.combinations(readers, n):
+            g = sum(s.share(k, s.g) for s, k in some)
+            for m, rule in rules:
+                with np.errstate(all="ignore"):
+                    change = conform(np.asarray(rule(g)), program.values[node]) - right(g)
+                if np.isfinite(change).all() and np.abs(change).max(initial=0) > 1e-10 * np.abs(g).max(initial=0):
+                    through = " and ".join(dict.fromkeys(program.where(s) for s, _ in some))
+                    words = f"{m.words}; {program.called(step.out)}, only in the part of its gradient through {through}"
+                    more = lambda _, c=change: c  # noqa: E731
+                    yield Edit(m.name, words, 1.3, (Site(step.index, node, more),), ("in one term", step.name, m.words))
+
+
+def above(program: Program, step: Step) -> Iterator[Edit]:
+    """The step above, an activation or a factor, left out of the gradient of one operand but not of the other."""
+    if step.call.op.name not in ("matmul", "multiply", "_einsum") or len(set(step.wanted())) < 2:
+        return
+    node, readers = step.out, program.readers.get(step.out, [])
+    while len(readers) == 1 and readers[0][0].call.op.name in ("add", "subtract") and readers[0][1] == 0:
+        node = readers[0][0].out
+        readers = program.readers.get(node, [])
+    if len(readers) != 1:
+        return
+    (reader, k), shape = readers[0], step.value.shape
+    op = reader.call.op.name
+    if (
+        reader.g is None or reader.g.shape != shape or reader.arrays[k].shape != shape
+        or (len(reader.inputs) == 2 and op not in ("multiply", "divide", "maximum")) or op in ("add", "reshape", "negative")
+    ):
+        return
+    what = (
+        f"the factor {program.operand(reader, 1 - k)}" if op == "multiply" and len(reader.inputs) == 2
+        else f"the division by {program.operand(reader, 1 - k)}" if op == "divide" else f"the derivative of {reader.name}")
+    for i in step.wanted():
+        if len(program.readers[step.inputs[i]]) > 1 and (
+            s := site(program, step, i, lambda g, i=i: step.pull(reader.g)[i])
+        ):
+            words = (
+                f"{what} is left out of the gradient of {program.operand(step, i)}, though not of that of"
+                f" {program.operand(step, 1 - i)}, in {program.where(reader)}")
+            yield Edit("missing factor", words, 1.3, (s,), ("above", step.call.op.name, op, i))
+
+
+def picked(program: Program, step: Step) -> Iterator[Edit]:
+    """Entries that are picked, as the scores of the right classes: none of their gradient, or one for their count."""
+    index = step.params.get("index") if step.name == "indexing" else None
+    if not isinstance(index, tuple) or not any(isinstance(k, np.ndarray) for k in index):
+        return
+    node = step.inputs[0]
+    whole = program.gradients[node]
+    times = np.zeros(whole.shape)
+    np.add.at(times, index, 1.0)
+    if len(program.readers[node]) < 2 or times.max() > 1:
+        return
+    total = whole[index]
+    others = np.abs(whole[(times == 0) & (whole != 0)])
+    unit = float(others[0]) if others.size and np.ptp(others) <= 1e-12 * others[0] else 0.0
+    sign = float(np.sign(total.sum()))
+    what = program.expression(step)
+    rows = [
+        ("missing path", f"the entries {what} get no gradient at all, neither as picked ones nor as those of {{}}", 0.0)]
+    if unit and sign:
+        rows.append((
+            "missing sum",
+            f"each of the entries {what} gets {'−' if sign < 0 else ''}1, where"
+            f" {'minus ' if sign < 0 else ''}the count of the others that take part belongs (the gradients of"
+            f" {program.called(step.out)} must be added)", sign * unit))
+    for name, words, value in rows:
+        change = np.zeros(whole.shape)
+        change[index] = value - total
+        if np.abs(change).max() > 1e-10 * np.abs(whole).max():
+            more = lambda g, c=change: c  # noqa: E731
+            said = f"{words.format(program.called(node))}, in {program.where(step)}"
+            yield Edit(name, said, 1.2, (Site(step.index, node, more),), ("picked", name))
+
+
+def exchanged(program: Program) -> Iterator[Edit]:
+    """The gradients of two like tensors exchanged: two gates, or queries and keys."""
+    groups: dict[Any, list[int]] = {}
+    for step in program.live:
+        key: Any = None
+        if step.name == "indexing":
+            key = ("pick", step.inputs[0])
+        elif step.call.op.name == "matmul":
+            key = ("matmul", step.inputs[0] if step.inputs[0] != CONSTANT else id(step.call.inputs[0]))
+        if key is not None:
+            groups.setdefault((*key, step.value.shape), []).append(step.out)
+    for nodes in groups.values():
+        for _ in range(6):
+            if not 2 <= len(nodes) <= 6:
+                break
+            for a, b in itertools.combinations(nodes, 2):
+                yield from _exchange(program, a, b)
+            nodes = [
+                readers[0][0].out for n in nodes
+                if len(readers := program.readers.get(n, [])) == 1 and len(list(readers[0][0].wanted())) == 1]
+            if len({program.values[n].shape for n in nodes}) > 1:
+                break
+
+
+def _exchange(program: Program, a: int, b: int) -> Iterator[Edit]:
+    ga, gb = program.gradients[a], program.gradients[b]
+    last = [max((s.index for s, _ in program.readers[n] if s.g is not None), default=-1) for n in (a, b)]
+    if ga is None or gb is None or min(last) < 0 or np.allclose(ga, gb):
+        return
+    sites = tuple(
+        Site(k, n, lambda g, c=other - own: c)
+        for k, n, own, other in zip(last, (a, b), (ga, gb), (gb, ga), strict=True))
+    words = f"the gradients of {program.called(a)} and {program.called(b)} are exchanged"
+    place = program.made[b].place
+    yield Edit("exchanged", words + (f" ({place})" if place else ""), 1.25, sites, ("exchanged", a, b))
+
+
+def _loops(program: Program) -> Iterator[tuple[tuple[Step, ...], int, Step | None]]:
+    """The steps that one place of a loop's body makes, an operand of theirs that changes, and for an operand that is
+    carried from step to step the one that makes it at the end."""
+    runs: dict[Any, dict[int, list[Step]]] = {}
+    for step in program.live:
+        if step.place is not None:
+            runs.setdefault((step.place, step.call.op.name), {}).setdefault(step.visit, []).append(step)
+    for visits in runs.values():
+        if len(visits) < 2 or len({len(v) for v in visits.values()}) > 1:
+            continue
+        for steps in zip(*visits.values(), strict=True):
+            for j in range(len(steps[0].inputs)):
+                arrays = [s.arrays[j] for s in steps]
+                if any(not isinstance(a, np.ndarray) or not a.ndim or a.shape != arrays[0].shape for a in arrays):
+                    continue
+                if all(np.array_equal(a, arrays[0]) for a in arrays):
+                    continue
+                made = [program.made.get(s.inputs[j]) for s in steps[1:]]
+                apart = {m.index - s.index if m else -1 for m, s in zip(made, steps, strict=False)}
+                end = None
+                if len(apart) == 1 and (by := apart.pop()) >= 0 and steps[-1].index + by < len(program.steps):
+                    end = program.steps[steps[-1].index + by]
+                    if made[0] is None or end.call.op.name != made[0].call.op.name or end.value.shape != arrays[0].shape:
+                        end = None
+                yield steps, j, end
+
+
+def steps_apart(program: Program) -> Iterator[Edit]:
+    """In a loop, the operand of the next step, or of the one before, where that of the step itself belongs; and a
+    state whose gradient at each step is that of the last one."""
+    ends = set()
+    for steps, j, end in _loops(program):
+        arrays, nothing = [s.arrays[j] for s in steps], np.zeros(steps[0].arrays[j].shape)
+        if steps[0].call.op.name in ("matmul", "multiply", "_einsum"):
+            yield from _apart(program, steps, j, "next", [*arrays[1:], nothing if end is None else end.value])
+            yield from _apart(program, steps, j, "previous", [nothing, *arrays[:-1]])
+        if end is not None and end.g is not None and end.out not in ends:
+            ends.add(end.out)
+            yield from _as_if_last(program, steps, j, end)
+
+
+def _as_if_last(program: Program, steps: tuple[Step, ...], j: int, end: Step) -> Iterator[Edit]:
+    sites = []
+    for step in steps:
+        node = step.inputs[j]
+        inside = [(s, k) for s, k in program.readers.get(node, ()) if s.g is not None and s.index < end.index]
+        if node == CONSTANT or not inside:
+            continue
+        try:
+            new = _through_the_end(program, end.out, program.values[node])
+        except (ValueError, IndexError, TypeError):
+            return
+        for s, k in inside:
+            sites.append(Site(s.index, node, lambda g, s=s, k=k: -s.share(k, g)))
+        sites.append(Site(inside[-1][0].index, node, lambda g, new=new: new))
+    if len(sites) > 2:
+        x = unnumbered(program.called(end.out))
+        words = (
+            f"at each step of the loop ({len(steps)} times): {x} gets the gradient that it would have if the step were"
+            f" the last one: nothing is carried back from the later steps, in {end.place}")
+        yield Edit("missing path", words, 1.35, tuple(sites), ("as if last", end.out))
+
+
+def _through_the_end(program: Program, node: int, value: np.ndarray) -> np.ndarray:
+    """The gradient of a node through the steps that follow it, at another value of it."""
+    values, tail = {node: value}, []
+    for step in program.live:
+        if any(x in values for x in step.inputs):
+            arrays = [values.get(x, a) if x != CONSTANT else a for x, a in zip(step.inputs, step.arrays, strict=True)]
+            values[step.out] = np.asarray(step.call.forward(arrays))
+            tail.append((step, arrays))
+    gradients: dict[int, Any] = {program.output: program.seed}
+    for step, arrays in reversed(tail):
+        if step.out in gradients:
+            given = step.call.pull(gradients[step.out], values[step.out], arrays)
+            for i in step.wanted():
+                x = step.inputs[i]
+                if x in values:
+                    gradients[x] = gradients.get(x, 0.0) + conform(given[i], arrays[i])
+    return np.asarray(gradients.get(node, np.zeros(value.shape)), float)
+
+
+def _apart(program: Program, steps: tuple[Step, ...], j: int, word: str, there: list[Any]) -> Iterator[Edit]:
+    for i in steps[0].wanted():
+        if i == j:
+            continue
+        sites = []
+        for step, a in zip(steps, there, strict=True):
+            arrays = [a if k == j else x for k, x in enumerate(step.arrays)]
+            rule = lambda g, s=step, a=arrays, i=i: s.call.pull(g, s.value, a)[i]  # noqa: E731
+            sites += [s for s in [site(program, step, i, rule, zero=True)] if s]
+        if sites:
+            middle = steps[len(steps) // 2]
+            x, of = unnumbered(program.operand(middle, j)), unnumbered(program.operand(middle, i))
+            x = "the other factor" if x.startswith("the constant") else x
+            carried = program.readers.get(middle.out) and middle.inputs[j] in program.made
+            h = f"{x} of the {word} step" if word == "previous" or not carried else f"{x} after the step ({x}_t)"
+            own = f"{x} before it ({x}_(t−1))" if word == "next" and carried else f"{x} of the step itself"
+            words = (
+                f"at each step of the loop ({len(steps)} times): {h} stands where {own} belongs (off by one), in the"
+                f" gradient of {of}, in {unnumbered(program.where(middle))}")
+            yield Edit("wrong operand", words, 1.3, tuple(sites), ("apart", j, word))
+
+
+def unnumbered(words: str) -> str:
+    """Without the numbers that tell the steps of a loop apart."""
+    return re.sub(r" \(number \d+ of \d+\)", "", words)
 
 
 class _Again(NamedTuple):
@@ -220,7 +521,7 @@ def taps(program: Program) -> Iterator[Edit]:
     """The taps of a convolution, w₀ x₀ + w₁ x₁ + …, in reverse order, or each shifted by one."""
     groups: dict[tuple[int, int], list[tuple[Step, Step]]] = {}
     for step in program.live if len(program.live) <= LARGE else ():
-        for j in range(2) if step.call.op.name == "multiply" else ():
+        for j in range(2) if step.call.op.name in ("multiply", "matmul") else ():
             made = program.made.get(step.inputs[j])
             if made is not None and made.call.op.name == "pick" and step.inputs[1 - j] != CONSTANT:
                 groups.setdefault((made.inputs[0], j), []).append((step, made))
@@ -238,17 +539,25 @@ def taps(program: Program) -> Iterator[Edit]:
             how = "shifted by one place" if k else "taken in reverse order (flipped)"
             words = f"the {len(uses)} parts of {program.called(base)} are {how}, at {uses[0][0].place}"
             if sites:
-                yield Edit("shifted" if k else "flipped", words, 1.3, tuple(sites), ("taps", base, k))
+                yield Edit("shifted" if k else "flipped", words, 1.2, tuple(sites), ("taps", base, k))
 
 
 def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
     """The same slip at every step of a loop, or in every op of one kind; also a path dropped, or a sign, at each."""
     groups: dict[Any, list[Edit]] = {}
+    order: dict[int, int] = {}  # of the steps, which one of its op it is at its place
+    seen: dict[Any, int] = {}
+    for step in program.steps:
+        at = (step.call.op.name, step.place, step.visit)
+        order[step.index] = seen[at] = seen.get(at, -1) + 1
     for e in single:
+        if e.kind[0] in ALREADY_SEVERAL:
+            continue
         place = program.steps[e.sites[0].step].place
         groups.setdefault((e.kind, None), []).append(e)
         if place is not None:
             groups.setdefault((e.kind, place.number), []).append(e)
+            groups.setdefault((e.kind, (place.number, order[e.sites[0].step])), []).append(e)
     for step in program.live:
         for i in step.wanted():
             for name, c in (("missing path", 0.0), ("sign", -1.0)):
@@ -256,6 +565,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
                     e = Edit(name, "", 1.4, (s,), (name, step.call.op.name, i))
                     if step.place is not None:
                         groups.setdefault((e.kind, step.place.number), []).append(e)
+                        groups.setdefault((e.kind, (step.place.number, order[step.index])), []).append(e)
     done = set()
     for (kind, line), members in groups.items():
         steps = {e.sites[0].step for e in members}
@@ -265,7 +575,9 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         if key in done:
             continue
         done.add(key)
-        first = members[0]
+        looped = len({program.steps[k].visit for k in steps}) == len(steps)
+        one = line is not None or _one_line(program, steps)
+        first = members[len(members) // 2 if one and looped else 0]
         step = program.steps[first.sites[0].step]
         i = (
             next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node) if first.sites[0].node in step.inputs
@@ -277,15 +589,22 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
                 "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
             }[first.name]
         )
-        looped = len({program.steps[k].visit for k in steps}) == len(steps)
-        one = line is not None or _one_line(program, steps)
         every = "at each step of the loop" if one and looped else f"in each {step.name}"
-        if not one:
+        said = list(dict.fromkeys(re.split("; |: |, in ", e.words)[0] for e in members))
+        if one and looped:
+            words = unnumbered(words if len(said) == 1 else re.sub(r"\[([^\[\]]*?)\d+\]", r"[\1…]", words))
+        elif len(said) > 1 and first.words:
+            words = " and ".join(said) + (f", in {step.place}" if one else "")
+        elif not one or first.words:
             places = dict.fromkeys(program.called(program.steps[e.sites[0].step].out) for e in members)
-            words = f"{words.split('; gradient of ')[0].split(', in ')[0]}: {' and '.join(places)}"
+            words = f"{re.split('; gradient of |, in ', words)[0]}: {' and '.join(places)}"
+            words += f", in {step.place}" if one else ""
         yield Edit(
             first.name, f"{every} ({len(steps)} times): {words}", first.cost + 0.15,
             tuple(s for e in members for s in e.sites), ("each", *kind))
+
+
+ALREADY_SEVERAL = ("apart", "symmetric", "as if last", "exchanged", "picked", "in one term")
 
 
 def _one_line(program: Program, steps: set[int]) -> bool:

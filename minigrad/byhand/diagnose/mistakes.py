@@ -80,6 +80,7 @@ def _inverse(y: Any) -> Any:
 
 NO_INNER = "the inner derivative is missing: of (x s(x))' = s + x s' only the first term s is there"
 NO_OUTER = "of (x s(x))' = s + x s' only the term x s' is there; the term s is missing"
+IN_SECOND = "the first term is right, and in the second the factor"
 RELU = "this is relu's derivative [x > 0]; the function is gelu"
 OF_OUTPUT = "the derivative in terms of the output takes the output"
 ROWS: list[tuple[str, str, str, Callable[[Any, Any], Any]]] = [
@@ -90,11 +91,22 @@ ROWS: list[tuple[str, str, str, Callable[[Any, Any], Any]]] = [
     ("_gelu_tanh", "forgotten inner derivative",
      "of the inside u = √(2/π)(x + 0.044715 x³) of gelu only the first term is differentiated",
      lambda y, x: _switch(x) + 2 * ROOT * y * (1 - _switch(x))),
+    ("_gelu_tanh", "missing factor", f"of gelu {IN_SECOND} x is missing",
+     lambda y, x: _switch(x) + 2 * _inside(x) * _switch(x) * (1 - _switch(x))),
+    ("_gelu_tanh", "missing factor", f"of gelu {IN_SECOND} 1 − s is missing", lambda y, x: _switch(x) + 2 * _inside(x) * y),
+    ("_gelu_tanh", "sign of a term", "of gelu the second term x s' has the wrong sign",
+     lambda y, x: _switch(x) - 2 * _inside(x) * y * (1 - _switch(x))),
     ("_gelu_tanh", "other function", "this is the gradient of the exact GELU, x Φ(x); the function is its tanh form",
      lambda y, x: _normal(x) + x * _density(x)),
     ("_gelu_tanh", "other function", RELU, lambda y, x: x > 0),
     ("_gelu_erf", "missing term", f"of gelu {NO_INNER}", lambda y, x: _normal(x)),
     ("_gelu_erf", "missing term", f"of gelu {NO_OUTER}", lambda y, x: x * _density(x)),
+    ("_gelu_erf", "missing factor", f"of gelu {IN_SECOND} x is missing: Φ + φ in place of Φ + x φ",
+     lambda y, x: _normal(x) + _density(x)),
+    ("_gelu_erf", "sign of a term", "of gelu the second term has the wrong sign: Φ − x φ in place of Φ + x φ",
+     lambda y, x: _normal(x) - x * _density(x)),
+    ("_gelu_erf", "missing factor", "of gelu the 1/√(2π) of the density φ is missing: Φ + x exp(−x²/2)",
+     lambda y, x: _normal(x) + x * np.exp(-x * x / 2)),
     ("_gelu_erf", "forgotten inner derivative", "the 1/√2 from the inside x/√2 of erf is left out",
      lambda y, x: _normal(x) + math.sqrt(2) * x * _density(x)),
     ("_gelu_erf", "other function", "this is the gradient of GELU's tanh form; the function is the exact one",
@@ -102,6 +114,14 @@ ROWS: list[tuple[str, str, str, Callable[[Any, Any], Any]]] = [
     ("_gelu_erf", "other function", RELU, lambda y, x: x > 0),
     ("silu", "missing term", f"of silu {NO_INNER}", lambda y, x: _sigmoid(x)),
     ("silu", "missing term", f"of silu {NO_OUTER}", lambda y, x: y * (1 - _sigmoid(x))),
+    ("silu", "missing factor", f"of silu {IN_SECOND} 1 − s is missing: s + x s in place of s + x s (1 − s)",
+     lambda y, x: _sigmoid(x) + y),
+    ("silu", "missing factor", f"of silu {IN_SECOND} s is missing: s + x (1 − s) in place of s + x s (1 − s)",
+     lambda y, x: _sigmoid(x) + x * (1 - _sigmoid(x))),
+    ("silu", "missing factor", f"of silu {IN_SECOND} x is missing: s + s (1 − s) in place of s + x s (1 − s)",
+     lambda y, x: _sigmoid(x) * (2 - _sigmoid(x))),
+    ("silu", "sign of a term", "of silu the second term has the wrong sign: s − x s (1 − s) in place of s + x s (1 − s)",
+     lambda y, x: _sigmoid(x) - y * (1 - _sigmoid(x))),
     ("silu", "other function", "this is the sigmoid's derivative s (1 − s); silu's is s + x s (1 − s)",
      lambda y, x: _sigmoid(x) * (1 - _sigmoid(x))),
     ("tanh", "wrong argument", f"1 − x² in place of 1 − y² for tanh: {OF_OUTPUT}, after the activation",
@@ -392,6 +412,14 @@ mistake("_solve", "wrong operand", "the right-hand side B stands where the solut
 mistake("inv", "missing transposition", NOT_TURNED.format("the inverse: Ā = −A⁻ᵀ Ȳ A⁻ᵀ"))(lambda g, y, a: [-y @ g @ y])
 
 
+ONE_SIDE = "the inverse A⁻ᵀ stands on one side only: Ā = −A⁻ᵀ Ȳ A⁻ᵀ, here the one on the {} is missing"
+mistake("inv", "missing factor", ONE_SIDE.format("left"))(lambda g, y, a: [-g @ y.mT])
+mistake("inv", "missing factor", ONE_SIDE.format("right"))(lambda g, y, a: [-y.mT @ g])
+mistake("inv", "wrong derivative", "Ā = −A⁻ᵀ Ȳ A⁻ᵀ is a product of matrices, here it is one entry by entry, as for 1/a")(
+    lambda g, y, a: [-g * y * y]
+)
+
+
 def _repeated(ids: np.ndarray) -> bool:
     return len(np.unique(ids)) < ids.size
 
@@ -431,6 +459,20 @@ def _(g, y, x, indices, axis):
     return [dx if _repeated(indices) else None]
 
 
+for _at, _which in ((0, "first"), (-1, "last")):
+
+    @mistake(
+        "_take", "missing path",
+        f"of each group of indices (a row of ids) only the {_which} one gets a gradient; the others' are left out")
+    def _(g, y, x, indices, axis, _at=_at):
+        if indices.ndim < 2 or indices.shape[-1] < 2:
+            return [None]
+        rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
+        dx = np.zeros(x.shape)
+        np.add.at(np.moveaxis(dx, axis, 0), indices[..., _at], rows[(slice(None),) * (indices.ndim - 1) + (_at,)])
+        return [dx]
+
+
 @mistake(
     "pick", "overwritten",
     "the last one wins: where an entry is picked more than once the gradients must be added, not overwritten")
@@ -462,6 +504,16 @@ for _op in ("transpose", "swapaxes"):
     @mistake(_op, "missing transposition", "the gradient is not transposed back")
     def _(g, y, x, **params):
         return [g if g.shape == x.shape else None]
+
+
+RESHAPED = "the gradient is only reshaped: the transposition of the axes is left out"
+for _op, _what in (
+    ("transpose", ""), ("swapaxes", ""), ("split_heads", " when the heads are joined again"),
+    ("join_heads", " when the heads are split again")):
+
+    @mistake(_op, "missing transposition", RESHAPED + _what)
+    def _(g, y, x, **params):
+        return [g.reshape(x.shape) if g.shape != x.shape or g.ndim > 2 else None]
 
 
 @mistake("flip", "not reversed", "the gradient is not flipped back")
@@ -571,6 +623,12 @@ def _smoothed(g: np.ndarray, y: np.ndarray, axis: Any, kept: float, others: floa
     return hot * (1 - kept * eps) + spread - np.exp(y) * _sum(g, axis)
 
 
+def _unscaled(g: np.ndarray, y: np.ndarray, axis: Any) -> np.ndarray | None:
+    """One-hot targets that do not give up the part of ε that is spread over the classes."""
+    found = _smoothing(g, axis)
+    return None if found is None else found[0] + _sum(g, axis) * (found[1] / g.shape[axis] - np.exp(y))
+
+
 def _all_rows(g: np.ndarray, y: np.ndarray, axis: Any) -> np.ndarray | None:
     """Rows without a weight get that of the others."""
     total = _sum(g, axis)
@@ -622,6 +680,9 @@ _register("log_softmax", [
     ("wrong label smoothing",
      "ε/(V − 1) is spread over the other classes; label smoothing here gives ε/V to every class, the target among them",
      lambda g, y, x, a: _smoothed(g, y, a, 1.0, 1.0)),
+    ("wrong label smoothing",
+     "the factor 1 − ε of the one-hot target is forgotten: the targets are one-hot + ε/V, and add up to more than 1",
+     lambda g, y, x, a: _unscaled(g, y, a)),
     ("masked entries not zeroed",
      "the rows that do not count (ignored, padding: masked out) are not zeroed: softmax alone is left there",
      lambda g, y, x, a: _all_rows(g, y, a)),
@@ -635,11 +696,15 @@ LOGSUMEXP = [
     ("wrong term", "the scores x themselves stand in place of their softmax: x for softmax(x)", lambda x, a: x),
     ("wrong entries", "only the largest entry gets the gradient, as for max; logsumexp gives softmax(x) to all",
      lambda x, a: x == x.max(axis=a, keepdims=True)),
+    ("wrong axis", "softmax(x) is taken over another axis than logsumexp runs over",
+     lambda x, a: _along_another(lambda b: _softmax_of(x, b), x, a)),
+    ("superfluous mean", "the mean of exp(x) stands where their sum belongs: the weights are softmax(x) times the count",
+     lambda x, a: _softmax_of(x, a) * (x.size if a is None else x.shape[a] if isinstance(a, int) else 1)),
 ]  # fmt: skip
 for _name, _words, _weights in LOGSUMEXP:
     mistake("logsumexp", _name, _words)(
         lambda g, y, x, axis=None, keepdims=False, _w=_weights: [
-            (g if keepdims or axis is None else np.expand_dims(g, axis)) * _w(x, axis)
+            None if (w := _w(x, axis)) is None else (g if keepdims or axis is None else np.expand_dims(g, axis)) * w
         ]
     )
 

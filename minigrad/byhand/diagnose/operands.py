@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Edit, Program, Step, site
+from .program import CONSTANT, Edit, Program, Site, Step, site
 
 NEIGHBOURS = 14
 
@@ -82,6 +82,30 @@ def turned(program: Program, step: Step) -> Iterator[Edit]:
             yield Edit("transposed", words, 1.3, (s,), ("turned", step.call.op.name, i))
 
 
+SYMMETRIC = (
+    "a symmetric matrix is assumed: {} is used twice, and twice the part through {} stands for the sum of both; the two"
+    " agree only where the matrix between them is symmetric, as in 2Ax for (A + Aᵀ)x")
+
+
+def symmetric(program: Program, step: Step) -> Iterator[Edit]:
+    """Of two uses of a tensor, one in a product with the other, twice one in place of both."""
+    if step.call.op.name not in ("matmul", "multiply", "_einsum") or len(step.inputs) != 2:
+        return
+    for i in step.wanted():
+        made, node = program.made.get(step.inputs[1 - i]), step.inputs[i]
+        inner = None if made is None or made.call.op.name not in ("matmul", "_einsum") else next(
+            (k for k, x in enumerate(made.inputs) if x == node), None)
+        if made is None or inner is None:
+            continue
+        for kept, k, lost, j in ((step, i, made, inner), (made, inner, step, i)):
+            more = lambda g, s=kept, k=k: s.share(k, g)  # noqa: E731
+            less = lambda g, s=lost, j=j: -s.share(j, g)  # noqa: E731
+            words = SYMMETRIC.format(program.called(node), program.where(kept))
+            yield Edit(
+                "symmetry assumed", words, 0.97, (Site(kept.index, node, more), Site(lost.index, node, less)),
+                ("symmetric", step.call.op.name))
+
+
 def neighbours(program: Program, step: Step) -> Iterator[Edit]:
     """Another tensor of the same shape where an operand, or the place at which a derivative is taken, belongs."""
     op = step.call.op.name
@@ -103,6 +127,10 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                 ):
                     others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
                     candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
+                if step.inputs[j] == CONSTANT and len(program.live) <= MOST:
+                    candidates += [
+                        (value, label, 1, ("constant", label))
+                        for label, value in _constants(program, np.shape(step.arrays[j])) if value is not step.arrays[j]]
                 for value, label, distance, path in candidates:
                     arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
                     s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
@@ -115,10 +143,8 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                             ("operand", op, i, j, path))
             for j in range(len(step.arrays)):
                 a = step.arrays[j]
-                if (
-                    j != i and isinstance(a, np.ndarray) and a.ndim and op in ("multiply",) and a.min() >= 0
-                    and a.max() <= 1
-                ):
+                inside = isinstance(a, np.ndarray) and a.size and a.min() >= 0 and a.max() <= 1
+                if j != i and op == "multiply" and inside and (a.ndim or step.inputs[j] != CONSTANT):
                     arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
                     if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
                         o = program.operand(step, j)
@@ -151,12 +177,26 @@ AT_ARGUMENT = {
 AT_RESULT = {"tanh", "sigmoid"}
 
 
+def _constants(program: Program, shape: tuple[int, ...]) -> list[tuple[str, np.ndarray]]:
+    """The named constants of a shape."""
+    found: dict[str, np.ndarray] = {}
+    for step in program.live:
+        for k, (x, a) in enumerate(zip(step.inputs, step.arrays, strict=True)):
+            if x == CONSTANT and isinstance(a, np.ndarray) and a.ndim and a.shape == shape:
+                label = program.operand(step, k)
+                if not label.startswith("the constant"):
+                    found[label] = a
+    return list(found.items())[:6]
+
+
 def _rerun(step: Step, arrays: list[Any]) -> np.ndarray:
     return step.value if step.call.op.name != "divide" else np.divide(arrays[0], arrays[1])
 
 
 def _story(path: tuple[Any, ...]) -> str:
     """What a neighbour is to the operand that it replaces."""
+    if path[:1] == ("constant",):
+        return ""
     ups, downs = [p for p in path if p[0] == "up"], [p for p in path if p[0] == "down"]
     if len(path) == 1 and ups and ups[0][1] in ACTIVATIONS:
         return f" (before the activation {ups[0][1].lstrip('_')}, not after it)"
@@ -227,7 +267,19 @@ def variations(program: Program) -> Iterator[Variation]:
     for step in program.live if len(program.live) <= MOST else ():
         if _is_mask(step):
             yield from _masks(program, step)
+        if step.name == "indexing" and _is_slice(step.params["index"]):
+            new = program.replayed({step.index: 0}, resized=True)
+            if new is not None:
+                x, part = program.operand(step, 0), program.expression(step)
+                words = (
+                    f"the slice is forgotten: all of {x} stands where {part} belongs, also the entries that it leaves"
+                    f" out, in {program.where(step)}")
+                yield Variation("superfluous entries", words, new, 1.2)
         yield from _skipped(program, step)
+
+
+def _is_slice(index: Any) -> bool:
+    return all(isinstance(k, slice) or k is Ellipsis for k in (index if isinstance(index, tuple) else (index,)))
 
 
 def _is_mask(step: Step) -> bool:

@@ -8,8 +8,9 @@ an axis.  It has more than 300 lines because it holds these sentences, a few for
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -26,6 +27,9 @@ class Origin(NamedTuple):
     mistake: str
     words: str
     cost: float = 0.0
+    edge: int = 0  # the input of the step whose gradient is off
+    step: Any = None
+    elsewhere: str = ""  # the sentence for it when the step computes another term
 
 
 def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[Origin]:
@@ -35,8 +39,8 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
         if not any(x in through for x in step.inputs):
             continue
         found += [
-            o._replace(words=f"{o.words}, in {program.where(step)}")
-            for o in OF_OP.get(step.call.op.name, lambda p, s: ())(program, step)]
+            o._replace(words=f"{o.words}, in {program.where(step)}", step=step)
+            for o in OF_OP.get(step.call.op.name, lambda p, s: ())(program, step) if step.inputs[o.edge] in through]
         for i in step.wanted():
             a, r = step.arrays[i], step.raw[i]
             if step.inputs[i] in through and a.size and r.size > a.size:
@@ -44,8 +48,22 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
                 words = (
                     f"{program.operand(step, i)} was broadcast over {n} places by {program.where(step)}, whose"
                     f" gradients add up (a sum); here is their mean, divided by {n}")
-                found.append(Origin(1 / n, "superfluous mean", words))
+                found.append(Origin(1 / n, "superfluous mean", words, 0.0, i, step))
     return found
+
+
+def _of_one_division(a: Origin, b: Origin) -> bool:
+    """Whether two origins are two stories of one division, such as that of a mean by hand."""
+    return any(
+        x.words.startswith("divided by") and (y.step is x.step or y.words.startswith(("the division by", "divided by")))
+        for x, y in ((a, b), (b, a)))
+
+
+def _two(*words: str) -> str:
+    """Several slips in words; a place that they share is named once."""
+    if len(set(words)) == 1 and len(words) > 1:
+        return f"{words[0]}, {len(words)} times"
+    return "; and ".join(words)
 
 
 def same(a: float, b: float) -> bool:
@@ -65,22 +83,27 @@ def general(program: Program, i: int) -> Iterator[Origin]:
     """What a factor may be when no step explains it: 2, 1/2, and n, 1/n, √n, 1/√n for the length n of an axis."""
     yield Origin(2, "factor", "counted twice")
     yield Origin(1 / 2, "factor", "half of it, as when a square's 2 or a second, equal contribution is forgotten")
-    for n, where in _lengths(program, i).items():
+    for n, where in _lengths(program, [i]).items():
         for value, text in ((n, f"{n}"), (1 / n, f"1/{n}"), (math.sqrt(n), f"√{n}"), (1 / math.sqrt(n), f"1/√{n}")):
             yield Origin(value, "factor", f"{text}, where {n} is {where}")
 
 
-def _lengths(program: Program, i: int) -> dict[int, str]:
-    """Each length with where it is met first, beginning with the variable itself."""
-    found: dict[int, str] = {}
-    for node in [i, *program.variables, *(step.out for step in program.steps)]:
+def _lengths(program: Program, first: Sequence[int] = ()) -> dict[int, str]:
+    """Each length with where it is met: the variable itself, the others, and what has a name."""
+    if tuple(first) in program.lengths:
+        return program.lengths[tuple(first)]
+    found: dict[int, list[str]] = {}
+    for node in dict.fromkeys([*first, *program.variables, *program.names, *(step.out for step in program.steps)]):
         what, value = program.called(node), program.values[node]
         for axis, n in enumerate(value.shape):
-            found.setdefault(n, f"the length of axis {axis} of {what}")
+            found.setdefault(n, []).append(f"the length of axis {axis} of {what}")
         if value.ndim > 1:
-            found.setdefault(value.size, f"the number of entries of {what}")
+            found.setdefault(value.size, []).append(f"the number of entries of {what}")
     found.pop(1, None)
-    return found
+    program.lengths[tuple(first)] = {
+        n: " or ".join(dict.fromkeys(where[:1] + [w.removeprefix("the length ") for w in where[1:3]]))
+        for n, where in found.items()}
+    return program.lengths[tuple(first)]
 
 
 def _mean(program: Program, step: Step) -> Iterator[Origin]:
@@ -104,27 +127,56 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
 
 def _sum(program: Program, step: Step) -> Iterator[Origin]:
     n = step.arrays[0].size // max(1, step.value.size)
-    yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum")
-    for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
-        yield Origin(
-            1 / m, "superfluous mean", f"divided by {m}, as for a mean over a batch of {m}; the function has a sum", 0.2
-        )
-    for divide, i in program.readers.get(step.out, ()):  # a mean written as sum / count
+    readers = program.readers.get(step.out, [])
+    while len(readers) == 1 and readers[0][0].call.op.name == "negative":
+        readers = program.readers.get(readers[0][0].out, [])
+    divided = any(s.call.op.name == "divide" and i == 0 and np.size(s.arrays[1]) == 1 for s, i in readers)
+    if not divided:  # else it is a mean, if only by hand
+        cost = 0.0 if step.params.get("axis") is None else 0.1
+        yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum", cost)
+        for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
+            words = f"divided by {m}, as for a mean over a batch of {m}; the function has a sum"
+            yield Origin(1 / m, "superfluous mean", words, 0.2)
+    for divide, i in readers:  # a mean written as sum / count
         d = (
             float(np.reshape(divide.arrays[1 - i], -1)[0])
             if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0)
+        hidden = _hidden(program, step)
         for m in {n, *step.arrays[0].shape} - {1} if i == 0 else ():
             if d and abs(d - m) > 1e-9 and step.within == "cross_entropy":
                 yield Origin(
                     d / m, "factor",
                     f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}")
-            elif d and abs(d - m) > 1e-9:
+            elif d and abs(d - m) > 1e-9 and d < m and hidden:
                 yield Origin(
-                    d / m,
-                    "factor",
+                    d / m, "factor",
                     f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not"
-                    " ignored (masked, padding)",
-                )
+                    " ignored (masked, padding)")
+            elif d and abs(d - m) > 1e-9:
+                what = "the number of entries" if m == n else "the length of an axis"
+                yield Origin(d / m, "factor", f"divided by {m}, {what}, where the function divides by {d:g}", 0.3)
+
+
+def _hidden(program: Program, step: Step) -> bool:
+    """Whether some of what is summed is hidden by a mask: multiplied by zeros, or picked."""
+    stack, seen = list(step.inputs), set()
+    while stack:
+        made = program.made.get(stack.pop())
+        if made is None or made.index in seen:
+            continue
+        seen.add(made.index)
+        stack += made.inputs
+        if made.call.op.name == "select" or (
+            made.call.op.name == "pick" and any(
+                isinstance(k, np.ndarray) for k in (made.params["index"] if isinstance(made.params["index"], tuple)
+                                                    else (made.params["index"],)))
+        ):
+            return True
+        if made.call.op.name == "multiply" and any(
+            x == CONSTANT and np.size(a) > 1 and not np.all(a) for x, a in zip(made.inputs, made.arrays, strict=True)
+        ):
+            return True
+    return False
 
 
 def _times(program: Program, step: Step) -> Iterator[Origin]:
@@ -140,22 +192,48 @@ def _times(program: Program, step: Step) -> Iterator[Origin]:
     for i, s in ((1, b), (0, a)):
         if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
             what = program.operand(step, i)
-            d = program.values[step.inputs[1 - i]].shape[-1] if step.within == "attention" else 0
             value = float(np.reshape(s, -1)[0])
             if step.within == "attention":
                 made = program.made.get(step.inputs[1 - i])
-                d = made.arrays[0].shape[-1] if made is not None else d
+                d = made.arrays[0].shape[-1] if made is not None else program.values[step.inputs[1 - i]].shape[-1]
                 standard = abs(value * value * d - 1) < 1e-9
                 yield from _scalar(
-                    value,
-                    f"the scale 1/√d_k = 1/√{d} of attention" if standard else f"the scale {value:g} of attention")
+                    value, f"the scale 1/√d_k = 1/√{d} of attention" if standard
+                    else f"the scale {value:g} of attention", 1 - i)
+                yield from _other_scale(program, d, 1 - i) if standard else ()
             else:
-                yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}")
-        elif np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
+                yield from _other_scale(program, 1 / value**2, 1 - i)
+                yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}", 1 - i)
+                if value < 0:
+                    made = program.made.get(step.inputs[i])
+                    negated = made is not None and made.call.op.name == "negative"
+                    what = f"{program.operand(made, 0)} = {-value:.6g}" if made and negated else f"{-value:.6g}"
+                    yield from _scalar(-value, f"the factor {what} (though not its minus sign) of {step.name}", 1 - i)
+        if np.size(s) == 1:
+            value = float(np.reshape(s, -1)[0])
+            for node in program.scalar_factors(step.inputs[i]):
+                part = float(np.reshape(program.values[node], -1)[0])
+                if part not in (0.0, 1.0, -1.0):
+                    what = f"the factor {program.called(node)} = {part:.6g} of {program.operand(step, i)}"
+                    yield from _scalar(part, what, 1 - i, 0.05)
+            for text, part, whole in program.parts(step, value) if value else ():
+                yield from _scalar(part, f"the factor {text} of {whole} = {value:g}", 1 - i, 0.05)
+        if np.ndim(s) and step.inputs[i] == CONSTANT and not np.all(s) and len(np.unique(s)) == 2:  # a dropout mask
             kept = float(np.max(s))
             if kept not in (0.0, 1.0):
-                yield Origin(1 / kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is missing")
-                yield Origin(kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is applied twice")
+                yield Origin(1 / kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is missing", edge=1 - i)
+                yield Origin(kept, "factor", f"the mask's factor {kept:g} = 1/(1 − p) is applied twice", edge=1 - i)
+
+
+def _other_scale(program: Program, d: float, edge: int) -> Iterator[Origin]:
+    """A scale 1/√d with another length in place of d."""
+    lengths = _lengths(program)
+    if abs(d - round(d)) > 1e-9 or round(d) not in lengths:
+        return
+    for m, where in lengths.items():
+        if m != round(d):
+            words = f"the scale is 1/√{m} ({m} is {where}); it should be 1/√{round(d)}"
+            yield Origin(math.sqrt(d / m), "wrong scale", words, 0.3, edge)
 
 
 def _divide(program: Program, step: Step) -> Iterator[Origin]:
@@ -168,17 +246,25 @@ def _divide(program: Program, step: Step) -> Iterator[Origin]:
         )
         mean = mean or (abs(d - round(d)) < 1e-12 and step.value.ndim == 0)
         kind = f", the 1/N of a mean over {d:g}," if mean and abs(d - round(d)) < 1e-12 else ""
-        yield Origin(abs(d), "missing mean" if kind else "factor", f"the division by {what}{kind} is missing")
-        yield Origin(1 / abs(d), "factor", f"the division by {what} is done twice")
+        yield from _other_scale(program, d * d, 0) if not kind else ()
+        yield Origin(d, "missing mean" if kind else "factor", f"the division by {what}{kind} is missing")
+        yield Origin(1 / d, "factor", f"the division by {what} is done twice", elsewhere=f"divided by {what}")
         yield Origin(d * d, "upside down", f"multiplied by {what}, where the function divides by it")
+        if step.call.op.name == "divide":
+            twice = "the derivative with respect to the denominator divides by its square"
+            yield Origin(d, "factor", f"the division by {what} is missing once: {twice}", edge=1)
+            yield Origin(1 / d, "factor", f"the division by {what} is done once more: {twice}", edge=1)
+        for text, part, whole in program.parts(step, d):
+            yield Origin(part, "factor", f"the division by {text}, a factor of {whole} = {d:g}, is missing", 0.05)
+            yield Origin(1 / part, "factor", f"the division by {text}, a factor of {whole} = {d:g}, is done twice", 0.1)
 
 
-def _scalar(s: float, what: str) -> Iterator[Origin]:
-    yield Origin(1 / abs(s), "factor", f"{what} is missing")
-    yield Origin(abs(s), "factor", f"{what} is applied twice")
-    yield Origin(
-        1 / (s * s), "upside down",
-        f"divided by {what.removeprefix('the factor ')}, where the function multiplies by it")
+def _scalar(s: float, what: str, edge: int, cost: float = 0.0) -> Iterator[Origin]:
+    plain = what.removeprefix("the factor ")
+    yield Origin(1 / s, "factor", f"{what} is missing", cost, edge)
+    yield Origin(s, "factor", f"{what} is applied twice", cost, edge, elsewhere=f"multiplied by {plain}")
+    if not cost:
+        yield Origin(1 / (s * s), "upside down", f"divided by {plain}, where the function multiplies by it", cost, edge)
 
 
 def _root(program: Program, step: Step, i: int) -> str:
@@ -201,8 +287,10 @@ def _power(program: Program, step: Step) -> Iterator[Origin]:
         what = (
             "the 2 of the square (the derivative 2x of x²)" if n == 2
             else f"the exponent {n:g} in front, of the derivative of the power x^{n:g},")
-        yield Origin(1 / abs(n), "factor", f"{what} is missing")
-        yield Origin(abs(n), "factor", f"{what} is applied twice", 0.1)
+        yield Origin(1 / n, "factor", f"{what} is missing")
+        yield Origin(n, "factor", f"{what} is applied twice", 0.1)
+        if n < 0:
+            yield Origin(-1 / n, "factor", f"the exponent {-n:g} (though not its minus sign) in front is missing", 0.05)
 
 
 def _var(program: Program, step: Step) -> Iterator[Origin]:
@@ -254,10 +342,12 @@ class Path:
     edges: list[tuple[Step, int]]
     effect: np.ndarray
 
-    def sites(self, c: float, avoid: Iterable[Site] = ()) -> list[Site]:
-        """The edit that scales the contribution by ``c``, on an edge that no other edit uses."""
+    def sites(self, c: float, avoid: Iterable[Site] = (), at: Step | None = None) -> list[Site]:
+        """The edit that scales the contribution by ``c``, on an edge that no other edit uses; ``at`` a step if it can
+        be."""
         taken = {site[:2] for site in avoid}
-        step, i = next(((s, k) for s, k in self.edges if (s.index, s.inputs[k]) not in taken), self.edges[0])
+        free = [(s, k) for s, k in self.edges if (s.index, s.inputs[k]) not in taken] or self.edges[:1]
+        step, i = next(((s, k) for s, k in free if s is at), free[0])
         return [Site(step.index, step.inputs[i], lambda g: (c - 1) * step.share(i, g))]
 
 
@@ -300,13 +390,16 @@ class Stories:
             return [] if self.is_whole(path) else [self.dropped(path)]
         if abs(c + 1) < 1e-6:
             return [self.negated(path)]
+        if c < 0 and (found := self._by_origin(path, c, False)):
+            return found
         found = self._by_origin(path, abs(c), loose)
         if c < 0:
             also = self.negated(path)
             between = ", and " if self.is_whole(path) else "; and "
             found = [
-                Finding(f"sign and {f.mistake}", f"{also.words}{between}{f.words}", "", f.cost + 0.5) for f in found
-            ]
+                f._replace(
+                    mistake=f"sign and {f.mistake}", words=f"{also.words}{between}{f.words}", cost=f.cost + 0.5
+                ) for f in found]
         return found
 
     def _by_origin(self, path: Path, c: float, loose: bool) -> list[Finding]:
@@ -321,28 +414,116 @@ class Stories:
             f"every entry is {c:.8g} times the right one: " if not where
             else f"{where}its part is {c:.8g} times the right one: ")
         found = sorted(
-            (Finding(o.mistake, times + o.words, "", 1.0 + o.cost) for o in on_path if same(o.factor, c)),
+            (Finding(o.mistake, times + o.words, "", 1.0 + o.cost, at=o.step) for o in on_path if same(o.factor, c)),
             key=lambda f: f.cost)
+        exponents = [o for o in on_path if o.step is not None and o.step.call.op.name == "power" and not o.cost]
+        found += [
+            Finding("factor", f"{times}{_two(a.words, b.words)}", "", 1.1)
+            for a, b in itertools.combinations(exponents, 2)
+            if found and same(a.factor * b.factor, c) and a.step is not b.step]
+        found += [] if found else self._in_each(path, c)
+        if found and where:
+            found += [f._replace(cost=f.cost - 0.1) for f in self._beside(path, c, times) if f.cost < 1.45]
         if found:
             return list({f.words: f for f in found}.values())
         products = [
-            Finding("two factors", f"{times}{a.words}; and {b.words}", "", 2.2) for k, a in enumerate(on_path)
-            for b in on_path[k + 1 :] if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6]
+            Finding("two factors", f"{times}{_two(a.words, b.words)}", "", 2.45) for k, a in enumerate(on_path)
+            for b in on_path[k + 1 :] if same(a.factor * b.factor, c) and abs(a.factor * b.factor - 1) > 1e-6
+            and not _of_one_division(a, b)]
         if products:
             return products[:2]
+        if where and (found := self._beside(path, c, times)):
+            return found[:2]
         if not loose:
             return []
         elsewhere = [step for step in self.program.live if step not in steps]
+        computed = [s for s in elsewhere if CONSTANT not in s.inputs and s.call.op.name in ("multiply", "divide")]
         found = [
-            Finding(o.mistake, f"{times}{o.words}; it belongs to another term, and is applied here too", "", 1.6)
-            for o in origins(self.program, elsewhere, self.leads | {s.out for s in elsewhere})
-            if same(o.factor, c) and not o.cost]
+            Finding(o.mistake, f"{times}{o.words}, and so in every part of the gradient", "", 1.6)
+            for o in origins(self.program, computed, self.leads) if not where and same(o.factor, c) and not o.cost]
+        if found:
+            return found[:2]
+        found = [
+            Finding(
+                o.mistake,
+                f"{times}{o.elsewhere} in {self.program.where(o.step)} of another term: applied here too", "", 1.6)
+            for o in origins(self.program, elsewhere, self.leads) if same(o.factor, c) and not o.cost and o.elsewhere]
         if found and not self.is_whole(path):
             return found[:2]
         rest = [
             Finding(o.mistake, times + o.words, "", 2.5) for o in general(self.program, self.i) if same(o.factor, c)
         ]
         return (found + rest)[:2]
+
+    def _beside(self, path: Path, c: float, times: str) -> list[Finding]:
+        """Exponents and factors between the path and the variable, or the output, that are missing for this part
+        alone."""
+        node, chain = path.edges[-1][0].inputs[path.edges[-1][1]], []
+        while node in self.program.made:
+            step = self.program.made[node]
+            inner = {x for x in step.inputs if x in self.leads}
+            if len(inner) != 1:
+                break
+            chain.append(step)
+            (node,) = inner
+        node = path.edges[0][0].out
+        while len(readers := self.program.readers.get(node, [])) == 1:
+            chain.append(readers[0][0])
+            node = readers[0][0].out
+        factors = [
+            o for o in origins(self.program, chain, self.leads)
+            if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
+        for n in range(1, 4):
+            found = [
+                Finding(some[0].mistake, f"{times}{_two(*(o.words for o in some))}, in this part alone", "", 1.3 + 0.1 * n)
+                for some in itertools.combinations(factors, n)
+                if same(math.prod(o.factor for o in some), c) and len({o.step.index for o in some}) == n]
+            if found:
+                return found
+        return []
+
+    def _in_each(self, path: Path, c: float) -> list[Finding]:
+        """The same slip on every branch, so that all of the gradient is off by one factor."""
+        if not self.is_whole(path):
+            return []
+        covers: dict[tuple[int, int], Origin] = {}
+        stack, seen = [self.program.output], set()
+        while stack:
+            node = stack.pop()
+            if node == self.i:
+                return []
+            step = self.program.made.get(node)
+            if step is None or node in seen:
+                continue
+            seen.add(node)
+            near = [o for o in origins(self.program, [step], self.leads) if same(o.factor, c) and not o.cost]
+            for k in step.wanted():
+                if step.inputs[k] in self.leads:
+                    cover = next((o for o in near if o.edge == k), None)
+                    if cover is None:
+                        stack.append(step.inputs[k])
+                    else:
+                        covers[step.index, k] = cover
+        words = {o.words.split(", in ")[0] for o in covers.values()}
+        if len(covers) < 2 or not (
+            all("is missing" in w for w in words) or all(o.mistake == "superfluous mean" for o in covers.values())
+        ):
+            return []
+        steps = [self.program.steps[index] for index, _ in sorted(covers)]
+        sites: tuple[Site, ...] = ()
+        for index, k in covers:
+            scaled = lambda g, s=self.program.steps[index], k=k: (c - 1) * s.share(k, g)  # noqa: E731
+            sites += (Site(index, self.program.steps[index].inputs[k], scaled),)
+        if np.abs(self.program.edited(self.i, sites) - c * self.program.gradient(self.i)).max() > 1e-9 * np.abs(
+            self.program.gradient(self.i)
+        ).max():
+            return []
+        places = " and ".join(dict.fromkeys(self.program.where(s) for s in steps))
+        alike = len(words) == 1
+        what = f"{words.pop()}, in {places}" if alike else " and ".join([o.words for o in covers.values()][:2])
+        what += " and so on" if not alike and len(covers) > 2 else ""
+        said = f"every entry is {c:.8g} times the right one: in each of {len(covers)} places, {what}"
+        return [Finding(next(iter(covers.values())).mistake, said, "", 1.05 if alike else 1.3, sites=sites)]
 
     # Words ------------------------------------------------------------------------------------------------------------
 
@@ -363,7 +544,7 @@ class Stories:
     def _path(self, path: Path) -> str:
         term, edge = self._term(path), self.junction(path) or path.edges[-1]
         through = f"on the path of {self.program.called(edge[0].inputs[edge[1]])} through {self.program.where(edge[0])}"
-        return f"{through} (the term {term})" if term else through
+        return f"{through} (the term {term})" if term and not term.startswith("the result") else through
 
     def _square(self, path: Path) -> Step | None:
         """The product x·x at which the path begins."""
@@ -474,11 +655,12 @@ class Stories:
                     f"the minus sign of the derivative of {inner} is forgotten, in {self.program.where(step)}: the sign"
                     f" of {self._short(path)} is wrong")
                 return Finding("sign", words, "", 1.05)
-        return Finding("sign", f"the sign is wrong {self._path(path)}", "", 1.1)
+        half = any(step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1] for step, _ in path.edges[-1:])
+        return Finding("sign", f"the sign is wrong {self._path(path)}", "", 1.6 if half else 1.1)
 
     def _short(self, path: Path) -> str:
         term = self._term(path)
-        return f"the term {term}" if term else "this part"
+        return "this part" if not term or term.startswith("the result") else f"the term {term}"
 
     def constants(self, chosen: list[Path]) -> Finding | None:
         """Several paths that are left out together, when that is one story."""

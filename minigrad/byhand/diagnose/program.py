@@ -11,8 +11,11 @@ It has more than 300 lines because a step, the program and an edit are defined b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import ast
+import math
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,6 +159,10 @@ class Program:
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
         self._where: tuple[Place | None, int] = (None, 0)
+        self.scalars: dict[str, float] = {}  # the user's numbers by name
+        self.lengths: dict[tuple[int, ...], dict[int, str]] = {}  # where each length is met, by what is looked at first
+        self._products: dict[str, list[tuple[str, float, list[tuple[str, float]]]]] = {}
+        self.inner: dict[tuple[int, int], frozenset[int]] = {}  # by an edit's step and node: the steps it stands for
         self.recognised: set[int] = set()  # results of functions that were written out and are recognised
         self.constants = names  # by the id of the array
         self.keep: list[Any] = []  # ids stay valid while their objects live
@@ -212,7 +219,7 @@ class Program:
             for i in step.wanted():
                 self.readers.setdefault(step.inputs[i], []).append((step, i))
 
-    def _walk_back(self) -> None:
+    def _walk_back(self, sites: Sequence[Site] = ()) -> None:
         self.gradients: list[Any] = [None] * len(self.values)
         self.gradients[self.output] = self.seed
         for step in reversed(self.steps):
@@ -224,6 +231,10 @@ class Program:
             for i in step.wanted():
                 at, share = step.inputs[i], step.shares[i]
                 self.gradients[at] = share if self.gradients[at] is None else self.gradients[at] + share
+            for site in sites:
+                if site.step == step.index:
+                    before = self.gradients[site.node]
+                    self.gradients[site.node] = site.more(g) + (0.0 if before is None else before)
         self.live = [step for step in self.steps if step.g is not None]
 
     def gradient(self, i: int) -> np.ndarray:
@@ -284,12 +295,12 @@ class Program:
 
     def replayed(
         self, skip: Mapping[int, int], change: Mapping[int, Callable[[np.ndarray], np.ndarray]] = NOTHING,
-        mask: Mapping[int, np.ndarray] = NOTHING
+        mask: Mapping[int, np.ndarray] = NOTHING, resized: bool = False
     ) -> Program | None:
         """The program of another function; None where that does not run.
 
         The result of a step in ``skip`` is one of its inputs itself, that of a step in ``change`` is changed; the
-        gradient that passes a step in ``mask`` is multiplied.
+        gradient that passes a step in ``mask`` is multiplied.  ``resized``: shapes may change on the way.
         """
         new = object.__new__(Program)
         new.__dict__.update(self.__dict__)
@@ -301,14 +312,25 @@ class Program:
                 same = s.index not in skip and all(x is y for x, y in zip(arrays, s.arrays, strict=True))
                 value = s.value if same else np.asarray(call.forward(arrays), float)
                 value = change[s.index](value) if s.index in change else value
-                if value.shape != s.value.shape or not np.isfinite(value).all():
+                if (value.shape != s.value.shape and not resized) or not np.isfinite(value).all():
                     return None
                 new.values[s.out] = value
                 new.steps.append(Step(s.index, call, s.inputs, arrays, value, s.out, s.place, s.within, s.visit))
+            if new.values[self.output].shape != self.values[self.output].shape:
+                return None
             new._index()
             new._walk_back()
         except (ValueError, IndexError, TypeError, FloatingPointError):
             return None
+        return new
+
+    def under(self, sites: Sequence[Site]) -> Program:
+        """The same program with an edited backward pass."""
+        new = object.__new__(Program)
+        new.__dict__.update(self.__dict__)
+        new.steps = [replace(s, g=None, raw=[], shares=[]) for s in self.steps]
+        new._index()
+        new._walk_back(sites)
         return new
 
     # Words ------------------------------------------------------------------------------------------------------------
@@ -352,9 +374,29 @@ class Program:
         x, a = step.call.inputs[i], step.arrays[i]
         if id(x) in self.constants:
             return self.constants[id(x)]
+        if isinstance(a, np.ndarray) and a.ndim and id(a.base) in self.constants:
+            return f"{self.constants[id(a.base)]}[…]"
         if np.size(a) == 1:
             return f"{float(np.reshape(a, -1)[0]):.6g}"
         return f"the constant of shape {np.shape(a)}"
+
+    def scalar_factors(self, node: int) -> list[int]:
+        """The numbers that were multiplied to make one; nothing for a number that is no product."""
+        made = self.made.get(node)
+        if made is None or made.call.op.name != "multiply" or made.value.size != 1:
+            return []
+        return [x for n in made.wanted() for x in (self.scalar_factors(made.inputs[n]) or [made.inputs[n]])]
+
+    def parts(self, step: Step, value: float) -> list[tuple[str, float, str]]:
+        """Where the user's line computes a number from others, its factors: (text, value, the whole as code)."""
+        if step.place is None:
+            return []
+        if step.place.source not in self._products:
+            self._products[step.place.source] = list(_products(step.place.source, self.scalars))
+        for whole, product, factors in self._products[step.place.source]:
+            if abs(product - abs(value)) <= 1e-12 * abs(value):
+                return [(text, v, whole) for text, v in factors if v not in (0.0, 1.0, -1.0)]
+        return []
 
     def where(self, step: Step) -> str:
         """The line of the user's function, with the library op that the step is a part of."""
@@ -362,18 +404,77 @@ class Program:
         twin = any(
             s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit
             for s in self.steps)
-        which = f" {self.expression(step, 1)}" if twin and step.name != "indexing" else ""
-        return f"{step.name}{inside}{which}" + (f" ({step.place})" if step.place else "")
+        text = self.expression(step, 1) if twin and step.name != "indexing" else ""
+        what = text if text.startswith(f"{step.name}(") and not inside else f"{step.name}{inside} {text}".rstrip()
+        return what + (f" ({step.place})" if step.place else "")
 
 
+def _products(source: str, scalars: Mapping[str, float]) -> Iterator[tuple[str, float, list[tuple[str, float]]]]:
+    """Every product of numbers in a line of code: the code, its value, and its factors as (code, value)."""
+    try:
+        tree = ast.parse(source if not source.endswith(":") else f"{source} pass")
+    except SyntaxError:
+        return
+    for node in ast.walk(tree):
+        factors = _factors(node, scalars, 1)
+        if factors is not None and len(factors) > 1:
+            yield ast.unparse(node), abs(math.prod(v for _, v in factors)), factors
+
+
+def _factors(node: ast.AST, scalars: Mapping[str, float], power: int) -> list[tuple[str, float]] | None:
+    """The factors of an expression of numbers; None for any other expression."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+        left = _factors(node.left, scalars, power)
+        right = _factors(node.right, scalars, -power if isinstance(node.op, ast.Div) else power)
+        return None if left is None or right is None else left + right
+    value = _number(node, scalars)
+    if value is None or not value:
+        return None
+    plain, code = isinstance(node, ast.Constant), ast.unparse(node)
+    if power < 0:
+        code = f"1/{code}" if isinstance(node, ast.Name | ast.Constant) else f"1/({code})"
+    return [(code if plain else f"{code} = {value**power:g}", value**power)]
+
+
+def _number(node: ast.AST, scalars: Mapping[str, float]) -> float | None:
+    """The value of an expression of the user's numbers."""
+    if isinstance(node, ast.Constant):
+        return float(node.value) if isinstance(node.value, int | float) and not isinstance(node.value, bool) else None
+    if isinstance(node, ast.Name):
+        return scalars.get(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        inner = _number(node.operand, scalars)
+        return None if inner is None else -inner
+    if isinstance(node, ast.Call) and not node.keywords and len(node.args) == 1:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        inner = _number(node.args[0], scalars) if name == "sqrt" else None
+        return None if inner is None or inner < 0 else math.sqrt(inner)
+    if isinstance(node, ast.BinOp) and type(node.op) in ARITHMETIC:
+        left, right = _number(node.left, scalars), _number(node.right, scalars)
+        if left is None or right is None:
+            return None
+        try:
+            found = ARITHMETIC[type(node.op)](left, right)
+        except (ZeroDivisionError, OverflowError, ValueError):
+            return None
+        return found if isinstance(found, float) and math.isfinite(found) else None
+    return None
+
+
+ARITHMETIC: dict[type, Callable[[float, float], Any]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
+    ast.Pow: lambda a, b: a**b if abs(b) < 100 else math.nan,
+}  # fmt: skip
 SIGNS = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/", "matmul": "@", "power": "**"}
 
 
 def _wrapped(text: str) -> str:
-    simple = text.replace("_", "a").replace(".", "a").replace("[", "a").replace("]", "a").isalnum() or (
-        text.endswith(")") and " " not in text.split("(")[0]
-    )
-    return text if simple or text.startswith(("the ", "(")) else f"({text})"
+    """An operand as it stands beside a sign: in parentheses unless it is one name, number or call."""
+    depth, bare = 0, not text.startswith("-")
+    for k, letter in enumerate(text):
+        depth += (letter in "([") - (letter in ")]")
+        bare = bare and (depth > 0 or letter != " " or text[k + 1 : k + 2] == "(")
+    return text if bare or text.startswith("the ") else f"({text})"
 
 
 def _index_text(index: Any) -> str:
@@ -389,6 +490,16 @@ def _index_text(index: Any) -> str:
 
 
 # Edits ---------------------------------------------------------------------------------------------------------------
+
+
+def overlap(program: Program, first: Sequence[Site], second: Sequence[Site]) -> bool:
+    """Whether two edits cannot be made both: at one place, or one within a function whose whole rule the other
+    replaces."""
+    if {x[:2] for x in first} & {x[:2] for x in second}:
+        return True
+    return any(
+        y.step in program.inner.get((x.step, x.node), ())
+        for some, others in ((first, second), (second, first)) for x in some for y in others)
 
 
 class Edit(NamedTuple):

@@ -40,8 +40,9 @@ def recognised(program: Program) -> Iterator[Recognised]:
             found = match(program, step.out, y, before)
             if found is not None:
                 program.recognised.add(found.y)
-                if found.y not in program.names and (label := LABELS.get(found.kind)):
+                if found.y not in program.names and found.sign > 0 and (label := LABELS.get(found.kind)):
                     program.names[found.y] = label.format(program.called(found.x))
+                program.inner[program.made[found.y].index, found.x] = _between(program, found.x, found.y)
                 yield found
                 break
 
@@ -62,6 +63,21 @@ def _behind(program: Program, node: int) -> list[int]:
         edge = [x for n in edge if n in program.made for x in program.made[n].inputs if x != CONSTANT]
         found += edge
     return list(dict.fromkeys(found))[::-1]
+
+
+def _between(program: Program, x: int, y: int) -> frozenset[int]:
+    """The steps by which y was computed from x."""
+    after, steps = {x}, []
+    for step in program.steps[: program.made[y].index + 1]:
+        if any(n in after for n in step.inputs):
+            after.add(step.out)
+            steps.append(step)
+    before, found = {y}, set()
+    for step in reversed(steps):
+        if step.out in before:
+            before.update(step.inputs)
+            found.add(step.index)
+    return frozenset(found)
 
 
 def _close(a: np.ndarray, b: np.ndarray) -> bool:
@@ -95,7 +111,10 @@ def _log_sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) 
     for x, v, sign in _logits(program, logit, before):
         s = 1 / (1 + np.exp(-v))
         slope = 1 - s if kind == "log_sigmoid" else s
-        return Recognised(kind, x, node, v, y, {}, lambda g, d=slope: g * d, sign)
+        if sign < 0:  # log σ(−x) = −log(1 + eˣ), and the other way round
+            other = "softplus" if kind == "log_sigmoid" else "log_sigmoid"
+            return Recognised(other, x, node, -v, -y, {}, lambda g, d=slope: -g * d, 1.0, lambda g: -g)
+        return Recognised(kind, x, node, v, y, {}, lambda g, d=slope: g * d)
     return None
 
 

@@ -1,5 +1,8 @@
 """What ``diagnose`` is asked: a function at its inputs, in whichever form they were given, recorded once; the gradients
-that are claimed; and which line of the user's function made each tensor."""
+that are claimed; and which line of the user's function made each tensor.
+
+It has more than 300 lines because inputs and claims come in many forms, and each is checked with words of its own.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ class Trace:
     def __init__(self) -> None:
         self.places: list[tuple[int, Place | None]] = []
         self.names: dict[int, str] = {}
+        self.scalars: dict[str, float] = {}  # numbers by name; not a number where the name had several
         self.keep: list[Any] = []  # so that ids stay those of the objects that were named
         self._stack: list[tuple[FrameType, int]] = []
 
@@ -71,6 +75,10 @@ class Trace:
             self.places.append((clock(), None))
 
     def _name(self, name: str, x: Any) -> None:
+        if isinstance(x, int | float | np.number) and not isinstance(x, bool):
+            value = float(x) if not isinstance(x, np.complexfloating) else float("nan")
+            self.scalars[name] = value if self.scalars.get(name, value) == value else float("nan")
+            return
         for key, value in _arrays(name, x):
             if id(value) not in self.names:
                 self.names[id(value)] = key
@@ -156,6 +164,7 @@ class Question:
         with np.errstate(all="ignore"):
             wanted = [variables[i] for i in self.which]
             self.program = Program(output, self.upstream.astype(output.dtype), wanted, self.trace.place, names_of)
+            self.program.scalars = {k: v for k, v in self.trace.scalars.items() if v == v}
         self.output_shape = output.shape
         self.variable_names = [self.names[i] for i in self.which]
 

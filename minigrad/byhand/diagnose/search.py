@@ -8,15 +8,18 @@ more than 300 lines because each of these is a way of its own through the same p
 
 from __future__ import annotations
 
+import copy
+import re
 import time
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from .hypotheses import edits
-from .operands import variations
+from .operands import SYMMETRIC, variations
 from .paths import Path, Stories, paths, same, tidy
-from .program import CONSTANT, Edit, Program, Site, Step
+from .program import CONSTANT, Edit, Program, Site, Step, overlap
 from .verdicts import Case, Finding, off
 
 SECONDS = 5.0  # for pairs of edits
@@ -30,6 +33,8 @@ class Shared:
         self.program, self.edits = program, edits(program)
         self.started = time.monotonic()
         self._deltas: dict[int, dict[int, np.ndarray]] = {}
+        self.searches: dict[int, Search] = {}
+        self._pairs: dict[tuple[int, int], dict[int, np.ndarray]] = {}
 
     def delta(self, k: int, i: int) -> np.ndarray | None:
         """By how much edit ``k`` changes the gradient of variable ``i``."""
@@ -37,6 +42,14 @@ class Shared:
             found = self.program.changes(self.edits[k].sites)
             self._deltas[k] = {v: found[v] for v in self.program.variables if v in found}
         return self._deltas[k].get(i)
+
+    def pair(self, first: Edit, second: Edit) -> dict[int, np.ndarray]:
+        """By how much two edits together change the gradients of the variables."""
+        key = (id(first), id(second))
+        if key not in self._pairs:
+            found = self.program.changes([*first.sites, *second.sites])
+            self._pairs[key] = {v: found[v] for v in self.program.variables if v in found}
+        return self._pairs[key]
 
     def late(self) -> bool:
         """Whether the time for pairs of edits is over."""
@@ -85,7 +98,7 @@ class Search:
                 continue
             for finding in self.stories.of(path, tidy(c)):
                 if self.case.right.size == 1 and (
-                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.2
+                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.46
                 ):
                     continue
                 exact = self._exact(path, c, finding)
@@ -117,14 +130,14 @@ class Search:
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = tidy(c)
-        sites = path.sites(c)
+        sites = list(finding.sites) or path.sites(c, at=finding.at)
         found = self.program.edited(self.i, sites)
         if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
             return None
         said = (
             self.evidence(sites) if not self.stories.is_whole(path)
             else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else "")
-        return finding._replace(evidence=said)
+        return finding._replace(evidence=said, sites=tuple(sites))
 
     def ratio(self, d: np.ndarray, effect: np.ndarray) -> float:
         """The c for which d = c · effect; not a number when there is none."""
@@ -134,6 +147,7 @@ class Search:
         c = float(d @ effect) / square
         return c if self.near(d, c * effect) else float("nan")
 
+    @cached_property
     def effects(self) -> np.ndarray:
         """What each edit adds to the gradient, in projection."""
         found = np.zeros((len(self.edits), len(self.flat)))
@@ -157,7 +171,7 @@ class Search:
         for k in np.flatnonzero(np.abs(self.total + effects - self.aim).max(axis=1) <= 1e-5 * self.size):
             e = self.edits[k]
             if self.fits(e.sites):
-                yield Finding(e.name, e.words, self.evidence(e.sites), e.cost)
+                yield Finding(e.name, e.words, self.evidence(e.sites), e.cost, e.sites)
 
     # Other searches ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +182,8 @@ class Search:
             if not np.isfinite(g).all() or self.case.close(g, self.right):
                 continue
             if self.case.close(self.case.claimed, g):
-                yield Finding(v.name, v.words, f"from what this gives, yours {off(self.case.claimed, g)}", v.cost)
+                evidence = f"from what this gives, yours {off(self.case.claimed, g)}"
+                yield Finding(v.name, v.words, evidence, v.cost, program=v.program)
                 continue
             c = self.ratio(self.aim, self.project(g))
             if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, tidy(c) * g):
@@ -233,7 +248,7 @@ class Search:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
                 f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})")
-            return Finding("overwritten", words, self.evidence(sites), 1.1)
+            return Finding("overwritten", words, self.evidence(sites), 1.0, tuple(sites))
         if looped:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
@@ -243,12 +258,63 @@ class Search:
                 f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there:"
                 f" the paths through {gone} are missing")
         else:
-            words = f"{x} is used {n} times and its gradients must be added; the one from {gone} is missing"
-        return Finding("missing path", words, self.evidence(sites), 1.2)
+            ones = "the ones" if len(lost) > 1 else "the one"
+            are = "are" if len(lost) > 1 else "is"
+            words = f"{x} is used {n} times and its gradients must be added; {ones} from {gone} {are} missing"
+        return Finding("missing path", words, self.evidence(sites), 1.2, tuple(sites))
+
+    def after(self, first: Finding) -> Iterator[Finding]:
+        """A second slip, on top of one that another claim has shown."""
+        program = first.program or self.program.under(first.sites)
+        tangents = program.tangents(self.i)[1] if first.program is not None else self.tangents
+        total = self.project(program.gradient(self.i))
+        d = self.aim - total
+        if self.near(d, 0 * d):
+            return
+        chains = paths(program, self.i, tangents)
+        stories = Stories(program, self.i, self.case.name, chains, total)
+        words = FACTOR.sub("", first.words)
+        for path in chains:
+            c = 1 + self.ratio(d, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            c = tidy(c)
+            for f in stories.of(path, c, loose=False)[:2]:
+                sites = path.sites(c, first.sites, f.at)
+                if f.cost < 2.5 and not overlap(program, first.sites, sites) and self._gives(program, sites):
+                    yield self._second(first, words, f, sites)
+        for e in edits(program):
+            if self.shared.late():
+                return
+            if overlap(program, first.sites, e.sites):
+                continue
+            with np.errstate(all="ignore"):
+                if len(e.sites) == 1:
+                    tangent, g = tangents.get(e.sites[0].node), program.steps[e.sites[0].step].g
+                    if tangent is None or g is None:
+                        continue
+                    effect = tangent.reshape(len(tangent), -1) @ np.ravel(e.sites[0].more(g))
+                else:
+                    delta = program.changes(e.sites).get(self.i)
+                    effect = 0 * d if delta is None else self.project(delta)
+            if np.isfinite(effect).all() and self.near(effect, d) and self._gives(program, e.sites):
+                yield self._second(first, words, Finding(e.name, e.words, "", e.cost), e.sites)
+
+    def _gives(self, program: Program, sites: Sequence[Site]) -> bool:
+        """Whether these edits of an edited program give the claimed numbers."""
+        found = program.edited(self.i, sites)
+        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+
+    def _second(self, first: Finding, words: str, f: Finding, sites: Sequence[Site]) -> Finding:
+        found = (first.program or self.program.under(first.sites)).edited(self.i, sites)
+        return Finding(
+            _names(first.mistake, f.mistake), f"two mistakes: {words}; and {f.words}",
+            f"from what these give, yours {off(self.case.claimed, found)}", first.cost + f.cost + 0.4,
+            parts=(words, f.words))
 
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
-        effects = self.effects()
+        effects = self.effects
         scaled = [*self.scaled_paths(), *self.whole()]
         few = [
             f for f in self.few_uses()
@@ -257,6 +323,10 @@ class Search:
         pairs = list(two_paths(self))
         if not found or min(f.cost for f in found) > 2.4:
             found += [*pairs, *with_factor(self, effects)]
+            said = {part for f in found for part in f.parts}
+            some = [e for e in self.edits if e.words in said]
+            if self.case.right.size >= 3:
+                found += _with_path_below(self, some[:6]) if some else []
         else:
             found += [f for f in pairs if f.mistake == "symmetry assumed"]
         if not found:
@@ -268,8 +338,73 @@ class Search:
 
 def search(case: Case, shared: Shared) -> list[Finding]:
     """Everything that explains a claimed gradient of the right shape."""
-    return Search(case, shared).run()
+    shared.searches[case.i] = Search(case, shared)
+    return shared.searches[case.i].run()
 
+
+def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
+    """One mistake, and the result transposed or flipped."""
+    claimed = case.claimed
+    for turned, words in ((claimed.T, "transposed: the axes are exchanged"), (np.flip(claimed), "flipped along every axis")):
+        if turned.shape != case.right.shape or case.close(turned, claimed):
+            continue
+        s = copy.copy(shared.searches[case.i])
+        s.case, s.aim = case._replace(claimed=turned), s.project(turned)
+        for f in (*s.scaled_paths(), *s.single(s.effects)):
+            yield Finding(
+                f"{f.mistake} and {words.split(':')[0].split(' ')[0]}", f"two mistakes: {f.words}; and {words}",
+                f.evidence, f.cost + 1.2, parts=(f.words, words))
+
+
+# Several claims --------------------------------------------------------------------------------------------------------
+
+
+def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Shared) -> None:
+    """Judge what was found for several claims by each other.
+
+    A slip that explains several of them is the likelier, one that would spoil a claim that is right the less likely.
+    What explains one claim is tried on those that are not recognised: alone, and with a second slip.
+    """
+    same_shape = [c for c in cases if c.claimed.shape == c.right.shape and np.isfinite(c.claimed).all()]
+    wrong = {c.i: c for c in same_shape if c.i in found}
+    if len(cases) < 2:
+        return
+    passed: dict[int, list[Finding]] = {i: [] for i in wrong}
+    for i in wrong:
+        for k, f in enumerate(found[i][:12]):
+            if not f.sites and f.program is None:
+                continue
+            given = _gradients(shared.program, f)
+            spoils = any(not c.close(c.claimed, given[c.i]) for c in same_shape if c.i not in found)
+            explained = [
+                c for c in wrong.values()
+                if c.i != i and c.close(c.claimed, given[c.i]) and not c.close(given[c.i], c.right)]
+            found[i][k] = f._replace(cost=f.cost + 0.3 * spoils - 0.12 * min(2, len(explained)))
+            for c in explained:
+                if not found[c.i] or (c.right.size < 3 and all(f.words != other.words for other in found[c.i])):
+                    evidence = f"from what this mistake gives, yours {off(c.claimed, given[c.i])}"
+                    passed[c.i].append(found[i][k]._replace(words=FACTOR.sub("", f.words), evidence=evidence))
+    for i, more in passed.items():
+        found[i] += more
+    shared.started = max(shared.started, time.monotonic() - SECONDS + 3.0)
+    for i in wrong:
+        if not found[i]:
+            known = [f for j in wrong if j != i for f in found[j][:2] if f.sites or f.program is not None]
+            s = shared.searches[i]
+            for f in list({f.words: f for f in known}.values())[:6]:
+                found[i] += s.after(f)
+        found[i].sort(key=lambda f: f.cost)
+
+
+FACTOR = re.compile(r"every entry is [-\d.e+]+ times the right one: |its part is [-\d.e+]+ times the right one: ")
+
+
+def _gradients(program: Program, f: Finding) -> dict[int, np.ndarray]:
+    """What a finding makes of the gradient of each variable."""
+    if f.program is not None:
+        return {i: f.program.gradient(i) for i in program.variables}
+    delta = program.changes(f.sites)
+    return {i: program.gradient(i) + delta[i] if i in delta else program.gradient(i) for i in program.variables}
 
 
 # Two mistakes at once --------------------------------------------------------------------------------------------------
@@ -278,7 +413,9 @@ def search(case: Case, shared: Shared) -> list[Finding]:
 BUDGET = 260  # edits that are paired
 
 
-# Two edits --------------------------------------------------------------------------------------------------------
+def _names(first: str, second: str) -> str:
+    """Two mistakes as a verdict."""
+    return first if second == first or second in first.split(" and ") else f"{first} and {second}"
 
 
 def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
@@ -306,17 +443,19 @@ def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
             if abs(c - 1) < 1e-6:
                 continue
             for finding in s.stories.of(path, c, loose=False)[:2]:
-                sites = [*e.sites, *path.sites(c, e.sites)]
-                if finding.cost < 2.5 and s.fits(sites):
+                scaled = path.sites(c, e.sites, finding.at)
+                sites = [*e.sites, *scaled]
+                if finding.cost < 2.5 and not overlap(s.program, e.sites, scaled) and s.fits(sites):
                     yield _both(s, e.name, e.words, e.cost, finding, sites)
 
 
 def _both(s: Search, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
     if second.mistake == "sign" and second.words == "the sign is wrong":
-        return Finding(f"sign and {name}", f"the sign is wrong, and {words}", s.evidence(sites), cost + 1.2)
+        return Finding(
+            f"sign and {name}", f"the sign is wrong, and {words}", s.evidence(sites), cost + 1.2, tuple(sites))
     return Finding(
-        f"{name} and {second.mistake}", f"two mistakes: {words}; and {second.words}", s.evidence(sites),
-        cost + second.cost + 0.6)
+        _names(name, second.mistake), f"two mistakes: {words}; and {second.words}", s.evidence(sites),
+        cost + second.cost + 0.6, tuple(sites), parts=(words, second.words))
 
 
 def two_paths(s: Search) -> Iterator[Finding]:
@@ -336,6 +475,11 @@ def two_paths(s: Search) -> Iterator[Finding]:
             if abs(a) < 1e-6 or abs(b) < 1e-6 or not s.near(d, a * effects[j] + b * effects[k]):
                 continue
             yield from _pair_of_paths(s, s.paths[j], tidy(1 + a), s.paths[k], tidy(1 + b))
+            for p, q, x, y in ((j, k, a, b), (k, j, b, a)):  # q within p: p's factor acts on it, too
+                if abs(1 + x) > 1e-6 and abs(x) > 1e-6 and abs(1 + y / (1 + x) - 1 - y) > 1e-9:
+                    for f in _pair_of_paths(s, s.paths[q], tidy(1 + y / (1 + x)), s.paths[p], tidy(1 + x)):
+                        if "sign and" not in f.mistake:
+                            yield f
 
 
 def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[Finding]:
@@ -345,22 +489,23 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
     first, second = s.stories.of(p, c, loose=False), s.stories.of(q, e, loose=False)
     if not first or not second:
         return
-    found = s.program.edited(s.i, [*p.sites(c), *q.sites(e)])
+    inner = p.sites(c, at=first[0].at)
+    sites = (*inner, *q.sites(e, inner, second[0].at))
+    found = s.program.edited(s.i, sites)
     if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
         return
     evidence = f"from what these give, yours {off(s.case.claimed, found)}"
     if c == e == 0 and (one := s.stories.constants([p, q])):
-        yield one._replace(evidence=evidence)
+        yield one._replace(evidence=evidence, sites=sites)
         return
     if (
         c == 0 and e == 0
         and first[0].mistake.startswith("missing term through") != second[0].mistake.startswith("missing term through")
     ):
         return
-    name = f"{first[0].mistake} and {second[0].mistake}" if first[0].mistake != second[0].mistake else first[0].mistake
-    yield Finding(
-        name, f"two mistakes: {first[0].words}; and {second[0].words}", evidence, first[0].cost + second[0].cost + 0.4
-    )
+    words = f"two mistakes: {first[0].words}; and {second[0].words}"
+    name, cost = _names(first[0].mistake, second[0].mistake), first[0].cost + second[0].cost + 0.55
+    yield Finding(name, words, evidence, cost, sites, parts=(first[0].words, second[0].words))
 
 
 def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None:
@@ -374,10 +519,7 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
     kept = p if c else q
     step, i = s.stories.junction(kept) or kept.edges[-1]
     x = s.program.called(step.inputs[i])
-    words = (
-        f"a symmetric matrix is assumed: {x} is used twice, and twice the part through {s.program.where(step)}"
-        " stands for the sum of both; the two agree only where the matrix between them is symmetric, as in 2Ax for"
-        " (A + Aᵀ)x")
+    words = SYMMETRIC.format(x, s.program.where(step))
     return Finding("symmetry assumed", words, f"from what this gives, yours {off(s.case.claimed, found)}", 0.97)
 
 
@@ -404,14 +546,20 @@ def _left_out_together(s: Search) -> Iterator[Finding]:
                 yield Finding(first.mistake, words, s.evidence(sites), first.cost + second.cost + 0.4)
 
 
-def _in_loops(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
+def _in_loops(s: Search, effects: np.ndarray) -> Iterator[Finding]:
     """Two slips, each at every step of a loop."""
-    repeated = [e for e in chosen if len(e.sites) > 1][:40]
+    several = sorted((k for k, e in enumerate(s.edits) if len(e.sites) > 1), key=lambda k: s.edits[k].cost)
+    alike = {tuple(np.round(effects[k] / s.size, 7)): s.edits[k] for k in reversed(several) if effects[k].any()}
+    repeated = sorted(alike.values(), key=lambda e: e.cost)[:60]
     for j, first in enumerate(repeated):
         for second in repeated[j + 1 :]:
             if s.shared.late():
                 return
-            yield from _pair(s, first, second)
+            if overlap(s.program, first.sites, second.sites):
+                continue
+            delta = s.shared.pair(first, second).get(s.i)
+            if delta is not None and s.case.close(s.case.claimed, s.right + delta):
+                yield from _pair(s, first, second)
 
 
 def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
@@ -427,15 +575,53 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         left = d - some[a]
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
             yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
-    yield from _dependent(s, [s.edits[k] for k in order])
-    yield from _in_loops(s, [s.edits[k] for k in order])
+    chosen = [s.edits[k] for k in order]
+    looped = list(_in_loops(s, effects))
+    yield from looped
+    if looped:
+        return
+    yield from _with_path_below(s, chosen)
+    yield from _dependent(s, chosen)
     yield from _left_out_together(s)
 
 
+def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
+    """An edit, or a path that is left out or scaled, and on top of it a path that hands on a part of what it hands
+    down."""
+    if s.shared.late():
+        return
+    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen[:80]]
+    for path in s.paths[:30]:
+        for c in (0.0, -1.0, 2.0, 0.5) if not s.stories.is_whole(path) else ():
+            firsts += [
+                f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
+    for first in firsts:
+        if s.shared.late():
+            return
+        program = s.program.under(first.sites)
+        total = s.project(program.gradient(s.i))
+        chains = paths(program, s.i, s.tangents)
+        stories = Stories(program, s.i, s.case.name, chains, total)
+        for path in chains:
+            c = 1 + s.ratio(s.aim - total, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            for f in stories.of(path, tidy(c), loose=False)[:2]:
+                scaled = path.sites(tidy(c), first.sites, f.at)
+                if f.cost < 2.2 and not overlap(program, first.sites, scaled) and s.fits([*first.sites, *scaled]):
+                    yield _both(s, first.mistake, first.words, first.cost, f, [*first.sites, *scaled])
+
+
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
-    """The second edit works on what the first one hands down."""
+    """The second edit works on what the first one, or a path that is left out or negated, hands down."""
     d = s.aim - s.total
-    for first in chosen:
+    if s.shared.late():
+        return
+    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen]
+    for path in s.paths[:40]:
+        for c in (0.0, -1.0) if not s.stories.is_whole(path) else ():
+            firsts += [f._replace(sites=tuple(path.sites(c))) for f in s.stories.of(path, c, loose=False)[:1]]
+    for first in firsts:
         if s.shared.late():
             return
         delta = s.program.changes(first.sites)
@@ -443,7 +629,7 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
         left = d - (0.0 if base is None else s.project(base))
         below = min(x.step for x in first.sites)
         for second in chosen:
-            if second is first or len(second.sites) > 1:
+            if second.sites == first.sites or len(second.sites) > 1:
                 continue
             (site,) = second.sites
             step = s.program.steps[site.step]
@@ -455,11 +641,12 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
                 yield from _pair(s, first, second)
 
 
-def _pair(s: Search, first: Edit, second: Edit) -> Iterator[Finding]:
-    if {x[:2] for x in first.sites} & {x[:2] for x in second.sites}:
+def _pair(s: Search, first: Edit | Finding, second: Edit) -> Iterator[Finding]:
+    if overlap(s.program, first.sites, second.sites):
         return
     sites = [*first.sites, *second.sites]
     if s.fits(sites):
-        words = f"two mistakes: {first.words}; and {second.words}"
-        name = first.name if first.name == second.name else f"{first.name} and {second.name}"
-        yield Finding(name, words, s.evidence(sites), first.cost + second.cost + 0.6)
+        one = first.name if isinstance(first, Edit) else first.mistake
+        yield Finding(
+            _names(one, second.name), f"two mistakes: {first.words}; and {second.words}", s.evidence(sites),
+            first.cost + second.cost + 0.6, tuple(sites), parts=(first.words, second.words))

@@ -88,7 +88,8 @@ class Diagnosis(Report):
             said.append(
                 f"{', '.join(row.name for row in rows)}: {words}"
                 + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
-            said += [f"    The same numbers would come of this: {other}." for other in rows[0].others]
+            others = [o for o in rows[0].others if all(o in row.others for row in rows)]
+            said += [f"    The same numbers would come of this: {other}." for other in others]
         return [*said, *(f"Note: {remark}." for remark in self.remarks)]
 
 
@@ -103,6 +104,10 @@ class Finding(NamedTuple):
     words: str
     evidence: str
     cost: float = 1.0
+    sites: tuple[Any, ...] = ()  # the edits of the backward program that it stands for
+    at: Any = None  # the step at which the slip is made
+    program: Any = None  # that of another function, where its gradient was taken
+    parts: tuple[str, ...] = ()  # the two mistakes of which it consists
 
 
 class Case(NamedTuple):
@@ -261,6 +266,10 @@ def by_order(case: Case) -> Iterator[Finding]:
                     yield Finding(
                         "transposed" if c > 0 else "sign and transposed", words,
                         f"with its axes put back it {off(c * turned, right)}", 0.6)
+    both = np.flip(claimed)
+    if claimed.ndim > 1 and case.close(both, right) and not case.close(claimed, right):
+        words = "in reverse order along every axis (flipped, rotated by 180°)"
+        yield Finding("reversed", words, f"flipped back it {off(both, right)}", 1.2)
     for axis in range(claimed.ndim):
         turned = np.flip(claimed, axis)
         if claimed.shape[axis] > 1 and case.close(turned, right) and not case.close(claimed, right):
