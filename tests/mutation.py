@@ -639,13 +639,14 @@ def write_table(mutants: list[Mutant], results: dict[str, list[Any]], options: a
         survivors.append(f"| {mutant.file}:{mutant.line} | {in_cell(mutant.before)} | {in_cell(mutant.after)} | {kind}: {reason} |")
     total, killed, same = (sum(row[i] for row in modules.values()) for i in range(3))
     unseen = sum(kinds[kind] for kind in ("speed", "message", "rounding"))
+    visible = total - same - unseen
     lines = [
         "# Mutants",
         "",
         f"Written by `python -m tests.mutation --count {options.count} --seed {options.seed}`: small wrong changes of the library, and whether a",
         f"test fails. Of {total} mutants {killed} are killed: **{killed / total:.1%}**. {same} of the others are equivalent, nothing could tell",
         f"them from the code; without these **{killed / (total - same):.1%}** are killed. {unseen} more change only how fast,",
-        f"in how much memory, with which rounding or in which words: without these too **{killed / (total - same - unseen):.1%}**. All that live, by kind: "
+        f"in how much memory, with which rounding or in which words: without these too **{killed / visible:.1%}**. All that live, by kind: "
         + ", ".join(f"{kind} {n}" for kind, n in kinds.most_common())
         + ".",
         *(
