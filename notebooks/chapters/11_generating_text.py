@@ -169,7 +169,7 @@ fig
 # %% [markdown]
 # **Why stop at one character?** After *th* comes *e*, whatever a bigram thinks of *h*. But the more characters one looks back at, the more often one stands before a row that never occurred, and counting says nothing. So a longer context $h$ must ask the shorter one $h'$ (the same without its first character) for help. How much?
 #
-# Witten and Bell answer with a count as well. Read the text once more, and write down each time what followed $h$: $c(h)$ characters in all, among them $d(h)$ different ones. At $d(h)$ moments, then, something *new* followed. Let "something new" be one more kind of event, and give it its share of all events:
+# Witten and Bell (1991) answer with a count as well. Read the text once more, and write down each time what followed $h$: $c(h)$ characters in all, among them $d(h)$ different ones. At $d(h)$ moments, then, something *new* followed. Let "something new" be one more kind of event, and give it its share of all events:
 #
 # $$p(\text{new} \mid h) = \frac{d(h)}{c(h) + d(h)} .$$
 #
@@ -216,6 +216,9 @@ lines |= longer
 sixth = ngram_losses(train, val, vocab, longest=6)[6]
 assert sixth > min(lines.values())
 print(f"six characters in a row: {sixth:.3f}, worse than five")
+context_of_five = Counter(whole[i : i + 5] for i in range(len(train) - 5))
+once = np.mean([seen == 1 for seen in context_of_five.values()])
+print(f"of the {len(context_of_five):,} different contexts of five characters {once:.0%} occur once")
 entries = np.cumsum([sum(len(seen) for seen in after.values()) for after in counts.after])
 table(
     ["model", "nats per character", "perplexity", "numbers that it stores"],
@@ -226,7 +229,7 @@ table(
 )
 
 # %% [markdown]
-# These are not lines that a network passes by being a network. A model that is to be called better than counting has to be below the **lowest** of them, and that one has a memory of four characters and more than a hundred thousand numbers. Longer memories do not help on so short a text: most contexts of five characters are too rare to count in.
+# These are not lines that a network passes by being a network. A model that is to be called better than counting has to be below the **lowest** of them, and that one has a memory of four characters and more than a hundred thousand numbers. Longer memories do not help on so short a text: of the contexts of five characters, two fifths and more occur a single time, as printed.
 #
 # ## 3 · A GPT, and the shift
 #
@@ -279,6 +282,7 @@ def learn(model, steps, rate, shift=1, moments=(), seed=0):
     hidden = [p for name, p in named.items() if name in matrices]  # chapter 10, section 8
     rest = [p for name, p in named.items() if name not in matrices]
     optimizers = [optim.Muon(hidden, rate), optim.AdamW(rest, rate, betas=(0.9, 0.99))]
+    program = mg.program(lambda x, y: mg.cross_entropy(model(x), y), model)  # chapter 02, section 6
     schedule = optim.warmup_cosine(rate, warmup_steps=min(50, steps), total_steps=steps)
     losses, seen = [], {}
     for step in range(steps + 1):
@@ -288,11 +292,10 @@ def learn(model, steps, rate, shift=1, moments=(), seed=0):
         if step == steps:
             return losses, seen
         x, y = corpora.batch(train, 12, context, rng)  # (B, T), (B, T): y is one token later
-        value = mg.cross_entropy(model(x), y if shift else x)
         for optimizer in optimizers:
             optimizer.lr = schedule(step)
             optimizer.zero_grad()
-        value.backward()
+        value = program(x, y if shift else x)  # the loss, and the gradients
         optim.clip_grad_norm(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
@@ -341,12 +344,19 @@ assert (
     and early < lines["unigram"]
     and final < middle < early
 )
-recent = np.convolve(losses, np.ones(20) / 20, "valid")  # the mean of each loss and the 19 before it
-crossed = {
-    name: int(np.argmax(recent < nats)) + 20
-    for name, nats in lines.items()
-    if name != "uniform" and recent.min() < nats
-}
+
+
+def crossings(losses):
+    """The step at which the mean of 20 training losses falls below each line."""
+    recent = np.convolve(losses, np.ones(20) / 20, "valid")  # the mean of each loss and the 19 before it
+    return {
+        name: int(np.argmax(recent < nats)) + 20
+        for name, nats in lines.items()
+        if name != "uniform" and recent.min() < nats
+    }
+
+
+crossed = crossings(losses)
 assert (
     crossed["unigram"] < 150
     and crossed["bigram"] < 450
@@ -375,40 +385,46 @@ table(
 )
 
 # %% [markdown]
-# At the start the loss is near $\log \mathcal V$, even a little above: the model knows nothing, and its random logits are not quite uniform. First it learns how frequent the characters are, and falls below the unigram line; then which follows which; then come words, and at the end pieces of sentences and the look of these help pages. It crosses the lines one after the other, the bigram's within a tenth of the training: what it learns from there on cannot be learned by looking at one character. Compare the samples with what the bigram model writes.
+# At the start the loss is near $\log \mathcal V$, even a little above: the model knows nothing, and its random logits are not quite uniform. First it learns how frequent the characters are, and falls below the unigram line; then which follows which; then come words, and at the end pieces of sentences and the look of these help pages. In this run it crosses the lines one after the other, the bigram's within a tenth of the training: what it learns from there on cannot be learned by looking at one character. Compare the samples with what the bigram model writes.
 #
 # **Is it better than counting?** Say exactly than which. It beats pairs and triples by a wide margin. For the last line, five characters in a row, one run is not enough: the margin is small, and another start and other windows would give another number. So twice more, with other seeds; what decides is the interval over the three.
 
 # %%
 def another(seed):
-    """The loss of a model with another start that has read other windows."""
+    """A model with another start that has read other windows, its loss, and where it crossed the lines."""
     mg.manual_seed(seed)
     model = GPT(vocab, 96, 4, 2, context, positions="rotary", tie_embeddings=False)
-    return learn(model, moments[-1], 6e-3, moments=moments[-1:], seed=seed)[1][moments[-1]][0]
+    losses, seen = learn(model, moments[-1], 6e-3, moments=moments[-1:], seed=seed)
+    return model, seen[moments[-1]][0], crossings(losses)
 
 
-finals = [final, *map(another, sized((1,), (), "further seeds"))]
+runs = [(model, final, crossed), *map(another, sized((1,), (), "further seeds"))]
 
 # %%
-finals += map(another, sized((2,), (), "further seeds"))
+runs += map(another, sized((2,), (), "further seeds"))
+models, finals = [run[0] for run in runs], [run[1] for run in runs]
+for seed, (_, _, steps_of) in enumerate(runs):
+    print(f"seed {seed}, training loss below a line from step: {steps_of}")
+    assert list(steps_of.values()) == sorted(steps_of.values())
 if len(finals) > 1:
     margin = paired(finals, [lines["5-gram"]] * len(finals), 3)
     print(f"GPT − 5-gram over {len(finals)} seeds: {margin} nats")
     assert margin.high < 0
 
 # %% [markdown]
-# Below it, then, by a few hundredths of a nat. (In a browser, with a quarter of the steps and one seed, it gets past the bigram only.) A five-gram model is no straw man on a text that repeats itself as these pages do: it needs one reading, and half as many numbers as our model has weights. What it cannot do is to go on. A sixth character makes it worse, as section 2 has shown, while a larger network that trains a little longer keeps falling:
-# the command `python -m transformer`, with four blocks of width 128, ends clearly below all of these lines: [benchmarks/first_command.md](../benchmarks/first_command.md).
+# Below it, then, by a few hundredths of a nat. (In a browser, with a quarter of the steps and one seed, it gets past the bigram only.) A five-gram model is no straw man on a text that repeats itself as these pages do: it needs one reading, and half as many numbers as our model has weights. What it cannot do is to go on. A sixth character makes it worse, as section 2 has shown, while a larger network gets further:
+# the command `python -m transformer`, with four blocks of width 128, ends clearly below all of these lines (1.24 and 1.23 nats, two seeds, after 1,000 steps): [benchmarks/first_command.md](../benchmarks/first_command.md).
 #
 # ## 5 · The loop that writes
 #
-# Give the model the text so far; take the logits at the **last** position; softmax; draw a token; append it; again. There is one complication: the text may outgrow the context. Then we drop the older half of the window and read the rest again. (After $n > C$ tokens the window starts at the smallest multiple of $C/2$ that leaves at most $C$ tokens.)
+# Give the model the text so far; take the logits at the **last** position; softmax; draw a token; append it; again. There is one complication: the text may outgrow the context. Then we drop the older half of the window and read the rest again. (After $n > T$ tokens, with a context of $T$, the window starts at the smallest multiple of $T/2$ that leaves at most $T$ tokens.)
 
 # %%
 def write(model, ids, n, rng):
-    ids, C = list(ids), model.context_length
+    ids, context = list(ids), model.context_length
+    half = context // 2
     for _ in range(n):
-        start = max(0, -(-(len(ids) - C) // (C // 2)) * (C // 2))  # −(−a // b): a / b, rounded up
+        start = max(0, -(-(len(ids) - context) // half) * half)  # −(−a // b): a / b, rounded up
         with mg.no_grad():
             logits = model(np.array([ids[start:]])).data[0, -1]  # (vocab,)
         p = np.exp(logits.astype(np.float64) - logits.max())
@@ -449,33 +465,48 @@ print(f"{sum(m + i for i in range(n)):,} without the cache, {m + n - 1} with it"
 #
 # ## 6 · How much of the past does it use?
 #
-# The bigram model sees one character. Our GPT may see up to 64, but does it *use* them? Cut the validation text into windows of 64 and take the loss at each position: at the first position the model has seen one character, at the last 64.
+# The bigram model sees one character. Our GPT may see up to 64, but does it *use* them? Cut the validation text into windows of 64 and take the loss at each position: at the first position the model has seen one character, at the last 64. The mean of the models of section 4:
 
 # %%
-C = context
-windows = val[: len(val) // (C + 1) * (C + 1)].reshape(-1, C + 1)  # (windows, 65)
-with mg.no_grad():
-    parts = [
-        mg.cross_entropy(model(w[:, :-1]), w[:, 1:], reduction="none").data.reshape(-1, C)
-        for w in np.array_split(windows, 12)
-    ]
-by_position = np.concatenate(parts).mean(axis=0)  # (64,)
+windows = val[: len(val) // (context + 1) * (context + 1)].reshape(-1, context + 1)  # (windows, 65)
+
+
+def losses_by_position(model):
+    """The mean loss at each position of the windows, (64,)."""
+    with mg.no_grad():
+        parts = [
+            mg.cross_entropy(model(w[:, :-1]), w[:, 1:], reduction="none").data.reshape(-1, context)
+            for w in np.array_split(windows, 12)
+        ]
+    return np.concatenate(parts).mean(axis=0)
+
+
+by_seed = np.stack([losses_by_position(model) for model in models])  # (seeds, 64)
+by_position = by_seed.mean(axis=0)  # (64,)
 fig, ax = figure(6.8, 3.8)
-ax.plot(np.arange(1, C + 1), by_position, marker="o", markersize=3, **line(0))
+ax.plot(np.arange(1, context + 1), by_position, marker="o", markersize=3, **line(0))
 ax.axhline(lines["bigram"], color="0.35", linewidth=1, linestyle=":")
-ax.text(C, lines["bigram"] + 0.02, "bigram", ha="right", fontsize=9, color="0.25")
+ax.text(context, lines["bigram"] + 0.02, "bigram", ha="right", fontsize=9, color="0.25")
 ax.set_xscale("log", base=2)
 ax.set_xticks([1, 2, 4, 8, 16, 32, 64], ["1", "2", "4", "8", "16", "32", "64"])
 ax.set_xlabel("characters seen")
 ax.set_ylabel("loss (nats per character)")
 assert by_position[0] > lines["bigram"] - 0.2 and by_position[:4].mean() > by_position[8:].mean() + 0.2
 assert by_position[8:16].mean() - by_position[32:].mean() < (by_position[0] - by_position[8:16].mean()) / 3
-means = [*by_position[[0, 1, 3]], by_position[8:16].mean(), by_position[32:].mean()]
-table(["characters seen", "1", "2", "4", "9 to 16", "33 to 64"], [("loss", *(f"{x:.2f}" for x in means))])
 fig
 
+# %%
+near, far = by_seed[:, 8:16].mean(axis=1), by_seed[:, 32:].mean(axis=1)  # (seeds,)
+if len(models) > 1:
+    print("33 to 64 characters seen − 9 to 16:", paired(far, near), "nats")
+means = [*by_position[[0, 1, 3]], near.mean(), by_position[16:32].mean(), far.mean()]
+table(
+    ["characters seen", "1", "2", "4", "9 to 16", "17 to 32", "33 to 64"],
+    [(f"loss, mean of {len(models)}", *(f"{x:.2f}" for x in means))],
+)
+
 # %% [markdown]
-# With one character it is no better than counting. The gain comes from the next few characters; this small model makes little of what lies further back, and a context of 16 would nearly have done. And where does it look? Each picture is one head; a row is a character that asks, and its dark squares are the characters that it listens to. The upper triangle is empty: nobody sees the future.
+# With one character it is no better than counting. The gain comes from the next few characters; this small model makes little of what lies further back: at this training the loss hardly falls beyond 16. And where does it look? Here is the model of the first seed. Each picture is one head; a row is a character that asks, and its dark squares are the characters that it listens to. The upper triangle is empty: nobody sees the future.
 
 # %%
 piece = "returns the type"
@@ -496,14 +527,14 @@ def looking_back(model):
     """Of each head the mean distance to the keys, the attention on oneself, the one before, the 8 latest."""
     with mg.no_grad(), attention_maps(model) as maps:
         model(windows[:24, :-1])
-    distance = np.arange(C)[:, None] - np.arange(C)
+    distance = np.arange(context)[:, None] - np.arange(context)
     for layer, kept in enumerate(maps.values()):
         for head, w in enumerate(np.concatenate(kept).mean(axis=0)):  # (T, T), the mean over texts
-            rows = w[C // 2 :]  # queries with at least 32 keys
-            parts = [rows[distance[C // 2 :] == d].mean() for d in range(8)]
+            rows, back = w[context // 2 :], distance[context // 2 :]  # queries with at least 32 keys
+            parts = [rows[back == d].mean() for d in range(8)]
             yield (
                 f"layer {layer + 1}, head {head + 1}",
-                (rows * distance[C // 2 :]).sum(axis=1).mean(),
+                (rows * back).sum(axis=1).mean(),
                 parts[0],
                 parts[1],
                 sum(parts),
@@ -525,7 +556,7 @@ table(
 )
 
 # %% [markdown]
-# The model has taught itself to look at the latest characters, and its heads have taken different habits: some look mostly at the character itself, others at the one before. That agrees with the curve above. What a head looks at is not yet an explanation of what the model does with it; but it is something to see, and here it is what the loss by position leads one to expect.
+# In this run the model has taught itself to look at the latest characters, and its heads have taken different habits: some look mostly at the character itself, others at the one before. That agrees with the curve above. What a head looks at is not yet an explanation of what the model does with it; but it is something to see, and here it is what the loss by position leads one to expect.
 #
 # ## Common misunderstandings
 #
@@ -641,6 +672,7 @@ checks.check_11_write_with(write_with)
 #
 # - C. E. Shannon, "Prediction and entropy of printed English", Bell System Technical Journal 30 (1951): people guess the next letter; about one bit per character.
 # - D. Jurafsky, J. H. Martin, *Speech and Language Processing*, 3rd edition (draft), chapter 3: n-grams, smoothing, perplexity.
+# - I. H. Witten, T. C. Bell, "The zero-frequency problem: estimating the probabilities of novel events in adaptive text compression", IEEE Transactions on Information Theory 37 (1991): n-grams that ask shorter ones.
 # - F. Jelinek, R. L. Mercer, "Interpolated estimation of Markov source parameters from sparse data", 1980: the weight λ.
 # - A. Radford, K. Narasimhan, T. Salimans, I. Sutskever, "Improving language understanding by generative pre-training" (2018), section 3.1; A. Radford et al., "Language models are unsupervised multitask learners" (2019), section 2: GPT.
 # - S. Jain, B. C. Wallace, "Attention is not explanation", NAACL 2019: why to be careful with maps.
