@@ -51,9 +51,9 @@ from transformer.data import corpora
 #
 # **Top-k**: keep the $k$ most likely words, the others get 0. With $k = 2$: $(16, 8)/24 = (\tfrac23, \tfrac13)$.
 #
-# **Top-p**, or *nucleus*: keep the most likely words until together they have at least $p$; the word that crosses the limit is kept. With $p = 0.8$: after one word ½, after two ¾, after three ⅞, which reaches 0.8. So $(16, 8, 4)/28 = (\tfrac47, \tfrac27, \tfrac17)$.
+# **Top-p**, or *nucleus*: keep the most likely words until together they have at least $p$ (a limit of this name, not a probability that the model gives); the word that crosses the limit is kept. With $p = 0.8$: after one word ½, after two ¾, after three ⅞, which reaches 0.8. So $(16, 8, 4)/28 = (\tfrac47, \tfrac27, \tfrac17)$.
 #
-# **Min-p**: keep the words whose probability is at least $p$ times that of the most likely one. With $p = 0.1$ the limit is $0.1 \cdot \tfrac12 = 0.05$, and four words pass: $(16, 8, 4, 2)/30$.
+# **Min-p**: keep the words whose probability is at least $p$ (again a limit) times that of the most likely one. With $p = 0.1$ the limit is $0.1 \cdot \tfrac12 = 0.05$, and four words pass: $(16, 8, 4, 2)/30$.
 #
 # **Repetition penalty** $\rho$ (rho): for each word that has been *seen* in the text, divide its logit by $\rho$ if it is positive, and multiply by $\rho$ if it is negative. With $\rho = 2$ and *the* seen: $e^{z/2} = \sqrt{16} = 4$ in the place of 16, and the distribution is $(4, 8, 4, 2, 1, 1)/20$.
 #
@@ -255,7 +255,10 @@ def trained(seed, steps=STEPS):
     return model.eval()
 
 
-models = [trained(seed) for seed in range(3)]
+models = [trained(0), trained(1)]
+
+# %%
+models.append(trained(2))
 model = models[0]  # where one is enough to look at
 
 nats = np.array([metrics.token_losses(model, val).mean() for model in models])
@@ -308,7 +311,7 @@ print("drawn:", tokenizer.decode(ours))
 print("\nbeam search:", tokenizer.decode(found))
 
 # %% [markdown]
-# **How many tokens does a filter leave?** Top-k always leaves $k$. Sometimes the next token is certain, sometimes a hundred are possible; top-p and min-p notice. Over 5000 tokens of text that the model has not seen:
+# **How many tokens does a filter leave?** Top-k always leaves $k$. Sometimes the next token is certain, sometimes dozens are possible; top-p and min-p notice. Over 5000 tokens of text that one of the models has not seen:
 
 # %%
 Z = np.concatenate([z for _, z in metrics.predictions(model, val[:5001])]).astype(np.float64)  # (5000, vocab)
@@ -428,6 +431,8 @@ def compared(one, other, what):
 rows = []
 for one, other in (
     ("greedy", "human"),
+    ("beam search, 4 beams", "human"),
+    ("beam search, 8 beams", "human"),
     ("beam search, 4 beams", "greedy"),
     ("beam search, 8 beams", "beam search, 4 beams"),
     ("greedy, repetition penalty 1.3", "greedy"),
@@ -448,7 +453,7 @@ print(
 table(["difference, 3 models", "nats per token", "distinct-2", "repeated"], rows)
 
 # %% [markdown]
-# Beam search does what it was built for: it finds text that is more likely than greedy's, and both are far more likely than what people wrote. And both repeat themselves, with far fewer different pairs of words. Whether *more* beams make it duller still is another question, and its row of the table has the answer for these models: read the intervals before you believe it. At the other end, at temperature 1.3, text is *less* likely than people's, and no better for it. **Searching for the most likely text leads away from what people write; so does leaving likelihood behind.**
+# Beam search does what it was built for: it finds text that is more likely than greedy's, and both are far more likely than what people wrote. And both repeat themselves, with far fewer different pairs of words. Whether *more* beams make it duller still is another question, and its row of the table has the answer for these models: read the intervals before you believe it. At the other end, at temperature 1.3, text is *less* likely than people's. **Searching for the most likely text leads away from what people write; so does leaving likelihood behind.**
 #
 # ## 5 · Experiment: the frontier
 #
@@ -593,16 +598,17 @@ for one in models:
     by_copy.append([surprise[:, max(0, i * n - 1) : (i + 1) * n - 1].mean() for i in range(copies)])
     print("nats per token in copy 1 … 8:", ", ".join(f"{s:.2f}" for s in by_copy[-1]))
 by_copy = np.array(by_copy)  # (models, copies)
+print("copy 2 − copy 1:", paired(by_copy[:, 1], by_copy[:, 0]), "nats")
 print("copy 8 − copy 2:", paired(by_copy[:, -1], by_copy[:, 1]), "nats")
 
 # %% [markdown]
-# A model needs heads that find an earlier occurrence and copy what followed it (*induction heads*). The last printed line says whether these models find a phrase more likely the more often it has been said; two blocks in 450 steps are a short training for that, and their circles come about without.
+# A repeated phrase is not copied: copy 2 is *more* surprising than copy 1 (where it begins anew, its first token follows what it never followed in a text), and what is gained afterwards is next to nothing, as the last printed line says. To copy, a model needs heads that find an earlier occurrence and repeat what followed it (*induction heads*, Olsson et al., 2022; [chapter 12b](12b_what_the_heads_do.ipynb) grows some). Two blocks in a few hundred steps are a short training for that, and their circles come about without them.
 #
 # The repetition penalty breaks the circles of greedy choice: look at its row in the table of section 4. It does so by force: every token that has been seen is punished, *the* and the full stop too. With characters for tokens it would punish spelling, since all letters have been seen.
 #
 # ## Common misunderstandings
 #
-# - ***Sampling is random, so greedy is more accurate.*** For a question with one right answer, yes. For open text greedy is the least human choice of all.
+# - ***Sampling is random, so greedy is more accurate.*** For open text greedy and beam search are the least human choices of section 4, in likelihood, diversity and repetition.
 # - ***Beam search fails because it does not search well enough.*** It fails because it searches well. The most likely text under the model *is* dull.
 # - ***Temperature 0.7 and top-p 0.7 do similar things.*** Temperature changes all ratios and removes nothing; top-p removes the tail and leaves the ratios of the others as they are.
 # - ***Top-p drops the token that crosses the limit.*** It keeps it; otherwise a token with probability 0.95 would be dropped by $p = 0.9$, and nothing would be left.
@@ -726,6 +732,7 @@ checks.check_12_exact_search(exact_search)
 # - A. Fan, M. Lewis, Y. Dauphin, "Hierarchical neural story generation", ACL 2018, section 5.4: top-k.
 # - M. N. Nguyen et al., "Turning up the heat: min-p sampling for creative and coherent LLM outputs", 2024: min-p.
 # - N. S. Keskar et al., "CTRL: a conditional transformer language model for controllable generation", 2019, section 4.1: the repetition penalty.
+# - C. Olsson et al., "In-context learning and induction heads", Transformer Circuits Thread 2022 (arXiv:2209.11895): heads that copy.
 # - Y. Wu et al., "Google's neural machine translation system", 2016, section 7: beam search and the length.
 # - J. Li et al., "A diversity-promoting objective function for neural conversation models", NAACL 2016: distinct-n. S. Welleck et al., "Neural text generation with unlikelihood training", ICLR 2020: measuring repetition.
 # - R. Sennrich, B. Haddow, A. Birch, "Neural machine translation of rare words with subword units", ACL 2016: BPE.
