@@ -58,7 +58,7 @@ ROOMS = [
     *(f"transformer/data/{name}.py" for name in ("bpe", "byte_level", "wordpiece", "tokenizers")),
 ]  # fmt: skip
 ELSEWHERE = re.compile(  # tests of other rooms, and long ones of which others do what they do
-    r"test_(course|notebooks|book_\w+|site|browser|page|docs_\w+|house|first_command|ablations|remedies|task_benchmark|bias_\w+|plots|draw|scaling"
+    r"test_(course|notebooks|book_\w+|site|browser|page|docs_\w+|house|ablations|remedies|task_benchmark|bias_\w+|plots|draw|scaling"
     r"|text_scores|parallel_mpi|derivations|corpora|sabotage|same_run|task_twins|task_gradients|sentence_tasks)\.py"
 )
 MARKS = "not notebooks and not slow and not mpi and not browser and not torch and not weights"

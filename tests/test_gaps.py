@@ -211,7 +211,6 @@ def test_a_gated_network_is_eight_thirds_as_wide_inside():
     assert SwiGLU(12).gate.weight.shape == (12, 32) and SwiGLU(12, 7).down.weight.shape == (7, 12)
 
 
-@pytest.mark.slow
 def test_what_an_answerer_is_judged_by_is_the_share_of_wrong_answers(monkeypatch):
     work = Answering(MADE["answers"](), make_tokenizer("answers"))
     for found, error in ((lambda q: q.target, 0), (lambda q: q.target + " and more", 1)):

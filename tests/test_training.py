@@ -1,6 +1,7 @@
 """The trainer: one schedule step for each batch, one optimizer step for each parameter, and a model that learns."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -328,3 +329,11 @@ def test_an_average_that_never_forgets_or_never_remembers_is_refused(average):
 def test_ids_in_the_place_of_an_objective_are_refused_with_the_call_that_is_meant():
     with pytest.raises(TypeError, match=r"LanguageModelling\(train_ids"):
         Trainer(GPT(5, 8, 2, 1, 4), np.arange(20) % 5)
+
+
+def test_what_a_trainer_says_goes_where_it_is_told_or_to_standard_error():
+    said, settings = io.StringIO(), Settings(steps=2, batch_size=2, warmup=0, evaluate_every=1)
+    here = Trainer(GPT(8, 8, 2, 1, 8), LanguageModelling(IDS[:400], IDS[400:], 8), settings, output=said)
+    here.run()
+    assert here.output is said and "validation loss" in said.getvalue()
+    assert Trainer(GPT(8, 8, 2, 1, 8), LanguageModelling(IDS[:400], IDS[400:], 8), settings).output is sys.stderr

@@ -24,6 +24,7 @@ from transformer import (
     Transformer,
     attention_maps,
     causal_mask,
+    layers,
     padding_mask,
     scaled_dot_product_attention,
 )
@@ -590,3 +591,10 @@ def test_wrong_choices_name_the_right_ones():
         RotaryPositions(5)
     with pytest.raises(ValueError, match="attention_mask"):
         Transformer(9, 8, 2, 1)([[1, 2]], [[1, 1, 1]])
+
+
+@pytest.mark.parametrize("eps", [True, False, "small", None, -1e-5, 1.0, float("nan")])
+def test_an_epsilon_that_is_no_small_number_is_refused(eps):
+    for norm in (layers.LayerNorm, layers.RMSNorm):
+        with pytest.raises(ValueError, match="expected a small number"):
+            norm(4, eps=eps)

@@ -100,6 +100,12 @@ def test_greedy_decoding_is_the_largest_logit_again_and_again(kind):
 
 
 @pytest.mark.parametrize("kind", MODELS)
+def test_beams_of_texts_of_one_length_are_those_of_each_alone(kind):
+    m, texts = model(kind), ["abc", "fed", "cab"]
+    assert translate(m, CODEC, texts, 7, num_beams=2) == [translate(m, CODEC, [text], 7, num_beams=2)[0] for text in texts]
+
+
+@pytest.mark.parametrize("kind", MODELS)
 def test_beam_search_with_one_beam_is_greedy_and_with_more_never_worse_than_its_own_choice(kind):
     m = model(kind)
     assert translate(m, CODEC, TEXTS, 7, num_beams=1) == translate(m, CODEC, TEXTS, 7)
