@@ -14,6 +14,7 @@ import nbformat
 LEFT_OUT = ("Exercises", "References")  # sections that are no part of a lecture
 FULL = 14.0  # lines of text that fit on a slide, below its heading
 FIGURE = 11.5  # lines that a figure takes
+ROWS = 10  # of a table, below its head, on one slide
 BLOCK = re.compile(r"\n\s*\n")
 DISPLAY = re.compile(r"\$\$.*?\$\$", re.S)
 
@@ -91,8 +92,9 @@ def told(body: str, lead: bool) -> Iterator[str]:
         filter(None, map(str.strip, BLOCK.split(DISPLAY.sub(lambda m: f"\n\n{m[0]}\n\n", body))))
     ):
         if block.startswith(("$$", "|")) or re.match(r"[-*] |\d+\. ", block):
-            yield f"{last_sentence(before)}\n\n{block}" if before else block  # the two stay on one slide
-            before = ""
+            for part in pieces(block):
+                yield f"{last_sentence(before)}\n\n{part}" if before else part  # the two stay on one slide
+                before = ""
         elif "**Question:**" in block:
             yield "**Question:** " + re.sub(
                 r"\s*\(.*\)\s*$", "", block.partition("**Question:**")[2].strip(), flags=re.S
@@ -103,6 +105,16 @@ def told(body: str, lead: bool) -> Iterator[str]:
             before = ""
         elif not block.startswith(("<", "#", "!", ">")):
             before = block
+
+
+def pieces(block: str) -> Iterator[str]:
+    """A table in parts that fit on a slide, each below its head; anything else as it is."""
+    head, rows = block.splitlines()[:2], block.splitlines()[2:]
+    if not block.startswith("|") or len(rows) <= ROWS:
+        yield block
+    else:
+        for first in range(0, len(rows), ROWS):
+            yield "\n".join([*head, *rows[first : first + ROWS]])
 
 
 def sentences(text: str) -> list[str]:
