@@ -205,11 +205,6 @@ def log_softmax_backward(y_bar, y:
     ),
 }
 
-SLOW = (
-    "an endless loop in C", "a slow memory bomb", "an answer of many megabytes", "a flood of output",
-    "a deep expression", "a memory bomb", "a deep list",
-)
-
 REFUSED = {  # the setup of an attempt, which is to fail; {do} is its name
     "a fork": r'''
 import os

@@ -19,6 +19,7 @@ def test_beam_search_with_enough_beams_finds_the_most_likely_text_of_all(seed):
     assert beam_search(model, [1, 2], 4, num_beams=64).tolist() == [1, 2, *best]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length_penalty", [0.0, 0.7, 1.0, 2.0])
 @pytest.mark.parametrize("seed", range(3))
 def test_beam_search_with_a_stop_token_compares_by_length_normalised_scores(seed, length_penalty):

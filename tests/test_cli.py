@@ -35,6 +35,7 @@ def run(text_file, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_training_leaves_the_whole_run_folder(run):
     names = {"config.json", "tokenizer.json", "last.npz", "best.npz", "log.csv", "samples.txt", "loss.png", "attention.png"}
     assert {p.name for p in run.iterdir()} == names

@@ -24,7 +24,7 @@ sys.path[:0] = [str(BOOK), str(Path(__file__).parent)]
 editions = importlib.import_module("editions")
 variants = importlib.import_module("variants")
 checks = importlib.import_module("checks")
-from course_attacks import ENDS, FAKES, FORK_BOMB, REFUSED, REWRITE, SLOW, THREAD_BOMB  # noqa: E402
+from course_attacks import ENDS, FAKES, FORK_BOMB, REFUSED, REWRITE, THREAD_BOMB  # noqa: E402
 
 from course import chapters, grading, pages, release, report, room, slides, submissions, tables, written  # noqa: E402
 from transformer.cli import course as command_line  # noqa: E402
@@ -130,11 +130,9 @@ def test_a_fake_pass_gets_nothing(judged, code):
 
 
 
+@pytest.mark.slow
 @only_linux
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [pytest.param(*end, id=name, marks=pytest.mark.slow if name in SLOW else ()) for name, end in ENDS.items()],
-)
+@pytest.mark.parametrize(("code", "words"), [pytest.param(*end, id=name) for name, end in ENDS.items()])
 def test_an_answer_that_ends_its_process_or_fills_the_machine_gets_nothing_but_a_reason(judged, code, words):
     found = judged(code, seconds=3.0, megabytes=1000)
     assert not found["right"] and words in found["words"], found["words"]
@@ -222,6 +220,7 @@ WRONG = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "function", "hint"), WRONG)
 def test_a_check_says_the_same_through_the_wire(name, function, hint):
     if name == "check_02_topological_order":

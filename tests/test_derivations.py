@@ -15,6 +15,7 @@ def test_the_collection_is_as_large_as_was_asked_for():
     assert min(sum(d.kind == kind for d in ALL) for kind in ("plain", "library")) >= 30
 
 
+@pytest.mark.slow
 def test_right_gradients_are_right():
     assert right_ones([*ALL, *LATER, *AGAIN]) == []
 

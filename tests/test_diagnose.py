@@ -433,6 +433,7 @@ UNKNOWN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("problem", "name", "change"), [row[1:] for row in UNKNOWN], ids=[row[0] for row in UNKNOWN])
 def test_what_fits_no_pattern_is_not_recognised(problem, name, change):
     assert len(UNKNOWN) >= 20

@@ -118,6 +118,7 @@ def test_matmul_and_indexing_accumulate_and_do_not_overwrite():
     np.testing.assert_array_equal(x.grad.data, [[3 + 2 + 2 + 1, 7 + 2 + 2 + 1], [3 + 1, 7 + 1]])
 
 
+@pytest.mark.slow
 def test_no_reference_cycle_keeps_an_activation_alive():
     gc.collect()
     gc.disable()
@@ -147,6 +148,7 @@ def graph_of(t):
     return found
 
 
+@pytest.mark.slow
 def test_second_derivatives_leave_no_cycles_either():
     gc.collect()
     gc.disable()

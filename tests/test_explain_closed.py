@@ -140,6 +140,7 @@ def test_what_nearly_contracts_gets_none(name):
     assert closed(NEAR[name]) == {}
 
 
+@pytest.mark.slow
 def test_random_functions_get_none():
     ops = [mg.sin, lambda v: v * mg.cos(v), lambda v: v / (1 + v * v), lambda v: mg.log1p(v * v), lambda v: v**3 + 0.7 * v, mg.silu, mg.erf]
     for seed in range(40):

@@ -59,6 +59,7 @@ def test_perplexity_equals_that_of_the_live_pytorch_twin():
     np.testing.assert_allclose(recorded["perplexities"], now["perplexities"], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [2, 3, 8, 9, 10, 17, 61])
 @pytest.mark.parametrize("stride", [1, 2, 3, 5, 8, None])
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
