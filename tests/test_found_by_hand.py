@@ -882,3 +882,11 @@ def test_a_factor_within_a_product_of_numbers():
     u, k = draw(4), np.array(2.0)
     f = lambda u, k: 0.5 * k * (u * u * u).sum()  # noqa: E731
     named(f, {"u": u, "k": k}, {"u": 1.5 * u**2}, "the factor k = 2 of 0.5 \\* k is missing")
+
+
+def test_a_path_is_not_told_as_those_through_inputs_whose_gradients_are_right():
+    n, u, w, c = draw(3, 3), draw(3, 2, seed=1), draw(2, 2, seed=2), draw(3, 2, seed=3)
+    f = lambda n, u, w: (c * (n @ np.maximum(n @ u @ w, 0))).sum()  # noqa: E731
+    z = n @ u @ w
+    claims = {"n": c @ np.maximum(z, 0).T, "u": n.T @ ((n.T @ c) * (z > 0)) @ w.T, "w": (n @ u).T @ ((n.T @ c) * (z > 0))}
+    named(f, {"n": n, "u": u, "w": w}, claims, "n is used 2 times.*through matmul n @ u.*is missing", never=["in each matmul"])

@@ -577,6 +577,8 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         done.add(key)
         looped = len({program.steps[k].visit for k in steps}) == len(steps)
         one = line is not None or _one_line(program, steps)
+        if not looped and not members[0].words and len({e.sites[0].node in program.made for e in members}) > 1:
+            continue  # what is given and what is made are not forgotten together
         first = members[len(members) // 2 if one and looped else 0]
         step = program.steps[first.sites[0].step]
         i = (
