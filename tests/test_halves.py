@@ -166,3 +166,18 @@ def test_a_loss_that_is_not_finite_is_told_since_no_scale_mends_it():
     with pytest.raises(FloatingPointError, match="beyond float16's 65504; lower the learning rate, or use bfloat16"):
         training.step(lambda: (model(x) * model(x)).mean())
     HalfTraining(model, optim.SGD(model.parameters(), 1e-12), "bfloat16").step(lambda: (model(x) * model(x)).mean())
+
+
+def test_a_number_is_rounded_to_sixteen_bits_as_numpy_rounds_it():
+    """All float16 numbers, the ties between them, and a million float32 numbers of any bits."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    ties = (np.arange(1 << 16, dtype=np.uint32) << 16 | 0x1000).view(np.float32)
+    multiples = np.arange(-5000, 5000).astype(np.float32) * np.float32(2.0**-25)
+    any_bits = np.random.default_rng(0).integers(0, 1 << 32, 1 << 20, dtype=np.uint64).astype(np.uint32).view(np.float32)
+    for x in (halves, ties, multiples, any_bits):
+        with np.errstate(over="ignore"):
+            wanted = x.astype(np.float16).astype(np.float32)
+        found = rounded(x, "float16")
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(np.signbit(found), np.signbit(wanted))
