@@ -145,3 +145,10 @@ def test_it_is_saved_and_loaded_like_every_tokenizer(tmp_path):
     for change in ({"merges": 3}, {"vocabulary": {"a": "b"}}, {"more": 1}):
         with pytest.raises(ValueError, match=r"merges are no list|give each token|expected a 'gpt2'"):
             GPT2Tokenizer.from_dict({**tokenizer.to_dict(), **change})
+
+
+def test_words_are_remembered_and_endless_ones_are_not():
+    tokenizer = with_merges(("a", "b"))
+    for word in ("abab", "ab" * 32, "ab" * 33):
+        assert len(tokenizer.encode(word)) == len(word) // 2
+    assert set(tokenizer._cache) == {"abab", "ab" * 32}

@@ -213,3 +213,8 @@ def test_a_draw_never_gives_a_token_of_probability_zero():
     for u in (0.0, 0.5 - 1e-17, 0.5, np.nextafter(1, 0)):
         assert draw(p, np.array([u]))[0] in (1, 3)
     assert draw(p, np.array([0.0])) == [1] and draw(p, np.array([np.nextafter(1, 0)])) == [3]
+
+
+def test_greedy_is_what_takes_the_most_likely_token_whatever_was_seen():
+    assert Sampling(0).greedy and Sampling(0, top_k=3).greedy
+    assert not Sampling(0, repetition_penalty=2.0).greedy and not Sampling(0.5).greedy

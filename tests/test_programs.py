@@ -723,3 +723,11 @@ def test_one_wrong_number_in_a_large_result_is_noticed_and_rounding_is_not(dtype
     many[:64] = np.inf
     assert close(many, digest(many)) and not close(many, digest(x))  # ∞ − ∞ in a sum is no reason for a warning
     assert close(nan, digest(nan)) and not close(nan, digest(x)) and not close(x, digest(nan)) and not close(x[:-1], digest(x))
+
+
+def test_a_printed_program_names_each_of_its_halves_once():
+    w = Tensor(np.ones(3), requires_grad=True)
+    step, forward = mg.program(lambda x: (x * w).sum(), [w]), mg.program(lambda x: x * 2 + 1)
+    step(x0), forward(x0)
+    assert step.source().count("The forward pass") == step.source().count("The backward pass") == step.source().count("gradient = np.asarray") == 1
+    assert "gradient" not in forward.source() and "backward" not in forward.source()

@@ -126,3 +126,10 @@ def test_a_key_of_the_future_with_a_huge_score_changes_nothing(small, monkeypatc
     weights = mg.scaled_dot_product_attention(q, k, v, causal=True, scale=1.0).numpy()[0, 0]
     e = np.exp(-1.0)
     np.testing.assert_allclose(weights, [[1, 0, 0], [e / (1 + e), 1 / (1 + e), 0], [0, 0, 1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("heads", "kept"), [(4, True), (8, False)])
+def test_the_weights_are_kept_for_the_backward_pass_while_they_are_at_most_two_million(heads, kept):
+    q, k, v = np.random.default_rng(0).normal(size=(3, 1, heads, 600, 4)).astype(np.float32)  # heads times 360,000 weights
+    _, (weights, ell) = blocks.attention(q, k, v, save=True)
+    assert (sum(p.size for p in weights) == heads * 600 * 600) == kept and (ell is None) == kept

@@ -125,3 +125,26 @@ def test_the_allocator_is_told_what_to_keep_where_there_is_one_to_tell(monkeypat
     assert keep_freed_memory() is False
     monkeypatch.setattr(sys, "platform", "win32")
     assert keep_freed_memory() is False
+
+
+def test_a_program_computes_in_memory_that_it_has_already():
+    x = np.linspace(0.1, 1, 1 << 17)
+
+    def f(a):
+        for _ in range(4):
+            a = mg.exp(-mg.sqrt(a * a + 1)) + mg.tanh(a)
+        return a
+
+    program = mg.program(f)
+    for _ in range(6):
+        program(x)
+    tracemalloc.start()
+    program(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * x.nbytes  # what it returns, and nothing besides
+
+
+def test_softmax_along_the_last_axis_has_its_kernel_by_either_number_of_the_axis():
+    x, fits = np.ones((2, 3)), graph.REGISTRY["softmax"].fits
+    assert fits(x, axis=-1) and fits(x, axis=1) and not fits(x, axis=0) and not fits(x, axis=2)
