@@ -164,18 +164,18 @@ def test_the_command_leaves_a_folder_that_is_used_like_any_other_and_the_adapter
 
 
 @pytest.mark.slow
-def test_adapters_of_less_than_two_percent_recover_most_of_what_fine_tuning_gains_on_a_second_text():
-    """From Python's help texts to 48,000 characters of its source code; benchmarks/remedies.md has it after longer trainings, where it is more."""
+def test_adapters_of_less_than_two_percent_recover_what_fine_tuning_gains_on_a_second_text():
+    """From Python's help texts to 48,000 characters of its source code; each at its best on held-out source code, as in benchmarks/remedies.md."""
     from benchmarks import remedies
 
     gpt = remedies.make()
-    remedies.train(gpt, 600)
+    remedies.train(gpt, 1500)
     base, before = gpt.state_dict(), remedies.loss_of(gpt, second=True)
-    full = remedies.train(gpt.load_state_dict(base), 150, True, 1e-3, 0.1, 48_000)
+    full = min(remedies.train(gpt.load_state_dict(base), 375, True, lr, 0.1, 48_000) for lr in (1e-3, 4e-4))
     gpt.load_state_dict(base)
     mg.manual_seed(1)
     parameters = add_adapters(gpt, 2)
     assert sum(p.size for p in parameters) < 0.02 * sum(a.size for a in base.values())
-    adapted = remedies.train(gpt, 150, True, 1e-2, 0.0, 48_000)
+    adapted = remedies.train(gpt, 375, True, 1e-2, 0.0, 48_000)
     print(f"{before:.3f} before, {full:.3f} fine-tuned, {adapted:.3f} adapted: {(before - adapted) / (before - full):.1%} of the gain")
-    assert before - adapted > 0.65 * (before - full) > 0.1
+    assert before - adapted > 0.8 * (before - full) > 0.1

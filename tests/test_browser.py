@@ -29,7 +29,8 @@ HERE = Path(__file__).parent / "browser"
 SAMPLE = ("03_", "05_")
 TURNS = 7
 LIMIT = 1800  # seconds for a chapter: on two busy cores
-NAMES = [path.stem for path in sorted((ROOT / "notebooks" / "chapters").glob("[0-9][0-9]*_*.py"))]
+PATHS = sorted((ROOT / "notebooks" / "chapters").glob("[0-9][0-9]*_*.py"))
+NAMES = [path.stem for path in PATHS]
 CHAPTER, EXERCISE = "03_softmax_cross_entropy_layer_norm", "checks.check_03_log_softmax_backward("
 
 
@@ -154,7 +155,7 @@ def test_the_wheel_of_the_book_has_what_the_chapters_read(lite, tmp_path):
     assert {"book.py", "diagrams.py", "checks/__init__.py", "chapters/00_the_whole_thing.py"} <= names
     assert "editions.py" not in names
     diagrams = importlib.import_module("diagrams")
-    for path in sorted((ROOT / "notebooks" / "chapters").glob("[0-9]*.py")):  # chapter 00 draws its map from how the chapters begin
+    for path in PATHS:  # chapter 00 draws its map from how the chapters begin
         assert diagrams.opening(tmp_path / "installed" / "chapters" / path.name) == diagrams.opening(path)
     assert {f"book_data/{name}" for name in ("docs/bias_results.md", "benchmarks/parallel.json", "tests/reference/layers.npz")} <= names
 

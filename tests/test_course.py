@@ -425,6 +425,14 @@ def test_a_folder_belongs_to_the_student_of_the_roster_whom_it_names(folder, stu
     assert ("not in the roster" in found[student or folder].note) == (not student)
 
 
+def test_a_folder_with_a_students_very_name_is_not_displaced_by_one_that_resembles_it(tmp_path):
+    for folder in ("Anna", "anna", "Anna Bell_4711"):
+        (tmp_path / folder).mkdir()
+    found = {one.student: one.note for one in submissions.submissions(tmp_path, [THREE.stem], {"anna": "Anna Bell"})}
+    assert set(found) == {"Anna", "anna", "Anna Bell_4711"}
+    assert found["anna"] == "" and "anna is meant" in found["Anna"]
+
+
 @pytest.mark.parametrize("name", [THREE.stem, "03", "03 final (2)", "03-anna", "03.1", "03_"])
 def test_any_name_that_begins_with_the_chapters_number_is_found(name, tmp_path):
     (tmp_path / "anna").mkdir()

@@ -60,12 +60,12 @@ def submissions(folder: Path, stems: list[str], roster: dict[str, str] | None = 
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder; put each student's notebooks into {folder / 'STUDENT'}")
     found: dict[str, Submission] = {}
-    for place in sorted(folder.iterdir()):
-        if place.is_symlink() or not place.is_dir() or place.name.startswith("."):
-            continue
+    places = [p for p in sorted(folder.iterdir()) if p.is_dir() and not p.is_symlink() and not p.name.startswith(".")]
+    named = {shown(place.name) for place in places}  # a folder that has a student's very name is that student's
+    for place in places:
         name = shown(place.name)
-        known = enrolled(name, roster) if roster else name
-        if known and known not in found:
+        known = enrolled(name, roster or {})
+        if known and known not in named | found.keys():
             name = known
         while name in found:  # two folders whose names look alike are two students
             name += "'"
