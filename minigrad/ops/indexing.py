@@ -92,7 +92,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 @op(r"y_i = x_{s_i}", inputs=["x"])
 def _take(x, indices, axis):
-    return np.take(x, indices, axis=axis)
+    return x.take(indices, axis=axis)
 
 
 @op(r"x_j = \sum_{i : s_i = j} y_i", inputs=["y"])
@@ -127,7 +127,7 @@ def checked_ids(name, ids, size, what, negative=True):
         if ids.size:
             raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
         ids = ids.astype(np.int64)
-    if not ids.size or (ids.dtype == np.intp and ids.view(np.uintp).max() < size):  # one look is enough: below 0 is far above
+    if not ids.size or (ids.dtype == np.intp and np.maximum.reduce(ids.view(np.uintp), axis=None) < size):  # one look is enough: below 0 is far above
         return ids.astype(np.intp, copy=False)
     if ids.max() >= size or ids.min() < -size:
         where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])

@@ -13,6 +13,8 @@ from .arithmetic import sqrt
 from .declare import composed, example
 from .reductions import mean
 
+KEPT = 1 << 15  # a layer norm's kernel keeps up to so many numbers x̂ for the backward pass, and makes more of them again
+
 
 def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
     for what, p in (("weight", weight), ("bias", bias)):

@@ -99,7 +99,7 @@ _cross_entropy.examples = lambda rng: [
 def checked_targets(targets, classes, ignore_index):
     """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
     ids = np.array(targets)
-    if ids.size and ids.dtype == np.intp and ids.view(np.uintp).max() < classes:
+    if ids.size and ids.dtype == np.intp and np.maximum.reduce(ids.view(np.uintp), axis=None) < classes:
         return ids
     wanted = ids if ignore_index is None else ids[ids != ignore_index]
     if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:
