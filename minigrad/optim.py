@@ -53,17 +53,18 @@ class Pack:
 
     def pieces(self, counts: list[int]) -> Iterator[tuple[Any, ...]]:
         """The step t, blocks of numbers, their gradients and what is remembered about them; parameters without a gradient are left out."""
-        moved = [(place, part, p.grad) for p, place, part in zip(self.params, self.places, self.parts) if p.grad is not None]
-        flat = []
-        for place, _, grad in moved:
-            counts[place] += 1
-            grad.tick = USED
-            flat.append(grad.data.reshape(-1))
-        steps = [counts[place] for place, _, _ in moved]
-        if self.gradient is not None and len(moved) == len(self.params) and steps.count(steps[0]) == len(steps):
-            parts = [(steps[0], slice(0, self.gradient.size), np.concatenate(flat, out=self.gradient))]
+        gradients = []
+        for p, place in zip(self.params, self.places):
+            grad = p.grad
+            gradients.append(None if grad is None else grad.data)
+            if grad is not None:
+                counts[place] += 1
+                grad.tick = USED
+        steps = [counts[place] for place in self.places]
+        if self.gradient is not None and steps.count(steps[0]) == len(steps) and all([g is not None for g in gradients]):
+            parts = [(steps[0], slice(0, self.gradient.size), np.concatenate(gradients, None, self.gradient))]  # type: ignore[arg-type]
         else:
-            parts = [(t, part, g) for t, (_, part, _), g in zip(steps, moved, flat)]
+            parts = [(t, part, g.reshape(-1)) for t, part, g in zip(steps, self.parts, gradients) if g is not None]
         for t, part, g in parts:
             note_write(self.theta[part])
             for start in range(part.start, part.stop, BLOCK):

@@ -67,8 +67,8 @@ class Positions(nn.Module):
 @recorded
 def row_places(start: np.ndarray, length: int, max_length: int | None) -> np.ndarray:
     """(B, T): the positions of rows that start at ``start`` (B,); padding, below 0, gets the first."""
-    if max_length is not None and start.max() + length > max_length:
-        raise ValueError(f"positions: {start.max() + length} tokens exceed the {max_length} positions of this model; shorten the input")
+    if max_length is not None and (stop := np.maximum.reduce(start) + length) > max_length:
+        raise ValueError(f"positions: {stop} tokens exceed the {max_length} positions of this model; shorten the input")
     return np.maximum(start[:, None] + np.arange(length), 0)
 
 

@@ -10,7 +10,7 @@ from ..ops import activations as ops
 from ..ops.activations import ROOT_2_OVER_PI
 from ..ops.numerics import erf, real
 from .linear import linear, linear_vjp
-from .rows import BLOCK, blocks
+from .rows import blocks, number
 
 
 def _rooms(x: np.ndarray, save: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -59,31 +59,21 @@ def gelu_tanh(x, save=False):
 
 def _write_gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray, save: bool) -> None:
     """Write y, and if ``save`` dy/dx, which may take the place of x."""
-    c = ROOT_2_OVER_PI
-    if not save and x.ndim and x.size <= BLOCK:
-        h = x * x
-        h *= 0.044715 * c
-        h += c
-        h *= x
-        np.tanh(h, h)
-        h += 1
-        h *= 0.5
-        np.multiply(h, x, y)
-        return
+    c, cubic, half, one, two_c, six = (number(v, x.dtype) for v in (ROOT_2_OVER_PI, 0.044715 * ROOT_2_OVER_PI, 0.5, 1, 2 * ROOT_2_OVER_PI, 6))
     for a, b, d in blocks(x, y, slope):
         du = a * a
-        du *= 0.044715 * c
+        du *= cubic
         h = du + c
         h *= a
-        np.tanh(h, out=h)
-        h += 1
-        h *= 0.5
-        np.multiply(a, h, out=b)
+        np.tanh(h, h)
+        h += one
+        h *= half
+        np.multiply(a, h, b)
         if save:  # dy/dx = h + 2 u' y (1 − h)
-            du *= 6
-            du += 2 * c
+            du *= six
+            du += two_c
             du *= b
-            np.subtract(1, h, out=d)
+            np.subtract(one, h, d)
             d *= du
             d += h
 

@@ -183,7 +183,7 @@ def is_one_block(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> bool:
 
 def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> tuple[np.ndarray, np.ndarray]:
     """The output, in the memory layout of q, and the weights."""
-    p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
+    p = (q * factor(q, scale)) @ k.mT
     if added is not None:
         p += added
     shift = kernels.common_shift(p)
@@ -196,9 +196,14 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
     return np.matmul(p, v, out), p
 
 
+def factor(q: Any, scale: Any) -> np.ndarray:
+    """τ, by default 1/√D."""
+    return kernels.number(1 / math.sqrt(q.shape[-1]) if scale is None else float(scale), q.dtype)
+
+
 def one_query(q: Any, k: Any, v: Any, scale: Any) -> tuple[np.ndarray, np.ndarray]:
     """The same for a single query that sees all keys, as in decoding."""
-    p = (q * q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)) @ k.mT
+    p = (q * factor(q, scale)) @ k.mT
     p -= np.maximum.reduce(p, axis=3, keepdims=True)
     np.exp(p, p)
     p /= np.add.reduce(p, axis=3, keepdims=True)
@@ -207,7 +212,7 @@ def one_query(q: Any, k: Any, v: Any, scale: Any) -> tuple[np.ndarray, np.ndarra
 
 def one_block_vjp(g: Any, out: Any, p: Any, q: Any, k: Any, v: Any, bias: Any, scale: Any) -> tuple[Any, ...]:
     """The gradients of q, k, v and bias."""
-    tau = q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)
+    tau = factor(q, scale)
     ds = (g if bias is not None else g * tau) @ v.mT
     ds -= kernels.row_dots(ds, p)  # and not ḡ · o, which is the same but cancels badly where one weight is almost 1
     ds *= p

@@ -27,6 +27,12 @@ def column(n: int, value: float, dtype: Any) -> np.ndarray:
     return np.full((n, 1), value, dtype)
 
 
+@lru_cache(maxsize=256)
+def number(value: float, dtype: Any) -> np.ndarray:
+    """A number as an array without axes, which NumPy's functions take sooner than a Python one.  Not to be written."""
+    return np.array(value, dtype)
+
+
 def column_sums(x: np.ndarray) -> np.ndarray:
     """The sums of the columns of ``(N, C)``, by BLAS."""
     return ones(len(x), x.dtype).dot(x)
@@ -41,9 +47,9 @@ def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
     """1/√(mean of x² over the last axis + ε), as √C/√(Σx² + Cε): ``(..., 1)``."""
     n = x.shape[-1]
     total = row_dots(x, x)
-    total += n * eps
+    total += number(n * eps, x.dtype)
     np.sqrt(total, total)
-    return np.divide(math.sqrt(n), total, total)
+    return np.divide(number(math.sqrt(n), x.dtype), total, total)
 
 
 def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -105,4 +111,4 @@ def shift_of(x: np.ndarray) -> Any:
 def divisors(x: np.ndarray) -> np.ndarray:
     """The sums of the rows of ``(..., C)``, the least normal number in place of 0, to divide by: ``(..., 1)``."""
     total = row_sums(x)
-    return np.maximum(total, LEAST[x.dtype.char], out=total)
+    return np.maximum(total, number(LEAST[x.dtype.char], x.dtype), out=total)

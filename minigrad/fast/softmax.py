@@ -64,7 +64,7 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
             losses -= label_smoothing * e[which].mean(axis=-1)
         sums = rows.divisors(np.exp(e, e))
         losses += np.log(sums[which, 0])
-        saved = e, sums
+        saved = e, sums, places
     else:
         top = rows.row_maxima(logits)
         log_sum = np.empty(top.shape, x.dtype)
@@ -74,7 +74,7 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
         losses = log_sum[which, 0] - (1 - label_smoothing) * (logits.take(places) - top[which, 0])  # of those that count
         if label_smoothing:
             losses -= label_smoothing * (logits[which] - top[which]).mean(axis=-1)
-        saved = top, log_sum
+        saved = top, log_sum, places
     if reduction == "none":
         loss = np.zeros(len(logits), x.dtype)
         loss[which] = losses
@@ -85,11 +85,11 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
 def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, reduction):
     """(p − T) times the upstream gradient of each row, which is 0 where the target does not count."""
     logits, v = x.reshape(-1, x.shape[-1]), x.shape[-1]
-    which, places = _which(targets, ignore_index, v)
+    *saved, places = saved
     upstream = g.reshape(-1, 1) if reduction == "none" else g / max(1, len(places)) if reduction == "mean" else g
     if len(places) < len(logits):
         counts = np.zeros((len(logits), 1), x.dtype)
-        counts[which] = 1
+        counts[places // v] = 1
         upstream = upstream * counts
     dx = np.empty(logits.shape, x.dtype)
     if logits.size <= rows.BLOCK:
@@ -97,7 +97,7 @@ def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, re
         np.multiply(e, upstream / sums, out=dx)
         if label_smoothing:
             dx -= label_smoothing / v * upstream
-        dx.reshape(-1)[places] -= (1 - label_smoothing) * (upstream[which, 0] if upstream.ndim else upstream)
+        dx.reshape(-1)[places] -= (1 - label_smoothing) * (upstream[places // v, 0] if upstream.ndim else upstream)
         return (dx.reshape(x.shape),)
     upstream = np.broadcast_to(upstream, (len(logits), 1))
     for row, top, log_sum, d, u in rows.row_blocks(logits, *saved, dx, upstream):
@@ -107,7 +107,7 @@ def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, re
         if label_smoothing:
             d -= label_smoothing / v
         d *= u
-    dx.reshape(-1)[places] -= (1 - label_smoothing) * upstream[which, 0]
+    dx.reshape(-1)[places] -= (1 - label_smoothing) * upstream[places // v, 0]
     return (dx.reshape(x.shape),)
 
 

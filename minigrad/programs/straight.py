@@ -92,8 +92,10 @@ class Straight:
             return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
         if not line.args or not isinstance(line.args[0], Name):
             return None
-        if name == "sum_to" and (x := line.args[0].what).ndim == 2 and x.shape[1:] == p["shape"] and x.size and x.dtype.kind == "f":
-            return f"{self._bound(ones(x.shape[0], x.dtype))}.dot({args[0]})"
+        if name == "sum_to" and (shape := p["shape"]) and (x := line.args[0].what).size and x.dtype.kind == "f":
+            if (extra := x.ndim - len(shape)) > 0 and x.shape[extra:] == shape:  # as the op does it
+                n = math.prod(x.shape[:extra])
+                return f"{self._bound(ones(n, x.dtype))}.dot({args[0]}.reshape({(n, x.size // n)})).reshape({shape})"
         if name == "put" and p["index"] == slice(0, line.args[0].what.shape[0]) and line.args[0].what.shape == p["shape"]:
             return f"{args[0]}.copy()"  # all of it
         if line.role != "kernel":

@@ -96,7 +96,7 @@ class Reader:
 
 def checked(logits: np.ndarray) -> np.ndarray:
     """The logits (B, n, V); FloatingPointError when one row's largest is not finite."""
-    if not math.isfinite(logits.max()) or (logits.shape[0] > 1 and not np.isfinite(logits.max(axis=-1)).all()):
+    if not math.isfinite(np.maximum.reduce(logits, axis=None)) or (logits.shape[0] > 1 and not np.isfinite(logits.max(axis=-1)).all()):
         raise FloatingPointError("the model's logits are not finite; were its weights damaged, or trained with too high a rate?")
     return logits
 
