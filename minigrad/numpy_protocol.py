@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from . import numpy_ops
 from .graph import Value
 from .modes import mode
 from .ops import reductions
@@ -54,10 +55,10 @@ IN_PLACE = {
 }  # they write into their first argument
 
 REDUCES: dict[Any, Callable[..., Any]] = {
-    np.add: reductions.sum, np.multiply: reductions.prod, np.maximum: reductions.max, np.minimum: reductions.min,
+    np.add: reductions.sum, np.multiply: numpy_ops.prod, np.maximum: reductions.max, np.minimum: reductions.min,
     np.logaddexp: reductions.logsumexp,
 }  # fmt: skip
-ACCUMULATES: dict[Any, Callable[..., Any]] = {np.add: reductions.cumsum, np.multiply: reductions.cumprod}
+ACCUMULATES: dict[Any, Callable[..., Any]] = {np.add: numpy_ops.cumsum, np.multiply: numpy_ops.cumprod}
 
 READERS = ("matplotlib.", "mpl_toolkits.", "numpy.testing.")  # they look at numbers and compute nothing from them
 OURS = (__name__, "minigrad.tensor")

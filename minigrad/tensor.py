@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import graph
+from . import contractions, graph, numpy_ops
 from .guards import note_write, short
 from .modes import mode
 from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
@@ -265,10 +265,10 @@ class Tensor(graph.Value):
         return products.matmul(other, self)
 
     def __mod__(self, other: Any) -> Tensor:
-        return a.mod(self, other)
+        return numpy_ops.mod(self, other)
 
     def __rmod__(self, other: Any) -> Tensor:
-        return a.mod(other, self)
+        return numpy_ops.mod(other, self)
 
     def __iadd__(self, other: Any) -> Tensor:
         return self._becomes(self + other)
@@ -415,15 +415,15 @@ class Tensor(graph.Value):
         """The product over ``axis``."""
         if numpys:
             return call_function(np.prod, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return reductions.prod(self, axis=axis, keepdims=keepdims)
+        return numpy_ops.prod(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None, **numpys: Any) -> Tensor:
         """The running sum along ``axis``."""
-        return call_function(np.cumsum, (self, axis), numpys) if numpys else reductions.cumsum(self, axis=axis)
+        return call_function(np.cumsum, (self, axis), numpys) if numpys else numpy_ops.cumsum(self, axis=axis)
 
     def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Tensor:
         """Limited to the interval from ``min`` to ``max``."""
-        return call_function(np.clip, (self, min, max), numpys) if numpys else a.clip(self, min, max)
+        return call_function(np.clip, (self, min, max), numpys) if numpys else numpy_ops.clip(self, min, max)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
         """The same entries in another shape, read and written row by row, or column by column with ``order`` "F"."""
@@ -462,7 +462,7 @@ class Tensor(graph.Value):
 
     def dot(self, other: Any) -> Tensor:
         """The product ``np.dot``."""
-        return products.dot(self, other)
+        return contractions.dot(self, other)
 
     def take(self, indices: Any, axis: int | None = None, **numpys: Any) -> Tensor:
         """The slices at ``indices`` along ``axis``."""

@@ -1,4 +1,4 @@
-"""Every op in the registry, on the examples that it declares beside its rule.  A new op is picked up by itself."""
+"""Every op in the registry, on its examples.  A new op is picked up by itself."""
 
 import numpy as np
 import pytest

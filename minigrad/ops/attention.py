@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..graph import Value
-from .declare import Example, composed, recorded
+from .declare import composed, recorded
 from .dropout import draw_seed, seeded_mask
 from .indexing import take
 from .softmax import softmax
@@ -68,27 +68,6 @@ def shared_heads(q: Any, x: Any) -> Any:
     """Keys or values (..., Hkv, S, D) repeated for the query heads that share them: head h reads h // (H / Hkv)."""
     group = q.shape[-3] // x.shape[-3] if q.ndim > 2 else 1
     return x if group == 1 else take(x, np.arange(q.shape[-3]) // group, -3)
-
-
-def _examples(rng: np.random.Generator) -> list[Example]:
-    """With and without each of: head axis, batch, grouped heads, bias, causal mask, scale, dropout, and a query that sees nothing."""
-    shut = np.where(rng.random((3, 4)) < 0.3, -np.inf, 0.0)
-    shut[1] = -np.inf
-    cases: list[tuple[Any, ...]] = [  # q, k, v, bias, params
-        ((3, 2), (4, 2), (4, 3), None, {}),
-        ((2, 3, 2), (2, 4, 2), (2, 4, 2), None, {"causal": True}),
-        ((2, 2, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(2, 2, 3, 4)), {"scale": 0.3}),
-        ((2, 4, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(4, 1, 4)), {"causal": True}),
-        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"dropout": 0.3, "seed": 5}),
-        ((1, 4, 2), (1, 3, 2), (1, 3, 2), None, {"causal": True}),
-        ((2, 3, 2), (1, 4, 2), (1, 4, 2), shut, {}),
-        ((2, 3, 2), (1, 4, 2), (1, 4, 2), None, {"mask": shut, "causal": True}),
-        ((2, 1, 3, 2), (1, 1, 4, 2), (2, 1, 4, 2), rng.normal(size=(3, 4)), {"causal": True}),
-    ]
-    return [Example((*(rng.normal(size=s) for s in shapes), bias), params) for *shapes, bias, params in cases]
-
-
-attention.examples = _examples
 
 
 def scaled_dot_product_attention(

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..graph import Value
 from ..modes import mode
-from .declare import example, op, recorded
-from .numerics import index_array, sum_rows_by_index
+from .declare import op, recorded
+from .numerics import sum_rows_by_index
 from .shapes import reshape
 
 
@@ -71,20 +71,6 @@ pick.vjp("x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, index: put.on(g, i
 put.vjp("y", r"\bar x_{s_i}", lambda g, x, y, index, shape: g[index])
 
 
-def _indices() -> list[Any]:
-    """Basic and advanced ways of picking from an array of shape (3, 4, 2)."""
-    basic = [1, -1, slice(None, None, -2), (Ellipsis, 0), (slice(1, 3), None, 2), (0, 1, 1), slice(0, 0), ()]
-    rows, columns = np.array([0, 2, 2, 0]), np.array([1, 3, 3, -1])
-    mask = np.arange(12).reshape(3, 4) % 5 < 2
-    return [*basic, rows, (rows, columns), (rows[:, None], columns), (rows, slice(None), 0), (0, slice(None), rows - 2), mask, (mask, 1), rows[:0]]
-
-
-pick.examples = lambda rng: [example(rng.normal(size=(3, 4, 2)), index=i) for i in _indices()]
-put.examples = lambda rng: [
-    example(rng.normal(size=np.empty((3, 4, 2))[i].shape), index=i, shape=(3, 4, 2)) for i in _indices()
-]
-
-
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``, with NumPy's basic and advanced indexing."""
     return pick(x, index if is_basic(index) else plain_index(index))
@@ -109,14 +95,6 @@ _take.vjp(
     "x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, indices, axis: _put_along.on(g, indices, axis, x.shape[axis])
 )
 _put_along.vjp("y", r"\bar x_{s_i}", lambda g, x, y, indices, axis, size: _take.on(g, indices, axis))
-_take.examples = lambda rng: [
-    example(rng.normal(size=(3, 4, 2)), indices=index_array(rng.integers(0, 2, shape)), axis=axis)
-    for shape, axis in [((5,), 0), ((2, 3), 1), ((), 2), ((0,), 1), ((1, 4), 0)]
-]
-_put_along.examples = lambda rng: [
-    example(rng.normal(size=shape), indices=index_array(rng.integers(0, 3, ids)), axis=axis, size=4)
-    for shape, ids, axis in [((5, 2), (5,), 0), ((2, 2, 3), (2, 3), 1), ((2, 3), (), 1), ((0, 2), (0,), 0)]
-]
 
 
 @partial(recorded, shown="{1}")
@@ -163,18 +141,3 @@ def embedding(weight: Any, ids: Any) -> Any:
     return _take(weight, checked_ids("embedding", ids, shape[0], "token id", negative=False), 0)
 
 
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    """The parts of ``x`` along ``axis``: so many equal ones (an integer), or cut at the given indices, as in NumPy.
-
-    Raises ValueError when an equal division is not possible.
-    """
-    n = np.shape(x)[axis]
-    if isinstance(indices_or_sections, int | np.integer):
-        if indices_or_sections < 1 or n % indices_or_sections:
-            raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
-        step = n // int(indices_or_sections)
-        cuts = [step * i for i in range(1, int(indices_or_sections))]
-    else:
-        cuts = [int(i) for i in indices_or_sections]
-    place = (slice(None),) * (axis % np.ndim(x))
-    return [getitem(x, (*place, slice(a, b))) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]

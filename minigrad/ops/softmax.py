@@ -13,7 +13,7 @@ import numpy as np
 
 from ..graph import Value
 from .arithmetic import exp, log, where
-from .declare import Example, composed, example, recorded
+from .declare import composed, recorded
 from .indexing import checked_ids
 from .reductions import mean
 from .reductions import sum as sum_
@@ -56,11 +56,6 @@ def log_softmax(x, axis=-1):
     return shifted - log(total + np.equal(total, 0))
 
 
-softmax.examples = log_softmax.examples = lambda rng: [
-    example(rng.normal(size=shape), axis=axis) for shape, axis in [((3, 4), -1), ((2, 3, 2), 1), ((3, 2), 0), ((4,), 0), ((2, 1), -1), ((0, 3), 1)]
-]
-
-
 @recorded
 def counted_targets(targets, ignore_index, dtype):
     """Which targets count, (...) of booleans; the targets with 0 in the place of the others; and how many count."""
@@ -81,18 +76,6 @@ def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
         return losses if reduction == "none" else mean(losses) if reduction == "mean" else sum_(losses)
     losses = where(counts, losses, 0)
     return losses if reduction == "none" else sum_(losses) / (number if reduction == "mean" else 1)
-
-
-_cross_entropy.examples = lambda rng: [
-    Example(
-        (rng.normal(size=(*shape, 4)),),
-        {"targets": rng.integers(0, 4, shape), "ignore_index": ignored, "label_smoothing": smoothing, "reduction": reduction},
-    )
-    for shape, ignored, smoothing, reduction in [
-        ((3,), None, 0.0, "mean"), ((2, 3), 1, 0.0, "mean"), ((2, 3), None, 0.1, "sum"), ((2, 3), 2, 0.2, "none"), ((5,), 0, 0.3, "mean"),
-        ((), None, 0.0, "none"), ((4,), None, 0.0, "none"),
-    ]
-]  # fmt: skip
 
 
 @partial(recorded, shown="{0}")
