@@ -61,7 +61,7 @@ REDUCES: dict[Any, Callable[..., Any]] = {
 ACCUMULATES: dict[Any, Callable[..., Any]] = {np.add: numpy_ops.cumsum, np.multiply: numpy_ops.cumprod}
 
 READERS = ("matplotlib.", "mpl_toolkits.", "numpy.testing.")  # they look at numbers and compute nothing from them
-OURS = (__name__, "minigrad.tensor")
+OURS = (__name__, "minigrad.tensor", "minigrad.numpy_methods")
 CURE = "use the ops of minigrad, or t.data if no gradient is wanted"
 
 
