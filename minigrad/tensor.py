@@ -17,8 +17,9 @@ from . import graph
 from .guards import note_write, short
 from .modes import mode
 from .numpy_methods import NumPyMethods
+from .numpy_names import WITHOUT_DERIVATIVE
 from .numpy_ops import mod
-from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc
+from .numpy_protocol import call_function, call_ufunc
 from .ops import arithmetic as a
 from .ops import indexing
 from .ops.declare import BY_NUMPY, arrays_of, recorded, refuse_hidden

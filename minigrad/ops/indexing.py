@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked_ids
 from ..graph import Value
 from ..modes import mode
 from .declare import op, recorded
@@ -95,25 +96,6 @@ _take.vjp(
     "x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, indices, axis: _put_along.on(g, indices, axis, x.shape[axis])
 )
 _put_along.vjp("y", r"\bar x_{s_i}", lambda g, x, y, indices, axis, size: _take.on(g, indices, axis))
-
-
-@partial(recorded, shown="{1}")
-def checked_ids(name, ids, size, what, negative=True):
-    """``ids`` as an integer array of our own, each within ``[-size, size)`` and returned from 0 on; errors name the offender."""
-    ids = np.array(ids)
-    if ids.dtype.kind not in "iu":
-        if ids.size:
-            raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
-        ids = ids.astype(np.int64)
-    if not ids.size or (ids.dtype == np.intp and ids.view(np.uintp).max() < size):  # one look is enough: below 0 is far above
-        return ids.astype(np.intp, copy=False)
-    if ids.max() >= size or ids.min() < -size:
-        where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])
-        raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is out of range for size {size} (0 to {size - 1})")
-    if not negative and ids.min() < 0:
-        where = tuple(int(i) for i in np.argwhere(ids < 0)[0])
-        raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is negative; ids run from 0 to {size - 1}")
-    return np.where(ids < 0, ids + size, ids).astype(np.intp, copy=False)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:

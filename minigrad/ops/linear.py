@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import check_linear
 from .declare import composed, op
 
 
@@ -66,16 +67,6 @@ def linear(x, weight, bias=None):
     return x @ weight if bias is None else x @ weight + bias
 
 
-def _check(x: Any, weight: Any, bias: Any = None) -> None:
-    """Raise ValueError when the shapes do not fit."""
-    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
-        fits = x.ndim and weight.ndim == 2
-        reason = f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if fits else "weight must be (in, out)"
-        raise ValueError(f"linear: {x.shape} @ {weight.shape}: {reason}")
-    if bias is not None and bias.shape != weight.shape[1:]:
-        raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
-
-
-linear.check = _check
+linear.check = check_linear
 
 

@@ -5,19 +5,10 @@ r"""Normalisation along the last axis, where :math:`\langle \cdot \rangle` is th
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
+from ..arguments import check_norm
 from .arithmetic import sqrt
 from .declare import composed
 from .reductions import mean
-
-
-def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
-    for what, p in (("weight", weight), ("bias", bias)):
-        if p is not None and p.shape != x.shape[-1:]:
-            raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
 
 
 @composed(

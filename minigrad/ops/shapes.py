@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import checked_axis
 from .declare import composed, op
 from .numerics import ones
 
@@ -109,13 +110,6 @@ def _stack(*arrays, axis=0):
 def _stack_vjp(g: Any, y: Any, *arrays: Any, axis: int = 0) -> list[Any]:
     place = (slice(None),) * (axis % g.ndim)
     return [g[(*place, i)] for i in range(len(arrays))]
-
-
-def checked_axis(what: str, axis: Any) -> Any:
-    """TypeError when an array stands in the place of the axis: the list around the arrays is missing."""
-    if np.ndim(axis):
-        raise TypeError(f"{what}: axis is a {type(axis).__name__} of shape {np.shape(axis)}; the arrays go into one list: {what}([a, b])")
-    return axis
 
 
 def concatenate(arrays: Any, axis: int | None = 0) -> Any:

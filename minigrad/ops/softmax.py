@@ -6,15 +6,14 @@ The largest entry is taken off before ``exp``: it changes no value, only the ran
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..arguments import checked_targets, checked_weights, has_axis
 from ..graph import Value
 from .arithmetic import exp, log, where
 from .declare import composed, recorded
-from .indexing import checked_ids
 from .reductions import mean
 from .reductions import sum as sum_
 
@@ -24,12 +23,6 @@ def highest(x, axis):
     """The maximum along ``axis`` as a constant, 0 where it is −∞ and no shift is needed."""
     top = np.max(x if x.dtype.kind == "f" else x.astype(float), axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isneginf(top), 0, top).astype(top.dtype)
-
-
-def has_axis(name: str, x: Any) -> None:
-    """Raise ValueError for a single number."""
-    if not x.ndim:
-        raise ValueError(f"{name}: a single number has no axis to normalise along")
 
 
 @composed(
@@ -78,21 +71,6 @@ def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
     return losses if reduction == "none" else sum_(losses) / (number if reduction == "mean" else 1)
 
 
-@partial(recorded, shown="{0}")
-def checked_targets(targets, classes, ignore_index):
-    """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
-    ids = np.array(targets)
-    if ids.size and ids.dtype == np.intp and ids.view(np.uintp).max() < classes:
-        return ids
-    wanted = ids if ignore_index is None else ids[ids != ignore_index]
-    if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:
-        raise IndexError(
-            f"cross_entropy: target {low} is negative; classes run from 0 to {classes - 1}. To leave padding out, pass ignore_index={low}"
-        )
-    checked_ids("cross_entropy", wanted, classes, "target")
-    return ids.astype(np.int64, copy=False)
-
-
 def cross_entropy(
     logits: Any,
     targets: Any,
@@ -135,15 +113,6 @@ def cross_entropy(
             losses = losses - sum_(log_p * (weights * (label_smoothing / shape[-1])), axis=-1)
         losses = where(counts, losses, 0)
     return losses if reduction == "none" else sum_(losses) / (total if reduction == "mean" else 1)
-
-
-@recorded
-def checked_weights(class_weights, classes, dtype):
-    """The weights (V,), ones where there are none; ValueError when they do not fit the logits."""
-    weights = np.ones(classes, dtype) if class_weights is None else np.asarray(class_weights, float).astype(dtype)
-    if weights.shape != (classes,) or not np.isfinite(weights).all():
-        raise ValueError(f"cross_entropy: class_weights {weights.shape}; expected ({classes},), a finite number for each class")
-    return weights
 
 
 @recorded
