@@ -19,12 +19,12 @@ from .ops.softmax import cross_entropy, log_softmax, softmax
 from .ops.grouped import grouped_linear
 from .ops.indexing import embedding, getitem, take
 from .ops.linear import linear, matmul
-from .ops.reductions import logsumexp, max, mean, min, norm, std, sum, var
+from .ops.reductions import logsumexp, max, mean, min, sum
 from .ops.shapes import broadcast_to, concatenate, join_heads, reshape, split_heads, stack, swapaxes, transpose
 from .contractions import dot, einsum, outer, tensordot
 from .numpy_ops import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, clip, cos, cosh, cumprod, cumsum, exp2, expm1, flip, hypot,
-    log2, log10, logaddexp, mod, pad, prod, reciprocal, sin, sinh, square, tan, tril, triu,
+    log2, log10, logaddexp, mod, norm, pad, prod, reciprocal, sin, sinh, square, std, tan, tril, triu, var,
 )  # fmt: skip
 from .numpy_functions import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, average, block, broadcast_arrays, column_stack, compress,

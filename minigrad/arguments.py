@@ -7,7 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from .graph import Value
+from .modes import mode
 from .ops.declare import recorded
+
+
+def plain_index(index: Any) -> Any:
+    """An index with its Tensors and lists as arrays; copied, since their owner may change them before the backward pass."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(i) for i in index)
+    if isinstance(index, Value):
+        if index.data.dtype == bool and (tape := mode.get().tape) is not None:
+            tape.refuse("how many entries x[mask] has depends on values; use minigrad.where(mask, x, 0)")
+        index = as_index(index)
+    if isinstance(index, Value):
+        return index.data
+    if isinstance(index, np.ndarray | list):
+        array = np.array(index)
+        if array.size and array.dtype.kind not in "iub":
+            raise IndexError(f"getitem: an index must be integers or booleans, got an array of {array.dtype}")
+        return array if array.size or isinstance(index, np.ndarray) else array.astype(np.intp)
+    return index
+
+
+@partial(recorded, shown="{0}")
+def as_index(index):
+    """A copy of an array of integers or booleans."""
+    return index.copy()
 
 
 @partial(recorded, shown="{1}")
@@ -35,6 +61,20 @@ def has_axis(name: str, x: Any) -> None:
         raise ValueError(f"{name}: a single number has no axis to normalise along")
 
 
+def are_soft(targets: Any, shape: tuple[int, ...], ignore_index: Any, label_smoothing: float, reduction: str) -> bool:
+    """Whether the targets of cross-entropy are probabilities, as the logits' ``shape`` says; ValueError for what does not fit."""
+    if reduction not in ("mean", "sum", "none"):
+        raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
+    soft = bool(shape) and targets.shape == shape and targets.dtype.kind == "f"
+    if soft and ignore_index is not None:
+        raise ValueError(f"cross_entropy: ignore_index={ignore_index} with soft targets, which have no index; leave those rows out")
+    if not soft and (not shape or targets.shape != shape[:-1]):
+        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {targets.shape}")
+    return soft
+
+
 @partial(recorded, shown="{0}")
 def checked_targets(targets, classes, ignore_index):
     """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
@@ -57,6 +97,19 @@ def checked_weights(class_weights, classes, dtype):
     if weights.shape != (classes,) or not np.isfinite(weights).all():
         raise ValueError(f"cross_entropy: class_weights {weights.shape}; expected ({classes},), a finite number for each class")
     return weights
+
+
+def no_product(a: tuple[int, ...], b: tuple[int, ...]) -> ValueError:
+    """Why arrays of these shapes have no matrix product."""
+    if not a or not b:
+        reason = "a scalar has no matrix product; use *"
+    elif a[-1] != b[-2 if len(b) > 1 else 0]:
+        reason = f"inner sizes {a[-1]} and {b[-2 if len(b) > 1 else 0]} differ"
+        if len(b) > 1 and a[-1] == b[-1]:
+            reason += "; perhaps a @ b.mT is meant"
+    else:
+        reason = f"leading axes {a[:-2]} and {b[:-2]} do not broadcast"
+    return ValueError(f"matmul: {a} @ {b}: {reason}")
 
 
 def check_linear(x: Any, weight: Any, bias: Any = None) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 
 from . import contractions
 from . import numpy_ops as more
+from .numerics import index_array
 from .ops import activations, arithmetic, attention, grouped, indexing, linear, norms, reductions, shapes, softmax
 from .ops.declare import Example, Op, example
-from .ops.numerics import index_array
 
 
 def _broadcasting(rng: np.random.Generator) -> list[Example]:
@@ -139,7 +139,7 @@ EXAMPLES: dict[Op[Any], Callable[[np.random.Generator], list[Example]]] = {
     **dict.fromkeys(
         [reductions.sum, reductions.mean, reductions.max, reductions.min, reductions.logsumexp], _along_axes
     ),
-    reductions.var: lambda rng: [
+    more.var: lambda rng: [
         *_along_axes(rng),
         example(rng.normal(size=(3, 4)), axis=0, ddof=1),
         example(rng.normal(size=(2, 3)), ddof=2),

@@ -20,6 +20,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -165,7 +166,7 @@ def pullback(
     if tape is not None:
         kept = tape.marking(kept, order)
     retained: list[tuple[Value, Any]] = []
-    with no_grad() if tensors and not create_graph else enable_grad() if create_graph else _as_it_is:
+    with no_grad() if tensors and not create_graph else enable_grad() if create_graph else nullcontext():
         walk(order, gradients, kept, retained, shared, tensors, not (retain_graph or create_graph))
     for t in leaves:
         g = gradients.get(id(t))
@@ -224,17 +225,6 @@ def walk(order: list[Any], gradients: Slots, kept: Slots, retained: list[Any], s
         if free:
             t.history = FREED
         x = a = r = g = held = out = given = rules = arrays = inputs = None  # so that their memory is free before the next op
-
-
-class _Unchanged:
-    """The mode as it is."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exception: object) -> None: ...
-
-
-_as_it_is = _Unchanged()
 
 
 def _on_the_way(order: list[Any], leaves: list[Value], wrt: Sequence[Value]) -> dict[int, Any]:

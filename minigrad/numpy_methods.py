@@ -61,13 +61,13 @@ class NumPyMethods(graph.Value):
         """The variance over ``axis``."""
         if numpys:
             return call_function(np.var, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
-        return reductions.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
+        return numpy_ops.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def std(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
         """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
         if numpys:
             return call_function(np.std, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
-        return reductions.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
+        return numpy_ops.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def max(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The largest entry over ``axis``."""

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .ops.arithmetic import elementwise, nan_of, weigh
+from .ops.arithmetic import elementwise, multiply, nan_of, weigh
 from .ops.declare import op
-from .ops.reductions import Axis, axes_of, stretch
+from .ops.reductions import Axis, axes_of, count, stretch, sum
 
 # Elementwise -----------------------------------------------------------------------------------------------------------
 
@@ -111,6 +111,45 @@ def _clip(g: Any, y: Any, x: Any, min: Any = None, max: Any = None) -> Any:
 
 
 clip.vjp("x", r"\bar y \odot m, \quad m = [l \le x \le u]", _clip)
+
+
+# Variance, and roots of sums of squares -------------------------------------------------------------------------------
+
+
+@op(r"y = \tfrac1{n - \mathrm{ddof}} \sum_i (x_i - \mu)^2", numpy=[np.var])
+def var(x, axis=None, keepdims=False, ddof=0):
+    """The variance over ``axis``: squared distances from the mean, summed and divided by ``n - ddof``."""
+    if count(x.shape, axis) <= ddof:
+        raise ValueError(f"var: {count(x.shape, axis)} entries with ddof={ddof} (shape {x.shape}, axis {axis}); needs more than ddof")
+    first = x[tuple(slice(1) if i in axes_of(axis, x.ndim) else slice(None) for i in range(x.ndim))]
+    return np.var(x - first, axis=axis, keepdims=keepdims, ddof=ddof)  # of equal numbers 0, without round-off
+
+
+def _var(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    centred = x - x.mean(axis=axis, keepdims=True)
+    return stretch(g, x.shape, axis) * (2 / (count(x.shape, axis) - ddof)) * centred
+
+
+var.vjp("x", r"\tfrac{2}{n - \mathrm{ddof}} \, \bar y \, (x_i - \mu)", _var)
+
+
+@op(r"y = \sqrt{x}")
+def root(x):
+    """The square root of a sum of squares: at 0, as at the kink of ``abs``, its derivative is taken as 0."""
+    return np.sqrt(x)
+
+
+root.vjp("x", r"\bar y / (2 y)", lambda g, y, x: weigh.on(g, np.not_equal(y, 0)) / (2 * (y + np.equal(y, 0))))
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
+    """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
+    return root(var(x, axis=axis, keepdims=keepdims, ddof=ddof))
+
+
+def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The Euclidean norm, √Σx², over ``axis``; its derivative at 0 is taken as 0."""
+    return root(sum(multiply(x, x), axis=axis, keepdims=keepdims))
 
 
 # Running sums and products ---------------------------------------------------------------------------------------------

@@ -50,6 +50,27 @@ def test_second_derivatives_agree_with_finite_differences(name):
     assert report, f"\n{report}"
 
 
+def test_only_ops_of_one_input_and_no_params_do_without_examples():
+    lacking = [o for o in REGISTRY.values() if o.examples is None]
+    assert not [o.name for o in lacking if len(o.inputs) != 1 or o.params]
+
+
+def test_an_ops_own_examples_come_first():
+    def cube(x):
+        return x**3
+
+    declared = Op(cube, "", None, builtin=False)
+    assert declared.examples is None
+    declared.examples = lambda rng: [Example((rng.normal(size=2),), {})]
+    assert [x.shape for (x,), _, _ in examples(declared, np.random.default_rng(0))] == [(2,)]
+    kept = mg.exp.examples
+    try:
+        mg.exp.examples = declared.examples
+        assert len(check_op(mg.exp).rows) == 1 and check_op(mg.exp).rows[0].shape == (2,)
+    finally:
+        mg.exp.examples = kept
+
+
 def test_a_new_elementwise_op_is_checked_without_further_ado():
     try:
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..numerics import real
 from ..ops import norms as ops
-from ..ops.numerics import real
 from . import rows
 
 

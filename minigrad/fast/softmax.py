@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..numerics import real
 from ..ops import softmax as ops
-from ..ops.numerics import real
 from . import rows
 
 

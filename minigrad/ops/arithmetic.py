@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import numerics
+from .. import numerics
 from .declare import Op, op, recorded
 
 
@@ -79,15 +79,6 @@ negative.vjp("x", r"-\bar y", lambda g, y, x: -g)
 
 sqrt = elementwise(np.sqrt, r"y = \sqrt{x}", "The square root of every entry.")
 sqrt.vjp("x", r"\bar y / (2 y)", lambda g, y, x: g / (2 * y))
-
-
-@op(r"y = \sqrt{x}")
-def root(x):
-    """The square root of a sum of squares: at 0, as at the kink of ``abs``, its derivative is taken as 0."""
-    return np.sqrt(x)
-
-
-root.vjp("x", r"\bar y / (2 y)", lambda g, y, x: weigh.on(g, np.not_equal(y, 0)) / (2 * (y + np.equal(y, 0))))
 
 power = elementwise(np.power, r"c = a^b", "The power ``a ** b``, entry by entry, broadcast.", also=[np.float_power])
 

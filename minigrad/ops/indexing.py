@@ -7,41 +7,14 @@ An entry that was picked twice gets both gradients.  Putting back is a sum by po
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..arguments import checked_ids
-from ..graph import Value
-from ..modes import mode
-from .declare import op, recorded
-from .numerics import sum_rows_by_index
+from ..arguments import checked_ids, plain_index
+from ..numerics import sum_rows_by_index
+from .declare import op
 from .shapes import reshape
-
-
-def plain_index(index: Any) -> Any:
-    """An index with its Tensors and lists as arrays; copied, since their owner may change them before the backward pass."""
-    if isinstance(index, tuple):
-        return tuple(plain_index(i) for i in index)
-    if isinstance(index, Value):
-        if index.data.dtype == bool and (tape := mode.get().tape) is not None:
-            tape.refuse("how many entries x[mask] has depends on values; use minigrad.where(mask, x, 0)")
-        index = as_index(index)
-    if isinstance(index, Value):
-        return index.data
-    if isinstance(index, np.ndarray | list):
-        array = np.array(index)
-        if array.size and array.dtype.kind not in "iub":
-            raise IndexError(f"getitem: an index must be integers or booleans, got an array of {array.dtype}")
-        return array if array.size or isinstance(index, np.ndarray) else array.astype(np.intp)
-    return index
-
-
-@partial(recorded, shown="{0}")
-def as_index(index):
-    """A copy of an array of integers or booleans."""
-    return index.copy()
 
 
 def is_basic(index: Any) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import check_linear
+from ..arguments import check_linear, no_product
 from .declare import composed, op
 
 
@@ -20,16 +20,7 @@ def matmul(a, b):
     try:
         return np.matmul(a, b)
     except ValueError as error:
-        a, b = np.asarray(a), np.asarray(b)
-        if not a.ndim or not b.ndim:
-            reason = "a scalar has no matrix product; use *"
-        elif a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-            reason = f"inner sizes {a.shape[-1]} and {b.shape[-2 if b.ndim > 1 else 0]} differ"
-            if b.ndim > 1 and a.shape[-1] == b.shape[-1]:
-                reason += "; perhaps a @ b.mT is meant"
-        else:
-            reason = f"leading axes {a.shape[:-2]} and {b.shape[:-2]} do not broadcast"
-        raise ValueError(f"matmul: {a.shape} @ {b.shape}: {reason}") from error
+        raise no_product(np.shape(a), np.shape(b)) from error
 
 
 def _rows(x: Any) -> Any:

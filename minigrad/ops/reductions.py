@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .arithmetic import multiply, root, weigh
+from ..numerics import real
+from .arithmetic import weigh
 from .declare import op
-from .numerics import real
 
 Axis = int | tuple[int, ...] | None
 
@@ -64,23 +64,6 @@ mean.vjp(
 )
 
 
-@op(r"y = \tfrac1{n - \mathrm{ddof}} \sum_i (x_i - \mu)^2", numpy=[np.var])
-def var(x, axis=None, keepdims=False, ddof=0):
-    """The variance over ``axis``: squared distances from the mean, summed and divided by ``n - ddof``."""
-    if count(x.shape, axis) <= ddof:
-        raise ValueError(f"var: {count(x.shape, axis)} entries with ddof={ddof} (shape {x.shape}, axis {axis}); needs more than ddof")
-    first = x[tuple(slice(1) if i in axes_of(axis, x.ndim) else slice(None) for i in range(x.ndim))]
-    return np.var(x - first, axis=axis, keepdims=keepdims, ddof=ddof)  # of equal numbers 0, without round-off
-
-
-def _var(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    centred = x - x.mean(axis=axis, keepdims=True)
-    return stretch(g, x.shape, axis) * (2 / (count(x.shape, axis) - ddof)) * centred
-
-
-var.vjp("x", r"\tfrac{2}{n - \mathrm{ddof}} \, \bar y \, (x_i - \mu)", _var)
-
-
 def _extremum(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Entries that tie share the gradient evenly."""
     top = stretch(y, x.shape, axis)
@@ -127,11 +110,3 @@ def _logsumexp(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False
 logsumexp.vjp("x", r"\bar y \, e^{x_i - y}", _logsumexp)
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False, ddof: int = 0) -> Any:
-    """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
-    return root(var(x, axis=axis, keepdims=keepdims, ddof=ddof))
-
-
-def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The Euclidean norm, √Σx², over ``axis``; its derivative at 0 is taken as 0."""
-    return root(sum(multiply(x, x), axis=axis, keepdims=keepdims))

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..arguments import checked_axis
+from ..numerics import ones
 from .declare import composed, op
-from .numerics import ones
 
 
 @op(r"y = x \text{ in another shape}", inputs=["x"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import checked_targets, checked_weights, has_axis
+from ..arguments import are_soft, checked_targets, checked_weights, has_axis
 from ..graph import Value
 from .arithmetic import exp, log, where
 from .declare import composed, recorded
@@ -88,16 +88,8 @@ def cross_entropy(
     IndexError for a target out of range.  Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
     shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
     targets = targets if isinstance(targets, Value) else np.asarray(targets)
-    soft = bool(shape) and targets.shape == shape and targets.dtype.kind == "f"
-    if soft and ignore_index is not None:
-        raise ValueError(f"cross_entropy: ignore_index={ignore_index} with soft targets, which have no index; leave those rows out")
-    if not soft and (not shape or targets.shape != shape[:-1]):
-        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {targets.shape}")
+    soft = are_soft(targets, shape, ignore_index, label_smoothing, reduction)
     ids = None if soft else checked_targets(targets, shape[-1], ignore_index)
     if class_weights is None and not soft:
         return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
