@@ -11,6 +11,15 @@ from .graph import Value
 from .modes import mode
 from .ops.declare import recorded
 
+# Axes and indices -----------------------------------------------------------------------------------------------------
+
+
+def checked_axis(what: str, axis: Any) -> Any:
+    """TypeError when an array stands in the place of the axis: the list around the arrays is missing."""
+    if np.ndim(axis):
+        raise TypeError(f"{what}: axis is a {type(axis).__name__} of shape {np.shape(axis)}; the arrays go into one list: {what}([a, b])")
+    return axis
+
 
 def plain_index(index: Any) -> Any:
     """An index with its Tensors and lists as arrays; copied, since their owner may change them before the backward pass."""
@@ -53,6 +62,42 @@ def checked_ids(name, ids, size, what, negative=True):
         where = tuple(int(i) for i in np.argwhere(ids < 0)[0])
         raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is negative; ids run from 0 to {size - 1}")
     return np.where(ids < 0, ids + size, ids).astype(np.intp, copy=False)
+
+
+# Products and norms ---------------------------------------------------------------------------------------------------
+
+
+def no_product(a: tuple[int, ...], b: tuple[int, ...]) -> ValueError:
+    """Why arrays of these shapes have no matrix product."""
+    if not a or not b:
+        reason = "a scalar has no matrix product; use *"
+    elif a[-1] != b[-2 if len(b) > 1 else 0]:
+        reason = f"inner sizes {a[-1]} and {b[-2 if len(b) > 1 else 0]} differ"
+        if len(b) > 1 and a[-1] == b[-1]:
+            reason += "; perhaps a @ b.mT is meant"
+    else:
+        reason = f"leading axes {a[:-2]} and {b[:-2]} do not broadcast"
+    return ValueError(f"matmul: {a} @ {b}: {reason}")
+
+
+def check_linear(x: Any, weight: Any, bias: Any = None) -> None:
+    """Raise ValueError when the shapes do not fit."""
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
+        fits = x.ndim and weight.ndim == 2
+        reason = f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if fits else "weight must be (in, out)"
+        raise ValueError(f"linear: {x.shape} @ {weight.shape}: {reason}")
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
+
+
+def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
+    """Raise ValueError when weight and bias are not of the size of the last axis."""
+    for what, p in (("weight", weight), ("bias", bias)):
+        if p is not None and p.shape != x.shape[-1:]:
+            raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
+
+
+# Softmax and cross-entropy --------------------------------------------------------------------------------------------
 
 
 def has_axis(name: str, x: Any) -> None:
@@ -99,43 +144,11 @@ def checked_weights(class_weights, classes, dtype):
     return weights
 
 
-def no_product(a: tuple[int, ...], b: tuple[int, ...]) -> ValueError:
-    """Why arrays of these shapes have no matrix product."""
-    if not a or not b:
-        reason = "a scalar has no matrix product; use *"
-    elif a[-1] != b[-2 if len(b) > 1 else 0]:
-        reason = f"inner sizes {a[-1]} and {b[-2 if len(b) > 1 else 0]} differ"
-        if len(b) > 1 and a[-1] == b[-1]:
-            reason += "; perhaps a @ b.mT is meant"
-    else:
-        reason = f"leading axes {a[:-2]} and {b[:-2]} do not broadcast"
-    return ValueError(f"matmul: {a} @ {b}: {reason}")
-
-
-def check_linear(x: Any, weight: Any, bias: Any = None) -> None:
-    """Raise ValueError when the shapes do not fit."""
-    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
-        fits = x.ndim and weight.ndim == 2
-        reason = f"the last size of x is {x.shape[-1]}, weight (in, out) expects {weight.shape[0]}" if fits else "weight must be (in, out)"
-        raise ValueError(f"linear: {x.shape} @ {weight.shape}: {reason}")
-    if bias is not None and bias.shape != weight.shape[1:]:
-        raise ValueError(f"linear: bias {bias.shape} for weight {weight.shape}; expected {weight.shape[1:]}")
-
-
-def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
-    for what, p in (("weight", weight), ("bias", bias)):
-        if p is not None and p.shape != x.shape[-1:]:
-            raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
-
-
-def checked_axis(what: str, axis: Any) -> Any:
-    """TypeError when an array stands in the place of the axis: the list around the arrays is missing."""
-    if np.ndim(axis):
-        raise TypeError(f"{what}: axis is a {type(axis).__name__} of shape {np.shape(axis)}; the arrays go into one list: {what}([a, b])")
-    return axis
+# Attention ------------------------------------------------------------------------------------------------------------
 
 
 def check_attention(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
+    """Raise ValueError when these shapes of q, k and v do not fit together."""
     name = "scaled_dot_product_attention"
     if not len(q) == len(k) == len(v) >= 2:
         raise ValueError(f"{name}: q {q}, k {k}, v {v}; expected the same number of axes, (..., heads, length, width)")

@@ -1,4 +1,8 @@
-"""What a Tensor has from NumPy's arrays: their methods, each one of our ops under NumPy's name and with its arguments, and plain numbers."""
+"""What a Tensor has from NumPy's arrays: their methods, and plain numbers.
+
+A method is one of our ops, under NumPy's name; where NumPy's other arguments are given, it is NumPy's function of that name,
+which answers through ``numpy_protocol``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ def _cast(x: Any, dtype: Any) -> np.ndarray:
 
 
 class NumPyMethods(graph.Value):
-    """What a Tensor can do because an array can.  Where other arguments of NumPy are given, NumPy's function of that name is called."""
+    """What a Tensor can do because an array can."""
 
     __slots__ = ()
 

@@ -31,7 +31,9 @@ ABOUT_ARRAYS = {  # and not about their numbers, as far as a program is concerne
     np.result_type, np.can_cast, np.min_scalar_type, np.common_type, np.isrealobj, np.iscomplexobj, np.einsum_path,
 }  # fmt: skip
 
-IN_PLACE = {np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal}  # they write into their first argument
+IN_PLACE = {  # they write into their first argument
+    np.copyto, np.put, np.place, np.putmask, np.put_along_axis, np.fill_diagonal,
+}  # fmt: skip
 
 
 @cache
@@ -68,7 +70,9 @@ def agreement(function: Any, answer: Any) -> tuple[int, set[str]]:
     return min(leading, fixed), names - set(list(theirs.parameters)[:inputs])
 
 
-def by_our_names(function: Any, answer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any], list[str]]:
+def by_our_names(
+    function: Any, answer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any], list[str]]:
     """What was given to ``function``, as ``answer`` takes it: the inputs by position, all else by NumPy's names, without what is
     NumPy's default; and the options that ``answer`` does not know."""
     theirs, ours = _signature(function), _signature(answer)
