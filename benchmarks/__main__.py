@@ -87,8 +87,8 @@ def machine(threads: int) -> str:
 def markdown(rows: Iterable[Row], threads: int) -> str:
     parts = [
         "# Side by side\n",
-        f"Written by `python -m benchmarks --threads {threads} --save`: {machine(threads)}. The contenders take turns in one process; figures are",
-        "medians, ratios are medians of paired ratios, and below 1 ours is the better one. PyTorch is eager, with its fused attention",
+        f"Written by `python -m benchmarks --threads {threads} --save`: {machine(threads)}. The contenders take turns in one process (of the",
+        "steps of width 16 twenty are a turn, as in training, where the caches hold what the last step left); figures are medians, ratios are medians of paired ratios, and below 1 ours is the better one. PyTorch is eager, with its fused attention",
         "or its plain one, whichever is faster. *Matrix products* is the time of the products alone: the limit that BLAS sets.",
     ]
     section = None

@@ -53,7 +53,8 @@ def checked_ids(name, ids, size, what, negative=True):
         if ids.size:
             raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
         ids = ids.astype(np.int64)
-    if not ids.size or (ids.dtype == np.intp and ids.view(np.uintp).max() < size):  # one look is enough: below 0 is far above
+    # one look is enough: below 0 is far above
+    if not ids.size or (ids.dtype == np.intp and np.maximum.reduce(ids.view(np.uintp), axis=None) < size):
         return ids.astype(np.intp, copy=False)
     if ids.max() >= size or ids.min() < -size:
         where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])
@@ -124,7 +125,7 @@ def are_soft(targets: Any, shape: tuple[int, ...], ignore_index: Any, label_smoo
 def checked_targets(targets, classes, ignore_index):
     """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
     ids = np.array(targets)
-    if ids.size and ids.dtype == np.intp and ids.view(np.uintp).max() < classes:
+    if ids.size and ids.dtype == np.intp and np.maximum.reduce(ids.view(np.uintp), axis=None) < classes:
         return ids
     wanted = ids if ignore_index is None else ids[ids != ignore_index]
     if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:

@@ -61,6 +61,7 @@ _by_tick = attrgetter("tick")
 _new = object.__new__
 _tensor_type: Any = Value
 _deposits = threading.Lock()
+_as_it_is = nullcontext()  # the mode
 ndarray = np.ndarray
 
 
@@ -166,7 +167,7 @@ def pullback(
     if tape is not None:
         kept = tape.marking(kept, order)
     retained: list[tuple[Value, Any]] = []
-    with no_grad() if tensors and not create_graph else enable_grad() if create_graph else nullcontext():
+    with no_grad() if tensors and not create_graph else enable_grad() if create_graph else _as_it_is:
         walk(order, gradients, kept, retained, shared, tensors, not (retain_graph or create_graph))
     for t in leaves:
         g = gradients.get(id(t))
@@ -176,8 +177,7 @@ def pullback(
             retained.append((t, g))
     if wrt is not None:
         return [kept[id(t)] for t in wrt]
-    for t, g in retained:
-        deposit(t, g, shared)
+    deposit(retained, shared)
     return []
 
 
@@ -251,23 +251,25 @@ def conform(r: Any, shape: tuple[int, ...], dtype: Any, tensors: bool) -> Any:
     return r if r.dtype == dtype else r.astype(dtype)
 
 
-def deposit(t: Value, g: Any, shared: set[int]) -> None:
-    """Add ``g`` to ``t.grad``, in memory that no other tensor shares: the gradients in ``shared`` are copied."""
+def deposit(gradients: Iterable[tuple[Value, Any]], shared: set[int]) -> None:
+    """Add to ``grad`` of each tensor, in memory that no other tensor shares: the gradients in ``shared`` are copied."""
     with _deposits:
-        if t.grad is not None and t.grad.tick == USED:
-            warnings.warn(
-                "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
-                "call optimizer.zero_grad() before each backward()",
-                stacklevel=5,
-            )
-            t.grad.tick = 0
-        if isinstance(g, Value):
-            t.grad = g.copy() if t.grad is None else t.grad + g  # type: ignore[attr-defined]
-        elif t.grad is not None:
-            t.grad = wrap(t.grad.data + g)
-        else:
-            t.grad = wrap(g.copy() if id(g) in shared or g.base is not None else g)
-            shared.add(id(g))
+        for t, g in gradients:
+            held = t.grad
+            if held is not None and held.tick == USED:
+                warnings.warn(
+                    "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
+                    "call optimizer.zero_grad() before each backward()",
+                    stacklevel=5,
+                )
+                held.tick = 0
+            if isinstance(g, Value):
+                t.grad = g.copy() if held is None else held + g  # type: ignore[attr-defined]
+            elif held is not None:
+                t.grad = wrap(held.data + g)
+            else:
+                t.grad = wrap(g.copy() if id(g) in shared or g.base is not None else g)
+                shared.add(id(g))
 
 
 REGISTRY: dict[str, Op] = {}  # every op by name: tests, checks, tools and documentation walk it

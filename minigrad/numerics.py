@@ -16,7 +16,7 @@ def real(x: np.ndarray | float) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def ones(n: int, dtype: Any) -> np.ndarray:
-    """``n`` ones, to sum by BLAS: ``ones @ x``.  Not to be written."""
+    """``n`` ones, to sum by BLAS: ``ones.dot(x)``.  Not to be written."""
     return np.ones(n, dtype)
 
 
@@ -33,9 +33,9 @@ def sum_rows_by_index(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndar
     """
     n, width = rows.shape
     if n * size <= 1 << 21 and rows.dtype.kind == "f":
-        hot = np.zeros((size, n), rows.dtype)
-        hot[index, np.arange(n)] = 1
-        return hot @ rows
+        hot = np.zeros((n, size), rows.dtype)
+        hot.reshape(-1)[np.arange(0, n * size, size) + index] = 1
+        return hot.T.dot(rows)
     out = np.zeros((size, width), rows.dtype)
     if n:
         order = np.argsort(index, kind="stable")

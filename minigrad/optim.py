@@ -53,18 +53,17 @@ class Pack:
 
     def pieces(self, counts: list[int]) -> Iterator[tuple[Any, ...]]:
         """The step t, blocks of numbers, their gradients and what is remembered about them; parameters without a gradient are left out."""
-        gradients = []
-        for p, place in zip(self.params, self.places):
-            gradients.append(p.grad)
-            if p.grad is not None:
-                counts[place] += 1
-                p.grad.tick = USED
-        steps = [counts[place] for place in self.places]
-        if self.gradient is not None and steps.count(steps[0]) == len(steps) and all(g is not None for g in gradients):
-            g = np.concatenate([g.data.reshape(-1) for g in gradients if g is not None], out=self.gradient)
-            parts = [(steps[0], slice(0, len(g)), g)]
+        moved = [(place, part, p.grad) for p, place, part in zip(self.params, self.places, self.parts) if p.grad is not None]
+        flat = []
+        for place, _, grad in moved:
+            counts[place] += 1
+            grad.tick = USED
+            flat.append(grad.data.reshape(-1))
+        steps = [counts[place] for place, _, _ in moved]
+        if self.gradient is not None and len(moved) == len(self.params) and steps.count(steps[0]) == len(steps):
+            parts = [(steps[0], slice(0, self.gradient.size), np.concatenate(flat, out=self.gradient))]
         else:
-            parts = [(t, part, g.data.reshape(-1)) for t, part, g in zip(steps, self.parts, gradients) if g is not None]
+            parts = [(t, part, g) for t, (_, part, _), g in zip(steps, moved, flat)]
         for t, part, g in parts:
             note_write(self.theta[part])
             for start in range(part.start, part.stop, BLOCK):
@@ -231,7 +230,7 @@ class Adam(Optimizer):
         self.eps = eps
 
     def update(self, theta: np.ndarray, g: np.ndarray, *memory: np.ndarray) -> None:
-        """m and v follow g and g²; θ moves by η m̂ / (√v̂ + ε)."""
+        """m and v follow g and g²; θ moves by η m̂ / (√v̂ + ε), as η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · m / (√v + ε √(1 − β₂ᵗ))."""
         m, v = memory
         (b1, b2), t = self.betas, self.count
         g = g.astype(m.dtype, copy=False)  # of a float16 parameter, whose squares would vanish
@@ -247,10 +246,9 @@ class Adam(Optimizer):
         v *= b2
         v += work
         np.sqrt(v, out=work)
-        work *= 1 / math.sqrt(1 - b2**t)
-        work += self.eps
+        work += self.eps * (root := math.sqrt(1 - b2**t))
         np.divide(m, work, out=work)
-        work *= self.lr / (1 - b1**t)
+        work *= self.lr * root / (1 - b1**t)
         theta -= work
 
 

@@ -128,7 +128,7 @@ def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0
         p, shift = heads.scores(b)
         p -= shift
         np.exp(p, out=p)
-        total = kernels.sum_rows(p)
+        total = kernels.divisors(p)
         p /= total
         if ell is not None:
             ell[b.n, b.g, :, b.t] = np.log(total) + shift
@@ -147,7 +147,7 @@ def attention_vjp(g, out, saved, q, k, v, bias=None, mask=None, causal=False, sc
     weights, ell = saved
     want_bias = bias is not None
     g, o = g.reshape(*heads.q.shape[:-1], -1), out.reshape(*heads.q.shape[:-1], -1)
-    dot = kernels.row_dots(g, o)[..., None] * heads.scale
+    dot = kernels.row_dots(g, o) * heads.scale
     upstream, values = heads.scaled(g, heads.v)
     dq, dk, dv = np.empty_like(heads.q), np.empty_like(heads.k), np.empty_like(heads.v)
     d_bias = np.zeros((*heads.q.shape[:-1], k.shape[-2]), out.dtype) if want_bias else None
@@ -191,7 +191,7 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
         p += future(q.shape[2], k.shape[2], p.dtype)
     p -= kernels.row_maxima(p) if shift is None else shift
     np.exp(p, p)
-    p /= kernels.sum_rows(p)
+    p /= kernels.divisors(p)
     out = np.empty_like(q, shape=(*q.shape[:3], v.shape[3]))
     return np.matmul(p, v, out), p
 
@@ -208,11 +208,13 @@ def one_query(q: Any, k: Any, v: Any, scale: Any) -> tuple[np.ndarray, np.ndarra
 def one_block_vjp(g: Any, out: Any, p: Any, q: Any, k: Any, v: Any, bias: Any, scale: Any) -> tuple[Any, ...]:
     """The gradients of q, k, v and bias."""
     tau = q.dtype.type(1 / math.sqrt(q.shape[3]) if scale is None else scale)
-    ds = g @ v.mT
-    ds -= kernels.row_dots(ds, p)[..., None]  # and not ḡ · o, which is the same but cancels badly where one weight is almost 1
+    ds = (g if bias is not None else g * tau) @ v.mT
+    ds -= kernels.row_dots(ds, p)  # and not ḡ · o, which is the same but cancels badly where one weight is almost 1
     ds *= p
-    d_bias = None if bias is None else ds.copy()
-    ds *= tau
+    d_bias = None
+    if bias is not None:
+        d_bias = ds.copy()
+        ds *= tau
     dq, dk, dv = np.empty_like(q), np.empty_like(k), np.empty_like(v)
     return np.matmul(ds, k, dq), np.matmul(ds.mT, q, dk), np.matmul(p.mT, g, dv), d_bias
 

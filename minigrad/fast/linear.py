@@ -9,13 +9,12 @@ import numpy as np
 from ..ops import linear as ops
 from ..ops import shapes
 
-
-def without_blas(a, b):
-    """A B for two matrices, where NumPy has no BLAS: einsum's loops along rows are up to six times as fast as matmul's."""
-    return np.einsum("ik,kj->ij", a, b) if a.shape[0] * b.size >= 1 << 16 else a @ b
+BLAS = sys.platform != "emscripten"  # a browser's NumPy has none
 
 
-matmul = without_blas if sys.platform == "emscripten" else np.matmul  # a browser's NumPy has no BLAS
+def matmul(a, b):
+    """A B for two matrices: ``dot`` begins sooner than ``@``, and without BLAS einsum's loops along rows are up to six times as fast."""
+    return a.dot(b) if BLAS or a.shape[0] * b.size < 1 << 16 else np.einsum("ik,kj->ij", a, b)
 
 
 def linear(x, weight, bias=None, save=False):

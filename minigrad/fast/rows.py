@@ -1,7 +1,7 @@
 """Rows and blocks of arrays: whatever NumPy trick pays, so that the kernels stay math.
 
-What was measured to pay: sums along the batch axis as ``ones @ x``, dot products of rows by BLAS, results written in place, and pieces
-of an array that stay in the cache.
+What was measured to pay: sums as products with ones, by BLAS; of two matrices ``a.dot(b)``, which begins sooner than ``a @ b``; results
+written in place, and pieces of an array that stay in the cache.
 """
 
 from __future__ import annotations
@@ -29,26 +29,36 @@ def column(n: int, value: float, dtype: Any) -> np.ndarray:
 
 def column_sums(x: np.ndarray) -> np.ndarray:
     """The sums of the columns of ``(N, C)``, by BLAS."""
-    return column(len(x), 1.0, x.dtype)[:, 0] @ x
+    return ones(len(x), x.dtype).dot(x)
 
 
 def row_means(x: np.ndarray) -> np.ndarray:
-    """The means over the last axis, by BLAS: ``(..., 1)``."""
-    return x @ column(x.shape[-1], 1 / x.shape[-1], x.dtype)
+    """The means of the rows of ``(N, C)``, by BLAS: ``(N, 1)``."""
+    return x.dot(column(x.shape[1], 1 / x.shape[1], x.dtype))
 
 
 def inverse_norms(x: np.ndarray, eps: float) -> np.ndarray:
     """1/√(mean of x² over the last axis + ε), as √C/√(Σx² + Cε): ``(..., 1)``."""
     n = x.shape[-1]
-    total = np.asarray(np.vecdot(x, x))[..., None]
+    total = row_dots(x, x)
     total += n * eps
     np.sqrt(total, total)
     return np.divide(math.sqrt(n), total, total)
 
 
 def row_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The dot products of the rows of two arrays ``(..., C)``, by BLAS: ``(...)``."""
-    return np.asarray(np.vecdot(a, b))
+    """The dot products of the rows of two arrays ``(..., C)``: ``(..., 1)``."""
+    if a.size <= BLOCK and a.itemsize > 2:  # of products that fit in the cache, and are not rounded to half precision
+        return row_sums(a * b)
+    return np.asarray(np.vecdot(a, b))[..., None]
+
+
+def row_sums(x: np.ndarray) -> np.ndarray:
+    """The sums of the rows of ``(..., C)``, by BLAS: ``(..., 1)``."""
+    n = x.shape[-1]
+    rows = x if x.ndim == 2 else x.reshape(-1 if x.size else math.prod(x.shape[:-1]), n)
+    sums = rows.dot(column(n, 1.0, x.dtype))
+    return sums if x.ndim == 2 else sums.reshape(*x.shape[:-1], 1)
 
 
 def blocks(*arrays: np.ndarray) -> Iterator[list[np.ndarray]]:
@@ -79,7 +89,7 @@ def common_shift(x: np.ndarray) -> Any:
 
     Of many numbers it costs a fraction of a maximum for each row, and it serves as long as they lie close together.
     """
-    if x.size > 4096:
+    if x.size > 256:
         top = np.maximum.reduce(x, axis=None)
         if top < np.minimum.reduce(x, axis=None) + 32:
             return top
@@ -92,7 +102,7 @@ def shift_of(x: np.ndarray) -> Any:
     return row_maxima(x) if top is None else top
 
 
-def sum_rows(x: np.ndarray) -> np.ndarray:
-    """The sums of the rows of ``(..., C)`` by BLAS, the least normal number in place of 0, to divide by: ``(..., 1)``."""
-    total = x @ column(x.shape[-1], 1.0, x.dtype)
+def divisors(x: np.ndarray) -> np.ndarray:
+    """The sums of the rows of ``(..., C)``, the least normal number in place of 0, to divide by: ``(..., 1)``."""
+    total = row_sums(x)
     return np.maximum(total, LEAST[x.dtype.char], out=total)

@@ -2,6 +2,8 @@ r"""Kernels of softmax and cross-entropy: one exponential for each number, in ca
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..numerics import real
@@ -14,13 +16,13 @@ def softmax(x: np.ndarray, axis: int = -1, save: bool = False) -> tuple[np.ndarr
     x = real(x)
     y = x - rows.shift_of(x)
     np.exp(y, out=y)
-    y /= rows.sum_rows(y)
+    y /= rows.divisors(y)
     return y, None
 
 
 def softmax_vjp(g: np.ndarray, y: np.ndarray, saved: None, x: np.ndarray, axis: int = -1) -> tuple[np.ndarray]:
     """y ⊙ (g − rowsum(g ⊙ y))."""
-    dx = g - rows.row_dots(g, y)[..., None]
+    dx = g - rows.row_dots(g, y)
     dx *= y
     return (dx,)
 
@@ -37,7 +39,7 @@ def log_softmax(x: np.ndarray, axis: int = -1, save: bool = False) -> tuple[np.n
     """x less its maximum and log Σ exp, over the last axis; a row of nothing but −∞ gives −∞."""
     x = real(x)
     y = x - rows.row_maxima(x)
-    y -= np.log(rows.sum_rows(np.exp(y)))
+    y -= np.log(rows.divisors(np.exp(y)))
     return y, None
 
 
@@ -50,47 +52,54 @@ def log_softmax_vjp(g: np.ndarray, y: np.ndarray, saved: None, x: np.ndarray, ax
 
 
 def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=False):
-    """The loss, and p if that is small, or else the maximum and log Σ exp of each row: all that the backward pass needs besides x."""
+    """The loss, and what the backward pass needs besides x: the exponentials, if they are few, and their sums, or else the
+    maximum and log Σ exp of each row."""
     x = real(x)
     logits = x.reshape(-1, x.shape[-1])
-    top = rows.row_maxima(logits)
-    p = None
-    log_sum = np.empty(top.shape, x.dtype)
-    for row, highest, total in rows.row_blocks(logits, top, log_sum):
-        e = row - highest
-        np.exp(e, e)
-        sums = rows.sum_rows(e)
-        np.log(sums, total)
-        if save and logits.size <= rows.BLOCK:
-            e /= sums
-            p = e
-    which, columns = _which(targets, ignore_index)
-    losses = log_sum[which, 0] - (1 - label_smoothing) * (logits[which, columns] - top[which, 0])  # of those that count
-    if label_smoothing:
-        losses -= label_smoothing * (logits[which] - top[which]).mean(axis=-1)
-    saved = (top, log_sum) if p is None else p
+    which, places = _which(targets, ignore_index, logits.shape[1])
+    if logits.size <= rows.BLOCK:
+        e = logits - rows.shift_of(logits)
+        losses = (label_smoothing - 1) * e.take(places)
+        if label_smoothing:
+            losses -= label_smoothing * e[which].mean(axis=-1)
+        sums = rows.divisors(np.exp(e, e))
+        losses += np.log(sums[which, 0])
+        saved = e, sums
+    else:
+        top = rows.row_maxima(logits)
+        log_sum = np.empty(top.shape, x.dtype)
+        for row, highest, total in rows.row_blocks(logits, top, log_sum):
+            e = row - highest
+            np.log(rows.divisors(np.exp(e, e)), total)
+        losses = log_sum[which, 0] - (1 - label_smoothing) * (logits.take(places) - top[which, 0])  # of those that count
+        if label_smoothing:
+            losses -= label_smoothing * (logits[which] - top[which]).mean(axis=-1)
+        saved = top, log_sum
     if reduction == "none":
         loss = np.zeros(len(logits), x.dtype)
         loss[which] = losses
         return loss.reshape(x.shape[:-1]), saved
-    return np.asarray(losses.sum() / (max(1, len(which)) if reduction == "mean" else 1), x.dtype), saved
+    return np.asarray(np.add.reduce(losses) / (max(1, len(losses)) if reduction == "mean" else 1), x.dtype), saved
 
 
 def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, reduction):
     """(p − T) times the upstream gradient of each row, which is 0 where the target does not count."""
     logits, v = x.reshape(-1, x.shape[-1]), x.shape[-1]
-    which, columns = _which(targets, ignore_index)
-    upstream = g.reshape(-1, 1) if reduction == "none" else g / max(1, len(which)) if reduction == "mean" else g
-    if len(which) < len(logits):
+    which, places = _which(targets, ignore_index, v)
+    upstream = g.reshape(-1, 1) if reduction == "none" else g / max(1, len(places)) if reduction == "mean" else g
+    if len(places) < len(logits):
         counts = np.zeros((len(logits), 1), x.dtype)
         counts[which] = 1
         upstream = upstream * counts
-    if isinstance(saved, np.ndarray):
-        dx = saved - label_smoothing / v if label_smoothing else saved.copy()
-        dx[which, columns] -= 1 - label_smoothing
-        dx *= upstream
+    dx = np.empty(logits.shape, x.dtype)
+    if logits.size <= rows.BLOCK:
+        e, sums = saved
+        np.multiply(e, upstream / sums, out=dx)
+        if label_smoothing:
+            dx -= label_smoothing / v * upstream
+        dx.reshape(-1)[places] -= (1 - label_smoothing) * (upstream[which, 0] if upstream.ndim else upstream)
         return (dx.reshape(x.shape),)
-    dx, upstream = np.empty(logits.shape, x.dtype), np.broadcast_to(upstream, (len(logits), 1))
+    upstream = np.broadcast_to(upstream, (len(logits), 1))
     for row, top, log_sum, d, u in rows.row_blocks(logits, *saved, dx, upstream):
         np.subtract(row, top, out=d)
         d -= log_sum
@@ -98,15 +107,17 @@ def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, re
         if label_smoothing:
             d -= label_smoothing / v
         d *= u
-    dx[which, columns] -= (1 - label_smoothing) * upstream[which, 0]
+    dx.reshape(-1)[places] -= (1 - label_smoothing) * upstream[which, 0]
     return (dx.reshape(x.shape),)
 
 
-def _which(targets: np.ndarray, ignore_index: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of the targets that count, and those targets."""
-    flat = targets.ravel()
-    which = np.arange(flat.size) if ignore_index is None else np.flatnonzero(flat != ignore_index)
-    return which, flat[which]
+def _which(targets: np.ndarray, ignore_index: int | None, size: int) -> tuple[Any, np.ndarray]:
+    """The rows whose targets count, and the place of each of these targets in the flat array of logits, rows of ``size``."""
+    flat = targets.reshape(-1)
+    if ignore_index is None:
+        return slice(None), np.arange(0, size * len(flat), size) + flat
+    which = np.flatnonzero(flat != ignore_index)
+    return which, which * size + flat[which]
 
 
 ops._cross_entropy.accelerate(cross_entropy, cross_entropy_vjp)

@@ -2,6 +2,7 @@ r"""Ops that move numbers without changing them: the gradient moves back the sam
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,9 @@ broadcast_to.vjp("x", r"\sum \bar y \text{ over the repeated axes}", lambda g, y
 def sum_to(x, shape):
     """``x`` summed over the axes along which an array of ``shape`` would be broadcast to it."""
     extra = x.ndim - len(shape)
-    if len(shape) == 1 and x.shape[extra:] == shape and x.size and x.dtype.kind == "f":
-        rows = x.reshape(-1, shape[0])
-        return ones(len(rows), x.dtype) @ rows  # by BLAS
+    if extra and shape and x.shape[extra:] == shape and x.size and x.dtype.kind == "f":
+        n = math.prod(x.shape[:extra])
+        return ones(n, x.dtype).dot(x.reshape(n, -1)).reshape(shape)  # by BLAS
     axes = tuple(i for i, n in enumerate(x.shape) if i < extra or (shape[i - extra] == 1 and n != 1))
     return x.sum(axis=axes).reshape(shape) if axes else x.reshape(shape)
 

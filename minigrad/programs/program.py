@@ -260,9 +260,10 @@ class Program:
 
     def _hand_out(self, found: Recording, given: list[Any], results: tuple[Any, ...]) -> Any:
         n = len(results) - len(found.gradients)
-        for (target, _, shared), g in zip(found.gradients, results[n:]):
-            g = g if type(g) is np.ndarray else np.asarray(g)
-            graph.deposit(given[target] if isinstance(target, int) else target, g, {id(g)} if shared else set())
+        if n < len(results):
+            gradients = [g if type(g) is np.ndarray else np.asarray(g) for g in results[n:]]
+            targets = [given[t] if type(t) is int else t for t, _, _ in found.gradients]
+            graph.deposit(zip(targets, gradients), {id(g) for (_, _, shared), g in zip(found.gradients, gradients) if shared})
         if isinstance(found.outputs, Name):
             return graph.wrap(results[0])
         return rebuild(found.outputs, [graph.wrap(r) for r in results[:n]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -91,16 +92,21 @@ class Straight:
             return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
         if not line.args or not isinstance(line.args[0], Name):
             return None
-        if name == "sum_to" and (x := line.args[0].what).ndim == 2 and x.shape[1:] == p["shape"]:
-            return f"{self._bound(ones(x.shape[0], x.dtype))} @ {args[0]}"
-        if line.role != "kernel" or p["save"]:
+        if name == "sum_to" and (x := line.args[0].what).ndim == 2 and x.shape[1:] == p["shape"] and x.size and x.dtype.kind == "f":
+            return f"{self._bound(ones(x.shape[0], x.dtype))}.dot({args[0]})"
+        if name == "put" and p["index"] == slice(0, line.args[0].what.shape[0]) and line.args[0].what.shape == p["shape"]:
+            return f"{args[0]}.copy()"  # all of it
+        if line.role != "kernel":
             return None
         x, out = line.args[0].what, line.out[0].what
+        if name == "linear" and sys.platform != "emscripten" and out.size <= 1 << 15:
+            rows = f"{args[0]}.reshape({x.size if x.size == x.shape[-1] else (x.size // x.shape[-1], x.shape[-1])})"
+            product = f"{rows}.dot({args[1]})" + ("" if args[2] == "None" else f" + {args[2]}")
+            return f"(({product}).reshape({out.shape}), None)"
+        if p["save"]:
+            return None
         if name in ("split_heads", "join_heads") and x.shape[-2] == 1:  # of one token: nothing changes places
             return f"({args[0]}.reshape({out.shape}), None)"
-        if name == "linear" and x.size == x.shape[-1]:  # of one row
-            product = f"{args[0]}.reshape({x.size}).dot({args[1]})"
-            return f"({product if args[2] == 'None' else f'({product} + {args[2]})'}.reshape({out.shape}), None)"
         return None
 
     def render(self, tree: Any) -> str:

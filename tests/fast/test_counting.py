@@ -29,6 +29,7 @@ MODELS = {
     "GPT": (lambda: GPT(V, 16, 4, 2, 200), reads(3, 9)),
     "GPT, longer than a block": (lambda: GPT(V, 16, 4, 2, 400), reads(2, 300)),
     "GPT, weights of attention made again": (lambda: GPT(V, 8, 4, 1, 800), reads(1, 750)),
+    "GPT, norms made again": (lambda: GPT(V, 64, 4, 1, 400), reads(2, 300)),
     "GPT, one token": (lambda: GPT(V, 16, 4, 2, 200), reads(1, 1)),
     "GPT, grouped heads": (lambda: GPT(V, 16, 4, 2, 200, num_kv_heads=2), reads(3, 9)),
     "GPT, one key/value head, no biases, dropout": (lambda: GPT(V, 16, 4, 2, 200, num_kv_heads=1, dropout=0.1, bias=False), reads(3, 9)),

@@ -19,6 +19,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from minigrad import nn
+from minigrad.ops import norms
 from minigrad.ops.attention import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
@@ -87,10 +88,11 @@ def out_features(m: Any) -> int:
 
 
 def norm(m: Any, n: int) -> Cost:
-    """Result, 1/σ, and of a layer norm the mean, of each row."""
+    """Result, 1/σ of each row, and of a layer norm x̂, or where that is much the means."""
     if isinstance(m, NoNorm):
         return Cost()
-    return kept(n * (m.weight.size + (1 if isinstance(m, RMSNorm) else 2)))
+    width = m.weight.size
+    return kept(n * (width + 1 + (0 if isinstance(m, RMSNorm) else width if n * width <= norms.KEPT else 1)))
 
 
 def dropout(m: nn.Dropout, numbers: int) -> Cost:

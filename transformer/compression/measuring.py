@@ -51,9 +51,9 @@ class Seen(np.ndarray):
         return seen(result)
 
     def dot(self, other: Any, out: Any = None) -> Any:
-        """The product of a vector and a matrix; two vectors are the sum of a row, and not tallied."""
+        """The product with a matrix; two vectors are the sum of a row, and not tallied."""
         result = bare(self).dot(bare(other))
-        if np.ndim(other) > 1:
+        if isinstance(other, Seen) and other.ndim > 1:
             tally(2 * np.size(result) * self.shape[-1])
         return seen(result)
 
