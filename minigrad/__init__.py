@@ -8,9 +8,7 @@ from .custom import custom_op
 from .derivatives import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 from .modes import detect_anomaly, enable_grad, no_grad, plain
 from .ops.arithmetic import (
-    abs, add, arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, astype, cbrt, clip, cos, cosh, divide, erf,
-    exp, exp2, expm1, hypot, log, log1p, log2, log10, logaddexp, maximum, minimum, mod, multiply, negative, power,
-    reciprocal, relu, sigmoid, sin, sinh, sqrt, square, subtract, tan, tanh, where,
+    abs, add, astype, divide, erf, exp, log, log1p, maximum, minimum, multiply, negative, power, relu, sigmoid, sqrt, subtract, tanh, where,
 )  # fmt: skip
 from .ops.attention import scaled_dot_product_attention
 from .ops.activations import gelu, linear_gelu, silu
@@ -19,15 +17,20 @@ from .ops.dropout import dropout
 from .ops.norms import layer_norm, rms_norm
 from .ops.softmax import cross_entropy, log_softmax, softmax
 from .ops.grouped import grouped_linear
-from .ops.indexing import embedding, getitem, split, take
-from .ops.linear import dot, einsum, linear, matmul, norm, outer, tensordot
-from .ops.reductions import cumprod, cumsum, logsumexp, max, mean, min, prod, std, sum, var
-from .ops.shapes import broadcast_to, concatenate, flip, join_heads, pad, reshape, split_heads, stack, swapaxes, transpose, tril, triu
+from .ops.indexing import embedding, getitem, take
+from .ops.linear import linear, matmul
+from .ops.reductions import logsumexp, max, mean, min, sum
+from .ops.shapes import broadcast_to, concatenate, join_heads, reshape, split_heads, stack, swapaxes, transpose
+from .contractions import dot, einsum, outer, tensordot
+from .numpy_ops import (
+    arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, clip, cos, cosh, cumprod, cumsum, exp2, expm1, flip, hypot,
+    log2, log10, logaddexp, mod, norm, pad, prod, reciprocal, sin, sinh, square, std, tan, tril, triu, var,
+)  # fmt: skip
 from .numpy_functions import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, average, block, broadcast_arrays, column_stack, compress,
     conj, convolve, cross, cumulative_prod, cumulative_sum, diag, diagflat, diagonal, diff, dsplit, dstack,
     expand_dims, fliplr, flipud, hsplit, hstack, inner, interp, kron, matrix_transpose, matvec, median, meshgrid,
-    moveaxis, nan_to_num, percentile, polyval, ptp, quantile, ravel, real, repeat, roll, rot90, select, sinc, sort,
+    moveaxis, nan_to_num, percentile, polyval, ptp, quantile, ravel, real, repeat, roll, rot90, select, sinc, sort, split,
     squeeze, take_along_axis, tile, trace, trapezoid, unstack, vdot, vecdot, vecmat, vsplit, vstack,
 )  # fmt: skip
 from .programs import program

@@ -20,6 +20,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,6 +61,7 @@ _by_tick = attrgetter("tick")
 _new = object.__new__
 _tensor_type: Any = Value
 _deposits = threading.Lock()
+_as_it_is = nullcontext()  # the mode
 ndarray = np.ndarray
 
 
@@ -223,17 +225,6 @@ def walk(order: list[Any], gradients: Slots, kept: Slots, retained: list[Any], s
         if free:
             t.history = FREED
         x = a = r = g = held = out = given = rules = arrays = inputs = None  # so that their memory is free before the next op
-
-
-class _Unchanged:
-    """The mode as it is."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *exception: object) -> None: ...
-
-
-_as_it_is = _Unchanged()
 
 
 def _on_the_way(order: list[Any], leaves: list[Value], wrt: Sequence[Value]) -> dict[int, Any]:

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import numpy_functions
+from .contractions import dot, outer, tensordot
 from .numpy_functions import answers, matrix_transpose, moveaxis, tensor, vecdot
+from .numpy_ops import norm as euclidean
 from .ops.arithmetic import abs, power, where
 from .ops.declare import Example, example, op, recorded
-from .ops.linear import dot, matmul, outer, tensordot
-from .ops.linear import norm as euclidean
+from .ops.linear import matmul
 from .ops.reductions import max, min, sum
 from .ops.shapes import reshape
 

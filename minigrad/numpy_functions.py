@@ -15,17 +15,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from .contractions import dot, einsum, outer, tensordot
 from .graph import Value, wrap
-from .ops.arithmetic import clip, divide, multiply, sin, subtract, where
+from .numerics import index_array
+from .numpy_ops import clip, cumprod, cumsum, flip, pad, sin, std, var
+from .ops.arithmetic import divide, multiply, subtract, where
 from .ops.declare import BY_NUMPY, constant, recorded
 from .ops.declare import arrays_of as plain
 from .ops.indexing import getitem, put
-from .ops.indexing import split as split_
 from .ops.indexing import take as take_
-from .ops.linear import dot, einsum, matmul, outer, tensordot
-from .ops.numerics import index_array
-from .ops.reductions import Axis, cumprod, cumsum, max, mean, min, std, sum, var
-from .ops.shapes import broadcast_to, concatenate, flip, pad, reshape, reshape_in_order, stack, transpose
+from .ops.linear import matmul
+from .ops.reductions import Axis, max, mean, min, sum
+from .ops.shapes import broadcast_to, concatenate, reshape, reshape_in_order, stack, transpose
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -201,9 +202,24 @@ def block(arrays: Any) -> Any:
     return join(arrays, 0)
 
 
-@answers("split")
-def _split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
-    return split_(ary, indices_or_sections, axis)
+def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+    """The parts of ``x`` along ``axis``: so many equal ones (an integer), or cut at the given indices, as in NumPy.
+
+    Raises ValueError when an equal division is not possible.
+    """
+    n = np.shape(x)[axis]
+    if isinstance(indices_or_sections, int | np.integer):
+        if indices_or_sections < 1 or n % indices_or_sections:
+            raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
+        step = n // int(indices_or_sections)
+        cuts = [step * i for i in range(1, int(indices_or_sections))]
+    else:
+        cuts = [int(i) for i in indices_or_sections]
+    place = (slice(None),) * (axis % np.ndim(x))
+    return [getitem(x, (*place, slice(a, b))) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]
+
+
+answers("split")(lambda ary, indices_or_sections, axis=0: split(ary, indices_or_sections, axis))
 
 
 @answers("array_split")
@@ -212,13 +228,13 @@ def array_split(ary: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     if isinstance(indices_or_sections, int | np.integer):
         sizes = [len(part) for part in np.array_split(np.arange(np.shape(ary)[axis]), indices_or_sections)]
         indices_or_sections = np.cumsum(sizes[:-1])
-    return split_(ary, indices_or_sections, axis)
+    return split(ary, indices_or_sections, axis)
 
 
 @answers("hsplit")
 def hsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """The parts of ``ary`` from left to right."""
-    return split_(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1)
+    return split(ary, indices_or_sections, 0 if np.ndim(ary) == 1 else 1)
 
 
 @answers("vsplit")
@@ -226,7 +242,7 @@ def vsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """The parts of ``ary`` from top to bottom."""
     if np.ndim(ary) < 2:
         raise ValueError(f"vsplit: expected two axes or more, got shape {np.shape(ary)}")
-    return split_(ary, indices_or_sections, 0)
+    return split(ary, indices_or_sections, 0)
 
 
 @answers("dsplit")
@@ -234,7 +250,7 @@ def dsplit(ary: Any, indices_or_sections: Any) -> list[Any]:
     """The parts of ``ary`` along its third axis."""
     if np.ndim(ary) < 3:
         raise ValueError(f"dsplit: expected three axes or more, got shape {np.shape(ary)}")
-    return split_(ary, indices_or_sections, 2)
+    return split(ary, indices_or_sections, 2)
 
 
 @answers("unstack")
@@ -272,7 +288,7 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     for by, along in np.broadcast(plain(shift), axis):
         n = x.shape[normalize_axis_index(int(along), x.ndim)]
         if n and by % n:
-            x = concatenate(split_(x, [n - int(by % n)], int(along))[::-1], int(along))
+            x = concatenate(split(x, [n - int(by % n)], int(along))[::-1], int(along))
     return x
 
 

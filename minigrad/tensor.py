@@ -1,12 +1,13 @@
 """The Tensor: an array, its gradient, and NumPy's grammar.  Sugar only; the calculus is in ``ops`` and ``graph``.
 
-It has more than 300 lines because NumPy's arrays have that many methods; nearly all are one line.
+What it has from NumPy's arrays (``sum``, ``reshape``, ``mT``, ``item``, ...) is in ``numpy_methods``.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import operator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,11 +16,14 @@ import numpy as np
 from . import graph
 from .guards import note_write, short
 from .modes import mode
-from .numpy_protocol import WITHOUT_DERIVATIVE, call_function, call_ufunc, check_plain
+from .numpy_methods import NumPyMethods
+from .numpy_names import WITHOUT_DERIVATIVE
+from .numpy_ops import mod
+from .numpy_protocol import call_function, call_ufunc
 from .ops import arithmetic as a
-from .ops import indexing, reductions, shapes
-from .ops import linear as products
+from .ops import indexing
 from .ops.declare import BY_NUMPY, arrays_of, recorded, refuse_hidden
+from .ops.linear import matmul
 
 UNSET = {"name": None, "grad": None}
 
@@ -29,13 +33,31 @@ def _copy(data: Any, dtype: Any) -> np.ndarray:
     return np.array(data, dtype=dtype)
 
 
-@recorded
-def _cast(x: Any, dtype: Any) -> np.ndarray:
-    return x.astype(dtype)
+Operator = Callable[["Tensor", Any], "Tensor"]
+
+
+def _operator(op: Callable[..., Tensor]) -> tuple[Operator, Operator, Operator]:
+    """An operator with a Tensor on its left, with one on its right, and as an augmented assignment."""
+
+    def left(self: Tensor, other: Any) -> Tensor:
+        return op(self, other)
+
+    def right(self: Tensor, other: Any) -> Tensor:
+        return op(other, self)
+
+    def augmented(self: Tensor, other: Any) -> Tensor:
+        return self._becomes(op(self, other))
+
+    return left, right, augmented
+
+
+def _comparison(compare: Callable[[Any, Any], Any]) -> Any:
+    """A comparison, which has no derivative and gives an array."""
+    return lambda self, other: compare(self.data, arrays_of(other))
 
 
 @graph.results_are
-class Tensor(graph.Value):
+class Tensor(NumPyMethods):
     """An array that remembers how it was computed, so that derivatives can be taken.
 
     ``data`` (anything that ``np.array`` takes) is copied; with ``requires_grad`` its gradient is kept in ``grad`` after
@@ -86,26 +108,6 @@ class Tensor(graph.Value):
     # What it is ---------------------------------------------------------------------------------------------------------
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """The size of each axis."""
-        return self.data.shape
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return self.data.ndim
-
-    @property
-    def size(self) -> int:
-        """The number of entries."""
-        return self.data.size
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The precision of the entries."""
-        return self.data.dtype
-
-    @property
     def is_leaf(self) -> bool:
         """Whether it was made by the user and not by a recorded op."""
         return self.history is None
@@ -135,46 +137,6 @@ class Tensor(graph.Value):
         if not self.ndim:
             raise TypeError("iteration over a Tensor without axes; .item() gives its number")
         return (self[i] for i in range(len(self.data)))
-
-    def __bool__(self) -> bool:
-        if self.size != 1:
-            raise ValueError(f"the truth of a Tensor of shape {self.shape} is ambiguous; reduce it, as in (t > 0).all()")
-        return bool(self.data)
-
-    def __float__(self) -> float:
-        check_plain(self, "float")
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __index__(self) -> int:
-        if self.data.dtype.kind == "f":
-            raise TypeError(
-                f"a Tensor of {self.data.dtype} is no index and no size; write int(t.item()) if it is a whole number"
-            )
-        return self.data.__index__()
-
-    def __contains__(self, x: Any) -> bool:
-        return bool((self.data == x).any())
-
-    def item(self) -> Any:
-        """The one number that it holds, as a Python number; ValueError if it holds more."""
-        if self.size != 1:
-            raise ValueError(f"item: a Tensor of shape {self.shape} holds {self.size} numbers, not one; reduce it first, or use .tolist()")
-        return self.data.item()
-
-    def numpy(self) -> np.ndarray:
-        """The array itself (not a copy), without gradient tracking."""
-        return self.data
-
-    def tolist(self) -> Any:
-        """The numbers as nested lists."""
-        return self.data.tolist()
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        check_plain(self, "array")
-        return np.array(self.data, dtype=dtype, copy=copy)
 
     # Gradients ----------------------------------------------------------------------------------------------------------
 
@@ -228,65 +190,13 @@ class Tensor(graph.Value):
 
     # Operators ----------------------------------------------------------------------------------------------------------
 
-    def __add__(self, other: Any) -> Tensor:
-        return a.add(self, other)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return a.subtract(self, other)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return a.multiply(self, other)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return a.divide(self, other)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return a.power(self, other)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return products.matmul(self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return a.add(other, self)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return a.subtract(other, self)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return a.multiply(other, self)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return a.divide(other, self)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return a.power(other, self)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return products.matmul(other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return a.mod(self, other)
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return a.mod(other, self)
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self._becomes(self + other)
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self._becomes(self - other)
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self._becomes(self * other)
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self._becomes(self / other)
-
-    def __ipow__(self, other: Any) -> Tensor:
-        return self._becomes(self**other)
-
-    def __imatmul__(self, other: Any) -> Tensor:
-        return self._becomes(self @ other)
+    __add__, __radd__, __iadd__ = _operator(a.add)
+    __sub__, __rsub__, __isub__ = _operator(a.subtract)
+    __mul__, __rmul__, __imul__ = _operator(a.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _operator(a.divide)
+    __pow__, __rpow__, __ipow__ = _operator(a.power)
+    __matmul__, __rmatmul__, __imatmul__ = _operator(matmul)
+    __mod__, __rmod__ = _operator(mod)[:2]
 
     def _becomes(self, result: Tensor) -> Tensor:
         """What augmented assignment makes of it: a new Tensor; a leaf that requires grad moves in place under ``no_grad``."""
@@ -312,24 +222,9 @@ class Tensor(graph.Value):
     def __abs__(self) -> Tensor:
         return a.abs(self)
 
-    def __eq__(self, other: Any) -> Any:
-        return self.data == arrays_of(other)
-
-    def __ne__(self, other: Any) -> Any:
-        return self.data != arrays_of(other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self.data < arrays_of(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.data <= arrays_of(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.data > arrays_of(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.data >= arrays_of(other)
-
+    __eq__, __ne__ = _comparison(operator.eq), _comparison(operator.ne)
+    __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
+    __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
     __hash__ = object.__hash__
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -372,129 +267,6 @@ class Tensor(graph.Value):
         new.grad = None if self.grad is None else graph.wrap(self.grad.data.copy())
         memo[id(self)] = new
         return new
-
-    # NumPy's methods ----------------------------------------------------------------------------------------------------
-
-    def sum(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
-        """The sum over ``axis``."""
-        if numpys:
-            return call_function(np.sum, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return reductions.sum(self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
-        """The mean over ``axis``."""
-        if numpys:
-            return call_function(np.mean, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return reductions.mean(self, axis=axis, keepdims=keepdims)
-
-    def var(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
-        """The variance over ``axis``."""
-        if numpys:
-            return call_function(np.var, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
-        return reductions.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
-
-    def std(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
-        """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
-        if numpys:
-            return call_function(np.std, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
-        return reductions.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
-
-    def max(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
-        """The largest entry over ``axis``."""
-        if numpys:
-            return call_function(np.max, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return reductions.max(self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
-        """The smallest entry over ``axis``."""
-        if numpys:
-            return call_function(np.min, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return reductions.min(self, axis=axis, keepdims=keepdims)
-
-    def prod(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
-        """The product over ``axis``."""
-        if numpys:
-            return call_function(np.prod, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return reductions.prod(self, axis=axis, keepdims=keepdims)
-
-    def cumsum(self, axis: int | None = None, **numpys: Any) -> Tensor:
-        """The running sum along ``axis``."""
-        return call_function(np.cumsum, (self, axis), numpys) if numpys else reductions.cumsum(self, axis=axis)
-
-    def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Tensor:
-        """Limited to the interval from ``min`` to ``max``."""
-        return call_function(np.clip, (self, min, max), numpys) if numpys else a.clip(self, min, max)
-
-    def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
-        """The same entries in another shape, read and written row by row, or column by column with ``order`` "F"."""
-        return shapes.reshape_in_order(self, shape[0] if len(shape) == 1 else shape, order)
-
-    def ravel(self, order: str = "C") -> Tensor:
-        """All entries along one axis, row by row, or column by column with ``order`` "F"."""
-        return shapes.reshape_in_order(self, -1, order)
-
-    flatten = ravel
-
-    def squeeze(self, axis: reductions.Axis = None) -> Tensor:
-        """Without the axes of size 1 (or those named)."""
-        return shapes.reshape(self, np.squeeze(self.data, axis).shape)
-
-    def transpose(self, *axes: Any) -> Tensor:
-        """The axes in another order, reversed by default."""
-        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
-        return shapes.transpose(self, order)
-
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """Two axes exchanged."""
-        return shapes.swapaxes(self, axis1, axis2)
-
-    @property
-    def T(self) -> Tensor:
-        """The axes reversed."""
-        return shapes.transpose(self)
-
-    @property
-    def mT(self) -> Tensor:
-        """The last two axes exchanged."""
-        if self.ndim < 2:
-            raise ValueError(f"mT: needs two axes or more, got shape {self.shape}")
-        return shapes.swapaxes(self, -1, -2)
-
-    def dot(self, other: Any) -> Tensor:
-        """The product ``np.dot``."""
-        return products.dot(self, other)
-
-    def take(self, indices: Any, axis: int | None = None, **numpys: Any) -> Tensor:
-        """The slices at ``indices`` along ``axis``."""
-        return call_function(np.take, (self, indices, axis), numpys) if numpys else indexing.take(self, indices, axis)
-
-    def astype(
-        self, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
-    ) -> Tensor:
-        """In another precision; integers and booleans have no gradient."""
-        if not np.can_cast(self.data.dtype, dtype, casting):  # type: ignore[arg-type]
-            raise TypeError(f"astype: cannot cast {self.data.dtype} to {np.dtype(dtype)} with casting={casting!r}")
-        return a.astype(self, dtype) if np.dtype(dtype).kind == "f" else graph.wrap(arrays_of(_cast(self, dtype)))
-
-    def copy(self, order: str = "C") -> Tensor:
-        """A copy; the gradient flows through it."""
-        return a.add(self, 0)
-
-    def argmax(self, axis: int | None = None) -> Any:
-        """The index of the largest entry, as an array."""
-        return recorded(np.argmax)(self, axis)
-
-    def argmin(self, axis: int | None = None) -> Any:
-        """The index of the smallest entry, as an array."""
-        return recorded(np.argmin)(self, axis)
-
-    def all(self, axis: reductions.Axis = None) -> Any:
-        """Whether every entry is nonzero."""
-        return recorded(np.all)(self, axis)
-
-    def any(self, axis: reductions.Axis = None) -> Any:
-        """Whether some entry is nonzero."""
-        return recorded(np.any)(self, axis)
 
 
 def upstream_gradient(output: Tensor, gradient: Any) -> Tensor:

@@ -1,9 +1,14 @@
 """The plan of the house: imports point one way, the extras stay behind their doors, and no room is too large."""
 
 import ast
+import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from minigrad import graph
 
 ROOT = Path(__file__).parent.parent
 FILES = {
@@ -86,3 +91,31 @@ def test_the_rooms_of_transformer_are_few():
 def test_a_file_is_at_most_300_lines_long_or_says_why(name):
     text = FILES[name].read_text(encoding="utf-8")
     assert len(text.splitlines()) <= 300 or "more than 300 lines" in (ast.get_docstring(ast.parse(text)) or "")
+
+
+PATH = [*(FILES[f"minigrad.{name}"] for name in ("graph", "tensor", "modes", "guards", "numpy_protocol")), *(ROOT / "minigrad/ops").glob("*.py")]
+
+
+def test_the_engine_can_be_read_in_one_sitting():
+    """What docs/engine.md calls the reader's path, and on it the file with which chapter 02 ends."""
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PATH}
+    assert sum(lines.values()) <= 2400, lines
+    assert lines[FILES["minigrad.graph"]] <= 300
+    assert len(inspect.getsource(graph.walk).splitlines()) <= 45
+
+
+def test_what_is_beside_the_readers_path_is_not_needed_on_it():
+    """The ops know nothing of NumPy's breadth, of Tensors, or of kernels."""
+    beside = {"contractions", "numpy_ops", "numpy_functions", "linalg", "examples", "tensor", "numpy_methods", "fast", "programs", "byhand"}
+    found = [(name, other) for name in GRAPH if name.startswith("minigrad.ops.") for other in GRAPH[name] if other.split(".")[1] in beside]
+    assert not found
+
+
+def test_the_examples_of_ops_are_loaded_when_they_are_asked_for():
+    code = """
+import sys
+import minigrad
+assert "minigrad.examples" not in sys.modules
+assert minigrad.matmul.examples is not None and "minigrad.examples" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,6 +1,6 @@
 """Every op on small inputs: checked, and derived step by step with numbers.
 
-An op declares its own examples beside its rule; an elementwise one needs none.
+The examples of an op are its own, or those in ``minigrad/examples.py``; an elementwise one needs none.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from ..numerics import erf, real
 from ..ops import activations as ops
 from ..ops.activations import ROOT_2_OVER_PI
-from ..ops.numerics import erf, real
 from .linear import linear, linear_vjp
 from .rows import blocks, number
 

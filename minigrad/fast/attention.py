@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..numerics import real
 from ..ops import attention as ops
 from ..ops.attention import KEPT, ROWS, future
 from ..ops.dropout import seeded_mask
-from ..ops.numerics import real
 from . import rows as kernels
 
 SCORES = 1 << 17  # about so many scores are made at a time, so that they stay in the cache

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..numerics import real
 from ..ops import norms as ops
 from ..ops.norms import KEPT
-from ..ops.numerics import real
 from . import rows
 
 

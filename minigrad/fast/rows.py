@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.numerics import ones as ones
+from ..numerics import ones as ones
 
 BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
 LOWEST = {c: max(float(np.finfo(c).min), -sys.float_info.max) for c in "efdg"}  # of each precision the lowest finite number,

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..numerics import real
 from ..ops import softmax as ops
-from ..ops.numerics import real
 from . import rows
 
 

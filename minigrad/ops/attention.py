@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import added_mask, check_attention, check_mask
 from ..graph import Value
-from .declare import Example, composed, recorded
+from .declare import composed, recorded
 from .dropout import draw_seed, seeded_mask
 from .indexing import take
 from .softmax import softmax
@@ -70,27 +71,6 @@ def shared_heads(q: Any, x: Any) -> Any:
     return x if group == 1 else take(x, np.arange(q.shape[-3]) // group, -3)
 
 
-def _examples(rng: np.random.Generator) -> list[Example]:
-    """With and without each of: head axis, batch, grouped heads, bias, causal mask, scale, dropout, and a query that sees nothing."""
-    shut = np.where(rng.random((3, 4)) < 0.3, -np.inf, 0.0)
-    shut[1] = -np.inf
-    cases: list[tuple[Any, ...]] = [  # q, k, v, bias, params
-        ((3, 2), (4, 2), (4, 3), None, {}),
-        ((2, 3, 2), (2, 4, 2), (2, 4, 2), None, {"causal": True}),
-        ((2, 2, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(2, 2, 3, 4)), {"scale": 0.3}),
-        ((2, 4, 3, 2), (2, 2, 4, 2), (2, 2, 4, 2), rng.normal(size=(4, 1, 4)), {"causal": True}),
-        ((2, 2, 3, 2), (2, 1, 4, 2), (2, 1, 4, 1), rng.normal(size=(2, 1, 1, 4)), {"dropout": 0.3, "seed": 5}),
-        ((1, 4, 2), (1, 3, 2), (1, 3, 2), None, {"causal": True}),
-        ((2, 3, 2), (1, 4, 2), (1, 4, 2), shut, {}),
-        ((2, 3, 2), (1, 4, 2), (1, 4, 2), None, {"mask": shut, "causal": True}),
-        ((2, 1, 3, 2), (1, 1, 4, 2), (2, 1, 4, 2), rng.normal(size=(3, 4)), {"causal": True}),
-    ]
-    return [Example((*(rng.normal(size=s) for s in shapes), bias), params) for *shapes, bias, params in cases]
-
-
-attention.examples = _examples
-
-
 def scaled_dot_product_attention(
     q: Any,
     k: Any,
@@ -114,7 +94,7 @@ def scaled_dot_product_attention(
     q, k, v = (x if hasattr(x, "dtype") else np.asarray(x, np.float64) for x in (q, k, v))
     shapes = (q.shape, k.shape, v.shape)
     if not shapes[0] == shapes[1] == shapes[2] or q.ndim < 2:
-        _check_shapes(*shapes)
+        check_attention(*shapes)
     bias = fixed = None
     if mask is not None:
         batch = np.broadcast_shapes(q.shape[:-3], k.shape[:-3], v.shape[:-3])
@@ -133,51 +113,3 @@ def scaled_dot_product_attention(
     return attention.apply(inputs, settings)
 
 
-def _check_shapes(q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:
-    name = "scaled_dot_product_attention"
-    if not len(q) == len(k) == len(v) >= 2:
-        raise ValueError(f"{name}: q {q}, k {k}, v {v}; expected the same number of axes, (..., heads, length, width)")
-    if q[-1] != k[-1]:
-        raise ValueError(f"{name}: queries of width {q[-1]} cannot meet keys of width {k[-1]} (q {q}, k {k})")
-    if k[-2] != v[-2]:
-        raise ValueError(f"{name}: {k[-2]} keys but {v[-2]} values (k {k}, v {v}); each key needs its value")
-    if len(q) > 2 and (k[-3] != v[-3] or k[-3] == 0 or q[-3] % k[-3]):
-        raise ValueError(f"{name}: {q[-3]} query heads over {k[-3]} key and {v[-3]} value heads; expected a multiple")
-    try:
-        np.broadcast_shapes(q[:-3], k[:-3], v[:-3])
-    except ValueError as error:
-        raise ValueError(f"{name}: batch axes of q {q}, k {k}, v {v} do not broadcast") from error
-
-
-def check_mask(shape: tuple[int, ...], dtype: Any, full: tuple[int, ...]) -> None:
-    """Raise ValueError for a mask that does not broadcast to (..., queries, keys), TypeError for one of integers."""
-    try:
-        fits = np.broadcast_shapes(shape, full) == full
-    except ValueError:
-        fits = False
-    if not fits:
-        hint = ""
-        if len(shape) >= 2 and shape[-2:] == (full[-1], full[-2]) and full[-1] != full[-2]:
-            hint = " It looks transposed: queries are rows, keys are columns."
-        elif len(shape) == 2 and full[:1] + full[-1:] == shape:
-            hint = " A padding mask (batch, keys) needs two axes more: mask[:, None, None, :], or padding_mask(mask)."
-        raise ValueError(f"scaled_dot_product_attention: mask {shape} does not broadcast to (..., queries, keys) = {full}.{hint}")
-    if dtype.kind not in "fb":
-        raise TypeError(
-            f"scaled_dot_product_attention: mask of {dtype}; use booleans (True = may attend), mask.astype(bool), or floats to add"
-        )
-
-
-@recorded
-def added_mask(mask, full, dtype):
-    """The mask as something to add to the scores; a boolean one becomes 0 and −∞."""
-    mask = np.asarray(mask)
-    check_mask(mask.shape, mask.dtype, full)
-    if mask.dtype == bool:
-        return np.where(mask, 0.0, -np.inf).astype(dtype)
-    if (mask == 1).any() and ((mask == 0) | (mask == 1)).all() and (mask == 0).any():
-        raise ValueError(
-            f"scaled_dot_product_attention: a float mask {mask.shape} of zeros and ones would be added to the scores and hide nothing; "
-            "use booleans (True = may attend): mask.astype(bool), or mask == 1"
-        )
-    return mask.astype(dtype)

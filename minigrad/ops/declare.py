@@ -9,6 +9,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec
 
 import numpy as np
@@ -36,6 +37,9 @@ class Example(NamedTuple):
     through: Callable[..., Any] | None = None
 
 
+Examples = Callable[[Any], list[Example]]  # of a generator of random numbers
+
+
 def example(*inputs: Any, **params: Any) -> Example:
     """An example, written as the call would be."""
     return Example(inputs, params)
@@ -49,6 +53,7 @@ class Op(Generic[P]):
 
     definition: Callable[..., Any] | None = None
     joint: Rule | None = None
+    own_examples: Examples | None = None
 
     def __init__(self, forward: Callable[P, Any], formula: str, inputs: Sequence[str] | None, builtin: bool):
         signature = list(inspect.signature(forward).parameters.values())
@@ -66,7 +71,6 @@ class Op(Generic[P]):
         self.arity = -1 if self.variadic else len(self.inputs)
         self.rules: list[Rule | None] = [None] * len(self.inputs)
         self.derivatives: dict[str, str] = {}
-        self.examples: Callable[[np.random.Generator], list[Example]] | None = None
         functools.update_wrapper(self, forward)
 
     def vjp(self, name: str, derivative: str, rule: Rule) -> Rule:
@@ -84,6 +88,15 @@ class Op(Generic[P]):
             return rule
 
         return give
+
+    @property
+    def examples(self) -> Examples | None:
+        """What makes the inputs on which the checks try the op: its own, or those in ``minigrad/examples.py``."""
+        return self.own_examples or import_module("minigrad.examples").EXAMPLES.get(self)
+
+    @examples.setter
+    def examples(self, own: Examples | None) -> None:
+        self.own_examples = own
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Tensor:
         if kwargs or len(args) != self.arity:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .declare import example, op
+from .declare import op
 
 
 def groups(name: str, counts: Any, rows: int) -> Iterator[slice]:
@@ -69,14 +69,3 @@ grouped_linear.vjp("x", r"\bar y_n W_{e(n)}^\top", _linear_x)
 grouped_linear.vjp("weight", r"\sum_{n \in e} x_n^\top \bar y_n", _linear_weight)
 grouped_outer.vjp("x", r"y_n \bar W_{e(n)}^\top", _outer_x)
 grouped_outer.vjp("y", r"x_n \bar W_{e(n)}", _outer_y)
-COUNTS = [(2, 3), (1, 0, 4), (0, 2, 0), (3,), (0, 0)]
-grouped_linear.examples = lambda rng: [
-    example(rng.normal(size=(sum(c), 3)), rng.normal(size=(len(c), 3, size)), counts=np.array(c))
-    for c in COUNTS
-    for size in (2, 3)
-]
-grouped_outer.examples = lambda rng: [
-    example(rng.normal(size=(sum(c), 3)), rng.normal(size=(sum(c), size)), counts=np.array(c))
-    for c in COUNTS
-    for size in (2, 3)
-]

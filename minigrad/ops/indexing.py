@@ -7,40 +7,14 @@ An entry that was picked twice gets both gradients.  Putting back is a sum by po
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from ..graph import Value
-from ..modes import mode
-from .declare import example, op, recorded
-from .numerics import index_array, sum_rows_by_index
+from ..arguments import checked_ids, plain_index
+from ..numerics import sum_rows_by_index
+from .declare import op
 from .shapes import reshape
-
-
-def plain_index(index: Any) -> Any:
-    """An index with its Tensors and lists as arrays; copied, since their owner may change them before the backward pass."""
-    if isinstance(index, tuple):
-        return tuple(plain_index(i) for i in index)
-    if isinstance(index, Value):
-        if index.data.dtype == bool and (tape := mode.get().tape) is not None:
-            tape.refuse("how many entries x[mask] has depends on values; use minigrad.where(mask, x, 0)")
-        index = as_index(index)
-    if isinstance(index, Value):
-        return index.data
-    if isinstance(index, np.ndarray | list):
-        array = np.array(index)
-        if array.size and array.dtype.kind not in "iub":
-            raise IndexError(f"getitem: an index must be integers or booleans, got an array of {array.dtype}")
-        return array if array.size or isinstance(index, np.ndarray) else array.astype(np.intp)
-    return index
-
-
-@partial(recorded, shown="{0}")
-def as_index(index):
-    """A copy of an array of integers or booleans."""
-    return index.copy()
 
 
 def is_basic(index: Any) -> bool:
@@ -71,20 +45,6 @@ pick.vjp("x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, index: put.on(g, i
 put.vjp("y", r"\bar x_{s_i}", lambda g, x, y, index, shape: g[index])
 
 
-def _indices() -> list[Any]:
-    """Basic and advanced ways of picking from an array of shape (3, 4, 2)."""
-    basic = [1, -1, slice(None, None, -2), (Ellipsis, 0), (slice(1, 3), None, 2), (0, 1, 1), slice(0, 0), ()]
-    rows, columns = np.array([0, 2, 2, 0]), np.array([1, 3, 3, -1])
-    mask = np.arange(12).reshape(3, 4) % 5 < 2
-    return [*basic, rows, (rows, columns), (rows[:, None], columns), (rows, slice(None), 0), (0, slice(None), rows - 2), mask, (mask, 1), rows[:0]]
-
-
-pick.examples = lambda rng: [example(rng.normal(size=(3, 4, 2)), index=i) for i in _indices()]
-put.examples = lambda rng: [
-    example(rng.normal(size=np.empty((3, 4, 2))[i].shape), index=i, shape=(3, 4, 2)) for i in _indices()
-]
-
-
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``, with NumPy's basic and advanced indexing."""
     return pick(x, index if is_basic(index) else plain_index(index))
@@ -109,33 +69,6 @@ _take.vjp(
     "x", r"\sum_{i : s_i = j} \bar y_i", lambda g, y, x, indices, axis: _put_along.on(g, indices, axis, x.shape[axis])
 )
 _put_along.vjp("y", r"\bar x_{s_i}", lambda g, x, y, indices, axis, size: _take.on(g, indices, axis))
-_take.examples = lambda rng: [
-    example(rng.normal(size=(3, 4, 2)), indices=index_array(rng.integers(0, 2, shape)), axis=axis)
-    for shape, axis in [((5,), 0), ((2, 3), 1), ((), 2), ((0,), 1), ((1, 4), 0)]
-]
-_put_along.examples = lambda rng: [
-    example(rng.normal(size=shape), indices=index_array(rng.integers(0, 3, ids)), axis=axis, size=4)
-    for shape, ids, axis in [((5, 2), (5,), 0), ((2, 2, 3), (2, 3), 1), ((2, 3), (), 1), ((0, 2), (0,), 0)]
-]
-
-
-@partial(recorded, shown="{1}")
-def checked_ids(name, ids, size, what, negative=True):
-    """``ids`` as an integer array of our own, each within ``[-size, size)`` and returned from 0 on; errors name the offender."""
-    ids = np.array(ids)
-    if ids.dtype.kind not in "iu":
-        if ids.size:
-            raise TypeError(f"{name}: {what} must be integers, got {ids.dtype}; convert with .astype(np.int64) if they are whole numbers")
-        ids = ids.astype(np.int64)
-    if not ids.size or (ids.dtype == np.intp and np.maximum.reduce(ids.view(np.uintp), axis=None) < size):  # one look is enough: below 0 is far above
-        return ids.astype(np.intp, copy=False)
-    if ids.max() >= size or ids.min() < -size:
-        where = tuple(int(i) for i in np.argwhere((ids >= size) | (ids < -size))[0])
-        raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is out of range for size {size} (0 to {size - 1})")
-    if not negative and ids.min() < 0:
-        where = tuple(int(i) for i in np.argwhere(ids < 0)[0])
-        raise IndexError(f"{name}: {what} {int(ids[where])} at position {where} is negative; ids run from 0 to {size - 1}")
-    return np.where(ids < 0, ids + size, ids).astype(np.intp, copy=False)
 
 
 def take(x: Any, indices: Any, axis: int | None = None) -> Any:
@@ -163,18 +96,3 @@ def embedding(weight: Any, ids: Any) -> Any:
     return _take(weight, checked_ids("embedding", ids, shape[0], "token id", negative=False), 0)
 
 
-def split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
-    """The parts of ``x`` along ``axis``: so many equal ones (an integer), or cut at the given indices, as in NumPy.
-
-    Raises ValueError when an equal division is not possible.
-    """
-    n = np.shape(x)[axis]
-    if isinstance(indices_or_sections, int | np.integer):
-        if indices_or_sections < 1 or n % indices_or_sections:
-            raise ValueError(f"split: axis {axis} of size {n} does not divide into {indices_or_sections} equal parts")
-        step = n // int(indices_or_sections)
-        cuts = [step * i for i in range(1, int(indices_or_sections))]
-    else:
-        cuts = [int(i) for i in indices_or_sections]
-    place = (slice(None),) * (axis % np.ndim(x))
-    return [getitem(x, (*place, slice(a, b))) for a, b in zip([None, *cuts], [*cuts, None], strict=True)]

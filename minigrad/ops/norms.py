@@ -5,21 +5,12 @@ r"""Normalisation along the last axis, where :math:`\langle \cdot \rangle` is th
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
+from ..arguments import check_norm
 from .arithmetic import sqrt
-from .declare import composed, example
+from .declare import composed
 from .reductions import mean
 
 KEPT = 1 << 15  # a layer norm's kernel keeps up to so many numbers x̂ for the backward pass, and makes more of them again
-
-
-def check_norm(name: str, x: Any, weight: Any, bias: Any = None) -> None:
-    for what, p in (("weight", weight), ("bias", bias)):
-        if p is not None and p.shape != x.shape[-1:]:
-            raise ValueError(f"{name}: {what} {np.shape(p)} for x {x.shape}; expected {x.shape[-1:]}, the last axis of x")
 
 
 @composed(
@@ -39,10 +30,6 @@ def layer_norm(x, weight, bias=None, eps=1e-5):
 
 
 layer_norm.check = lambda x, weight, bias=None, eps=0.0: check_norm("layer_norm", x, weight, bias)
-layer_norm.examples = lambda rng: [
-    example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), rng.normal(size=shape[-1]) if bias else None, eps=eps)
-    for shape, bias, eps in [((3, 4), True, 1e-5), ((2, 3, 5), False, 1e-5), ((4,), True, 0.1), ((2, 2), False, 1e-2)]
-]
 
 
 @composed(
@@ -58,6 +45,3 @@ def rms_norm(x, weight, eps=1e-6):
 
 
 rms_norm.check = lambda x, weight, eps=0.0: check_norm("rms_norm", x, weight)
-rms_norm.examples = lambda rng: [
-    example(rng.normal(size=shape), rng.uniform(0.5, 2, shape[-1]), eps=eps) for shape, eps in [((3, 4), 1e-6), ((2, 3, 5), 0.1), ((4,), 1e-6)]
-]

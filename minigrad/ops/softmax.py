@@ -6,15 +6,14 @@ The largest entry is taken off before ``exp``: it changes no value, only the ran
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..arguments import are_soft, checked_targets, checked_weights, has_axis
 from ..graph import Value
 from .arithmetic import exp, log, where
-from .declare import Example, composed, example, recorded
-from .indexing import checked_ids
+from .declare import composed, recorded
 from .reductions import mean
 from .reductions import sum as sum_
 
@@ -24,12 +23,6 @@ def highest(x, axis):
     """The maximum along ``axis`` as a constant, 0 where it is −∞ and no shift is needed."""
     top = np.max(x if x.dtype.kind == "f" else x.astype(float), axis=axis, keepdims=True, initial=-np.inf)
     return np.where(np.isneginf(top), 0, top).astype(top.dtype)
-
-
-def has_axis(name: str, x: Any) -> None:
-    """Raise ValueError for a single number."""
-    if not x.ndim:
-        raise ValueError(f"{name}: a single number has no axis to normalise along")
 
 
 @composed(
@@ -56,11 +49,6 @@ def log_softmax(x, axis=-1):
     return shifted - log(total + np.equal(total, 0))
 
 
-softmax.examples = log_softmax.examples = lambda rng: [
-    example(rng.normal(size=shape), axis=axis) for shape, axis in [((3, 4), -1), ((2, 3, 2), 1), ((3, 2), 0), ((4,), 0), ((2, 1), -1), ((0, 3), 1)]
-]
-
-
 @recorded
 def counted_targets(targets, ignore_index, dtype):
     """Which targets count, (...) of booleans; the targets with 0 in the place of the others; and how many count."""
@@ -83,33 +71,6 @@ def _cross_entropy(x, targets, ignore_index, label_smoothing, reduction):
     return losses if reduction == "none" else sum_(losses) / (number if reduction == "mean" else 1)
 
 
-_cross_entropy.examples = lambda rng: [
-    Example(
-        (rng.normal(size=(*shape, 4)),),
-        {"targets": rng.integers(0, 4, shape), "ignore_index": ignored, "label_smoothing": smoothing, "reduction": reduction},
-    )
-    for shape, ignored, smoothing, reduction in [
-        ((3,), None, 0.0, "mean"), ((2, 3), 1, 0.0, "mean"), ((2, 3), None, 0.1, "sum"), ((2, 3), 2, 0.2, "none"), ((5,), 0, 0.3, "mean"),
-        ((), None, 0.0, "none"), ((4,), None, 0.0, "none"),
-    ]
-]  # fmt: skip
-
-
-@partial(recorded, shown="{0}")
-def checked_targets(targets, classes, ignore_index):
-    """The targets as integers of our own, each a class or ``ignore_index``; errors name the offender."""
-    ids = np.array(targets)
-    if ids.size and ids.dtype == np.intp and np.maximum.reduce(ids.view(np.uintp), axis=None) < classes:
-        return ids
-    wanted = ids if ignore_index is None else ids[ids != ignore_index]
-    if wanted.dtype.kind == "i" and wanted.size and (low := int(wanted.min())) < 0:
-        raise IndexError(
-            f"cross_entropy: target {low} is negative; classes run from 0 to {classes - 1}. To leave padding out, pass ignore_index={low}"
-        )
-    checked_ids("cross_entropy", wanted, classes, "target")
-    return ids.astype(np.int64, copy=False)
-
-
 def cross_entropy(
     logits: Any,
     targets: Any,
@@ -127,16 +88,8 @@ def cross_entropy(
     IndexError for a target out of range.  Source: Szegedy et al. (2016), section 7, for label smoothing.
     """
     shape = logits.data.shape if isinstance(logits, Value) else np.shape(logits)
-    if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"cross_entropy: reduction {reduction!r}; expected 'mean', 'sum' or 'none'")
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing {label_smoothing}; expected a number from 0 to 1")
     targets = targets if isinstance(targets, Value) else np.asarray(targets)
-    soft = bool(shape) and targets.shape == shape and targets.dtype.kind == "f"
-    if soft and ignore_index is not None:
-        raise ValueError(f"cross_entropy: ignore_index={ignore_index} with soft targets, which have no index; leave those rows out")
-    if not soft and (not shape or targets.shape != shape[:-1]):
-        raise ValueError(f"cross_entropy: logits {shape} need targets of shape {shape[:-1]}, got {targets.shape}")
+    soft = are_soft(targets, shape, ignore_index, label_smoothing, reduction)
     ids = None if soft else checked_targets(targets, shape[-1], ignore_index)
     if class_weights is None and not soft:
         return _cross_entropy(logits, ids, ignore_index, label_smoothing, reduction)
@@ -152,15 +105,6 @@ def cross_entropy(
             losses = losses - sum_(log_p * (weights * (label_smoothing / shape[-1])), axis=-1)
         losses = where(counts, losses, 0)
     return losses if reduction == "none" else sum_(losses) / (total if reduction == "mean" else 1)
-
-
-@recorded
-def checked_weights(class_weights, classes, dtype):
-    """The weights (V,), ones where there are none; ValueError when they do not fit the logits."""
-    weights = np.ones(classes, dtype) if class_weights is None else np.asarray(class_weights, float).astype(dtype)
-    if weights.shape != (classes,) or not np.isfinite(weights).all():
-        raise ValueError(f"cross_entropy: class_weights {weights.shape}; expected ({classes},), a finite number for each class")
-    return weights
 
 
 @recorded

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.numerics import ones
+from ..numerics import ones
 from .tape import Line, Name, names_in
 
 SIMPLE = (bool, int, float, str, type(None), type(Ellipsis))

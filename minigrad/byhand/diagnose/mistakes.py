@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...ops.numerics import erf
+from ...numerics import erf
 
 
 class Mistake(NamedTuple):
