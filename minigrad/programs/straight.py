@@ -96,7 +96,7 @@ class Straight:
             if (extra := x.ndim - len(shape)) > 0 and x.shape[extra:] == shape:  # as the op does it
                 n = math.prod(x.shape[:extra])
                 return f"{self._bound(ones(n, x.dtype))}.dot({args[0]}.reshape({(n, x.size // n)})).reshape({shape})"
-        if name == "put" and (shape := line.args[0].what.shape) == p["shape"] and shape and p["index"] == slice(0, shape[0]):
+        if name == "put" and type(p["index"]) is slice and (shape := line.args[0].what.shape) == p["shape"] and p["index"] == slice(0, shape[0]):
             return f"{args[0]}.copy()"  # all of it
         if line.role != "kernel":
             return None
