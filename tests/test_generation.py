@@ -198,16 +198,6 @@ def test_the_cache_is_used_one_new_token_for_each_row_until_the_window_slides():
     assert widths == [3, 1, 1, 1, 1, 1, 8, 6, 1, 1, 8, 6]  # each row's window slides after its eighth token, on its own
 
 
-def test_what_one_text_has_recorded_the_next_one_uses():
-    model, widths = tiny(context=40), []
-    forward = model.forward
-    model.forward = lambda ids, **options: widths.append(ids.shape[1]) or forward(ids, **options)
-    generate(model, [1, 2], 20, rng=0)
-    widths.clear()
-    assert len(generate(model, [3, 4], 9, rng=1)) == 11
-    assert widths == [2]  # the prompt; every further token is a replay
-
-
 def test_the_logits_of_a_left_padded_batch_are_those_of_each_row_alone():
     for scheme in POSITIONS:
         model = tiny(positions=scheme)

@@ -11,7 +11,7 @@ import pytest
 import minigrad as mg
 from minigrad import graph, optim
 from minigrad.fast.memory import keep_freed_memory
-from transformer import GPT, KVCache
+from transformer import GPT, KVCache, generate
 
 LAYERS, WIDTH, CONTEXT, BATCH, VOCABULARY = 2, 32, 16, 4, 20
 UNIT = BATCH * CONTEXT * WIDTH * 4  # bytes of one activation (B, T, C)
@@ -148,3 +148,14 @@ def test_a_program_computes_in_memory_that_it_has_already():
 def test_softmax_along_the_last_axis_has_its_kernel_by_either_number_of_the_axis():
     x, fits = np.ones((2, 3)), graph.REGISTRY["softmax"].fits
     assert fits(x, axis=-1) and fits(x, axis=1) and not fits(x, axis=0) and not fits(x, axis=2)
+
+
+def test_what_one_text_has_recorded_the_next_one_uses():
+    mg.manual_seed(0)
+    model, widths = GPT(7, 16, 2, 2, 40), []
+    forward = model.forward
+    model.forward = lambda ids, **options: widths.append(ids.shape[1]) or forward(ids, **options)
+    generate(model, [1, 2], 20, rng=0)
+    widths.clear()
+    assert len(generate(model, [3, 4], 9, rng=1)) == 11
+    assert widths == [2]  # the prompt; every further token is a replay
