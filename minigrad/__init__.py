@@ -21,12 +21,12 @@ from .ops.indexing import embedding, getitem, take
 from .ops.linear import linear, matmul
 from .ops.reductions import logsumexp, max, mean, min, sum
 from .ops.shapes import broadcast_to, concatenate, join_heads, reshape, split_heads, stack, swapaxes, transpose
-from .contractions import dot, einsum, outer, tensordot
-from .numpy_ops import (
+from .numpy_api.contractions import dot, einsum, outer, tensordot
+from .numpy_api.ops import (
     arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cbrt, clip, cos, cosh, cumprod, cumsum, exp2, expm1, flip, hypot,
     log2, log10, logaddexp, mod, norm, pad, prod, reciprocal, sin, sinh, square, std, tan, tril, triu, var,
 )  # fmt: skip
-from .numpy_functions import (
+from .numpy_api.functions import (
     append, array_split, atleast_1d, atleast_2d, atleast_3d, average, block, broadcast_arrays, column_stack, compress,
     conj, convolve, cross, cumulative_prod, cumulative_sum, diag, diagflat, diagonal, diff, dsplit, dstack,
     expand_dims, fliplr, flipud, hsplit, hstack, inner, interp, kron, matrix_transpose, matvec, median, meshgrid,

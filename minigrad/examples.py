@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from . import contractions
-from . import numpy_ops as more
 from .numerics import index_array
+from .numpy_api import contractions
+from .numpy_api import ops as more
 from .ops import activations, arithmetic, attention, grouped, indexing, linear, norms, reductions, shapes, softmax
 from .ops.declare import Example, Op, example
 

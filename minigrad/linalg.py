@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import numpy_functions
-from .contractions import dot, outer, tensordot
-from .numpy_functions import answers, matrix_transpose, moveaxis, tensor, vecdot
-from .numpy_ops import norm as euclidean
+from .numpy_api import functions as numpy_functions
+from .numpy_api.contractions import dot, outer, tensordot
+from .numpy_api.functions import answers, matrix_transpose, moveaxis, tensor, vecdot
+from .numpy_api.ops import norm as euclidean
 from .ops.arithmetic import abs, power, where
 from .ops.declare import Example, example, op, recorded
 from .ops.linear import matmul

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from . import numpy_ops
 from .graph import Value
 from .modes import mode
-from .numpy_names import ABOUT_ARRAYS, IN_PLACE, WITHOUT_DERIVATIVE, WITHOUT_DERIVATIVE_UFUNCS, agreement, by_our_names, is_default
+from .numpy_api import ops as numpy_ops
+from .numpy_api.names import ABOUT_ARRAYS, IN_PLACE, WITHOUT_DERIVATIVE, WITHOUT_DERIVATIVE_UFUNCS, agreement, by_our_names, is_default
 from .ops import reductions
 from .ops.declare import BY_NUMPY, recorded
 from .ops.declare import arrays_of as plain
@@ -30,7 +30,7 @@ REDUCES: dict[Any, Callable[..., Any]] = {
 ACCUMULATES: dict[Any, Callable[..., Any]] = {np.add: numpy_ops.cumsum, np.multiply: numpy_ops.cumprod}
 
 READERS = ("matplotlib.", "mpl_toolkits.", "numpy.testing.")  # they look at numbers and compute nothing from them
-OURS = (__name__, "minigrad.tensor", "minigrad.numpy_methods")
+OURS = (__name__, "minigrad.tensor", "minigrad.numpy_api.methods")
 CURE = "use the ops of minigrad, or t.data if no gradient is wanted"
 
 

@@ -1,6 +1,6 @@
 """The Tensor: an array, its gradient, and NumPy's grammar.  Sugar only; the calculus is in ``ops`` and ``graph``.
 
-What it has from NumPy's arrays (``sum``, ``reshape``, ``mT``, ``item``, ...) is in ``numpy_methods``.
+What it has from NumPy's arrays (``sum``, ``reshape``, ``mT``, ``item``, ...) is in ``numpy_api.methods``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from . import graph
 from .guards import note_write, short
 from .modes import mode
-from .numpy_methods import NumPyMethods
-from .numpy_names import WITHOUT_DERIVATIVE
-from .numpy_ops import mod
+from .numpy_api.methods import NumPyMethods
+from .numpy_api.names import WITHOUT_DERIVATIVE
+from .numpy_api.ops import mod
 from .numpy_protocol import call_function, call_ufunc
 from .ops import arithmetic as a
 from .ops import indexing

@@ -52,7 +52,7 @@ import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = [
     *(f"minigrad/{name}.py" for name in ("graph", "tensor", "modes", "guards", "derivatives", "optim")),
-    *(f"minigrad/{name}.py" for name in ("arguments", "numerics", "numpy_methods", "numpy_ops", "contractions")),
+    *(f"minigrad/{name}.py" for name in ("arguments", "numerics", "numpy_api/methods", "numpy_api/ops", "numpy_api/contractions")),
     "minigrad/ops/*.py", "minigrad/fast/*.py", "minigrad/programs/*.py",
     *(f"transformer/{name}.py" for name in ("attention", "positions", "layers")),
     "transformer/decoding/*.py", "transformer/training/*.py",

@@ -92,9 +92,9 @@ class Straight:
             return f"{args[0]}.{name}({', '.join(self.render(v) for v in p.values())})"
         if not line.args or not isinstance(line.args[0], Name):
             return None
-        if name == "sum_to" and (shape := p["shape"]) and (x := line.args[0].what).size and x.dtype.kind == "f":
-            if (extra := x.ndim - len(shape)) > 0 and x.shape[extra:] == shape:  # as the op does it
-                n = math.prod(x.shape[:extra])
+        if name == "sum_to" and (shape := p["shape"]) and (x := line.args[0].what).ndim > len(shape) and x.size and x.dtype.kind == "f":
+            n = x.size // math.prod(shape)
+            if x.shape[-len(shape) :] == shape:  # as the op does it
                 return f"{self._bound(ones(n, x.dtype))}.dot({args[0]}.reshape({(n, x.size // n)})).reshape({shape})"
         if name == "put" and type(p["index"]) is slice and (shape := line.args[0].what.shape) == p["shape"] and p["index"] == slice(0, shape[0]):
             return f"{args[0]}.copy()"  # all of it

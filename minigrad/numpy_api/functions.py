@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
+from ..graph import Value, wrap
+from ..numerics import index_array
+from ..ops.arithmetic import divide, multiply, subtract, where
+from ..ops.declare import BY_NUMPY, constant, recorded
+from ..ops.declare import arrays_of as plain
+from ..ops.indexing import getitem, put
+from ..ops.indexing import take as take_
+from ..ops.linear import matmul
+from ..ops.reductions import Axis, max, mean, min, sum
+from ..ops.shapes import broadcast_to, concatenate, reshape, reshape_in_order, stack, transpose
 from .contractions import dot, einsum, outer, tensordot
-from .graph import Value, wrap
-from .numerics import index_array
-from .numpy_ops import clip, cumprod, cumsum, flip, pad, sin, std, var
-from .ops.arithmetic import divide, multiply, subtract, where
-from .ops.declare import BY_NUMPY, constant, recorded
-from .ops.declare import arrays_of as plain
-from .ops.indexing import getitem, put
-from .ops.indexing import take as take_
-from .ops.linear import matmul
-from .ops.reductions import Axis, max, mean, min, sum
-from .ops.shapes import broadcast_to, concatenate, reshape, reshape_in_order, stack, transpose
+from .ops import clip, cumprod, cumsum, flip, pad, sin, std, var
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import contractions, graph, numpy_ops
-from .numpy_protocol import call_function, check_plain
-from .ops import arithmetic, indexing, reductions, shapes
-from .ops.declare import arrays_of, recorded
+from .. import graph
+from ..numpy_protocol import call_function, check_plain
+from ..ops import arithmetic, indexing, reductions, shapes
+from ..ops.declare import arrays_of, recorded
+from . import contractions
+from . import ops as more
 
 if TYPE_CHECKING:
-    from .tensor import Tensor
+    from ..tensor import Tensor
 
 
 @recorded
@@ -65,13 +67,13 @@ class NumPyMethods(graph.Value):
         """The variance over ``axis``."""
         if numpys:
             return call_function(np.var, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
-        return numpy_ops.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
+        return more.var(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def std(self, axis: reductions.Axis = None, keepdims: bool = False, ddof: int = 0, **numpys: Any) -> Tensor:
         """The standard deviation over ``axis``; where all entries are equal, its derivative is taken as 0."""
         if numpys:
             return call_function(np.std, (self,), {"axis": axis, "keepdims": keepdims, "ddof": ddof} | numpys)
-        return numpy_ops.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
+        return more.std(self, axis=axis, keepdims=keepdims, ddof=ddof)
 
     def max(self, axis: reductions.Axis = None, keepdims: bool = False, **numpys: Any) -> Tensor:
         """The largest entry over ``axis``."""
@@ -89,15 +91,15 @@ class NumPyMethods(graph.Value):
         """The product over ``axis``."""
         if numpys:
             return call_function(np.prod, (self,), {"axis": axis, "keepdims": keepdims} | numpys)
-        return numpy_ops.prod(self, axis=axis, keepdims=keepdims)
+        return more.prod(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: int | None = None, **numpys: Any) -> Tensor:
         """The running sum along ``axis``."""
-        return call_function(np.cumsum, (self, axis), numpys) if numpys else numpy_ops.cumsum(self, axis=axis)
+        return call_function(np.cumsum, (self, axis), numpys) if numpys else more.cumsum(self, axis=axis)
 
     def clip(self, min: Any = None, max: Any = None, **numpys: Any) -> Tensor:
         """Limited to the interval from ``min`` to ``max``."""
-        return call_function(np.clip, (self, min, max), numpys) if numpys else numpy_ops.clip(self, min, max)
+        return call_function(np.clip, (self, min, max), numpys) if numpys else more.clip(self, min, max)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Tensor:
         """The same entries in another shape, read and written row by row, or column by column with ``order`` "F"."""

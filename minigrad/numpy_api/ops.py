@@ -1,4 +1,4 @@
-r"""NumPy's functions that have a rule of their own and that a Transformer does without; those without one are in ``numpy_functions``.
+r"""NumPy's functions that have a rule of their own and that a Transformer does without; those without one are in ``functions``.
 
 Rules are written as in ``ops``: ``g`` is the upstream gradient, and the letters are those of the formula.
 """
@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from .ops.arithmetic import elementwise, multiply, nan_of, weigh
-from .ops.declare import op
-from .ops.reductions import Axis, axes_of, count, stretch, sum
+from ..ops.arithmetic import elementwise, multiply, nan_of, weigh
+from ..ops.declare import op
+from ..ops.reductions import Axis, axes_of, count, stretch, sum
 
 # Elementwise -----------------------------------------------------------------------------------------------------------
 

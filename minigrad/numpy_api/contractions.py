@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .ops.arithmetic import multiply
-from .ops.declare import op
-from .ops.linear import matmul
-from .ops.shapes import reshape
+from ..ops.arithmetic import multiply
+from ..ops.declare import op
+from ..ops.linear import matmul
+from ..ops.shapes import reshape
 
 
 @op(r"Y = \operatorname{einsum}(X_1, X_2, \dots)")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .ops.declare import Op
+from ..ops.declare import Op
 
 WITHOUT_DERIVATIVE_UFUNCS = {
     np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal, np.isfinite, np.isnan, np.isinf,
