@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -57,9 +59,16 @@ def gelu_tanh(x, save=False):
     return y, slope
 
 
+@lru_cache(maxsize=8)
+def _constants(dtype: Any) -> list[np.ndarray]:
+    """√(2/π), twice it, 0.044715 √(2/π), ½, 1 and 6."""
+    c = ROOT_2_OVER_PI
+    return [number(value, dtype) for value in (c, 2 * c, 0.044715 * c, 0.5, 1, 6)]
+
+
 def _write_gelu(x: np.ndarray, y: np.ndarray, slope: np.ndarray, save: bool) -> None:
     """Write y, and if ``save`` dy/dx, which may take the place of x."""
-    c, cubic, half, one, two_c, six = (number(v, x.dtype) for v in (ROOT_2_OVER_PI, 0.044715 * ROOT_2_OVER_PI, 0.5, 1, 2 * ROOT_2_OVER_PI, 6))
+    c, two_c, cubic, half, one, six = _constants(x.dtype)
     for a, b, d in blocks(x, y, slope):
         du = a * a
         du *= cubic
