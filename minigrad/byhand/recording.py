@@ -2,14 +2,21 @@ r"""What the engine recorded: the only file of this room that knows how a graph 
 
 A tensor that an op made remembers the op, its inputs, their arrays and the op's parameters.  Everything else here
 works on ``Call``: one op that ran, which can be run again on other arrays, or be pulled back: :math:`\bar y \mapsto
-(\bar x_1, \bar x_2, \dots)`.
+(\bar x_1, \bar x_2, \dots)`.  ``Trace`` notes which line of the user's code made each tensor.
+
+It has more than 300 lines because whatever else asks how a graph is kept would have to know it, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import bisect
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -216,3 +223,97 @@ def steps_of(call: Call) -> tuple[list[Any], Any] | None:
         for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))]
     with enable_grad():
         return stand_ins, call.op.definition(*stand_ins, **call.own_params())
+
+
+# Which line made each tensor ------------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    number: int
+    source: str
+
+    def __str__(self) -> str:
+        source = self.source if len(self.source) <= 72 else self.source[:70] + " …"
+        return f"line {self.number}, `{source}`" if source else f"line {self.number}"
+
+
+LIBRARIES = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent), "<frozen")
+
+
+class Trace:
+    """What is seen while a function runs: ``place(tick)`` is the line that made a tensor, ``names`` are by the id of
+    tensor or array."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, Place | None]] = []
+        self.names: dict[int, str] = {}
+        self.scalars: dict[str, float] = {}  # numbers by name; not a number where the name had several
+        self.keep: list[Any] = []  # so that ids stay those of the objects that were named
+        self._stack: list[tuple[FrameType, int]] = []
+
+    def run(self, f: Callable[[], Any]) -> Any:
+        """Call ``f`` and watch the user's frames."""
+        before = sys.gettrace()
+        sys.settrace(self._enter)
+        try:
+            return f()
+        finally:
+            sys.settrace(before)
+
+    def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event != "call" or frame.f_code.co_filename.startswith(LIBRARIES) or frame.f_code.co_name in ("<genexpr>",):
+            return None
+        for name in frame.f_code.co_names:
+            self._name(name, frame.f_globals.get(name))
+        self._stack.append((frame, frame.f_lineno))
+        return self._inside
+
+    def _inside(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event in ("line", "return"):
+            for name, x in frame.f_locals.items():
+                self._name(name, x)
+            if self._stack:
+                self._stack.pop()
+                if event == "line":
+                    self._stack.append((frame, frame.f_lineno))
+            self._mark()
+        return self._inside
+
+    def _mark(self) -> None:
+        if self._stack:
+            frame, line = self._stack[-1]
+            source = linecache.getline(frame.f_code.co_filename, line).strip()
+            self.places.append((clock(), Place(frame.f_code.co_filename, line, source)))
+        else:
+            self.places.append((clock(), None))
+
+    def _name(self, name: str, x: Any) -> None:
+        if isinstance(x, int | float | np.number) and not isinstance(x, bool):
+            value = float(x) if not isinstance(x, np.complexfloating) else float("nan")
+            self.scalars[name] = value if self.scalars.get(name, value) == value else float("nan")
+            return
+        for key, value in _arrays(name, x):
+            if id(value) not in self.names:
+                self.names[id(value)] = key
+                self.keep.append(value)
+
+    def place(self, tick: int) -> tuple[Place | None, int]:
+        """The line that was running at a tick, and the how-manieth run of a line it was."""
+        at = bisect.bisect_left(self.places, tick, key=lambda p: p[0]) - 1
+        return (self.places[at][1], at) if at >= 0 else (None, 0)
+
+
+def _arrays(name: str, x: Any) -> Iterator[tuple[str, Any]]:
+    if is_tensor(x) or (isinstance(x, np.ndarray) and x.ndim):
+        yield name, x
+    elif isinstance(x, list | tuple) and len(x) <= 64:
+        for i, item in enumerate(x):
+            if is_tensor(item):
+                yield f"{name}[{i}]", item
+    elif isinstance(x, dict) and len(x) <= 64:
+        for key, item in x.items():
+            if is_tensor(item):
+                yield f"{name}[{key!r}]", item

@@ -11,7 +11,7 @@ from ...derivatives import grad
 from ...modes import no_grad
 from ...tensor import Tensor
 from ..compare import entries, largest, number, place
-from .recording import Question, is_function
+from .program import Question, is_function
 from .search import Shared, after_turning, search, together
 from .verdicts import (
     UNKNOWN,

@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..compare import Report, entries, largest, number, place
-from ..differences import slope
+from ..gradcheck import slope
 from ..recording import unbroadcast
-from .program import CONSTANT, Program
-from .recording import Question
+from .program import CONSTANT, Program, Question
 
 UNKNOWN = "not recognised"
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..recording import Call, call_of, conform, is_result, is_tensor, sigmoid
-from .names import Names, is_transpose
+from .describe import Names, is_transpose
 from .notation import Name, constant, plain
 
 MOST_STEPS, MOST_NUMBERS, MOST_PAIRS = 120, 50_000, 2_000
