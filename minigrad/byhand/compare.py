@@ -95,8 +95,7 @@ class Line:
 
 @dataclass(repr=False)
 class Comparison(Report):
-    """What ``compare`` found: true when every name is there on both sides, in the same shape, with approximately the
-    same numbers."""
+    """What ``compare`` found: true when each name is on both sides, with about the same numbers."""
 
     rows: list[Line]
 
@@ -110,8 +109,7 @@ class Comparison(Report):
             [
                 r.name, said[r.exact], said[r.approximately],
                 "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}", r.verdict]
-            for r in self.rows
-        ]
+            for r in self.rows]
         return [["name", "exact", "approximately", "max difference", "verdict"], *body]
 
 
@@ -126,16 +124,13 @@ def compare(mine: Mapping[str, Any], reference: Mapping[str, Any], rtol: float =
         if not isinstance(given, Mapping):
             raise TypeError(f"compare: {which} must be a dict of names to arrays, got {type(given).__name__}")
     everything = [
-        np.abs(_array(str(name), x)) for given in (mine, reference) for name, x in given.items() if x is not None
-    ]
+        np.abs(_array(str(name), x)) for given in (mine, reference) for name, x in given.items() if x is not None]
     top = max((float(a[np.isfinite(a)].max(initial=0)) for a in everything), default=0.0)
     zero = 1e-14 * top if top > 1e-14 else 1e-14  # below it, a number is what round-off leaves of a zero
     names = [*reference, *(name for name in mine if name not in reference)]
-    return Comparison(
-        [
-            _line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero)
-            for name in names]
-    )
+    return Comparison([
+        _line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero)
+        for name in names])
 
 
 def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: float, zero: float) -> Line:

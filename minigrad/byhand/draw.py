@@ -126,8 +126,7 @@ class Drawing:
         kind = Path(path).suffix.lstrip(".").lower()
         if kind not in ("png", "pdf", "svg"):
             raise ValueError(
-                f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()"
-            )
+                f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()")
         write_atomically(path, lambda file: self.figure.savefig(file, format=kind, dpi=160))
 
     def _repr_png_(self) -> bytes:
@@ -171,8 +170,7 @@ def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None)
         if not callable(output) or is_tensor(output):
             raise TypeError(
                 "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
-                f" module=model), instead of the {type(output).__name__}"
-            )
+                f" module=model), instead of the {type(output).__name__}")
         with module_calls(module) as calls:
             output = output()
         names = module if names is None else names
@@ -210,15 +208,13 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
                 array = x.data if is_tensor(x) else x
                 if id(x) not in nodes:
                     nodes[id(x)] = Node(
-                        id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf"
-                    )
+                        id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf")
                 inputs.append(id(x))
         call = call_of(t)
         assert call is not None
         given = bool(t.name) or not parameters
         nodes[id(t)] = Node(
-            id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded
-        )
+            id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded)
     if not nodes:
         t = order[-1]
         nodes[id(t)] = Node(id(t), "", names.of(t).text, t.data.shape, t.data, [], "leaf")
@@ -232,8 +228,7 @@ WORDS = {
     "gelu_tanh": "gelu",
     "gelu_erf": "gelu",
     "recomputed": "checkpoint",
-    "concatenate": "concatenate",
-}
+    "concatenate": "concatenate"}
 
 
 def _op(call: Call) -> str:
@@ -306,8 +301,7 @@ LOOKS: dict[str, dict[str, str]] = {
     "title": {"fontweight": "bold", "color": INK},
     "parameter": {"color": "#5b4a1f"},
     "value": {"color": INK},
-    "gradient": {"color": GRADIENT, "style": "italic"},
-}
+    "gradient": {"color": GRADIENT, "style": "italic"}}
 
 
 def paint(root: Frame, output: int, show: str) -> Any:
@@ -359,16 +353,13 @@ def _grid(x: np.ndarray) -> list[str]:
 def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
     inside = {n.key for n in frame.everything()}
     children = [_node_box(node, show, of) for node in frame.nodes] + [
-        _frame_box(f, nodes, show, of) for f in frame.frames
-    ]
+        _frame_box(f, nodes, show, of) for f in frame.frames]
     reads: list[Hashable] = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
     made: list[Hashable] = [
-        n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)
-    ]
+        n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
     head = LINE + 0.04 if frame.name else 0.0
     return Box(
-        id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head
-    )
+        id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head)
 
 
 def _title(frame: Frame) -> str:
@@ -427,8 +418,7 @@ def _paint_edge(axes: Any, points: list[tuple[float, float]], arrow: bool) -> No
     axes.add_patch(
         FancyArrowPatch(
             path=Path(vertices, codes), arrowstyle=style, color=EDGE, linewidth=1.0, zorder=5, shrinkA=0, shrinkB=0,
-            joinstyle="round")
-    )
+            joinstyle="round"))
 
 
 def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int, show: str, of: str) -> None:
@@ -478,8 +468,7 @@ def dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]
     lines = []
     for node in frame.nodes:
         text = "\\n".join(
-            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node)
-        )
+            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node))
         lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
     for inner in frame.frames:
         lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
@@ -593,8 +582,7 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
         stops = [a, *chain, b]
         for upper, lower in pairwise(stops):
             links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (
-                boxes[b].ins.get(v, 0.0) if lower == b else 0.0
-            )
+                boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for i, r in enumerate(rank):
         layers[r].append(i)
@@ -667,14 +655,12 @@ def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> i
         pairs = sorted((up[a], low[b]) for a, b in links if a in up and b in low)
         ends = [b for _, b in pairs]
         total += sum(
-            pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends))
-        )
+            pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends)))
     return total
 
 
 def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> list[list[int]]:
-    """Sweep down and up, each layer sorted by the mean place of its neighbours; keep the order with the fewest
-    crossings."""
+    """Sweep down and up, sorting each layer by the mean place of its neighbours; keep the fewest crossings."""
     up, down = defaultdict(list), defaultdict(list)
     for a, b in sorted(links):
         down[a].append(b)
@@ -701,8 +687,7 @@ def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> li
 def _abscissas(
     layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int
 ) -> np.ndarray:
-    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap; dummies
-    straightest."""
+    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap."""
     xs = np.zeros(len(widths))
     neighbours = defaultdict(list)
     for (a, b), shift in links.items():

@@ -83,25 +83,20 @@ class Line:
         )  # an output that moved in a larger step may be stuck in round-off now,
         self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))  # unless it was bent
         height = float(
-            np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved]
-        )
+            np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved])
         stuck = self.straight.any() and not wide[self.straight].any()
         measured = float(np.abs(self.weights) @ np.broadcast_to(self.noise, self.weights.shape))
         noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size) + 4 * measured / h
         whole = max(self.height, measured / self.eps)
         return Slope(
-            (4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6)
-        )
+            (4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6))
 
     def measure(self) -> None:
-        """Find the round-off of the function itself: how far each output is from a straight line within a few units in
-        the last place."""
+        """Find the function's own round-off: how far each output is from a straight line within a few last places."""
         moves = np.array([2, 3, 5, 7, 8, 11, 13, 16])
-        ends = np.array(
-            [
-                [self.outputs(m * self.eps * self.size) for m in moves],
-                [self.outputs(-m * self.eps * self.size) for m in moves]]
-        )
+        ends = np.array([
+            [self.outputs(m * self.eps * self.size) for m in moves],
+            [self.outputs(-m * self.eps * self.size) for m in moves]])
         bent = np.abs(ends[0] + ends[1] - 2 * self.centre).max(axis=0)
         rises = (ends[0] - ends[1]) / 2
         straight = np.tensordot(moves, rises, 1) / float(moves @ moves)
@@ -126,13 +121,11 @@ class Line:
         return bool(((near > 0.7 * wide) & self.counts(near * h / 2)).any())
 
     def counts(self, rise: np.ndarray) -> np.ndarray:
-        """Which changes of the outputs are more than round-off (an output that is zero in theory has the round-off of
-        the others)."""
+        """Which changes are more than round-off (an output that is zero in theory has the round-off of the others)."""
         return rise > 64 * self.eps * self.top
 
     def kinked(self) -> bool:
-        """Whether some output has a kink or a jump at this point: the gap, or the rise, stays over two decades of
-        steps."""
+        """Whether some output has a kink or a jump here: the gap, or the rise, stays over two decades of steps."""
         steps = [r * self.size for r in (FIRST, *SMALLER)]
         gaps = np.abs([self.gap(h) for h in steps])
         rises = gaps * np.array(steps)[:, None]
@@ -171,6 +164,9 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
 # The function at a point -----------------------------------------------------------------------------------------------
 
 
+EDGE = (
+    "(an overflow, a division by zero or a logarithm of zero), so it has no gradient there; try smaller inputs, or away"
+    " from the edge of its domain")
 CUT = "the result does not depend on the inputs through recorded ops; .data, np.asarray or detach() cut the graph"
 
 
@@ -181,8 +177,7 @@ def as_float64(tree: Any, title: str = "gradcheck") -> Any:
         array = np.array(x.data if isinstance(x, Tensor) else x)
         if array.dtype.kind == "c":
             raise TypeError(
-                f"{title}: complex inputs are not supported; check the real and imaginary parts as two real inputs"
-            )
+                f"{title}: complex inputs are not supported; check the real and imaginary parts as two real inputs")
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{title}: expected numbers, got {type(x).__name__} with dtype {array.dtype}")
         return array.astype(np.float64) if array.dtype.kind == "f" else array
@@ -203,16 +198,14 @@ def arranged(
             keys = list(one)
             if not takes(f, keys):
                 raise TypeError(
-                    f"{title}: the inputs are {', '.join(map(str, keys))}, but the function takes {_parameters(f)}"
-                )
+                    f"{title}: the inputs are {', '.join(map(str, keys))}, but the function takes {_parameters(f)}")
             return (lambda *xs: f(**dict(zip(keys, xs, strict=True)))), tuple(one.values()), names or keys
         inputs = tuple(one)
     if not binds(f, len(inputs)):
         given = f"{len(inputs)} {'is' if len(inputs) == 1 else 'are'}"
         raise TypeError(
             f"{title}: the function takes {arity(f)} arguments, but {given} given; pass them one by one, or in one"
-            " tuple or list"
-        )
+            " tuple or list")
     if names is not None and len(names) != len(inputs) and len(inputs) == len(tree_leaves(list(inputs))):
         raise ValueError(f"{title}: {len(names)} names for {len(inputs)} inputs; give one for each")
     return f, inputs, names
@@ -245,8 +238,7 @@ def arity(f: Callable[..., Any]) -> int:
     except (TypeError, ValueError):
         return -1
     return len(
-        [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
-    )
+        [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty])
 
 
 def _parameters(f: Callable[..., Any]) -> str:
@@ -260,8 +252,7 @@ def floating(arrays: list[np.ndarray], title: str) -> list[int]:
         kinds = [str(x.dtype) for x in arrays]
         raise TypeError(
             f"{title}: no floating-point input to differentiate with respect to; got {kinds}. Write 2.0 for 2, or"
-            " x.astype(float)"
-        )
+            " x.astype(float)")
     return found
 
 
@@ -271,8 +262,7 @@ def only_tensors(title: str, output: Any) -> list[Tensor]:
     if not outputs or not all(isinstance(t, Tensor) for t in outputs):
         raise TypeError(
             f"{title}: the function must return Tensors, got {type(output).__name__}; .data or float() loses the"
-            " gradient"
-        )
+            " gradient")
     return outputs
 
 
@@ -283,8 +273,7 @@ def draw_upstream(weights: list[np.ndarray], outputs: list[Tensor], rng: np.rand
 
 
 class Problem:
-    """A function at a point: its outputs near it, its gradient there, both from the same draws of the random
-    generator."""
+    """A function at a point: its outputs near it and its gradient, from the same draws of the random generator."""
 
     def __init__(self, f: Callable[..., Any], arrays: Any, title: str, rng: np.random.Generator) -> None:
         self.f, self.arrays, self.title, self.rng = f, arrays, title, rng
@@ -297,15 +286,11 @@ class Problem:
         if np.isnan(self.centre).any():
             raise ValueError(f"{title}: the function gives nan at these inputs, so there is nothing to compare")
         if not np.isfinite(self.centre).all() and title == "gradcheck":
-            raise ValueError(
-                f"{title}: the function gives infinity at these inputs (an overflow, a division by zero or a logarithm"
-                " of zero), so it has no gradient there; try smaller inputs, or away from the edge of its domain"
-            )
+            raise ValueError(f"{title}: the function gives infinity at these inputs {EDGE}")
         if not np.array_equal(self.centre, self.outputs(self.flat)):
             raise RuntimeError(
                 f"{title}: two calls with the same inputs gave different values; take randomness from minigrad's"
-                " generator or fix it"
-            )
+                " generator or fix it")
 
     def call(self, values: list[Any], watch: bool = False) -> list[Tensor]:
         """The outputs as Tensors; with ``watch``, RuntimeError when ``f`` writes into what it is given."""
@@ -396,8 +381,7 @@ class Report(Table):
             [
                 r.name, str(r.shape), f"{r.max_abs:.1e}", f"{r.max_rel:.1e}",
                 f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}", r.verdict]
-            for r in self.rows
-        ]
+            for r in self.rows]
 
 
 def gradcheck(
@@ -419,8 +403,7 @@ def gradcheck(
 def gradgradcheck(
     f: Callable[..., Any], *inputs: Any, rtol: float = 1e-5, names: list[str] | None = None, seed: int = 0
 ) -> Report:
-    """The same for second derivatives: ``gradcheck`` of the function that returns the gradients of ``f``, with respect
-    to the inputs and to the upstream gradient."""
+    """``gradcheck`` of the gradients of ``f``, with respect to the inputs and to the upstream gradient."""
     f, inputs, names = arranged(f, inputs, names, "gradgradcheck")
     arrays = [as_float64(x, "gradgradcheck") for x in inputs]
     rng = np.random.default_rng(seed + 1)
@@ -448,8 +431,7 @@ def gradgradcheck(
     generator().bit_generator.state = before
     labels = [*(names or []), *(f"x{i}" for i in range(len(names or []), len(tree_leaves(arrays))))]
     labels += [
-        "upstream gradient" if len(upstream) == 1 else f"upstream gradient {k + 1}" for k in range(len(upstream))
-    ]
+        "upstream gradient" if len(upstream) == 1 else f"upstream gradient {k + 1}" for k in range(len(upstream))]
     return _check(gradient_of, [*arrays, *upstream], rtol, labels, seed, "gradgradcheck")
 
 
@@ -468,8 +450,7 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
 
 
 def directions(x: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[tuple[int, ...], Any, float, float]]:
-    """Where to look: each entry (its index, unit vector, size and distance to zero), or random directions of a large
-    input."""
+    """Where to look: each entry (index, unit vector, size, distance to zero), or random directions of a large input."""
     if x.size > LARGE:
         size = float(np.abs(x[np.isfinite(x)]).max(initial=1.0))
         for k in range(DIRECTIONS):
@@ -522,8 +503,7 @@ def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: fl
 def _beyond_the_kink(
     problem: Problem, k: int, direction: np.ndarray, line: Line, analytic: float, rtol: float
 ) -> Slope | None:
-    """The slope that is nearest when a derivative at a kink is none of those around it; None when it is, or there is a
-    jump."""
+    """The nearest slope, when a derivative at a kink is none of those around it; None if it is, or at a jump."""
     low, high = line.one_sided()
     room = max(100 * rtol, 1e-4) * max(abs(low), abs(high))
     steep = max(abs(low), abs(high)) * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and max(
@@ -542,8 +522,7 @@ def _both_sides(problem: Problem) -> list[tuple[list[np.ndarray], np.ndarray, li
     """A point beside the inputs and the one opposite: what is wrong may show on one side only."""
     values, centre, gradients = _beside(problem)
     opposite = [
-        2 * x - v if i in problem.which else v for i, (x, v) in enumerate(zip(problem.flat, values, strict=True))
-    ]
+        2 * x - v if i in problem.which else v for i, (x, v) in enumerate(zip(problem.flat, values, strict=True))]
     return [(values, centre, gradients), (opposite, problem.outputs(opposite), problem.gradient(opposite))]
 
 
@@ -554,8 +533,7 @@ def _beside(problem: Problem, by: float = 1e-2) -> tuple[list[np.ndarray], np.nd
         x = values[i]
         finite = np.where(np.isfinite(x), x, 0.0)
         values[i] = x + by * np.maximum(1, np.abs(finite)) * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice(
-            [-1, 1], x.shape
-        )
+            [-1, 1], x.shape)
     return values, problem.outputs(values), problem.gradient(values)
 
 
@@ -584,12 +562,10 @@ def _row(
         verdict = f"UNDECIDED: the function's round-off hides {'it' if n == 1 else f'all {n}'}"
     elif not judged.any():
         verdict = "UNDECIDED: at a kink or the edge of the domain, " + (
-            "its only entry" if n == 1 else f"all {n} entries"
-        )
+            "its only entry" if n == 1 else f"all {n} entries")
     else:
         verdict = ", ".join(["ok", *(said for remark, said in REMARKS.items() if remark in remarks)]).format(
-            *(remarks.count(remark) for remark in REMARKS if remark in remarks)
-        )
+            *(remarks.count(remark) for remark in REMARKS if remark in remarks))
     coarse = float((doubt[judged] / scale).max(initial=0)) if scale else 0.0
     if verdict.startswith("ok") and coarse > 100 * rtol and scale > 1e-6 * overall:
         verdict += f", known only to {coarse:.0e}"
@@ -609,8 +585,7 @@ REMARKS = {
     "kink": "{} at a kink judged beside it",
     "kink not judged": "{} at a kink not judged",
     "edge not judged": "{} at the edge of the domain not judged",
-    "round-off not judged": "{} lost in round-off",
-}
+    "round-off not judged": "{} lost in round-off"}
 
 
 # Every op on small inputs ---------------------------------------------------------------------------------------------

@@ -91,8 +91,7 @@ class Call:
             (
                 None if not self.wants(i) else given[i] if given
                 else rules[i](g.copy(), self.out, *self.arrays, **self.params))
-            for i in range(len(self.inputs))
-        ]
+            for i in range(len(self.inputs))]
         return [None if r is None else np.asarray(r) for r in handed]
 
     def own_params(self) -> dict[str, Any]:
@@ -125,17 +124,14 @@ def made_at(t: Any) -> int:
 
 
 def recorded_order(output: Any, name: str) -> list[Any]:
-    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function
-    ``name``."""
+    """What ``output`` was computed from, oldest first, itself last; errors speak for the function ``name``."""
     if not isinstance(output, Value):
         raise TypeError(
-            f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph"
-        )
+            f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
     if not output.requires_grad:
         raise RuntimeError(
             f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data,"
-            " requires_grad=True)"
-        )
+            " requires_grad=True)")
     stack, seen, order = [output], {id(output)}, []
     while stack:
         t = stack.pop()
@@ -143,8 +139,7 @@ def recorded_order(output: Any, name: str) -> list[Any]:
         if t.history is FREED:
             raise RuntimeError(
                 f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with"
-                " backward(retain_graph=True)"
-            )
+                " backward(retain_graph=True)")
         for x in t.history[1] if t.history else ():
             if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
                 seen.add(id(x))
@@ -214,8 +209,7 @@ EXPANDED = ("linear", "linear_gelu", "layer_norm", "rms_norm", "attention", "_cr
 
 
 def steps_of(call: Call) -> tuple[list[Any], Any] | None:
-    """A library op in the ops of its definition: stand-ins for its inputs, and the result computed from them; None for an op that
-    is plain."""
+    """A library op in the ops of its definition: stand-ins for its inputs, and the result; None for a plain op."""
     if call.op.name not in EXPANDED:
         return None
     stand_ins = [
@@ -244,8 +238,7 @@ LIBRARIES = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent), "<fr
 
 
 class Trace:
-    """What is seen while a function runs: ``place(tick)`` is the line that made a tensor, ``names`` are by the id of
-    tensor or array."""
+    """What is seen while a function runs: ``place(tick)``, the line that made a tensor; ``names`` by id."""
 
     def __init__(self) -> None:
         self.places: list[tuple[int, Place | None]] = []

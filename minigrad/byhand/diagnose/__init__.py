@@ -51,8 +51,7 @@ def diagnose(
     asked = _derivative_of_more(f, inputs, claimed, upstream, names)
     if asked is not None:
         return _with_note(
-            diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note
-        )
+            diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note)
     question = Question(f, inputs, upstream, names)
     answers = question.match(claimed)
     program = question.program
@@ -61,12 +60,10 @@ def diagnose(
     for i, answer in answers.items():
         right = program.gradient(i)
         precisions[i] = (
-            rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
-        )
+            rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4)
         tolerance = precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300
         cases.append(
-            Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program)
-        )
+            Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program))
     cut = bool(cases) and reference_is_off(question)
     said = {case.i: "right" if _agrees(case) and not cut else _special(case, question, bool(cut)) for case in cases}
     findings: dict[int, list[Finding]] = {}
@@ -83,8 +80,7 @@ def diagnose(
         found.remarks.append(
             "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
             " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named"
-            " reliably"
-        )
+            " reliably")
     return found
 
 
@@ -135,8 +131,7 @@ def _elsewhere(
         if not row:
             words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
             found.rows[k] = Verdict(
-                row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst
-            )
+                row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst)
     return found
 
 
@@ -227,8 +222,7 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
         found.append(
             Finding(
                 "zero", "zero everywhere: nothing was added to it",
-                f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5)
-        )
+                f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5))
     found += by_entries(case)
     if not found and case.right.ndim > 1:
         found += after_turning(case, shared)

@@ -20,14 +20,14 @@ import numpy as np
 from ..recording import conform
 from .mistakes import COMPOSED, MISTAKES
 from .operands import neighbours, operands, symmetric, turned
-from .program import CONSTANT, Edit, Program, Site, Step, site
+from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, site
 
 MASKS = ("maximum", "minimum", "relu", "clip", "select", "tril", "triu")
 
 
 def general(program: Program, step: Step) -> Iterator[Edit]:
     """The derivative of a step left out, or applied twice."""
-    op, name = step.call.op.name, step.name
+    op, name = step.op, step.name
     if op in (
         "add", "subtract", "sum", "reshape", "broadcast_to", "pick", "_take", "negative", "astype", "softmax", "cumsum",
         "mean", "max", "min", "prod", "logsumexp", "log_softmax", "var", "_concatenate", "_stack", *MASKS):
@@ -47,17 +47,12 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
                         "forgotten derivative",
                         (
                             f"the derivative with respect to the denominator {a} is left out: the gradient passes"
-                            " through unchanged"
-                        ),
-                    )
-                ),
+                            " through unchanged"))),
                 (
                     "factor twice",
                     (
                         f"the division by {other} is done twice" if i == 0
-                        else "the quotient's derivative is applied twice"),
-                ),
-            ),
+                        else "the quotient's derivative is applied twice"))),
             "matmul": (
                 ("missing factor", f"the factor {other} of the product is left out of the gradient of {a}"),
                 ("factor twice", f"the factor {other} is applied twice")),
@@ -67,9 +62,7 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
                 (
                     "forgotten derivative",
                     f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
-                ("derivative twice", f"the derivative of {name} is applied twice"),
-            ),
-        )
+                ("derivative twice", f"the derivative of {name} is applied twice")))
         at = f", in {program.where(step)}"
         if (
             op == "multiply" and step.inputs[1 - i] == CONSTANT and np.size(step.arrays[1 - i]) > 1
@@ -115,7 +108,7 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
                 words = (
                     f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
                     f" sum), here is that of one place alone")
-                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, 0))
+                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.op, i, 0))
             continue
         for at, which in ((-1, "last"), (0, "first")):
             if not np.ptp(whole[at]):  # as of a mask: the numbers do not tell it from a constant
@@ -124,7 +117,7 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
                 words = (
                     f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
                     f" sum over the batch), here is the {which} alone")
-                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.call.op.name, i, at))
+                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.op, i, at))
         if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
             other = 1 - axes[0]
             if s := site(
@@ -133,7 +126,7 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
                 words = (
                     f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in"
                     f" {program.where(step)}")
-                yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.call.op.name, i))
+                yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.op, i))
 
 
 # All edits of a program ------------------------------------------------------------------------------------------------
@@ -169,7 +162,7 @@ def edits(program: Program) -> list[Edit]:
 
 def of_op(program: Program, step: Step) -> Iterator[Edit]:
     """The typical mistakes of the op."""
-    for k, m in enumerate(MISTAKES.get(step.call.op.name, ())):
+    for k, m in enumerate(MISTAKES.get(step.op, ())):
         sites = []
         for i in step.wanted():
 
@@ -185,19 +178,16 @@ def of_op(program: Program, step: Step) -> Iterator[Edit]:
         for s in sites:
             i = next(i for i in step.wanted() if step.inputs[i] == s.node)
             of = f"gradient of {program.operand(step, i)}"
-            yield Edit(m.name, f"{m.words}; {of}, in {program.where(step)}", 1.0, (s,), ("op", step.call.op.name, k))
+            yield Edit(m.name, f"{m.words}; {of}, in {program.where(step)}", 1.0, (s,), ("op", step.op, k))
         if len(sites) > 1:
-            yield Edit(
-                m.name, f"{m.words}, in {program.where(step)}", 1.02, tuple(sites), ("op both", step.call.op.name, k)
-            )
+            yield Edit(m.name, f"{m.words}, in {program.where(step)}", 1.02, tuple(sites), ("op both", step.op, k))
 
 
 def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
     """The mistakes of a function that was written out in plain operations."""
     made = program.made[r.y]
     what = {"standardise": "the normalisation", "rms": "the normalisation", "unit": "the normalisation"}.get(
-        r.kind, r.kind
-    )
+        r.kind, r.kind)
     for k, m in enumerate([*MISTAKES.get(r.kind, ()), *COMPOSED.get(r.kind, ()), *AGAIN.get(r.kind, ())]):
 
         def more(g: np.ndarray, m: Any = m) -> np.ndarray:
@@ -230,7 +220,7 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
 def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
     """Of a norm with a gain, y = g x̂: the gain left out of the means over the normalised axis, not of the rest."""
     readers = program.readers.get(r.y, [])
-    if "s" not in r.params or len(readers) != 1 or readers[0][0].call.op.name != "multiply":
+    if "s" not in r.params or len(readers) != 1 or readers[0][0].op != "multiply":
         return
     step, k = readers[0]
     gain = np.broadcast_to(step.arrays[1 - k], step.value.shape)
@@ -268,11 +258,9 @@ def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
 
 def in_one_term(program: Program, step: Step) -> Iterator[Edit]:
     """Softmax's coupling left out of the gradient that comes through some of its uses."""
-    if step.call.op.name in ("softmax", "log_softmax") and step.inputs[0] != CONSTANT:
+    if step.op in ("softmax", "log_softmax") and step.inputs[0] != CONSTANT:
         own = step.call.own_params()
-        rules = [
-            (m, lambda g, m=m: m.rule(g, step.value, *step.arrays, **own)[0])
-            for m in MISTAKES[step.call.op.name][:3]]
+        rules = [(m, lambda g, m=m: m.rule(g, step.value, *step.arrays, **own)[0]) for m in MISTAKES[step.op][:3]]
         yield from _of_some_readers(program, step, step.inputs[0], rules, lambda g: step.pull(g)[0])
 
 
@@ -293,16 +281,16 @@ def _of_some_readers(program: Program, step: Step, node: int, rules: list[Any], 
 
 def above(program: Program, step: Step) -> Iterator[Edit]:
     """The step above, an activation or a factor, left out of the gradient of one operand but not of the other."""
-    if step.call.op.name not in ("matmul", "multiply", "_einsum") or len(set(step.wanted())) < 2:
+    if step.op not in PRODUCTS or len(set(step.wanted())) < 2:
         return
     node, readers = step.out, program.readers.get(step.out, [])
-    while len(readers) == 1 and readers[0][0].call.op.name in ("add", "subtract") and readers[0][1] == 0:
+    while len(readers) == 1 and readers[0][0].op in ("add", "subtract") and readers[0][1] == 0:
         node = readers[0][0].out
         readers = program.readers.get(node, [])
     if len(readers) != 1:
         return
     (reader, k), shape = readers[0], step.value.shape
-    op = reader.call.op.name
+    op = reader.op
     if (
         reader.g is None or reader.g.shape != shape or reader.arrays[k].shape != shape
         or (len(reader.inputs) == 2 and op not in ("multiply", "divide", "maximum")) or op in ("add", "reshape", "negative")
@@ -318,7 +306,7 @@ def above(program: Program, step: Step) -> Iterator[Edit]:
             words = (
                 f"{what} is left out of the gradient of {program.operand(step, i)}, though not of that of"
                 f" {program.operand(step, 1 - i)}, in {program.where(reader)}")
-            yield Edit("missing factor", words, 1.3, (s,), ("above", step.call.op.name, op, i))
+            yield Edit("missing factor", words, 1.3, (s,), ("above", step.op, op, i))
 
 
 def picked(program: Program, step: Step) -> Iterator[Edit]:
@@ -361,7 +349,7 @@ def exchanged(program: Program) -> Iterator[Edit]:
         key: Any = None
         if step.name == "indexing":
             key = ("pick", step.inputs[0])
-        elif step.call.op.name == "matmul":
+        elif step.op == "matmul":
             key = ("matmul", step.inputs[0] if step.inputs[0] != CONSTANT else id(step.call.inputs[0]))
         if key is not None:
             groups.setdefault((*key, step.value.shape), []).append(step.out)
@@ -392,12 +380,11 @@ def _exchange(program: Program, a: int, b: int) -> Iterator[Edit]:
 
 
 def _loops(program: Program) -> Iterator[tuple[tuple[Step, ...], int, Step | None]]:
-    """The steps that one place of a loop's body makes, an operand of theirs that changes, and for an operand that is
-    carried from step to step the one that makes it at the end."""
+    """The steps at one place of a loop, an operand that changes, and what makes it at the end if it is carried."""
     runs: dict[Any, dict[int, list[Step]]] = {}
     for step in program.live:
         if step.place is not None:
-            runs.setdefault((step.place, step.call.op.name), {}).setdefault(step.visit, []).append(step)
+            runs.setdefault((step.place, step.op), {}).setdefault(step.visit, []).append(step)
     for visits in runs.values():
         if len(visits) < 2 or len({len(v) for v in visits.values()}) > 1:
             continue
@@ -413,18 +400,17 @@ def _loops(program: Program) -> Iterator[tuple[tuple[Step, ...], int, Step | Non
                 end = None
                 if len(apart) == 1 and (by := apart.pop()) >= 0 and steps[-1].index + by < len(program.steps):
                     end = program.steps[steps[-1].index + by]
-                    if made[0] is None or end.call.op.name != made[0].call.op.name or end.value.shape != arrays[0].shape:
+                    if made[0] is None or end.op != made[0].op or end.value.shape != arrays[0].shape:
                         end = None
                 yield steps, j, end
 
 
 def steps_apart(program: Program) -> Iterator[Edit]:
-    """In a loop, the operand of the next step, or of the one before, where that of the step itself belongs; and a
-    state whose gradient at each step is that of the last one."""
+    """In a loop, the operand of the next step or of the one before; a state that gets the last one's gradient."""
     ends = set()
     for steps, j, end in _loops(program):
         arrays, nothing = [s.arrays[j] for s in steps], np.zeros(steps[0].arrays[j].shape)
-        if steps[0].call.op.name in ("matmul", "multiply", "_einsum"):
+        if steps[0].op in PRODUCTS:
             yield from _apart(program, steps, j, "next", [*arrays[1:], nothing if end is None else end.value])
             yield from _apart(program, steps, j, "previous", [nothing, *arrays[:-1]])
         if end is not None and end.g is not None and end.out not in ends:
@@ -511,18 +497,16 @@ AGAIN = {  # the derivative where the composition had cancelled it, as in p − 
         _Again("forgotten derivative", "the sigmoid's derivative y (1 − y) is left out", lambda g, y, x: [g]),
         _Again(
             "derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already",
-            lambda g, y, x: [g * (y * (1 - y)) ** 2]),
-    ]
-}
+            lambda g, y, x: [g * (y * (1 - y)) ** 2])]}
 
 
 def taps(program: Program) -> Iterator[Edit]:
     """The taps of a convolution, w₀ x₀ + w₁ x₁ + …, in reverse order, or each shifted by one."""
     groups: dict[tuple[int, int], list[tuple[Step, Step]]] = {}
     for step in program.live if len(program.live) <= LARGE else ():
-        for j in range(2) if step.call.op.name in ("multiply", "matmul") else ():
+        for j in range(2) if step.op in ("multiply", "matmul") else ():
             made = program.made.get(step.inputs[j])
-            if made is not None and made.call.op.name == "pick" and step.inputs[1 - j] != CONSTANT:
+            if made is not None and made.op == "pick" and step.inputs[1 - j] != CONSTANT:
                 groups.setdefault((made.inputs[0], j), []).append((step, made))
     for (base, j), uses in groups.items():
         taken = [step.arrays[j] for step, _ in uses]
@@ -547,7 +531,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
     order: dict[int, int] = {}  # of the steps, which one of its op it is at its place
     seen: dict[Any, int] = {}
     for step in program.steps:
-        at = (step.call.op.name, step.place, step.visit)
+        at = (step.op, step.place, step.visit)
         order[step.index] = seen[at] = seen.get(at, -1) + 1
     for e in single:
         if e.kind[0] in ALREADY_SEVERAL:
@@ -561,7 +545,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         for i in step.wanted():
             for name, c in (("missing path", 0.0), ("sign", -1.0)):
                 if s := site(program, step, i, lambda g, i=i, c=c, step=step: c * step.pull(g)[i], zero=True):
-                    e = Edit(name, "", 1.4, (s,), (name, step.call.op.name, i))
+                    e = Edit(name, "", 1.4, (s,), (name, step.op, i))
                     if step.place is not None:
                         groups.setdefault((e.kind, step.place.number), []).append(e)
                         groups.setdefault((e.kind, (step.place.number, order[step.index])), []).append(e)
@@ -588,8 +572,7 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
             or {
                 "missing path": f"the path through {program.operand(step, i)} is left out, in {program.where(step)}",
                 "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
-            }[first.name]
-        )
+            }[first.name])
         every = "at each step of the loop" if one and looped else f"in each {step.name}"
         said = list(dict.fromkeys(re.split("; |: |, in ", e.words)[0] for e in members))
         if one and looped:
@@ -635,7 +618,7 @@ class Recognised(NamedTuple):
 def recognised(program: Program) -> Iterator[Recognised]:
     """Every function that is recognised, each once."""
     for step in program.live:
-        if step.call.op.name not in ("divide", "multiply", "subtract", "log", "log1p", "reciprocal", "power", "exp"):
+        if step.op not in ("divide", "multiply", "subtract", "log", "log1p", "reciprocal", "power", "exp"):
             continue
         y = step.value
         before = _behind(program, step.out)
@@ -655,8 +638,7 @@ LABELS = {
     "rms": "x̂ (the normalised {})",
     "unit": "x̂ (the normalised {})",
     "softmax": "softmax({})",
-    "sigmoid": "sigmoid({})",
-}
+    "sigmoid": "sigmoid({})"}
 
 
 def _behind(program: Program, node: int) -> list[int]:
@@ -706,7 +688,7 @@ def _sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> R
 
 def _log_sigmoid(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
     """log σ(± x), and log(1 + exp(± x))."""
-    if program.made[node].call.op.name not in ("log", "log1p") or not y.size or np.ptp(np.sign(y)) or not y.all():
+    if program.made[node].op not in ("log", "log1p") or not y.size or np.ptp(np.sign(y)) or not y.all():
         return None
     kind = "log_sigmoid" if y.max() < 0 else "softplus"
     with np.errstate(all="ignore"):
@@ -744,8 +726,8 @@ def _scores(program: Program, p: np.ndarray, before: list[int]) -> Iterator[tupl
 def _picked(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
     """log p[targets] with p a softmax: the log_softmax of its input, picked."""
     made = program.made[node]
-    picked = program.made.get(made.inputs[0]) if made.call.op.name == "log" else None
-    if picked is None or picked.call.op.name != "pick":
+    picked = program.made.get(made.inputs[0]) if made.op == "log" else None
+    if picked is None or picked.op != "pick":
         return None
     index, p = picked.params["index"], picked.arrays[0]
     if picked.inputs[0] == CONSTANT or not p.size or p.min() <= 0:
@@ -780,7 +762,7 @@ def _log_softmax(program: Program, node: int, y: np.ndarray, before: list[int]) 
 
 
 def _logsumexp(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
-    if program.made[node].call.op.name != "log":
+    if program.made[node].op != "log":
         return None
     for x in before:
         v = program.values[x]
@@ -802,7 +784,7 @@ def _logsumexp(program: Program, node: int, y: np.ndarray, before: list[int]) ->
 
 def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Recognised | None:
     """x̂ = (x − μ)/s, x/rms or x/|x|, along one axis or over everything."""
-    if program.made[node].call.op.name not in ("divide", "multiply") or not y.ndim:
+    if program.made[node].op not in ("divide", "multiply") or not y.ndim:
         return None
     for x in before:
         v = program.values[x]

@@ -13,16 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Edit, Program, Site, Step, site
+from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, site
 
 NEIGHBOURS = 14
 
 
 def operands(program: Program, step: Step) -> Iterator[Edit]:
-    """An operand left out of a product of several, with its axes exchanged, or reduced in another way; an upstream
-    gradient summed too early."""
-    op = step.call.op.name
-    if op not in ("_einsum", "matmul", "multiply"):
+    """An operand left out, with its axes exchanged, or reduced otherwise; an upstream gradient summed too early."""
+    op = step.op
+    if op not in PRODUCTS:
         return
     at = program.where(step)
     for i in step.wanted():
@@ -43,8 +42,7 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             put = lambda x, j=j: [x if k == j else b for k, b in enumerate(step.arrays)]  # noqa: E731
             if op == "_einsum":
                 yield from edit(
-                    "missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape))
-                )
+                    "missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape)))
             for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
                 if (
                     axes != tuple(range(a.ndim)) and a.transpose(axes).shape == a.shape
@@ -56,14 +54,13 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             made: Any = program.made.get(step.inputs[j])
             for how in (
                 (np.mean, np.sum, np.max, np.min)
-                if made is not None and made.call.op.name in ("max", "min", "mean", "sum") else ()):
+                if made is not None and made.op in ("max", "min", "mean", "sum") else ()):
                 reduced = np.asarray(
-                    how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False))
-                )
-                if how.__name__.removeprefix("a") != made.call.op.name:
+                    how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False)))
+                if how.__name__.removeprefix("a") != made.op:
                     words = (
                         f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its"
-                        f" {made.call.op.name} {other} belongs")
+                        f" {made.op} {other} belongs")
                     yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
         for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
             early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
@@ -79,7 +76,7 @@ def turned(program: Program, step: Step) -> Iterator[Edit]:
             continue
         if s := site(program, step, i, lambda g, i=i: step.share(i, g).T):
             words = f"the part of {program.operand(step, i)}'s gradient through {program.where(step)} is transposed"
-            yield Edit("transposed", words, 1.3, (s,), ("turned", step.call.op.name, i))
+            yield Edit("transposed", words, 1.3, (s,), ("turned", step.op, i))
 
 
 SYMMETRIC = (
@@ -89,11 +86,11 @@ SYMMETRIC = (
 
 def symmetric(program: Program, step: Step) -> Iterator[Edit]:
     """Of two uses of a tensor, one in a product with the other, twice one in place of both."""
-    if step.call.op.name not in ("matmul", "multiply", "_einsum") or len(step.inputs) != 2:
+    if step.op not in PRODUCTS or len(step.inputs) != 2:
         return
     for i in step.wanted():
         made, node = program.made.get(step.inputs[1 - i]), step.inputs[i]
-        inner = None if made is None or made.call.op.name not in ("matmul", "_einsum") else next(
+        inner = None if made is None or made.op not in ("matmul", "_einsum") else next(
             (k for k, x in enumerate(made.inputs) if x == node), None)
         if made is None or inner is None:
             continue
@@ -103,12 +100,12 @@ def symmetric(program: Program, step: Step) -> Iterator[Edit]:
             words = SYMMETRIC.format(program.called(node), program.where(kept))
             yield Edit(
                 "symmetry assumed", words, 0.97, (Site(kept.index, node, more), Site(lost.index, node, less)),
-                ("symmetric", step.call.op.name))
+                ("symmetric", step.op))
 
 
 def neighbours(program: Program, step: Step) -> Iterator[Edit]:
     """Another tensor of the same shape where an operand, or the place at which a derivative is taken, belongs."""
-    op = step.call.op.name
+    op = step.op
     if op in BILINEAR:
         for i in step.wanted():
             for j in range(len(step.arrays)):
@@ -122,7 +119,7 @@ def neighbours(program: Program, step: Step) -> Iterator[Edit]:
                     for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)]
                 made: Any = program.made.get(step.inputs[j])
                 if (
-                    made is not None and made.call.op.name in ("swapaxes", "transpose") and made.value.ndim == 2
+                    made is not None and made.op in ("swapaxes", "transpose") and made.value.ndim == 2
                     and made.inputs[0] != CONSTANT
                 ):
                     others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
@@ -190,7 +187,7 @@ def _constants(program: Program, shape: tuple[int, ...]) -> list[tuple[str, np.n
 
 
 def _rerun(step: Step, arrays: list[Any]) -> np.ndarray:
-    return step.value if step.call.op.name != "divide" else np.divide(arrays[0], arrays[1])
+    return step.value if step.op != "divide" else np.divide(arrays[0], arrays[1])
 
 
 def _story(path: tuple[Any, ...]) -> str:
@@ -218,21 +215,16 @@ def near(
     edge = (
         [(start, ())]
         if start != CONSTANT
-        else [
-            (n, (("down", step.call.op.name, j), ("up", step.call.op.name, i))) for i, n in enumerate(step.inputs)
-            if n != CONSTANT]
-        + [(step.out, (("down", step.call.op.name, j),))]
-    )
+        else [(n, (("down", step.op, j), ("up", step.op, i))) for i, n in enumerate(step.inputs) if n != CONSTANT]
+        + [(step.out, (("down", step.op, j),))])
     found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
     seen |= {n for n, _ in edge}
     for distance in range(1, 6):
         following = []
         for node, path in edge:
             made = program.made.get(node)
-            links = (
-                [(x, ("up", made.call.op.name, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else []
-            )
-            links += [(s.out, ("down", s.call.op.name, k)) for s, k in program.readers.get(node, ())]
+            links = ([(x, ("up", made.op, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else [])
+            links += [(s.out, ("down", s.op, k)) for s, k in program.readers.get(node, ())]
             for other, link in links:
                 if other in seen:
                     continue
@@ -283,9 +275,9 @@ def _is_slice(index: Any) -> bool:
 
 
 def _is_mask(step: Step) -> bool:
-    if step.call.op.name == "select":
+    if step.op == "select":
         return True
-    if step.call.op.name in ("add", "subtract"):
+    if step.op in ("add", "subtract"):
         return any(
             x == CONSTANT and isinstance(a, np.ndarray) and a.ndim and bool((np.abs(a) > 1e6).any())
             for x, a in zip(step.inputs, step.arrays, strict=True))
@@ -294,7 +286,7 @@ def _is_mask(step: Step) -> bool:
 
 def _keep(step: Step) -> np.ndarray:
     """1 where the mask lets through."""
-    if step.call.op.name == "select":
+    if step.op == "select":
         return np.broadcast_to(np.asarray(step.params["condition"], float), step.value.shape)
     (a,) = [a for x, a in zip(step.inputs, step.arrays, strict=True) if x == CONSTANT]
     return np.broadcast_to(np.abs(a) < 1e6, step.value.shape).astype(float)
@@ -317,8 +309,7 @@ def _masks(program: Program, step: Step) -> Iterator[Variation]:
             f"the mask is applied after the softmax ({program.called(reader.out)}), not before it; the rows no longer"
             f" add up to 1, in {at}",
             new,
-            1.3,
-        )
+            1.3)
     if new := program.replayed({step.index: i}, {}, {step.index: keep}):
         yield Variation(
             "late mask", f"the mask is applied to the gradient alone: the weights are computed without it, in {at}",
@@ -340,14 +331,12 @@ def _masked(step: Step, i: int, keep: np.ndarray) -> np.ndarray:
 
 def _normalised(step: Step) -> bool:
     v = step.value
-    return (
-        step.call.op.name in ("softmax", "divide") and v.ndim > 0 and v.min() >= 0
-        and bool(np.allclose(v.sum(axis=-1), 1)))
+    return (step.op in ("softmax", "divide") and v.ndim > 0 and v.min() >= 0 and bool(np.allclose(v.sum(axis=-1), 1)))
 
 
 def _skipped(program: Program, step: Step) -> Iterator[Variation]:
     """A step whose result is one of its inputs: the other operand left out, the function not applied."""
-    op = step.call.op.name
+    op = step.op
     if op not in ("add", "subtract", "multiply", "divide", "select", "power", "square") or _is_mask(step):
         return
     for i in step.wanted():

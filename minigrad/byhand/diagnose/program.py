@@ -26,15 +26,15 @@ import numpy as np
 from ...modes import enable_grad, no_grad
 from ...random import generator
 from ...tensor import Tensor
-from ..gradcheck import CUT, Line, arity, as_float64, binds, slope, takes
+from ..gradcheck import CUT, EDGE, Line, arity, as_float64, binds, floating, slope, takes
 from ..recording import Call, Place, Trace, call_of, conform, recorded_order, steps_of
 
 CONSTANT = -1
+PRODUCTS = ("matmul", "multiply", "_einsum")
 
 
 class Site(NamedTuple):
-    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of
-    a node."""
+    """Where an edit changes the walk: a step with upstream gradient ``g`` adds ``more(g)`` to a node's gradient."""
 
     step: int
     node: int
@@ -43,8 +43,7 @@ class Site(NamedTuple):
 
 @dataclass(eq=False)
 class Step:
-    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each
-    input gets."""
+    """One op; ``inputs`` are nodes or CONSTANT, ``g`` is the upstream gradient, ``shares`` what each input gets."""
 
     index: int
     call: Call
@@ -67,6 +66,11 @@ class Step:
         return self.call.name
 
     @property
+    def op(self) -> str:
+        """The op's own name."""
+        return str(self.call.op.name)
+
+    @property
     def params(self) -> dict[str, Any]:
         """The op's parameters."""
         return self.call.params
@@ -74,6 +78,16 @@ class Step:
     def wanted(self) -> Iterable[int]:
         """The numbers of the inputs that get a gradient."""
         return (i for i, x in enumerate(self.inputs) if x != CONSTANT)
+
+    def number(self, i: int) -> float | None:
+        """The value of an input of one entry; None for a larger one."""
+        a = self.arrays[i]
+        return float(np.reshape(a, -1)[0]) if a is not None and np.size(a) == 1 else None
+
+    def multiplies_zeros(self) -> bool:
+        """Whether an input is a constant array with zeros: a mask."""
+        return any(
+            x == CONSTANT and np.size(a) > 1 and not np.all(a) for x, a in zip(self.inputs, self.arrays, strict=True))
 
     def pull(self, g: np.ndarray) -> list[Any]:
         """The rule of the op, before sums over broadcast axes."""
@@ -86,7 +100,7 @@ class Step:
 
 def pushed(step: Step, along: list[Any]) -> np.ndarray:
     """How the result of a step moves when its inputs move ``along`` (None for those that stay)."""
-    op = step.call.op.name
+    op = step.op
     if op in ELEMENTWISE:  # its Jacobian is a diagonal: pulling and pushing are the same
         total = np.zeros(step.value.shape)
         for i, v in enumerate(along):
@@ -204,8 +218,7 @@ class Program:
             inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
             arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
             self.steps.append(
-                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where[0], within, where[1])
-            )
+                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where[0], within, where[1]))
 
     def _index(self) -> None:
         self.made: dict[int, Step] = {step.out: step for step in self.steps}
@@ -242,14 +255,12 @@ class Program:
         at: dict[int, list[Site]] = {}
         for site in sites:
             at.setdefault(site.step, []).append(site)
-        if not at:
-            return {}
         delta: dict[int, np.ndarray] = {}
 
         def add(node: int, d: np.ndarray) -> None:
             delta[node] = delta[node] + d if node in delta else d
 
-        for step in reversed(self.steps[: max(at) + 1]):
+        for step in reversed(self.steps[: max(at, default=-1) + 1]):
             if step.g is None:
                 continue
             moved = delta.get(step.out)
@@ -284,8 +295,8 @@ class Program:
             if not any(n in moved for n in step.inputs):
                 continue
             along = [moved.get(n) if n != CONSTANT else None for n in step.inputs]
-            tangent = np.array([pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
-            moved[step.out] = tangent
+            moved[step.out] = np.array(
+                [pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
         return directions, moved
 
     def replayed(
@@ -351,12 +362,12 @@ class Program:
         parts = [
             self.operand(step, i, depth - 1) if depth else "…" for i in range(len(step.inputs))
             if step.arrays[i] is not None]
-        sign = SIGNS.get(step.call.op.name)
+        sign = SIGNS.get(step.op)
         if sign and len(parts) == 2:
             return f"{_wrapped(parts[0])} {sign} {_wrapped(parts[1])}"
-        if step.call.op.name == "negative":
+        if step.op == "negative":
             return f"-{_wrapped(parts[0])}"
-        if step.call.op.name in ("swapaxes", "transpose") and step.value.ndim == 2:
+        if step.op in ("swapaxes", "transpose") and step.value.ndim == 2:
             return f"{_wrapped(parts[0])}.T"
         if step.name == "indexing":
             return f"{_wrapped(parts[0])}[{_index_text(step.params.get('index'))}]"
@@ -371,14 +382,15 @@ class Program:
             return self.constants[id(x)]
         if isinstance(a, np.ndarray) and a.ndim and id(a.base) in self.constants:
             return f"{self.constants[id(a.base)]}[…]"
-        if np.size(a) == 1:
-            return f"{float(np.reshape(a, -1)[0]):.6g}"
+        value = step.number(i)
+        if value is not None:
+            return f"{value:.6g}"
         return f"the constant of shape {np.shape(a)}"
 
     def scalar_factors(self, node: int) -> list[int]:
         """The numbers that were multiplied to make one; nothing for a number that is no product."""
         made = self.made.get(node)
-        if made is None or made.call.op.name != "multiply" or made.value.size != 1:
+        if made is None or made.op != "multiply" or made.value.size != 1:
             return []
         return [x for n in made.wanted() for x in (self.scalar_factors(made.inputs[n]) or [made.inputs[n]])]
 
@@ -397,7 +409,7 @@ class Program:
         """The line of the user's function, with the library op that the step is a part of."""
         inside = f" of {step.within}" if step.within else ""
         twin = any(
-            s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit
+            s is not step and s.op == step.op and s.place == step.place and s.visit == step.visit
             for s in self.steps)
         text = self.expression(step, 1) if twin and step.name != "indexing" else ""
         what = text if text.startswith(f"{step.name}(") and not inside else f"{step.name}{inside} {text}".rstrip()
@@ -474,32 +486,27 @@ def _wrapped(text: str) -> str:
 
 def _index_text(index: Any) -> str:
     if isinstance(index, slice):
-        return ":".join(
-            "" if v is None else str(v)
-            for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)))
+        ends = (index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)
+        return ":".join("" if v is None else str(v) for v in ends)
     if isinstance(index, tuple):
         return ", ".join(map(_index_text, index))
     if isinstance(index, np.ndarray):
         return str(index.tolist()) if index.size <= 8 else "…"
-    return {None: "None", Ellipsis: "..."}.get(index, str(index)) if not isinstance(index, np.ndarray) else "…"
+    return "..." if index is Ellipsis else str(index)
 
 
 # Edits ---------------------------------------------------------------------------------------------------------------
 
 
 def overlap(program: Program, first: Sequence[Site], second: Sequence[Site]) -> bool:
-    """Whether two edits cannot be made both: at one place, or one within a function whose whole rule the other
-    replaces."""
-    if {x[:2] for x in first} & {x[:2] for x in second}:
-        return True
-    return any(
+    """Whether two edits exclude each other: at one place, or one within a function whose rule the other replaces."""
+    return bool({x[:2] for x in first} & {x[:2] for x in second}) or any(
         y.step in program.inner.get((x.step, x.node), ())
         for some, others in ((first, second), (second, first)) for x in some for y in others)
 
 
 class Edit(NamedTuple):
-    """A mistake, what it is in words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for
-    alike edits."""
+    """A mistake, its words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for alike edits."""
 
     name: str
     words: str
@@ -509,15 +516,13 @@ class Edit(NamedTuple):
 
 
 def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) -> Site | None:
-    """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves
-    nothing."""
+    """The edit of one input's rule; None where it does not fit, changes nothing or (unless ``zero``) leaves nothing."""
+
+    a = step.arrays[i]
 
     def more(g: np.ndarray) -> np.ndarray:
         r = np.asarray(rule(g), float)
-        np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))
-        return conform(
-            np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))), step.arrays[i]
-        ) - step.share(i, g)
+        return conform(np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(a))), a) - step.share(i, g)
 
     try:
         with np.errstate(all="ignore"):
@@ -545,24 +550,17 @@ class Question:
         self.f = f
         self.keys: list[str] | None = list(inputs) if isinstance(inputs, Mapping) else None
         alone = not isinstance(inputs, Mapping | list | tuple) or (
-            isinstance(inputs, list) and _is_data(inputs) and arity(f) == 1
-        )
+            isinstance(inputs, list) and _is_data(inputs) and arity(f) == 1)
         given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs] if alone else list(inputs)
         if any(isinstance(x, Mapping | list | tuple) for x in given if not _is_data(x)):
             raise TypeError("diagnose: nested inputs; give one array, a flat list or tuple, or a flat dict of arrays")
         self.as_tree = self.keys is not None and not takes(f, self.keys)
         self.arrays = [as_float64(np.asarray(x) if isinstance(x, list | tuple) else x, "diagnose") for x in given]
-        self.which = [i for i, x in enumerate(self.arrays) if x.dtype.kind == "f"]
-        if not self.which:
-            raise TypeError(
-                "diagnose: no floating-point input to differentiate with respect to; got"
-                f" {[str(x.dtype) for x in self.arrays]}. Write 2.0 for 2, or x.astype(float)"
-            )
+        self.which = floating(self.arrays, "diagnose")
         if self.keys is None and not binds(f, len(given)):
             raise TypeError(
                 f"diagnose: the function takes {arity(f)} arguments, but {len(given)} inputs are given; give them as a"
-                " list or a tuple"
-            )
+                " list or a tuple")
         self.names = self._named(names, given)
         self.state = generator().bit_generator.state
         variables = [
@@ -574,24 +572,18 @@ class Question:
         if not output.requires_grad:
             raise TypeError(f"diagnose: {CUT}")
         if not np.isfinite(output.data).all():
-            raise ValueError(
-                f"diagnose: the function gives {output.data if output.size == 1 else 'nan or infinity'} at these inputs"
-                " (an overflow, a division by zero or a logarithm of zero), so it has no gradient there; try smaller"
-                " inputs, or away from the edge of its domain"
-            )
+            bad = output.data if output.size == 1 else "nan or infinity"
+            raise ValueError(f"diagnose: the function gives {bad} at these inputs {EDGE}")
         if upstream is None and output.size != 1:
             raise ValueError(
                 f"diagnose: the function returns shape {output.shape}, so its gradient needs an upstream gradient: "
-                "pass upstream=array of that shape, or reduce to a scalar (a loss)"
-            )
+                "pass upstream=array of that shape, or reduce to a scalar (a loss)")
         self.upstream = (
-            np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64)
-        )
+            np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64))
         if self.upstream.shape != output.shape:
             raise ValueError(
                 f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape"
-                " of the output"
-            )
+                " of the output")
         names_of = {**self.trace.names, **{id(variables[i]): self.names[i] for i in self.which}}
         with np.errstate(all="ignore"):
             wanted = [variables[i] for i in self.which]
@@ -601,19 +593,15 @@ class Question:
         self.variable_names = [self.names[i] for i in self.which]
 
     def _named(self, names: list[str] | None, given: list[Any]) -> list[str]:
-        if names is not None and len(names) not in (len(given), len(self.which)):
-            raise ValueError(
-                f"diagnose: {len(names)} names for {len(given)} inputs; give one for each, or a dict of inputs by name"
-            )
-        if names is not None and len(names) == len(given):
+        found = self.keys or _argument_names(self.f, len(given))
+        if names is None:
+            return [getattr(x, "name", None) or own if isinstance(x, Tensor) else own for x, own in zip(given, found)]
+        if len(names) == len(given):
             return list(names)
-        if names is not None:
-            found = [f"x{i}" for i in range(len(given))]
-            for i, name in zip(self.which, names, strict=True):
-                found[i] = name
-            return found
-        own = self.keys or _argument_names(self.f, len(given))
-        return [getattr(x, "name", None) or own[i] if isinstance(x, Tensor) else own[i] for i, x in enumerate(given)]
+        if len(names) != len(self.which):
+            raise ValueError(
+                f"diagnose: {len(names)} names for {len(given)} inputs; give one for each, or a dict of inputs by name")
+        return [names[self.which.index(i)] if i in self.which else f"x{i}" for i in range(len(given))]
 
     def call(self, values: list[Any]) -> Tensor:
         """``f`` in the form in which its inputs were given, with the same draws of the random generator each time."""
@@ -626,8 +614,7 @@ class Question:
         if not isinstance(output, Tensor):
             raise TypeError(
                 f"diagnose: the function must return one Tensor, got {type(output).__name__}; .data or float() loses"
-                " the gradient"
-            )
+                " the gradient")
         return output
 
     def shaped(self, function: Callable[..., Any], values: list[Any]) -> Any:
@@ -646,16 +633,14 @@ class Question:
             unknown = [name for name in claimed if name not in self.variable_names]
             if unknown:
                 raise ValueError(
-                    f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}"
-                )
+                    f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}")
             pairs = [(self.variable_names.index(name), value) for name, value in claimed.items()]
         elif n == 1 and not self.listed(claimed):
             pairs = [(0, claimed)]
         elif not isinstance(claimed, list | tuple):
             raise ValueError(
                 f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a"
-                " dict by name"
-            )
+                " dict by name")
         elif len(claimed) == n:
             pairs = list(enumerate(claimed))
         elif len(claimed) == len(self.arrays):
@@ -663,8 +648,7 @@ class Question:
         else:
             raise ValueError(
                 f"diagnose: {len(claimed)} claimed gradients for {n} inputs ({', '.join(self.variable_names)}); None"
-                " leaves one out"
-            )
+                " leaves one out")
         found = {i: _as_claim(value, self.variable_names[i]) for i, value in pairs if value is not None}
         if not found:
             raise ValueError("diagnose: no gradient is claimed")
@@ -735,6 +719,5 @@ def _as_claim(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"diagnose: the claimed gradient of {name} must be real numbers, got {type(value).__name__} with dtype"
-            f" {array.dtype}"
-        )
+            f" {array.dtype}")
     return array if array.dtype.kind == "f" else array.astype(np.float64)

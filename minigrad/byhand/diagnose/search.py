@@ -18,16 +18,15 @@ import numpy as np
 
 from .hypotheses import edits
 from .operands import SYMMETRIC, variations
-from .paths import Path, Stories, paths, same, tidy
-from .program import CONSTANT, Edit, Program, Site, Step, overlap
+from .paths import Path, Stories, paths, projected, same, tidy
+from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, overlap
 from .verdicts import Case, Finding, off
 
 SECONDS = 5.0  # for pairs of edits
 
 
 class Shared:
-    """What all claims of one question share: the program's edits, what each does to the variables, and the time that
-    is left."""
+    """What all claims of one question share: the edits, what each does to the variables, the time that is left."""
 
     def __init__(self, program: Program) -> None:
         self.program, self.edits = program, edits(program)
@@ -80,12 +79,15 @@ class Search:
 
     def fits(self, sites: Sequence[Site]) -> bool:
         """Whether these edits give the claimed numbers, and not the right ones."""
-        found = self.program.edited(self.i, sites)
-        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+        return self.case.explained_by(self.program.edited(self.i, sites))
 
     def evidence(self, sites: Sequence[Site]) -> str:
         """How close the claimed numbers are to what the edits give."""
-        return f"from what this mistake gives, yours {off(self.case.claimed, self.program.edited(self.i, sites))}"
+        return f"from what this mistake gives, yours {self.off(self.program.edited(self.i, sites))}"
+
+    def off(self, found: np.ndarray) -> str:
+        """How far the claimed numbers are from others."""
+        return off(self.case.claimed, found)
 
     # One edit ---------------------------------------------------------------------------------------------------------
 
@@ -97,11 +99,8 @@ class Search:
             if np.isnan(c) or abs(c - 1) < 1e-9 or (self.stories.is_whole(path) and same(c, -1)):
                 continue
             for finding in self.stories.of(path, tidy(c)):
-                if self.case.right.size == 1 and (
-                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.46
-                ):
-                    continue
-                exact = self._exact(path, c, finding)
+                most = 9.9 if self.case.right.size > 1 else 2.46 if self.stories.is_whole(path) else 2.0
+                exact = self._exact(path, c, finding) if finding.cost <= most else None
                 if exact is not None:
                     yield exact
 
@@ -114,29 +113,26 @@ class Search:
         ):
             return
         for f in self.stories.of(Path([], self.total), tidy(c)) if c > 0 else ():
-            yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
+            yield f._replace(evidence=self._divided(c))
 
     def no_origin(self) -> Iterator[Finding]:
         """A constant multiple, by a number that nothing in the program explains."""
         c = self.ratio(self.aim, self.total)
         many = int((np.abs(self.right) > 1e-3 * np.abs(self.right).max(initial=0)).sum()) >= 2
         if many and not np.isnan(c) and abs(c) > 1e-9 and self.case.close(self.case.claimed, c * self.right):
-            sign = "the sign is wrong, and " if c < 0 else ""
-            words = (
-                f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation")
-            yield Finding(
-                "sign and factor" if c < 0 else "factor", words,
-                f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}", 8.0)
+            said, name = ("the sign is wrong, and ", "sign and factor") if c < 0 else ("", "factor")
+            said += f"every entry is {abs(c):.8g} times the right one: a number with no origin in this computation"
+            yield Finding(name, said, self._divided(c), 8.0)
+
+    def _divided(self, c: float) -> str:
+        return f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}"
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = tidy(c)
         sites = list(finding.sites) or path.sites(c, at=finding.at)
-        found = self.program.edited(self.i, sites)
-        if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
+        if not self.fits(sites):
             return None
-        said = (
-            self.evidence(sites) if not self.stories.is_whole(path)
-            else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else "")
+        said = self.evidence(sites) if not self.stories.is_whole(path) else self._divided(c) if c else ""
         return finding._replace(evidence=said, sites=tuple(sites))
 
     def ratio(self, d: np.ndarray, effect: np.ndarray) -> float:
@@ -152,18 +148,14 @@ class Search:
         """What each edit adds to the gradient, in projection."""
         found = np.zeros((len(self.edits), len(self.flat)))
         for k, e in enumerate(self.edits):
-            if len(e.sites) == 1:
-                (site,) = e.sites
-                tangent = self.tangents.get(site.node)
-                if tangent is not None:
-                    with np.errstate(all="ignore"):
-                        found[k] = tangent.reshape(len(tangent), -1) @ np.ravel(
-                            site.more(self.program.steps[site.step].g)
-                        )
-            else:
+            if len(e.sites) > 1:
                 delta = self.shared.delta(k, self.i)
                 if delta is not None:
                     found[k] = self.project(delta)
+            elif e.sites[0].node in self.tangents:
+                with np.errstate(all="ignore"):
+                    change = e.sites[0].more(self.program.steps[e.sites[0].step].g)
+                    found[k] = projected(self.tangents[e.sites[0].node], change)
         return np.where(np.isfinite(found), found, 0.0)
 
     def single(self, effects: np.ndarray) -> Iterator[Finding]:
@@ -182,24 +174,21 @@ class Search:
             if not np.isfinite(g).all() or self.case.close(g, self.right):
                 continue
             if self.case.close(self.case.claimed, g):
-                evidence = f"from what this gives, yours {off(self.case.claimed, g)}"
-                yield Finding(v.name, v.words, evidence, v.cost, program=v.program)
+                yield Finding(
+                    v.name, v.words, f"from what this gives, yours {self.off(g)}", v.cost, program=v.program)
                 continue
             c = self.ratio(self.aim, self.project(g))
             if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, tidy(c) * g):
                 continue
+            evidence = f"from what this gives, yours {self.off(tidy(c) * g)}"
             whole = next((p for p in self.paths if self.stories.is_whole(p)), None)
-            also = Finding("sign", "the sign is wrong", "", 0.5) if same(c, -1) else None
-            if also is None and v.retained is not None and same(c, v.retained):
-                yield Finding(
-                    v.name, v.words, f"from what this gives, yours {off(self.case.claimed, tidy(c) * g)}", v.cost
-                )
+            also = [Finding("sign", "the sign is wrong", "", 0.5)] if same(c, -1) else []
+            if not also and v.retained is not None and same(c, v.retained):
+                yield Finding(v.name, v.words, evidence, v.cost)
                 continue
-            for f in [also] if also else self.stories.of(whole, tidy(c), loose=False)[:1] if whole else []:
-                words = f"two mistakes: {v.words}; and {f.words}"
-                yield Finding(
-                    f"{v.name} and {f.mistake}", words,
-                    f"from what this gives, yours {off(self.case.claimed, tidy(c) * g)}", v.cost + f.cost + 0.6)
+            for f in also or (self.stories.of(whole, tidy(c), loose=False)[:1] if whole else []):
+                words, cost = f"two mistakes: {v.words}; and {f.words}", v.cost + f.cost + 0.6
+                yield Finding(f"{v.name} and {f.mistake}", words, evidence, cost)
 
     def few_uses(self) -> Iterator[Finding]:
         """Of three or more uses of a tensor, some are lost, or overwritten by the last."""
@@ -212,9 +201,7 @@ class Search:
             groups = list(by_step.values()) if len(by_step) > 1 else [[u] for u in uses]
             if not 2 <= len(groups) <= 10 or (len(groups) > self.case.right.size and len(groups) > 2):
                 continue
-            parts = np.array(
-                [tangent.reshape(len(tangent), -1) @ np.ravel(sum(s.shares[k] for s, k in g)) for g in groups]
-            )
+            parts = np.array([projected(tangent, sum(s.shares[k] for s, k in g)) for g in groups])
             seen = np.flatnonzero(np.abs(parts).max(axis=1) > 1e-9 * self.size)
             if not len(seen):
                 continue
@@ -238,29 +225,26 @@ class Search:
         groups: Sequence[object], sites: list[Site]
     ) -> Finding:
         x, n = self.program.called(node), len(groups)
-        where = lambda g: self.program.where(g[0][0])  # noqa: E731
         every = [g[0][0] for g in [*kept, *lost]]
         looped = len({s.place for s in every}) == 1 and len({s.visit for s in every}) == n > 1
-        gone = " and ".join(dict.fromkeys(where(g) for g in lost))
+        there, *gone = (self.program.where(g[0][0]) for g in [kept[0] if kept else lost[0], *lost])
+        missing = " and ".join(dict.fromkeys(gone))
         if len(kept) == 1 and n > 1 and looped:
-            at = sorted(g[0][0].index for g in [*kept, *lost]).index(kept[0][0][0].index)
+            at = sorted(s.index for s in every).index(every[0].index)
             which = "the last" if at == n - 1 else "the first" if at == 0 else f"the {at + 1}th"
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
-                f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})")
+                f" {which} step is there, as if it had overwritten the others (in {there})")
             return Finding("overwritten", words, self.evidence(sites), 1.0, tuple(sites))
+        words = f"{x} is used {n} times and its gradients must be added; "
         if looped:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
-                f" {len(lost)} steps are missing (in {gone})")
+                f" {len(lost)} steps are missing (in {missing})")
         elif len(kept) == 1 and len(lost) > 1:
-            words = (
-                f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there:"
-                f" the paths through {gone} are missing")
+            words += f"only the one from {there} is there: the paths through {missing} are missing"
         else:
-            ones = "the ones" if len(lost) > 1 else "the one"
-            are = "are" if len(lost) > 1 else "is"
-            words = f"{x} is used {n} times and its gradients must be added; {ones} from {gone} {are} missing"
+            words += f"the ones from {missing} are missing" if len(lost) > 1 else f"the one from {missing} is missing"
         return Finding("missing path", words, self.evidence(sites), 1.2, tuple(sites))
 
     def after(self, first: Finding) -> Iterator[Finding]:
@@ -271,18 +255,10 @@ class Search:
         d = self.aim - total
         if self.near(d, 0 * d):
             return
-        chains = paths(program, self.i, tangents)
-        stories = Stories(program, self.i, self.case.name, chains, total)
         words = FACTOR.sub("", first.words)
-        for path in chains:
-            c = 1 + self.ratio(d, path.effect)
-            if np.isnan(c) or abs(c - 1) < 1e-9:
-                continue
-            c = tidy(c)
-            for f in stories.of(path, c, loose=False)[:2]:
-                sites = path.sites(c, first.sites, f.at)
-                if f.cost < 2.5 and not overlap(program, first.sites, sites) and self._gives(program, sites):
-                    yield self._second(first, words, f, sites)
+        for f, sites in self.scaled_below(program, first.sites, tangents, total, 2.5):
+            if self._gives(program, sites):
+                yield self._second(first, words, f, sites)
         for e in edits(program):
             if self.shared.late():
                 return
@@ -293,7 +269,7 @@ class Search:
                     tangent, g = tangents.get(e.sites[0].node), program.steps[e.sites[0].step].g
                     if tangent is None or g is None:
                         continue
-                    effect = tangent.reshape(len(tangent), -1) @ np.ravel(e.sites[0].more(g))
+                    effect = projected(tangent, e.sites[0].more(g))
                 else:
                     delta = program.changes(e.sites).get(self.i)
                     effect = 0 * d if delta is None else self.project(delta)
@@ -302,14 +278,28 @@ class Search:
 
     def _gives(self, program: Program, sites: Sequence[Site]) -> bool:
         """Whether these edits of an edited program give the claimed numbers."""
-        found = program.edited(self.i, sites)
-        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+        return self.case.explained_by(program.edited(self.i, sites))
+
+    def scaled_below(
+        self, program: Program, taken: Sequence[Site], tangents: dict[int, np.ndarray], total: np.ndarray, most: float
+    ) -> Iterator[tuple[Finding, list[Site]]]:
+        """The paths of an edited program that, scaled, would lead to the claimed numbers, with what is said of them."""
+        chains = paths(program, self.i, tangents)
+        stories = Stories(program, self.i, self.case.name, chains, total)
+        for path in chains:
+            c = 1 + self.ratio(self.aim - total, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            for f in stories.of(path, tidy(c), loose=False)[:2]:
+                sites = path.sites(tidy(c), taken, f.at)
+                if f.cost < most and not overlap(program, taken, sites):
+                    yield f, sites
 
     def _second(self, first: Finding, words: str, f: Finding, sites: Sequence[Site]) -> Finding:
         found = (first.program or self.program.under(first.sites)).edited(self.i, sites)
         return Finding(
             _names(first.mistake, f.mistake), f"two mistakes: {words}; and {f.words}",
-            f"from what these give, yours {off(self.case.claimed, found)}", first.cost + f.cost + 0.4,
+            f"from what these give, yours {self.off(found)}", first.cost + f.cost + 0.4,
             parts=(words, f.words))
 
     def run(self) -> list[Finding]:
@@ -492,16 +482,14 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
     inner = p.sites(c, at=first[0].at)
     sites = (*inner, *q.sites(e, inner, second[0].at))
     found = s.program.edited(s.i, sites)
-    if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
+    if not s.case.explained_by(found):
         return
-    evidence = f"from what these give, yours {off(s.case.claimed, found)}"
+    evidence = f"from what these give, yours {s.off(found)}"
     if c == e == 0 and (one := s.stories.constants([p, q])):
         yield one._replace(evidence=evidence, sites=sites)
         return
-    if (
-        c == 0 and e == 0
-        and first[0].mistake.startswith("missing term through") != second[0].mistake.startswith("missing term through")
-    ):
+    through = [some[0].mistake.startswith("missing term through") for some in (first, second)]
+    if c == e == 0 and through[0] != through[1]:
         return
     words = f"two mistakes: {first[0].words}; and {second[0].words}"
     name, cost = _names(first[0].mistake, second[0].mistake), first[0].cost + second[0].cost + 0.55
@@ -514,22 +502,19 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
     if not _one_in_the_other(s, *ends):
         return None
     found = s.program.edited(s.i, [*p.sites(c), *q.sites(e)])
-    if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
+    if not s.case.explained_by(found):
         return None
     kept = p if c else q
     step, i = s.stories.junction(kept) or kept.edges[-1]
-    x = s.program.called(step.inputs[i])
-    words = SYMMETRIC.format(x, s.program.where(step))
-    return Finding("symmetry assumed", words, f"from what this gives, yours {off(s.case.claimed, found)}", 0.97)
+    words = SYMMETRIC.format(s.program.called(step.inputs[i]), s.program.where(step))
+    return Finding("symmetry assumed", words, f"from what this gives, yours {s.off(found)}", 0.97)
 
 
 def _one_in_the_other(s: Search, a: tuple[Step, int], b: tuple[Step, int]) -> bool:
     """Whether two uses of a tensor are multiplied with each other, as in xᵀAx: one reads what the other made."""
     for (first, _), (second, i) in ((a, b), (b, a)):
         others = [n for k, n in enumerate(second.inputs) if k != i and n != CONSTANT]
-        if second.call.op.name in ("matmul", "multiply", "_einsum") and any(
-            s.stories.depends(n, first.out) for n in others
-        ):
+        if second.op in PRODUCTS and any(s.stories.depends(n, first.out) for n in others):
             return True
     return False
 
@@ -586,30 +571,21 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
 
 
 def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
-    """An edit, or a path that is left out or scaled, and on top of it a path that hands on a part of what it hands
-    down."""
+    """An edit, or a path left out or scaled, and on top of it a path that hands on a part of what it hands down."""
     if s.shared.late():
         return
     firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen[:80]]
     for path in s.paths[:30]:
         for c in (0.0, -1.0, 2.0, 0.5) if not s.stories.is_whole(path) else ():
-            firsts += [
-                f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
+            firsts += [f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
     for first in firsts:
         if s.shared.late():
             return
         program = s.program.under(first.sites)
         total = s.project(program.gradient(s.i))
-        chains = paths(program, s.i, s.tangents)
-        stories = Stories(program, s.i, s.case.name, chains, total)
-        for path in chains:
-            c = 1 + s.ratio(s.aim - total, path.effect)
-            if np.isnan(c) or abs(c - 1) < 1e-9:
-                continue
-            for f in stories.of(path, tidy(c), loose=False)[:2]:
-                scaled = path.sites(tidy(c), first.sites, f.at)
-                if f.cost < 2.2 and not overlap(program, first.sites, scaled) and s.fits([*first.sites, *scaled]):
-                    yield _both(s, first.mistake, first.words, first.cost, f, [*first.sites, *scaled])
+        for f, scaled in s.scaled_below(program, first.sites, s.tangents, total, 2.2):
+            if s.fits([*first.sites, *scaled]):
+                yield _both(s, first.mistake, first.words, first.cost, f, [*first.sites, *scaled])
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
@@ -636,8 +612,7 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
             moved, tangent = delta.get(step.out), s.tangents.get(site.node)
             if moved is None or tangent is None or site.step >= below:
                 continue
-            effect = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(step.g + moved))
-            if s.near(effect, left):
+            if s.near(projected(tangent, site.more(step.g + moved)), left):
                 yield from _pair(s, first, second)
 
 

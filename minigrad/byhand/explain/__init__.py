@@ -46,8 +46,7 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
     if output.data.size != 1 and gradient is None:
         raise RuntimeError(
             f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output,"
-            " gradient=...), or explain a scalar such as its sum"
-        )
+            " gradient=...), or explain a scalar such as its sum")
     seed = np.array(upstream_gradient(output, gradient).data)
     return _Walk(order, needed, Names(order, names), wrt is None).run(targets, seed, digits)
 
@@ -63,8 +62,7 @@ def _targets(order: list[Any], wrt: Any) -> list[Any]:
         if id(t) not in known:
             reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
             raise ValueError(
-                f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}"
-            )
+                f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}")
     return wanted
 
 
@@ -100,16 +98,14 @@ class _Walk:
         given = self.given()
         place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
         results = sorted(
-            ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place))
-        )
+            ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place)))
         by_name = self.by_name(targets, gradients)
         replay = Replay(self.order, self.names, seed)
         forms = closed_forms(self.order, self.names, seed, list(by_name.values()))
         closed = {key: forms[id(t)] for key, t in by_name.items() if id(t) in forms}
         shown = {key: gradients[id(t)] for key, t in by_name.items()}
         return Explanation(
-            self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay
-        )
+            self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay)
 
     def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray]) -> dict[str, Any]:
         """The tensors with a gradient by the reader's names: the targets, and (unless some were asked for) every one that
@@ -157,8 +153,7 @@ class _Walk:
         call, said, names = self.said(t)
         notes = [substitute_prose(n, names) for n in said.notes]
         return Forward(
-            self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes
-        )
+            self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes)
 
     def backward(self, t: Any, g: np.ndarray) -> Backward:
         call, said, names = self.said(t)
@@ -169,8 +164,7 @@ class _Walk:
         if said.vectors is not None:
             values = {
                 k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v
-                for k, v in values.items()
-            }
+                for k, v in values.items()}
         step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
         results = call.handed(g)
         seen = Counter[int]()
@@ -222,8 +216,7 @@ class _Walk:
         elif axes:
             notes.append(
                 f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over"
-                f" {_axes(axes)}"
-            )
+                f" {_axes(axes)}")
         if axes:
             which = ", ".join(map(str, axes))
             main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
@@ -235,8 +228,7 @@ class _Walk:
             symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
         self.parts.setdefault(id(x), []).append((symbol, value))
         shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (
-            f"_{{{index}}}" if index else ""
-        )
+            f"_{{{index}}}" if index else "")
         shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
         pieces = numeric(main, values)
         return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
@@ -354,18 +346,15 @@ def derivation(name: str, seed: int = 0) -> str:
     if twin_of(op) is not None:
         twin = example_of(op, seed, twin=True)
         difference = max(
-            (float(np.abs(twin.gradients[k] - g).max(initial=0)) for k, g in worked.gradients.items()), default=0.0
-        )
+            (float(np.abs(twin.gradients[k] - g).max(initial=0)) for k, g in worked.gradients.items()), default=0.0)
         lines += ["", "The same in plain operations, one at a time", "", _below(twin), ""]
         lines.append(
-            f"The one rule and the plain operations give the same gradients: largest difference {difference:.0e}."
-        )
+            f"The one rule and the plain operations give the same gradients: largest difference {difference:.0e}.")
     return "\n".join(lines)
 
 
 def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
-    """A small example of ``op`` explained, with the letters of its formula; with ``twin``, of its composition from
-    plain operators."""
+    """A small example of ``op`` explained, in the letters of its formula; with ``twin``, of its definition."""
     rng = np.random.default_rng(seed)
     small = [e for e in examples(op, rng) if all(x is None or is_small(x) for x in e.inputs)]
     small = [
@@ -377,8 +366,7 @@ def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
         (
             Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i))
             if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x)
-        for i, x in enumerate(chosen.inputs)
-    ]
+        for i, x in enumerate(chosen.inputs)]
     plainer = twin_of(op) if twin else None
     out = plainer(*inputs, **chosen.params) if plainer is not None else run(op, chosen, *inputs)
     out.name = output_symbol(op)

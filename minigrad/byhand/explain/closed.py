@@ -305,8 +305,7 @@ class Search:
     def given(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape and a name: leaves, constants, targets, and what the reader named."""
         return [self.letter(x) for x in self._alike(shape, True)] + [
-            term for term in self.hot if term.values[0].shape == shape
-        ]
+            term for term in self.hot if term.values[0].shape == shape]
 
     def letters(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape: what has a name, functions of it, then the other results."""
@@ -429,8 +428,7 @@ def _slope(kind: str, y: Term, g: Term) -> Term:
     slopes: dict[str, tuple[str, int, Callable[[Any, Any], Any]]] = {
         "sigmoid": (rf"{own} \odot (1 - {own})", ENTRYWISE, lambda y, g: g * y * (1 - y)),
         "tanh": (rf"1 - {own} \odot {own}", SUM, lambda y, g: g * (1 - y * y)),
-        "exp": (own, LETTER, lambda y, g: g * y),
-    }
+        "exp": (own, LETTER, lambda y, g: g * y)}
     slope, rank, derivative = slopes[kind]
     values = _pairs(derivative, y, g)
     return Term(slope, values, rank) if g.latex == "1" else Term(
@@ -441,8 +439,7 @@ FUNCTIONS: dict[str, Callable[[Any], np.ndarray]] = {
     "softmax": _softmax,
     "sigmoid": sigmoid,
     "tanh": np.tanh,
-    "exp": np.exp,
-}
+    "exp": np.exp}
 RULES = (_one, _difference, _symmetric, _inverse, _activation)
 
 

@@ -162,8 +162,7 @@ def _by_identity(given: Any) -> dict[int, str]:
     if not isinstance(given, Mapping):
         raise TypeError(
             "names: expected a dictionary of tensors such as {'Q': Q} or locals(), or a Module; got"
-            f" {type(given).__name__}"
-        )
+            f" {type(given).__name__}")
     found: dict[int, str] = {}
     for name, x in given.items():
         if (is_tensor(x) or isinstance(x, np.ndarray)) and not str(name).startswith("_"):
@@ -326,8 +325,7 @@ def _select(call: Call, said: Phrase) -> None:
     condition = np.asarray(call.param("condition"))
     said.values = lambda g: {"m": condition.astype(float)}
     said.notes = [
-        f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"
-    ]
+        f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"]
 
 
 # Reductions -----------------------------------------------------------------------------------------------------------
@@ -340,15 +338,13 @@ REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each re
     "min": (r"y_K = \min_R x_I", r"\bar y_K \, [x_I = y_K] / \text{number of ties}"),
     "var": (r"y_K = \tfrac{1}{m} \sum_R (x_I - \mu_K)^2", r"\tfrac{2}{m} \bar y_K (x_I - \mu_K)"),
     "logsumexp": (r"y_K = \log \sum_R e^{x_I}", r"\bar y_K \, e^{x_I - y_K}"),
-    "prod": (r"y_K = \prod_R x_I", r"\bar y_K \, \textstyle\prod \text{ of the other factors}"),
-}
+    "prod": (r"y_K = \prod_R x_I", r"\bar y_K \, \textstyle\prod \text{ of the other factors}")}
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers."""
     return tuple(
-        i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,))
-    )
+        i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)))
 
 
 def _reduction(call: Call, said: Phrase) -> None:
@@ -359,8 +355,7 @@ def _reduction(call: Call, said: Phrase) -> None:
     filled = {
         "I": letters,
         "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
-        "R": ", ".join(c for i, c in enumerate(letters) if i in reduced),
-    }
+        "R": ", ".join(c for i, c in enumerate(letters) if i in reduced)}
 
     def fill(template: str) -> str:
         for key, index in filled.items():
@@ -422,8 +417,7 @@ def _reshape(call: Call, said: Phrase) -> None:
     x = np.shape(call.arrays[0])
     word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
     said.formula = said.formula.replace(
-        rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}"
-    )
+        rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}")
     said.notes = [f"from {x} to {call.out.shape}"]
     if call.op.name == "broadcast_to":
         said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
@@ -469,8 +463,7 @@ def _einsum(call: Call, said: Phrase) -> None:
         others = [t for j, t in enumerate(terms) if j != i]
         rest = [c for c in dict.fromkeys(target + "".join(s for j, s in enumerate(sources) if j != i)) if c not in mine]
         said.derivatives.append(
-            (mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others]))
-        )
+            (mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others])))
     said.notes = [f"einsum {subscripts}"]
 
 
@@ -487,8 +480,7 @@ ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 def gelu_slopes(x: Any, y: np.ndarray, g: np.ndarray) -> dict[str, Any]:
     return {
         "s": sigmoid(2 * ROOT_2_OVER_PI * (x + 0.044715 * x**3)),
-        "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x),
-    }
+        "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x)}
 
 
 def softmax(call: Call, said: Phrase) -> None:
@@ -510,8 +502,7 @@ def attention(call: Call, said: Phrase) -> None:
     mask, causal, scale = (call.param(p) for p in ("mask", "causal", "scale"))
     tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     said.notes = [
-        rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"
-    ]
+        rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"]
     added = [] if bias is None else ["M"]
     if mask is not None:
         added.append(r"M_\text{mask}")
@@ -520,21 +511,18 @@ def attention(call: Call, said: Phrase) -> None:
         added.append(r"M_\text{causal}")
         said.notes.append(
             r"$M_\text{causal}$ is −∞ where the key is a later word than the query, so that its weight in $P$ is 0, and"
-            r" 0 elsewhere"
-        )
+            r" 0 elsewhere")
     _rewrite(said, {" + M": "".join(f" + {m}" for m in added)})
     grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
     if grouped:
         said.notes.append(
             f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each"
-            " group"
-        )
+            " group")
     keep = attention_mask(call)
     if keep is not None:
         said.notes.append(
             f"$D$ is the dropout mask of the weights: 0 with probability {call.param('dropout'):g}, "
-            f"and 1/{1 - call.param('dropout'):g} elsewhere"
-        )
+            f"and 1/{1 - call.param('dropout'):g} elsewhere")
         said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
         _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
 
@@ -585,8 +573,7 @@ def cross_entropy(call: Call, said: Phrase) -> None:
         return {
             "p": p * counted[..., None],
             "T": t.reshape(x.shape) * counted[..., None],
-            "N": max(1, int(counted.sum())),
-        }
+            "N": max(1, int(counted.sum()))}
 
     said.values = inside
 
@@ -596,8 +583,7 @@ def norm(call: Call, said: Phrase) -> None:
     eps = call.param("eps")
     said.notes = [
         rf"$\langle\cdot\rangle$ is the mean over the last axis, of size {x.shape[-1]}; $\varepsilon ="
-        rf" {scientific(eps)}$"
-    ]
+        rf" {scientific(eps)}$"]
     centred = x - x.mean(axis=-1, keepdims=True) if call.op.name == "layer_norm" else x
     s = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     if call.op.name == "layer_norm":

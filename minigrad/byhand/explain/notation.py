@@ -36,8 +36,7 @@ COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {
     "ε": r"\epsilon",
     "φ": r"\phi",
     "ο": "o",
-    "ς": r"\varsigma",
-}
+    "ς": r"\varsigma"}
 SIGNS = {
     "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩",
     "top": "ᵀ", "infty": "∞",
@@ -149,8 +148,7 @@ def named(name: str) -> Name:
 
 
 def substitute(latex: str, names: Mapping[str, Name]) -> str:
-    r"""``latex`` with each symbol that is a key of ``names`` replaced, also under \bar and \hat; not in indices nor in
-    prose."""
+    r"""``latex`` with each symbol in ``names`` replaced, also under \bar and \hat; not in indices nor in prose."""
     parts, out, i = tokens(latex), [], 0
     while i < len(parts):
         part = parts[i]
@@ -327,8 +325,7 @@ class Numbers:
 
 
 def numbers(x: Any, digits: int = 4) -> Numbers:
-    """``x`` with ``digits`` significant digits for its largest entry, and as many decimals for the others; fewer where
-    that is exact."""
+    """``x`` with ``digits`` significant digits for its largest entry, and as many decimals; fewer if exact."""
     x = np.asarray(x)
     noise = 1e-9 if x.dtype.kind != "f" else max(1e-9, 2 * float(np.finfo(x.dtype).eps))
     x = x.astype(float)
@@ -398,8 +395,7 @@ def size(x: Any) -> str:
 
 
 def latex(x: Any, digits: int = 4) -> str:
-    """An array as LaTeX: a matrix in brackets (a vector is a row), several side by side for more axes, or its shape
-    and norm."""
+    """An array as LaTeX: a matrix (a vector is a row), several side by side for more axes, or its shape and norm."""
     x = np.asarray(x)
     shape = r" \times ".join(map(str, x.shape))
     if not is_small(x):
@@ -474,8 +470,7 @@ def block(x: Any, digits: int = 4) -> Block:
         else:
             ends = ["⎡⎤", *["⎢⎥"] * (len(rows) - 2), "⎣⎦"]
             parts.append(
-                Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2)
-            )
+                Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2))
         if i + 1 < len(grids):
             parts.append(Block([" | "]))
     return beside(*parts)

@@ -61,8 +61,7 @@ OPENING, CLOSING = ("(", r"\langle"), (")", r"\rangle")
 
 
 def _rows(sides: Sequence[Side], digits: int, limit: int) -> list[Row]:
-    """The sides of an equation, as many in a row as fit (two at least in the first); a side that is too long is broken
-    before an operator."""
+    """The sides of an equation, as many in a row as fit (two at least in the first); long ones broken at operators."""
     rows: list[Row] = [[("", sides[0])]]
     used = margin = _side_block(sides[0], digits).width
     for side in sides[1:]:
@@ -235,8 +234,7 @@ def _ascii(text: str) -> str:
         "…": r"\dots{}",
         "∂": r"$\partial$",
         "·": r"$\cdot$",
-        "∥": r"$\|$",
-    }
+        "∥": r"$\|$"}
     return "".join(replaced.get(c, c if c.isascii() else typed(c)) for c in text)
 
 
@@ -428,9 +426,7 @@ def _items(e: Explanation) -> list[Item]:
     for name, value in e.results:
         items.append(
             Equation(
-                [*([[rf"\partial {e.output.latex} / \partial {name.latex}"]] if scalar else []), [name.bar], [value]]
-            )
-        )
+                [*([[rf"\partial {e.output.latex} / \partial {name.latex}"]] if scalar else []), [name.bar], [value]]))
     if e.closed:
         items.append(Heading("In one expression"))
         note = "".join(f"; {note}" for note in dict.fromkeys(form.note for form in e.closed.values() if form.note))
@@ -455,8 +451,7 @@ def _legend(e: Explanation) -> list[str]:
     scalar = e.seed.size == 1 and bool((e.seed == 1).all())
     steps = [b for b in e.backward if isinstance(b, Backward)]
     everything = " ".join(
-        [f.formula + f.symbol for b in steps for f in b.flows] + [f.formula for b in steps for f in b.letters]
-    )
+        [f.formula + f.symbol for b in steps for f in b.flows] + [f.formula for b in steps for f in b.letters])
     start = rf"A bar is a gradient: $\bar{{x}} = \partial {e.output.latex} / \partial x$"
     if not scalar:
         start = (
@@ -502,8 +497,7 @@ OPERATORS = {
 
 
 def numeric(latex: str, values: dict[str, Any]) -> list[Piece] | None:
-    """A formula with its symbols replaced by their arrays; None when it is not made of small matrices, sums and
-    products, or is a single symbol."""
+    """A formula with arrays for its symbols; None for one symbol, or more than small sums and products."""
     parts, out, i, arrays = tokens(latex), list[Piece](), 0, 0
     while i < len(parts):
         part = parts[i]
