@@ -10,17 +10,18 @@ It has more than 300 lines because each of these is a way of its own to edit the
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..recording import conform
-from .mistakes import COMPOSED, MISTAKES
+from .mistakes import COMPOSED, MISTAKES, Mistake
 from .operands import neighbours, operands, symmetric, turned
-from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, site
+from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, edit, site
 
 MASKS = ("maximum", "minimum", "relu", "clip", "select", "tril", "triu")
 
@@ -35,54 +36,34 @@ def general(program: Program, step: Step) -> Iterator[Edit]:
     for i in step.wanted():
         a = program.operand(step, i)
         other = program.operand(step, 1 - i) if len(step.inputs) == 2 else ""
-        left, twice = {
-            "multiply": (
-                ("missing factor", f"the factor {other} is left out of the gradient of {a}"),
-                ("factor twice", f"the factor {other} is applied twice")),
-            "divide": (
-                (
-                    ("missing factor", f"the division by {other} is left out of the gradient of {a}")
-                    if i == 0
-                    else (
-                        "forgotten derivative",
-                        (
-                            f"the derivative with respect to the denominator {a} is left out: the gradient passes"
-                            " through unchanged"))),
-                (
-                    "factor twice",
-                    (
-                        f"the division by {other} is done twice" if i == 0
-                        else "the quotient's derivative is applied twice"))),
-            "matmul": (
-                ("missing factor", f"the factor {other} of the product is left out of the gradient of {a}"),
-                ("factor twice", f"the factor {other} is applied twice")),
-        }.get(
-            op,
-            (
-                (
-                    "forgotten derivative",
-                    f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"),
-                ("derivative twice", f"the derivative of {name} is applied twice")))
         at = f", in {program.where(step)}"
-        if (
-            op == "multiply" and step.inputs[1 - i] == CONSTANT and np.size(step.arrays[1 - i]) > 1
-            and not np.all(step.arrays[1 - i])
-        ):
+        forgotten, missing, twofold = "forgotten derivative", "missing factor", "factor twice"
+        if op == "multiply" or op == "matmul":
+            product = " of the product" if op == "matmul" else ""
+            left = missing, f"the factor {other}{product} is left out of the gradient of {a}"
+            twice = twofold, f"the factor {other} is applied twice"
+        elif op == "divide" and i == 0:
+            left = missing, f"the division by {other} is left out of the gradient of {a}"
+            twice = twofold, f"the division by {other} is done twice"
+        elif op == "divide":
+            denominator = f"the derivative with respect to the denominator {a}"
+            left = forgotten, f"{denominator} is left out: the gradient passes through unchanged"
+            twice = twofold, "the quotient's derivative is applied twice"
+        else:
+            left = forgotten, f"the derivative of {name} is left out: the gradient passes through to {a} unchanged"
+            twice = "derivative twice", f"the derivative of {name} is applied twice"
+        if op == "multiply" and step.multiplies_zeros():
             left = (
                 "mask not applied", f"the mask {other} is not applied (the factor is left out) to the gradient of {a}")
-        if s := site(program, step, i, lambda g: g):
-            yield Edit(left[0], left[1] + at, 1.1, (s,), ("left out", op, i))
-        if np.shape(step.arrays[i]) == step.value.shape and (
-            s := site(program, step, i, lambda g, i=i: step.pull(step.pull(g)[i])[i])
-        ):
-            yield Edit(twice[0], twice[1] + at, 1.5, (s,), ("twice", op, i))
-        if op in ("multiply", "divide") and np.size(step.arrays[1 - i]) == 1 and i == 0:
-            c = float(np.reshape(step.arrays[1], -1)[0])
-            if c and (s := site(program, step, i, lambda g, c=c: g * c if op == "divide" else g / c)):
-                word = ("multiplied by", "divides") if op == "divide" else ("divided by", "multiplies")
-                yield Edit(
-                    "upside down", f"{word[0]} {other}, where the function {word[1]} by it{at}", 1.6, (s,),
-                    ("inverse", op, i))
+        yield from edit(program, step, i, lambda g: g, left[0], left[1] + at, 1.1, ("left out", op, i))
+        if np.shape(step.arrays[i]) == step.value.shape:
+            again = lambda g, i=i: step.pull(step.pull(g)[i])[i]  # noqa: E731
+            yield from edit(program, step, i, again, twice[0], twice[1] + at, 1.5, ("twice", op, i))
+        if op in ("multiply", "divide") and i == 0 and (c := step.number(1)):
+            inverse = lambda g, c=c, op=op: g * c if op == "divide" else g / c  # noqa: E731
+            done, does = ("multiplied by", "divides") if op == "divide" else ("divided by", "multiplies")
+            words = f"{done} {other}, where the function {does} by it{at}"
+            yield from edit(program, step, i, inverse, "upside down", words, 1.6, ("inverse", op, i))
 
 
 def broadcast(program: Program, step: Step) -> Iterator[Edit]:
@@ -91,10 +72,11 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
         r, a = step.raw[i], step.arrays[i]
         if not a.size or r.size <= a.size:
             continue
-        what = program.operand(step, i)
+        what, where, op = program.operand(step, i), program.where(step), step.op
         extra = r.ndim - a.ndim
         axes = [k for k, n in enumerate(r.shape) if n > 1 and (k < extra or a.shape[k - extra] == 1)]
         n = r.size // a.size
+        words = f"{what} was broadcast over {n} places by {where}: their gradients must be added (a sum"
 
         def one(g: np.ndarray, at: int, i: int = i, axes: list[int] = axes) -> np.ndarray:
             found = step.pull(g)[i]
@@ -104,29 +86,19 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
 
         whole = r.reshape(-1) if not axes else np.moveaxis(r, axes, range(len(axes))).reshape(n, -1)
         if not np.ptp(whole):
-            if s := site(program, step, i, lambda g: one(g, 0)):
-                words = (
-                    f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
-                    f" sum), here is that of one place alone")
-                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.op, i, 0))
+            words += "), here is that of one place alone"
+            yield from edit(program, step, i, lambda g: one(g, 0), "missing sum", words, 1.1, ("first or last", op, i, 0))
             continue
         for at, which in ((-1, "last"), (0, "first")):
-            if not np.ptp(whole[at]):  # as of a mask: the numbers do not tell it from a constant
-                continue
-            if s := site(program, step, i, lambda g, at=at: one(g, at)):
-                words = (
-                    f"{what} was broadcast over {n} places by {program.where(step)}: their gradients must be added (a"
-                    f" sum over the batch), here is the {which} alone")
-                yield Edit("missing sum", words, 1.1, (s,), ("first or last", step.op, i, at))
+            if np.ptp(whole[at]):  # else, as of a mask, the numbers do not tell it from a constant
+                said = f"{words} over the batch), here is the {which} alone"
+                there = lambda g, at=at: one(g, at)  # noqa: E731
+                yield from edit(program, step, i, there, "missing sum", said, 1.1, ("first or last", op, i, at))
         if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
             other = 1 - axes[0]
-            if s := site(
-                program, step, i, lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)
-            ):
-                words = (
-                    f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in"
-                    f" {program.where(step)}")
-                yield Edit("wrong axis", words, 1.1, (s,), ("other axis", step.op, i))
+            across = lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)  # noqa: E731
+            words = f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in {where}"
+            yield from edit(program, step, i, across, "wrong axis", words, 1.1, ("other axis", op, i))
 
 
 # All edits of a program ------------------------------------------------------------------------------------------------
@@ -142,15 +114,8 @@ def edits(program: Program) -> list[Edit]:
     for step in program.live:
         found += of_op(program, step)
         found += broadcast(program, step)
-        if len(program.live) <= LARGE:
-            found += general(program, step)
-            found += operands(program, step)
-            found += turned(program, step)
-            found += neighbours(program, step)
-            found += symmetric(program, step)
-            found += above(program, step)
-            found += picked(program, step)
-            found += in_one_term(program, step)
+        for may_suffer in ANY_OP if len(program.live) <= LARGE else ():
+            found += may_suffer(program, step)
     for r in seen:
         found += of_recognised(program, r)
     if len(program.live) <= LARGE:
@@ -169,12 +134,9 @@ def of_op(program: Program, step: Step) -> Iterator[Edit]:
             def rule(g: np.ndarray, i: int = i, m: Any = m) -> Any:
                 return m.rule(g, step.value, *step.arrays, **step.call.own_params())[i]
 
-            try:
-                fits = rule(step.g) is not None
-            except (ValueError, IndexError, TypeError):
-                fits = False
-            if fits and (s := site(program, step, i, rule)):
-                sites.append(s)
+            with contextlib.suppress(ValueError, IndexError, TypeError):
+                if rule(step.g) is not None and (s := site(program, step, i, rule)):
+                    sites.append(s)
         for s in sites:
             i = next(i for i in step.wanted() if step.inputs[i] == s.node)
             of = f"gradient of {program.operand(step, i)}"
@@ -186,8 +148,7 @@ def of_op(program: Program, step: Step) -> Iterator[Edit]:
 def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
     """The mistakes of a function that was written out in plain operations."""
     made = program.made[r.y]
-    what = {"standardise": "the normalisation", "rms": "the normalisation", "unit": "the normalisation"}.get(
-        r.kind, r.kind)
+    what = "the normalisation" if r.kind in ("standardise", "rms", "unit") else r.kind
     for k, m in enumerate([*MISTAKES.get(r.kind, ()), *COMPOSED.get(r.kind, ()), *AGAIN.get(r.kind, ())]):
 
         def more(g: np.ndarray, m: Any = m) -> np.ndarray:
@@ -200,12 +161,11 @@ def of_recognised(program: Program, r: Recognised) -> Iterator[Edit]:
         except (ValueError, IndexError, TypeError):
             continue
         right = r.right(made.g)
-        if np.abs(change + r.sign * right).max(initial=0) <= 1e-12 * np.abs(right).max(initial=0):
+        top = np.abs(right).max(initial=0)
+        if np.abs(change + r.sign * right).max(initial=0) <= 1e-12 * top:
             continue
-        if (
-            change.shape == r.x_value.shape and np.isfinite(change).all()
-            and np.abs(change).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0)
-        ):
+        fits = change.shape == r.x_value.shape and np.isfinite(change).all()
+        if fits and np.abs(change).max(initial=0) > 1e-10 * top:
             of = ("-" if r.sign < 0 else "") + program.called(r.x)
             words = f"{m.words}; {what} of {of}, in {program.where(made)}"
             yield Edit(m.name, words, 0.95, (Site(made.index, r.x, more),), ("recognised", r.kind, k))
@@ -242,8 +202,6 @@ def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
                 f"the factor {what} (the gain) is left out inside {term}; it belongs to the upstream gradient ȳ of the"
                 f" normalised x̂ in every term, in {program.where(step)}")
             yield Edit("missing factor", words, 1.1, (Site(made.index, r.x, more),), ("gain", r.kind, both))
-
-
     if r.kind in ("standardise", "rms"):
         n = r.value.size // s.size
 
@@ -290,23 +248,20 @@ def above(program: Program, step: Step) -> Iterator[Edit]:
     if len(readers) != 1:
         return
     (reader, k), shape = readers[0], step.value.shape
-    op = reader.op
-    if (
-        reader.g is None or reader.g.shape != shape or reader.arrays[k].shape != shape
-        or (len(reader.inputs) == 2 and op not in ("multiply", "divide", "maximum")) or op in ("add", "reshape", "negative")
-    ):
+    op, two = reader.op, len(reader.inputs) == 2
+    if reader.g is None or reader.g.shape != shape or reader.arrays[k].shape != shape or (
+        op in ("add", "reshape", "negative") or (two and op not in ("multiply", "divide", "maximum"))):
         return
-    what = (
-        f"the factor {program.operand(reader, 1 - k)}" if op == "multiply" and len(reader.inputs) == 2
-        else f"the division by {program.operand(reader, 1 - k)}" if op == "divide" else f"the derivative of {reader.name}")
+    what = f"the derivative of {reader.name}"
+    if op in ("multiply", "divide") and two:
+        what = f"the {'factor' if op == 'multiply' else 'division by'} {program.operand(reader, 1 - k)}"
     for i in step.wanted():
-        if len(program.readers[step.inputs[i]]) > 1 and (
-            s := site(program, step, i, lambda g, i=i: step.pull(reader.g)[i])
-        ):
+        if len(program.readers[step.inputs[i]]) > 1:
             words = (
                 f"{what} is left out of the gradient of {program.operand(step, i)}, though not of that of"
                 f" {program.operand(step, 1 - i)}, in {program.where(reader)}")
-            yield Edit("missing factor", words, 1.3, (s,), ("above", step.op, op, i))
+            rule = lambda g, i=i: step.pull(reader.g)[i]  # noqa: E731
+            yield from edit(program, step, i, rule, "missing factor", words, 1.3, ("above", step.op, op, i))
 
 
 def picked(program: Program, step: Step) -> Iterator[Edit]:
@@ -328,11 +283,11 @@ def picked(program: Program, step: Step) -> Iterator[Edit]:
     rows = [
         ("missing path", f"the entries {what} get no gradient at all, neither as picked ones nor as those of {{}}", 0.0)]
     if unit and sign:
+        one, minus = ("−1", "minus ") if sign < 0 else ("1", "")
         rows.append((
             "missing sum",
-            f"each of the entries {what} gets {'−' if sign < 0 else ''}1, where"
-            f" {'minus ' if sign < 0 else ''}the count of the others that take part belongs (the gradients of"
-            f" {program.called(step.out)} must be added)", sign * unit))
+            f"each of the entries {what} gets {one}, where {minus}the count of the others that take part belongs (the"
+            f" gradients of {program.called(step.out)} must be added)", sign * unit))
     for name, words, value in rows:
         change = np.zeros(whole.shape)
         change[index] = value - total
@@ -467,7 +422,8 @@ def _apart(program: Program, steps: tuple[Step, ...], j: int, word: str, there: 
         for step, a in zip(steps, there, strict=True):
             arrays = [a if k == j else x for k, x in enumerate(step.arrays)]
             rule = lambda g, s=step, a=arrays, i=i: s.call.pull(g, s.value, a)[i]  # noqa: E731
-            sites += [s for s in [site(program, step, i, rule, zero=True)] if s]
+            if s := site(program, step, i, rule, zero=True):
+                sites.append(s)
         if sites:
             middle = steps[len(steps) // 2]
             x, of = unnumbered(program.operand(middle, j)), unnumbered(program.operand(middle, i))
@@ -486,16 +442,10 @@ def unnumbered(words: str) -> str:
     return re.sub(r" \(number \d+ of \d+\)", "", words)
 
 
-class _Again(NamedTuple):
-    name: str
-    words: str
-    rule: Callable[..., Any]
-
-
 AGAIN = {  # the derivative where the composition had cancelled it, as in p − t
     "sigmoid": [
-        _Again("forgotten derivative", "the sigmoid's derivative y (1 − y) is left out", lambda g, y, x: [g]),
-        _Again(
+        Mistake("forgotten derivative", "the sigmoid's derivative y (1 − y) is left out", lambda g, y, x: [g]),
+        Mistake(
             "derivative twice", "the sigmoid's derivative y (1 − y) is multiplied once more: it has cancelled already",
             lambda g, y, x: [g * (y * (1 - y)) ** 2])]}
 
@@ -518,7 +468,8 @@ def taps(program: Program) -> Iterator[Edit]:
             for (step, _), other in zip(uses, others, strict=True):
                 arrays = [step.arrays[0], other] if j else [other, step.arrays[1]]
                 rule = lambda g, s=step, a=arrays, j=j: s.call.pull(g, s.value, a)[1 - j]  # noqa: E731
-                sites += [s for s in [site(program, step, 1 - j, rule)] if s]
+                if s := site(program, step, 1 - j, rule):
+                    sites.append(s)
             how = "shifted by one place" if k else "taken in reverse order (flipped)"
             words = f"the {len(uses)} parts of {program.called(base)} are {how}, at {uses[0][0].place}"
             if sites:
@@ -533,22 +484,23 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
     for step in program.steps:
         at = (step.op, step.place, step.visit)
         order[step.index] = seen[at] = seen.get(at, -1) + 1
-    for e in single:
-        if e.kind[0] in ALREADY_SEVERAL:
-            continue
-        place = program.steps[e.sites[0].step].place
-        groups.setdefault((e.kind, None), []).append(e)
-        if place is not None:
+
+    def at_its_place(e: Edit) -> None:
+        index = e.sites[0].step
+        if (place := program.steps[index].place) is not None:
             groups.setdefault((e.kind, place.number), []).append(e)
-            groups.setdefault((e.kind, (place.number, order[e.sites[0].step])), []).append(e)
+            groups.setdefault((e.kind, (place.number, order[index])), []).append(e)
+
+    for e in single:
+        if e.kind[0] not in ALREADY_SEVERAL:
+            groups.setdefault((e.kind, None), []).append(e)
+            at_its_place(e)
     for step in program.live:
         for i in step.wanted():
             for name, c in (("missing path", 0.0), ("sign", -1.0)):
-                if s := site(program, step, i, lambda g, i=i, c=c, step=step: c * step.pull(g)[i], zero=True):
-                    e = Edit(name, "", 1.4, (s,), (name, step.op, i))
-                    if step.place is not None:
-                        groups.setdefault((e.kind, step.place.number), []).append(e)
-                        groups.setdefault((e.kind, (step.place.number, order[step.index])), []).append(e)
+                rule = lambda g, i=i, c=c, step=step: c * step.pull(g)[i]  # noqa: E731
+                if s := site(program, step, i, rule, zero=True):
+                    at_its_place(Edit(name, "", 1.4, (s,), (name, step.op, i)))
     done = set()
     for (kind, line), members in groups.items():
         steps = {e.sites[0].step for e in members}
@@ -563,16 +515,13 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
         if not looped and not members[0].words and len({e.sites[0].node in program.made for e in members}) > 1:
             continue  # what is given and what is made are not forgotten together
         first = members[len(members) // 2 if one and looped else 0]
-        step = program.steps[first.sites[0].step]
-        i = (
-            next(k for k, n in enumerate(step.inputs) if n == first.sites[0].node) if first.sites[0].node in step.inputs
-            else 0)
-        words = (
-            first.words
-            or {
-                "missing path": f"the path through {program.operand(step, i)} is left out, in {program.where(step)}",
-                "sign": f"the sign of the gradient of {program.operand(step, i)} is wrong, in {program.where(step)}",
-            }[first.name])
+        site_ = first.sites[0]
+        step = program.steps[site_.step]
+        operand = program.operand(step, step.inputs.index(site_.node) if site_.node in step.inputs else 0)
+        words = first.words or {
+            "missing path": f"the path through {operand} is left out, in {program.where(step)}",
+            "sign": f"the sign of the gradient of {operand} is wrong, in {program.where(step)}",
+        }[first.name]
         every = "at each step of the loop" if one and looped else f"in each {step.name}"
         said = list(dict.fromkeys(re.split("; |: |, in ", e.words)[0] for e in members))
         if one and looped:
@@ -593,6 +542,9 @@ ALREADY_SEVERAL = ("apart", "symmetric", "as if last", "exchanged", "picked", "i
 
 def _one_line(program: Program, steps: set[int]) -> bool:
     return len({program.steps[k].place for k in steps}) == 1 and program.steps[next(iter(steps))].place is not None
+
+
+ANY_OP = (general, operands, turned, neighbours, symmetric, above, picked, in_one_term)
 
 
 # Functions that were written out in plain operations and are recognised by their numbers: softmax, sigmoid, norms -----

@@ -515,6 +515,14 @@ class Edit(NamedTuple):
     kind: tuple[Any, ...]
 
 
+def edit(
+    program: Program, step: Step, i: int, rule: Any, name: str, words: str, cost: float, kind: tuple[Any, ...]
+) -> Iterator[Edit]:
+    """A mistake that is another rule for one input, where it changes something."""
+    if s := site(program, step, i, rule):
+        yield Edit(name, words, cost, (s,), kind)
+
+
 def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) -> Site | None:
     """The edit of one input's rule; None where it does not fit, changes nothing or (unless ``zero``) leaves nothing."""
 

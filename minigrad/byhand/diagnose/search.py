@@ -174,8 +174,7 @@ class Search:
             if not np.isfinite(g).all() or self.case.close(g, self.right):
                 continue
             if self.case.close(self.case.claimed, g):
-                yield Finding(
-                    v.name, v.words, f"from what this gives, yours {self.off(g)}", v.cost, program=v.program)
+                yield Finding(v.name, v.words, f"from what this gives, yours {self.off(g)}", v.cost, program=v.program)
                 continue
             c = self.ratio(self.aim, self.project(g))
             if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, tidy(c) * g):
