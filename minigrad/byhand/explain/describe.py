@@ -352,10 +352,8 @@ def _reduction(call: Call, said: Phrase) -> None:
     reduced = axes_of(axis, x.ndim)
     letters = "ijklmnpq"[: x.ndim]
     n = math.prod(x.shape[i] for i in reduced)
-    filled = {
-        "I": letters,
-        "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
-        "R": ", ".join(c for i, c in enumerate(letters) if i in reduced)}
+    kept, gone = ([c for i, c in enumerate(letters) if (i in reduced) == inside] for inside in (False, True))
+    filled = {"I": letters, "K": "".join(kept), "R": ", ".join(gone)}
 
     def fill(template: str) -> str:
         for key, index in filled.items():
@@ -377,20 +375,19 @@ def _matmul(call: Call, said: Phrase) -> None:
     """Vectors are columns; a leading index n counts the products of a batch."""
     a, b = call.arrays
     columns, rows = np.ndim(b) == 1, np.ndim(a) == 1
-    batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 and (columns or rows) else ""
+    batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 else ""
+    total = r"\textstyle\sum_n " if batch else ""
     if columns or rows:
         said.vectors = COLUMN
         said.notes = ["vectors are columns"]
     if columns and rows:
         said.formula, said.derivatives = r"C = A^\top B", [("", r"\bar C B"), ("", r"A \bar C")]
     elif columns:
-        total = r"\textstyle\sum_n " if batch else ""
         said.derivatives = [(batch[1:], rf"\bar C{batch} B^\top"), ("", rf"{total}A{batch}^\top \bar C{batch}")]
     elif rows:
-        total = r"\textstyle\sum_n " if batch else ""
         said.formula = rf"C{batch} = B{batch}^\top A"
         said.derivatives = [("", rf"{total}B{batch} \bar C{batch}"), (batch[1:], rf"A \bar C{batch}^\top")]
-    elif np.ndim(b) == 2 and np.ndim(a) > 2:
+    elif np.ndim(b) == 2 and batch:
         said.derivatives[1] = ("", r"\textstyle\sum_n A_n^\top \bar C_n")
         said.notes = ["one matrix for the whole batch $n$"]
 
@@ -404,8 +401,8 @@ def _exchange(call: Call, said: Phrase) -> None:
         said.formula, said.derivatives = r"y = x^\top", [("", r"\bar y^\top")]
         said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
     else:
-        said.formula, said.derivatives = (
-            r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")])
+        said.formula = r"y = x \text{ with its axes in another order}"
+        said.derivatives = [("", r"\bar y \text{ with the axes put back}")]
         axes = call.param("axes") or range(call.out.ndim)[::-1]
         order = f"in the order {tuple(axes)}"
         if call.op.name == "swapaxes":
@@ -414,12 +411,11 @@ def _exchange(call: Call, said: Phrase) -> None:
 
 
 def _reshape(call: Call, said: Phrase) -> None:
-    x = np.shape(call.arrays[0])
-    word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
-    said.formula = said.formula.replace(
-        rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}")
+    x, repeated = np.shape(call.arrays[0]), call.op.name == "broadcast_to"
+    word, shown = ("repeated to a larger shape", "repeated to") if repeated else ("in another shape", "as")
+    said.formula = said.formula.replace(rf"\text{{ {word}}}", rf"\text{{ {shown} {call.out.shape}}}")
     said.notes = [f"from {x} to {call.out.shape}"]
-    if call.op.name == "broadcast_to":
+    if repeated:
         said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
 
 
@@ -456,14 +452,14 @@ def _einsum(call: Call, said: Phrase) -> None:
     said.formula = (
         (f"Y_{{{target}}}" if target else "Y") + " = " + (rf"\sum_{{{','.join(summed)}}} " if summed else "")
         + r" \, ".join(terms))
-    said.derivatives = []
     sources = subscripts.split("->")[0].split(",")
     upstream = rf"\bar Y_{{{target}}}" if target else r"\bar Y"
+    said.derivatives = []
     for i, mine in enumerate(sources):
         others = [t for j, t in enumerate(terms) if j != i]
         rest = [c for c in dict.fromkeys(target + "".join(s for j, s in enumerate(sources) if j != i)) if c not in mine]
-        said.derivatives.append(
-            (mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others])))
+        total = rf"\sum_{{{','.join(rest)}}} " if rest else ""
+        said.derivatives.append((mine, total + r" \, ".join([upstream, *others])))
     said.notes = [f"einsum {subscripts}"]
 
 
@@ -553,13 +549,11 @@ def cross_entropy(call: Call, said: Phrase) -> None:
     elif reduction == "sum":
         said.formula = said.formula.replace(r"\tfrac1N ", "")
         said.derivatives = [("", said.derivatives[0][1].replace(" / N", ""))]
-    wanted = in_words(targets)
-    said.notes = [f"row $n$ of $T$ is 1 at target $n$ and 0 elsewhere; targets {wanted}"]
+    hot, rest = "1", "0 elsewhere"
     if smoothing:
-        v = x.shape[-1]
-        said.notes = [rf"row $n$ of $T$ is $1 - \varepsilon + \varepsilon/{v}$ at target $n$ and "
-                      rf"$\varepsilon/{v}$ elsewhere, "
-                      rf"$\varepsilon = {scientific(smoothing)}$; targets {wanted}"]  # fmt: skip
+        rest = rf"\varepsilon/{x.shape[-1]}"
+        hot, rest = f"$1 - \\varepsilon + {rest}$", rf"${rest}$ elsewhere, $\varepsilon = {scientific(smoothing)}$"
+    said.notes = [f"row $n$ of $T$ is {hot} at target $n$ and {rest}; targets {in_words(targets)}"]
     if reduction == "mean":
         said.notes.append(f"$N$ = {max(1, int(counted.sum()))} targets")
     if not counted.all():
@@ -570,10 +564,8 @@ def cross_entropy(call: Call, said: Phrase) -> None:
         t = np.full(x.shape, smoothing / x.shape[-1]).reshape(-1, x.shape[-1])
         rows = np.flatnonzero(counted.ravel())
         t[rows, targets.ravel()[rows]] += 1 - smoothing
-        return {
-            "p": p * counted[..., None],
-            "T": t.reshape(x.shape) * counted[..., None],
-            "N": max(1, int(counted.sum()))}
+        t = t.reshape(x.shape) * counted[..., None]
+        return {"p": p * counted[..., None], "T": t, "N": max(1, int(counted.sum()))}
 
     said.values = inside
 
@@ -592,10 +584,8 @@ def norm(call: Call, said: Phrase) -> None:
 
     def inside(g: np.ndarray) -> dict[str, Any]:
         u = g * weight
-        return {
-            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True),
-            "c": (u * normalised).mean(axis=-1, keepdims=True)
-        }  # fmt: skip
+        m, c = (v.mean(axis=-1, keepdims=True) for v in (u, u * normalised))
+        return {r"\hat{x}": normalised, "s": s, "u": u, "m": m, "c": c}
 
     said.values = inside
 

@@ -32,11 +32,8 @@ GREEK = {
     "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ",
     "varrho": "ϱ",
 }  # fmt: skip
-COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {
-    "ε": r"\epsilon",
-    "φ": r"\phi",
-    "ο": "o",
-    "ς": r"\varsigma"}
+COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()}
+COMMANDS |= {"ε": r"\epsilon", "φ": r"\phi", "ο": "o", "ς": r"\varsigma"}
 SIGNS = {
     "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩",
     "top": "ᵀ", "infty": "∞",
