@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import combinations, count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +166,11 @@ def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None)
     if show not in SHOWS:
         raise ValueError(f"draw: show={show!r}; expected one of {', '.join(map(repr, SHOWS))}")
     calls: list[Frame] = []
+    if module is not None and (not callable(output) or is_tensor(output)):
+        raise TypeError(
+            "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
+            f" module=model), instead of the {type(output).__name__}")
     if module is not None:
-        if not callable(output) or is_tensor(output):
-            raise TypeError(
-                "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
-                f" module=model), instead of the {type(output).__name__}")
         with module_calls(module) as calls:
             output = output()
         names = module if names is None else names
@@ -206,15 +206,13 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
                 if constant and parameters and not (is_tensor(x) and x.name):
                     continue  # a module's own constants: masks, tables of positions
                 array = x.data if is_tensor(x) else x
-                if id(x) not in nodes:
-                    nodes[id(x)] = Node(
-                        id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf")
+                kind = "constant" if constant else "leaf"
+                nodes.setdefault(id(x), Node(id(x), "", names.of(x).text, array.shape, array, [], kind))
                 inputs.append(id(x))
         call = call_of(t)
         assert call is not None
-        given = bool(t.name) or not parameters
-        nodes[id(t)] = Node(
-            id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded)
+        name = names.of(t).text if t.name or not parameters else ""
+        nodes[id(t)] = Node(id(t), _op(call), name, t.data.shape, t.data, inputs, "op", folded)
     if not nodes:
         t = order[-1]
         nodes[id(t)] = Node(id(t), "", names.of(t).text, t.data.shape, t.data, [], "leaf")
@@ -222,13 +220,7 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
 
 
 OPS = {"multiply": "×", "divide": "/", "add": "+", "subtract": "−", "power": "^"}
-WORDS = {
-    "pick": "getitem",
-    "put": "scatter",
-    "gelu_tanh": "gelu",
-    "gelu_erf": "gelu",
-    "recomputed": "checkpoint",
-    "concatenate": "concatenate"}
+WORDS = {"pick": "getitem", "put": "scatter", "gelu_tanh": "gelu", "gelu_erf": "gelu", "recomputed": "checkpoint"}
 
 
 def _op(call: Call) -> str:
@@ -254,23 +246,19 @@ def _add_gradients(nodes: dict[int, Node], order: list[Any], output: Any) -> Non
 def _framed(nodes: dict[int, Node], order: list[Any], calls: list[Frame]) -> Frame:
     """The nodes in the frames of the module calls that made them; a frame around a single op becomes its name."""
     root = Frame("", "", 0, clock())
-    made = {id(t): made_at(t) for t in order if is_result(t)}
+
+    def home(tick: int) -> Frame:
+        """The innermost frame that was open at a tick."""
+        frame = root
+        while inner := [f for f in frame.frames if f.start < tick < f.stop]:
+            frame = inner[-1]
+        return frame
+
     for call in calls:
-        parent = root
-        while inner := [f for f in parent.frames if f.start < call.start < f.stop]:
-            parent = inner[-1]
-        parent.frames.append(call)
-    home: dict[int, list[Frame]] = {}
-    for key, tick in made.items():
-        path = [root]
-        while inner := [f for f in path[-1].frames if f.start < tick < f.stop]:
-            path.append(inner[-1])
-        home[key] = path
+        home(call.start).frames.append(call)
+    made = {id(t): made_at(t) for t in order if is_result(t)}
     for node in nodes.values():
-        if node.key in home:
-            home[node.key][-1].nodes.append(node)
-        else:
-            root.nodes.append(node)
+        (home(made[node.key]) if node.key in made else root).nodes.append(node)
     _simplify(root)
     return root
 
@@ -292,8 +280,7 @@ def _simplify(frame: Frame) -> None:
 
 
 SIZE = 9.0  # points
-LINE, LETTER = (
-    1.35 * SIZE / 72, 0.605 * SIZE / 72)  # inches: the height of a line, the width of a letter of the monospaced font
+LINE, LETTER = 1.35 * SIZE / 72, 0.605 * SIZE / 72  # inches: height of a line, width of a monospaced letter
 INK, OP, GIVEN, EDGE, GRADIENT = "#1b1b1b", "#0b3c5d", "#fdf0d5", "#55606b", "#a33b00"
 FRAMES = ("#f2f5f7", "#e4eaee", "#d6dfe5")
 PAD = 0.09
@@ -334,9 +321,8 @@ def lines_of(node: Node, show: str, of: str) -> list[tuple[str, str]]:
     if show in ("values", "gradients"):
         lines += [("value", row) for row in _grid(node.value)]
     if show == "gradients" and node.gradient is not None and node.gradient.ndim == node.value.ndim:
-        lines += [
-            ("gradient", f"∂{of}/∂{node.name}" if of and node.name else "gradient"),
-            *(("gradient", row) for row in _grid(node.gradient))]
+        head = f"∂{of}/∂{node.name}" if of and node.name else "gradient"
+        lines += [("gradient", row) for row in (head, *_grid(node.gradient))]
     return lines
 
 
@@ -351,15 +337,14 @@ def _grid(x: np.ndarray) -> list[str]:
 
 
 def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
-    inside = {n.key for n in frame.everything()}
-    children = [_node_box(node, show, of) for node in frame.nodes] + [
-        _frame_box(f, nodes, show, of) for f in frame.frames]
-    reads: list[Hashable] = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
-    made: list[Hashable] = [
-        n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)]
-    head = LINE + 0.04 if frame.name else 0.0
-    return Box(
-        id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head)
+    members = list(frame.everything())
+    inside = {n.key for n in members}
+    children = [*(_node_box(n, show, of) for n in frame.nodes), *(_frame_box(f, nodes, show, of) for f in frame.frames)]
+    reads: list[Hashable] = list(dict.fromkeys(i for n in members for i in n.inputs if i not in inside))
+    outside = {i for m in nodes.values() if m.key not in inside for i in m.inputs}
+    made: list[Hashable] = [n.key for n in members if n.key in outside]
+    width, head = (2 * (len(_title(frame)) + 3) * LETTER, LINE + 0.04) if frame.name else (0.0, 0.0)
+    return Box(id(frame), width, 0.0, reads, made, children, head)
 
 
 def _title(frame: Frame) -> str:
@@ -379,16 +364,13 @@ def _paint_frame(
     from matplotlib.patches import FancyBboxPatch
 
     if depth:
-        axes.add_patch(
-            FancyBboxPatch(
-                (x - box.width / 2, y), box.width, box.height, boxstyle="round,pad=0,rounding_size=0.08",
-                facecolor=FRAMES[min(depth - 1, len(FRAMES) - 1)], edgecolor="#8b97a1", linewidth=0.9, zorder=depth / 10
-            )
-        )  # fmt: skip
+        colour, left = FRAMES[min(depth - 1, len(FRAMES) - 1)], x - box.width / 2
+        axes.add_patch(FancyBboxPatch(
+            (left, y), box.width, box.height, boxstyle="round,pad=0,rounding_size=0.08", facecolor=colour,
+            edgecolor="#8b97a1", linewidth=0.9, zorder=depth / 10))
         axes.text(
-            x - box.width / 2 + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c",
-            va="top", zorder=8, parse_math=False,
-            bbox={"facecolor": FRAMES[min(depth - 1, len(FRAMES) - 1)], "edgecolor": "none", "pad": 1.0})
+            left + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8,
+            parse_math=False, bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.0})
     for points, at_node in box.routes:
         _paint_edge(axes, [(x + a, y + b) for a, b in points], at_node)
     members: dict[Any, Any] = {node.key: node for node in frame.nodes} | {id(f): f for f in frame.frames}
@@ -426,13 +408,10 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
 
     left, last = x - box.width / 2, node.key == output
     given = node.kind != "op"
-    shape = f"round,pad=0,rounding_size={0.14 if given else 0.03}"
-    axes.add_patch(
-        FancyBboxPatch(
-            (left, y), box.width, box.height, boxstyle=shape, facecolor=GIVEN if node.kind == "leaf" else "white",
-            edgecolor=INK if given or last else OP, linewidth=2.2 if last else 1.1,
-            linestyle="--" if node.kind == "constant" else "-", zorder=6)
-    )  # fmt: skip
+    axes.add_patch(FancyBboxPatch(
+        (left, y), box.width, box.height, boxstyle=f"round,pad=0,rounding_size={0.14 if given else 0.03}",
+        facecolor=GIVEN if node.kind == "leaf" else "white", edgecolor=INK if given or last else OP,
+        linewidth=2.2 if last else 1.1, linestyle="--" if node.kind == "constant" else "-", zorder=6))
     at = y + PAD
     if node.op:
         strip = LINE + 0.1
@@ -467,8 +446,8 @@ def dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]
     looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
     lines = []
     for node in frame.nodes:
-        text = "\\n".join(
-            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node))
+        shown = [s.replace("\\", "\\\\").replace('"', '\\"') for s in [*([node.op] if node.op else []), *label(node)]]
+        text = "\\n".join(shown)
         lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
     for inner in frame.frames:
         lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
@@ -523,10 +502,9 @@ def arrange(frame: Box) -> None:
     for child in frame.children:
         if child.children:
             arrange(child)
-    boxes = list(frame.children)
     inputs = [Box(("in", v), 0.05, 0.0, makes=[v]) for v in frame.reads]
     outputs = [Box(("out", v), 0.05, 0.0, reads=[v]) for v in frame.makes]
-    boxes = [*inputs, *boxes, *outputs]
+    boxes = [*inputs, *frame.children, *outputs]
     maker = {v: i for i, b in enumerate(boxes) for v in b.makes}
     edges = [(maker[v], i, v) for i, b in enumerate(boxes) for v in b.reads if v in maker and maker[v] != i]
     rank = _ranks(boxes, edges, len(inputs), len(outputs))
@@ -579,10 +557,9 @@ def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank
                 rank = [*rank, r]
             chain.append(dummies[v, r])
         chains.append((a, b, v, chain))
-        stops = [a, *chain, b]
-        for upper, lower in pairwise(stops):
-            links[upper, lower] = (boxes[a].outs.get(v, 0.0) if upper == a else 0.0) - (
-                boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
+        for upper, lower in pairwise([a, *chain, b]):
+            start = boxes[a].outs.get(v, 0.0) if upper == a else 0.0
+            links[upper, lower] = start - (boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
     layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
     for i, r in enumerate(rank):
         layers[r].append(i)
@@ -640,9 +617,8 @@ def _entries(
         incoming[b].append((float(xs[chain[-1]] if chain else xs[a]), str(v), v))
     entries = {}
     for b, ends in incoming.items():
-        ends.sort(key=lambda e: e[:2])
         step = min(0.45, 0.7 * boxes[b].width / max(1, len(ends)))
-        for k, (_, _, v) in enumerate(ends):
+        for k, (_, _, v) in enumerate(sorted(ends, key=lambda e: e[:2])):
             entries[b, v] = (k - (len(ends) - 1) / 2) * step
     return entries
 
@@ -653,9 +629,7 @@ def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> i
     for upper, lower in pairwise(layers):
         up, low = {i: k for k, i in enumerate(upper)}, {i: k for k, i in enumerate(lower)}
         pairs = sorted((up[a], low[b]) for a, b in links if a in up and b in low)
-        ends = [b for _, b in pairs]
-        total += sum(
-            pairs[i][0] < pairs[j][0] and ends[i] > ends[j] for i in range(len(ends)) for j in range(i + 1, len(ends)))
+        total += sum(a < c and b > d for (a, b), (c, d) in combinations(pairs, 2))
     return total
 
 
@@ -666,18 +640,21 @@ def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> li
         down[a].append(b)
         up[b].append(a)
     best, fewest = [list(layer) for layer in layers], crossings(layers, links)
+    place = np.zeros(n)
+
+    def note(layer: list[int]) -> None:
+        for k, i in enumerate(layer):
+            place[i] = k - len(layer) / 2
+
     for sweep in range(12):
         if not fewest:
             break
-        place = np.zeros(n)
         for layer in layers:
-            for k, i in enumerate(layer):
-                place[i] = k - len(layer) / 2
+            note(layer)
         towards = up if sweep % 2 == 0 else down
         for layer in layers if sweep % 2 == 0 else layers[::-1]:
             layer.sort(key=lambda i: float(np.mean([place[j] for j in towards[i]])) if towards[i] else place[i])
-            for k, i in enumerate(layer):
-                place[i] = k - len(layer) / 2
+            note(layer)
         now = crossings(layers, links)
         if now < fewest:
             best, fewest = [list(layer) for layer in layers], now
@@ -701,18 +678,15 @@ def _abscissas(
             at += (widths[layer[k - 1]] / 2 + GAP_X if k else 0.0) + widths[i] / 2
             middles.append(at)
             xs[i] = at
-        middle = at / 2
-        for i in layer:
-            xs[i] -= middle
+        xs[layer] -= at / 2
         offsets.append(np.array(middles))
     for sweep in range(80):  # later sweeps weigh a link less the longer it is, so that most become straight
         pairs = list(zip(layers, offsets, strict=True))
         for layer, places in pairs if sweep % 2 == 0 else pairs[::-1]:
             wanted, weights = [], []
             for i in layer:
-                near = [
-                    (xs[j] + s, w / max(abs(xs[j] + s - xs[i]), 0.05) if sweep > 20 else w) for j, s, w in neighbours[i]
-                ]
+                near = [(xs[j] + s, w) for j, s, w in neighbours[i]]
+                near = [(x, w / max(abs(x - xs[i]), 0.05)) for x, w in near] if sweep > 20 else near
                 total = sum(w for _, w in near)
                 wanted.append(sum(x * w for x, w in near) / total if near else xs[i])
                 weights.append(max(total, 0.1))
@@ -722,16 +696,14 @@ def _abscissas(
 
 def _straighten(xs: np.ndarray, layers: list[list[int]], widths: list[float], chains: list[list[int]]) -> None:
     """Stand the dummies of a long edge exactly above each other where their neighbours leave room."""
-    room = {}
-    for layer in layers:
-        for k, i in enumerate(layer):
-            room[i] = (layer[k - 1] if k else None, layer[k + 1] if k + 1 < len(layer) else None)
+    sides = {i: (left, right) for layer in layers
+             for left, i, right in zip([None, *layer[:-1]], layer, [*layer[1:], None], strict=True)}  # fmt: skip
     for chain in chains:
         low, high = -np.inf, np.inf
         for i in chain:
-            left, right = room[i]
-            low = max(low, -np.inf if left is None else xs[left] + (widths[left] + widths[i]) / 2 + GAP_X / 2)
-            high = min(high, np.inf if right is None else xs[right] - (widths[right] + widths[i]) / 2 - GAP_X / 2)
+            left, right = sides[i]
+            low = low if left is None else max(low, xs[left] + (widths[left] + widths[i]) / 2 + GAP_X / 2)
+            high = high if right is None else min(high, xs[right] - (widths[right] + widths[i]) / 2 - GAP_X / 2)
         if low <= high:
             xs[chain] = np.clip(np.median(xs[chain]), low, high)
 
