@@ -30,7 +30,7 @@ from ..ops.declare import arrays_of
 from ..random import generator
 from ..tensor import Tensor
 from .compare import Report as Table
-from .compare import number, place
+from .compare import largest_finite, number, place
 from .recording import REGISTRY, Example, Op
 
 FIRST = 2e-4  # the first step, relative to the size of the entry
@@ -60,7 +60,7 @@ class Line:
         self.noise: np.ndarray | float = 0.0  # of each output, when it was measured
         self.known: dict[float, np.ndarray] = {0.0: centre}
         self.moved, self.straight = np.zeros((2, *centre.shape), bool)
-        self.top = float(np.abs(centre[np.isfinite(centre)]).max(initial=0))
+        self.top = largest_finite(centre)
         self.height = float(np.abs(weights) @ np.where(np.isfinite(centre), np.abs(centre), 0.0))
 
     def at(self, step: float) -> np.ndarray:
@@ -78,25 +78,20 @@ class Line:
         """Richardson's estimate with the steps h and h/2."""
         wide, narrow = self.rise(-h, h), self.rise(-h / 2, h / 2)
         by_wide, by_narrow = float(self.weights @ wide) / (2 * h), float(self.weights @ narrow) / h
-        self.moved |= (wide != 0) | (
-            narrow != 0
-        )  # an output that moved in a larger step may be stuck in round-off now,
-        self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))  # unless it was bent
-        height = float(
-            np.abs(self.weights[self.moved]) @ np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))[self.moved])
+        self.moved |= (wide != 0) | (narrow != 0)  # once moved, it may be stuck in round-off now, unless it was bent:
+        self.straight |= (wide != 0) & (np.abs(self.gap(h)) * h <= 0.5 * np.abs(wide))
+        farthest = np.maximum(np.abs(self.at(h)), np.abs(self.at(-h)))
+        height = float(np.abs(self.weights[self.moved]) @ farthest[self.moved])
         stuck = self.straight.any() and not wide[self.straight].any()
         measured = float(np.abs(self.weights) @ np.broadcast_to(self.noise, self.weights.shape))
         noise = np.inf if stuck else 8 * self.eps * (height / h + self.height / self.size) + 4 * measured / h
-        whole = max(self.height, measured / self.eps)
-        return Slope(
-            (4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, min(1e-8 * whole / self.size, 1e-6))
+        floor = min(1e-8 * max(self.height, measured / self.eps) / self.size, 1e-6)
+        return Slope((4 * by_narrow - by_wide) / 3, abs(by_narrow - by_wide) / 3 + noise, floor)
 
     def measure(self) -> None:
         """Find the function's own round-off: how far each output is from a straight line within a few last places."""
         moves = np.array([2, 3, 5, 7, 8, 11, 13, 16])
-        ends = np.array([
-            [self.outputs(m * self.eps * self.size) for m in moves],
-            [self.outputs(-m * self.eps * self.size) for m in moves]])
+        ends = np.array([[self.outputs(sign * m * self.eps * self.size) for m in moves] for sign in (1, -1)])
         bent = np.abs(ends[0] + ends[1] - 2 * self.centre).max(axis=0)
         rises = (ends[0] - ends[1]) / 2
         straight = np.tensordot(moves, rises, 1) / float(moves @ moves)
@@ -105,9 +100,9 @@ class Line:
 
     def one_sided(self) -> tuple[float, float]:
         """The least and the greatest slope at this point, from the left and from the right, each output on its own."""
-        ends = []
-        for s in (-1e-5 * self.size, 1e-5 * self.size):
-            ends.append(self.weights * (2 * self.rise(0.0, s) / s - self.rise(0.0, 2 * s) / (2 * s)))
+        ends = [
+            self.weights * (2 * self.rise(0.0, s) / s - self.rise(0.0, 2 * s) / (2 * s))
+            for s in (-1e-5 * self.size, 1e-5 * self.size)]
         return float(np.minimum(*ends).sum()), float(np.maximum(*ends).sum())
 
     def gap(self, h: float) -> np.ndarray:
@@ -146,9 +141,8 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
     line.measure()
     first = line.central(FIRST * line.size)
     inside = [1e-2 * near_zero, 1e-3 * near_zero] if 0 < near_zero < 1e-2 * line.size else []
-    steps = sorted(
-        [2.0 ** round(math.log2(r * line.size)) for r in STEPS] + inside, reverse=True
-    )  # powers of two: x + h is exact
+    steps = [2.0 ** round(math.log2(r * line.size)) for r in STEPS]  # powers of two: x + h is exact
+    steps = sorted(steps + inside, reverse=True)
     tried = [line.central(h) for h in steps]
     for k, s in enumerate(tried):  # what a smaller step says differently, its bound must explain
         apart = [
@@ -227,7 +221,7 @@ def binds(f: Callable[..., Any], n: int) -> bool:
     except TypeError:
         return False
     except ValueError:
-        return True
+        pass
     return True
 
 
@@ -237,8 +231,8 @@ def arity(f: Callable[..., Any]) -> int:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):
         return -1
-    return len(
-        [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty])
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds and p.default is p.empty for p in parameters)
 
 
 def _parameters(f: Callable[..., Any]) -> str:
@@ -323,9 +317,7 @@ class Problem:
             found, pull = vjp(outputs, *(values[i] for i in self.which))
             if self.title == "gradcheck" and not any(t.requires_grad for t in found):
                 raise TypeError(f"{self.title}: {CUT}")
-            return [
-                np.asarray(g.data) for g in pull(self.weights)
-            ]  # zeros where the gradient is constant and gradgradcheck differentiates it
+            return [np.asarray(g.data) for g in pull(self.weights)]  # zeros where gradgradcheck finds a constant gradient
 
     def line(self, values: list[np.ndarray], centre: np.ndarray, i: int, direction: np.ndarray, size: float) -> Line:
         """The outputs along one direction of input ``i``."""
@@ -378,10 +370,8 @@ class Report(Table):
         """One row for each input."""
         head = ["input", "shape", "max abs", "max rel", "worst entry: analytic, numeric", "verdict"]
         return [head] + [
-            [
-                r.name, str(r.shape), f"{r.max_abs:.1e}", f"{r.max_rel:.1e}",
-                f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}", r.verdict]
-            for r in self.rows]
+            [r.name, str(r.shape), f"{r.max_abs:.1e}", f"{r.max_rel:.1e}",
+             f"{place(r.worst)}: {number(r.analytic)}, {number(r.numeric)}", r.verdict] for r in self.rows]
 
 
 def gradcheck(
@@ -430,8 +420,8 @@ def gradgradcheck(
     gradient_of(*arrays)
     generator().bit_generator.state = before
     labels = [*(names or []), *(f"x{i}" for i in range(len(names or []), len(tree_leaves(arrays))))]
-    labels += [
-        "upstream gradient" if len(upstream) == 1 else f"upstream gradient {k + 1}" for k in range(len(upstream))]
+    several = len(upstream) > 1
+    labels += [f"upstream gradient {k}" if several else "upstream gradient" for k in range(1, len(upstream) + 1)]
     return _check(gradient_of, [*arrays, *upstream], rtol, labels, seed, "gradgradcheck")
 
 
@@ -442,9 +432,8 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
         problem = Problem(f, [as_float64(x, title) for x in inputs], title, rng)
         gradients = problem.gradient(problem.flat)
         labels = dict(enumerate(names or []))
-        return Report(
-            [_check_input(problem, gradients, k, rtol, labels.get(i, f"x{i}")) for k, i in enumerate(problem.which)],
-            title)
+        which = enumerate(problem.which)
+        return Report([_check_input(problem, gradients, k, rtol, labels.get(i, f"x{i}")) for k, i in which], title)
     finally:
         generator().bit_generator.state = before
 
@@ -452,7 +441,7 @@ def _check(f: Callable[..., Any], inputs: Any, rtol: float, names: list[str] | N
 def directions(x: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[tuple[int, ...], Any, float, float]]:
     """Where to look: each entry (index, unit vector, size, distance to zero), or random directions of a large input."""
     if x.size > LARGE:
-        size = float(np.abs(x[np.isfinite(x)]).max(initial=1.0))
+        size = max(1.0, largest_finite(x))
         for k in range(DIRECTIONS):
             d = rng.normal(size=x.shape)
             yield (k,), d / np.linalg.norm(d), size, 0.0
@@ -467,8 +456,8 @@ def directions(x: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[tuple[
 def _check_input(problem: Problem, gradients: list[np.ndarray], k: int, rtol: float, name: str) -> Row:
     i, gradient = problem.which[k], gradients[k]
     x = problem.flat[i]
-    scale = float(np.abs(gradient[np.isfinite(gradient)]).max(initial=0)) if x.size <= LARGE else 0.0
-    overall = max(float(np.abs(g[np.isfinite(g)]).max(initial=0)) for g in gradients)
+    scale = largest_finite(gradient) if x.size <= LARGE else 0.0
+    overall = max(map(largest_finite, gradients))
     beside: Any = None
     found: list[tuple[tuple[int, ...], float, Slope, str]] = []
     for index, direction, size, near_zero in directions(x, problem.rng):
@@ -505,10 +494,9 @@ def _beyond_the_kink(
 ) -> Slope | None:
     """The nearest slope, when a derivative at a kink is none of those around it; None if it is, or at a jump."""
     low, high = line.one_sided()
-    room = max(100 * rtol, 1e-4) * max(abs(low), abs(high))
-    steep = max(abs(low), abs(high)) * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and max(
-        abs(low), abs(high)
-    ) > 1e3 * abs(analytic)
+    steepest = max(abs(low), abs(high))
+    room = max(100 * rtol, 1e-4) * steepest
+    steep = steepest * 1e-5 * line.size > 1e-3 * max(line.top, 1e-300) and steepest > 1e3 * abs(analytic)
     if steep or not np.isfinite([low, high, analytic]).all() or low - room <= analytic <= high + room:
         return None
     around = [float((_beside(problem, 1e-4)[2][k] * direction).sum()) for _ in range(8)]
@@ -521,8 +509,8 @@ def _beyond_the_kink(
 def _both_sides(problem: Problem) -> list[tuple[list[np.ndarray], np.ndarray, list[np.ndarray]]]:
     """A point beside the inputs and the one opposite: what is wrong may show on one side only."""
     values, centre, gradients = _beside(problem)
-    opposite = [
-        2 * x - v if i in problem.which else v for i, (x, v) in enumerate(zip(problem.flat, values, strict=True))]
+    pairs = enumerate(zip(problem.flat, values, strict=True))
+    opposite = [2 * x - v if i in problem.which else v for i, (x, v) in pairs]
     return [(values, centre, gradients), (opposite, problem.outputs(opposite), problem.gradient(opposite))]
 
 
@@ -531,9 +519,8 @@ def _beside(problem: Problem, by: float = 1e-2) -> tuple[list[np.ndarray], np.nd
     values = list(problem.flat)
     for i in problem.which:
         x = values[i]
-        finite = np.where(np.isfinite(x), x, 0.0)
-        values[i] = x + by * np.maximum(1, np.abs(finite)) * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice(
-            [-1, 1], x.shape)
+        size = np.maximum(1, np.abs(np.where(np.isfinite(x), x, 0.0)))
+        values[i] = x + by * size * problem.rng.uniform(0.5, 1, x.shape) * problem.rng.choice([-1, 1], x.shape)
     return values, problem.outputs(values), problem.gradient(values)
 
 
@@ -548,8 +535,7 @@ def _row(
     numeric, doubt, floor, _ = np.array([s for _, _, s, _ in found], float).T
     remarks = [remark for *_, remark in found]
     judged = np.array(["not judged" not in remark for remark in remarks])
-    finite = np.abs(np.concatenate([analytic, numeric]))
-    scale = max(float(finite[np.isfinite(finite)].max(initial=0)), float(np.nan_to_num(floor).max()))
+    scale = max(largest_finite([analytic, numeric]), float(np.nan_to_num(floor).max()))
     error = np.abs(analytic - numeric)
     error = np.where(judged, np.where(np.isnan(error), np.inf, error), -1.0)
     wrong = error > rtol * scale + 2 * np.nan_to_num(doubt, posinf=np.inf)
@@ -561,20 +547,18 @@ def _row(
     elif remarks.count("round-off not judged") == n:
         verdict = f"UNDECIDED: the function's round-off hides {'it' if n == 1 else f'all {n}'}"
     elif not judged.any():
-        verdict = "UNDECIDED: at a kink or the edge of the domain, " + (
-            "its only entry" if n == 1 else f"all {n} entries")
+        which = "its only entry" if n == 1 else f"all {n} entries"
+        verdict = f"UNDECIDED: at a kink or the edge of the domain, {which}"
     else:
-        verdict = ", ".join(["ok", *(said for remark, said in REMARKS.items() if remark in remarks)]).format(
-            *(remarks.count(remark) for remark in REMARKS if remark in remarks))
+        said = [words.format(remarks.count(remark)) for remark, words in REMARKS.items() if remark in remarks]
+        verdict = ", ".join(["ok", *said])
     coarse = float((doubt[judged] / scale).max(initial=0)) if scale else 0.0
     if verdict.startswith("ok") and coarse > 100 * rtol and scale > 1e-6 * overall:
         verdict += f", known only to {coarse:.0e}"
     if x.size > LARGE:
         verdict += f" ({n} random directions)"
     top = max(float(error[worst]), 0.0)
-    nothing = (
-        not np.abs(numeric[judged]).max(initial=0) > 1e-9 * overall
-    )  # a gradient that is zero in theory has no size of its own
+    nothing = not np.abs(numeric[judged]).max(initial=0) > 1e-9 * overall  # zero in theory: it has no size of its own
     size = max(scale, overall) if nothing else scale
     return Row(
         name, x.shape, top, top / size if top else 0.0, found[worst][0], float(analytic[worst]), float(numeric[worst]),
@@ -607,8 +591,7 @@ def run(op: Op[Any], example: Example, *inputs: Any) -> Any:
 def calls(op: Op[Any], example: Example) -> str:
     """The example in words: shapes and params."""
     shown = [
-        x if x is None or isinstance(x, int | float) else "x".join(map(str, np.shape(x))) or "()"
-        for x in example.inputs]
+        x if x is None or isinstance(x, int | float) else "x".join(map(str, np.shape(x))) or "()" for x in example.inputs]
     params = [f"{k}={f'array {v.shape}' if isinstance(v, np.ndarray) else v}" for k, v in example.params.items()]
     return f"{op.name}({', '.join(map(str, [*shown, *params]))})"
 

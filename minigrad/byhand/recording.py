@@ -77,22 +77,20 @@ class Call:
             given = list(self.op.joint(g, out, *arrays, **params))
         else:
             given = [
-                rule(g, out, *arrays, **params) if rule and self.wants(i) else None
-                for i, rule in enumerate(self.op.rules)]
+                rule(g, out, *arrays, **params) if rule and self.wants(i) else None for i, rule in enumerate(self.op.rules)]
         return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def handed(self, g: np.ndarray) -> list[Any]:
         """The same, as the engine does it in its own backward pass; RuntimeError when an array was written since."""
         if guards.last_write > self.result.tick:
             guards.refuse_written(self.result, self.op, self.arrays)
-        given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params)) if self.op.joint else None
-        rules = self.op.rules
-        handed = [
-            (
-                None if not self.wants(i) else given[i] if given
-                else rules[i](g.copy(), self.out, *self.arrays, **self.params))
-            for i in range(len(self.inputs))]
-        return [None if r is None else np.asarray(r) for r in handed]
+        if self.op.joint:
+            given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params))
+        else:
+            given = [
+                self.op.rules[i](g.copy(), self.out, *self.arrays, **self.params) if self.wants(i) else None
+                for i in range(len(self.inputs))]
+        return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def own_params(self) -> dict[str, Any]:
         return {k: v for k, v in self.params.items() if k not in KEPT}
@@ -276,12 +274,12 @@ class Trace:
         return self._inside
 
     def _mark(self) -> None:
+        seen = None
         if self._stack:
             frame, line = self._stack[-1]
             source = linecache.getline(frame.f_code.co_filename, line).strip()
-            self.places.append((clock(), Place(frame.f_code.co_filename, line, source)))
-        else:
-            self.places.append((clock(), None))
+            seen = Place(frame.f_code.co_filename, line, source)
+        self.places.append((clock(), seen))
 
     def _name(self, name: str, x: Any) -> None:
         if isinstance(x, int | float | np.number) and not isinstance(x, bool):
@@ -302,11 +300,7 @@ class Trace:
 def _arrays(name: str, x: Any) -> Iterator[tuple[str, Any]]:
     if is_tensor(x) or (isinstance(x, np.ndarray) and x.ndim):
         yield name, x
-    elif isinstance(x, list | tuple) and len(x) <= 64:
-        for i, item in enumerate(x):
-            if is_tensor(item):
-                yield f"{name}[{i}]", item
-    elif isinstance(x, dict) and len(x) <= 64:
-        for key, item in x.items():
+    elif isinstance(x, list | tuple | dict) and len(x) <= 64:
+        for key, item in x.items() if isinstance(x, dict) else enumerate(x):
             if is_tensor(item):
                 yield f"{name}[{key!r}]", item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -50,8 +51,9 @@ def diagnose(
     """
     asked = _derivative_of_more(f, inputs, claimed, upstream, names)
     if asked is not None:
-        return _with_note(
-            diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note)
+        found = diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol)
+        found.remarks.append(asked.note)
+        return found
     question = Question(f, inputs, upstream, names)
     answers = question.match(claimed)
     program = question.program
@@ -59,11 +61,10 @@ def diagnose(
     cases, precisions = [], {}
     for i, answer in answers.items():
         right = program.gradient(i)
-        precisions[i] = (
-            rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4)
-        tolerance = precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300
-        cases.append(
-            Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program))
+        double = answer.dtype.kind != "f" or answer.dtype.itemsize >= 8
+        precisions[i] = rtol if rtol is not None else 1e-6 if double else 1e-4
+        close = _closeness(precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300)
+        cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, close, program))
     cut = bool(cases) and reference_is_off(question)
     said = {case.i: "right" if _agrees(case) and not cut else _special(case, question, bool(cut)) for case in cases}
     findings: dict[int, list[Finding]] = {}
@@ -77,11 +78,13 @@ def diagnose(
     if is_function(claimed) and found:
         found = _elsewhere(found, question, claimed, precisions, f, upstream, names, rtol)
     if cut:
-        found.remarks.append(
-            "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
-            " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named"
-            " reliably")
+        found.remarks.append(LEAVES_THE_GRAPH)
     return found
+
+
+LEAVES_THE_GRAPH = (
+    "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data, np.asarray,"
+    " float() or detach()?), so the claims were judged by differences and causes cannot be named reliably")
 
 
 def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
@@ -130,8 +133,7 @@ def _elsewhere(
     for k, row in enumerate(there.rows):
         if not row:
             words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
-            found.rows[k] = Verdict(
-                row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst)
+            found.rows[k] = replace(row, words=words)
     return found
 
 
@@ -174,25 +176,16 @@ def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names:
 def _is_jacobian_inside(f: Any, x: np.ndarray, a: np.ndarray) -> bool:
     """Whether the claim is the Jacobian of an intermediate result rather than the Hessian."""
     question = Question(f, x, None, None)
-    right = question.program.gradient(0)
-    return any(
-        finding.mistake == "jacobian" for finding in by_shape(Case(0, "x", a, right, _closeness(0.0), question.program))
-    )
-
-
-def _with_note(found: Diagnosis, note: str) -> Diagnosis:
-    found.remarks.append(note)
-    return found
+    case = Case(0, "x", a, question.program.gradient(0), _closeness(0.0), question.program)
+    return any(finding.mistake == "jacobian" for finding in by_shape(case))
 
 
 def _judge(case: Case, findings: list[Finding], question: Question) -> Verdict:
+    top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
     if case.claimed.shape == case.right.shape:
         top, where = largest(case.claimed - case.right)
-        shown = (
-            f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])},"
-            f" {number(question.difference(case.i, where))}")
-    else:
-        top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
+        numbers = (case.claimed[where], case.right[where], question.difference(case.i, where))
+        shown = f"{place(where)}: {', '.join(map(number, numbers))}"
     if (not findings or findings[0].cost > 2) and (n := digits(case)):
         words = (
             f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
@@ -219,10 +212,8 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
         return list(by_shape(case))
     found = [*by_sign(case), *by_order(case), *search(case, shared), *by_sum(case)]
     if not claimed.any():
-        found.append(
-            Finding(
-                "zero", "zero everywhere: nothing was added to it",
-                f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5))
+        largest_one = f"the largest entry of the right one is {number(largest(case.right)[0])}"
+        found.append(Finding("zero", "zero everywhere: nothing was added to it", largest_one, 1.5))
     found += by_entries(case)
     if not found and case.right.ndim > 1:
         found += after_turning(case, shared)

@@ -96,9 +96,8 @@ class _Walk:
             if any(id(x) in self.needed for x in inputs_of(t)):
                 backward.append(self.backward(t, total))
         given = self.given()
-        place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
-        results = sorted(
-            ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place)))
+        self.places = {name: i for i, (name, _, _) in enumerate(given)}
+        results = sorted(((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: self.place(r[0]))
         by_name = self.by_name(targets, gradients)
         replay = Replay(self.order, self.names, seed)
         forms = closed_forms(self.order, self.names, seed, list(by_name.values()))
@@ -107,6 +106,10 @@ class _Walk:
         return Explanation(
             self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay)
 
+    def place(self, name: Name) -> int:
+        """Where a name stands among what is given; the others come last."""
+        return self.places.get(name, len(self.places))
+
     def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray]) -> dict[str, Any]:
         """The tensors with a gradient by the reader's names: the targets, and (unless some were asked for) every one that
         has a name."""
@@ -114,13 +117,13 @@ class _Walk:
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
         asked = {id(t) for t in targets}
-        ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
+        ranked = sorted(targets, key=lambda t: self.place(self.names.of(t)))
         found: dict[str, Any] = {}
         for t in [*ranked, *(t for t in order if id(t) not in asked)]:
             name = own.get(id(t))
-            key = (
-                name if name and name not in twice and "." not in name else self.names.of(t).text
-                if id(t) in asked or name else None)
+            key = name if name and name not in twice and "." not in name else None
+            if key is None and (name or id(t) in asked):
+                key = self.names.of(t).text
             if key is not None and id(t) in gradients:
                 found.setdefault(key, t)
         return found
@@ -131,9 +134,9 @@ class _Walk:
         for t in self.order:
             for x in inputs_of(t):
                 name = self.names.by_id.get(id(x))
-                if name is not None and not (is_tensor(x) and is_result(x)) and id(x) not in found:
-                    found[id(x)] = (
-                        name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if is_tensor(x) else x))
+                if name is not None and not (is_tensor(x) and is_result(x)):
+                    array = np.asarray(x.data if is_tensor(x) else x)
+                    found.setdefault(id(x), (name, self.names.long.get(id(x), ""), array))
         return list(found.values())
 
     def said(self, t: Any) -> tuple[Call, Phrase, dict[str, Name]]:
@@ -162,9 +165,8 @@ class _Walk:
         out = output_symbol(op)
         values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
         if said.vectors is not None:
-            values = {
-                k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v
-                for k, v in values.items()}
+            flat = {k for k, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 1}
+            values |= {k: values[k].reshape(said.vectors) for k in flat}
         step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
         results = call.handed(g)
         seen = Counter[int]()
@@ -179,11 +181,10 @@ class _Walk:
             flow = self.flow(t, x, seen, raw, index, main, names, values, step.notes)
             flow.column = said.vectors == COLUMN and flow.numbers is not None and flow.value.ndim == 1
             step.flows.append(flow)
+        rules = [said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed]
         for d in said.formula.split(DEFINITION)[1:]:
             left, _, right = d.partition(" = ")
-            used = " ".join(
-                [*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)]
-            )
+            used = " ".join([*definitions.values(), *rules])
             if symbol_key(left) in values and left in used and symbol_key(left) != out:
                 definitions = {left: right} | definitions
         step.letters = [self.letter(left, right, names, values) for left, right in definitions.items()]
@@ -200,26 +201,24 @@ class _Walk:
     ) -> Flow:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
-        value = in_shape(raw, x.data)
-        if self.said(t)[0].op.name in CANCELLING and _cancels(
-            value, float(np.abs(values[rf"\bar{{{output_symbol(self.said(t)[0].op)}}}"]).max(initial=0))
-        ):
+        value, op = in_shape(raw, x.data), self.said(t)[0].op
+        upstream = values[rf"\bar{{{output_symbol(op)}}}"]
+        if op.name in CANCELLING and _cancels(value, float(np.abs(upstream).max(initial=0))):
             value = np.zeros_like(value)
             raw = np.zeros_like(raw)
             notes.append(f"${name.bar}$ is 0 in theory: what remains on a computer is round-off, and is shown as 0")
         axes = _summed(raw.shape, x.data.shape)
-        if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
+        match = re.match(r"\\sum_n (.*)", main)  # a rule that sums the rows itself
+        if match and t.data.ndim > 1:
             axes = axes or tuple(range(t.data.ndim - x.data.ndim))
-            main = re.sub(r"_n\b", "", match[1])
-        elif match:
+        which = f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+        if match:
             main = re.sub(r"_n\b", "", match[1])
         elif axes:
             notes.append(
-                f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over"
-                f" {_axes(axes)}")
+                f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over {which}")
         if axes:
-            which = ", ".join(map(str, axes))
-            main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
+            main = rf"\operatorname{{sum}}_{{\text{{{which}}}}}({main})"
         symbol = name.bar
         if self.uses[id(x)] > 1:
             seen[id(x)] += 1
@@ -227,9 +226,8 @@ class _Walk:
             times = sum(y is x for y in inputs_of(t))
             symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
         self.parts.setdefault(id(x), []).append((symbol, value))
-        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (
-            f"_{{{index}}}" if index else "")
-        shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
+        wrap = index and (name.bar != symbol or name.index or name.transposed)
+        shown = (f"({symbol})" if wrap else symbol) + (f"_{{{index}}}" if index else "")
         pieces = numeric(main, values)
         return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
 
@@ -256,10 +254,6 @@ def symbol_key(latex: str) -> str:
 def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     extra = len(raw) - len(shape)
     return tuple(i for i, n in enumerate(raw) if i < extra or (shape[i - extra] == 1 and n != 1))
-
-
-def _axes(axes: tuple[int, ...]) -> str:
-    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
 
 
 # As a program ----------------------------------------------------------------------------------------------------------
@@ -345,11 +339,10 @@ def derivation(name: str, seed: int = 0) -> str:
     lines += ["", "With numbers", "", _below(worked)]
     if twin_of(op) is not None:
         twin = example_of(op, seed, twin=True)
-        difference = max(
-            (float(np.abs(twin.gradients[k] - g).max(initial=0)) for k, g in worked.gradients.items()), default=0.0)
-        lines += ["", "The same in plain operations, one at a time", "", _below(twin), ""]
-        lines.append(
-            f"The one rule and the plain operations give the same gradients: largest difference {difference:.0e}.")
+        difference = max((np.abs(twin.gradients[k] - g).max(initial=0) for k, g in worked.gradients.items()), default=0)
+        lines += [
+            "", "The same in plain operations, one at a time", "", _below(twin), "",
+            f"The one rule and the plain operations give the same gradients: largest difference {float(difference):.0e}."]
     return "\n".join(lines)
 
 
@@ -363,10 +356,8 @@ def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
     ] or small
     chosen = next((e for e in small if any(np.ndim(x) == 2 for x in e.inputs)), small[0])
     inputs = [
-        (
-            Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i))
-            if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x)
-        for i, x in enumerate(chosen.inputs)]
+        Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i))
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for i, x in enumerate(chosen.inputs)]
     plainer = twin_of(op) if twin else None
     out = plainer(*inputs, **chosen.params) if plainer is not None else run(op, chosen, *inputs)
     out.name = output_symbol(op)

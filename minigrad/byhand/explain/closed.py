@@ -146,8 +146,8 @@ def _parts(output: Any, seed: np.ndarray) -> Iterator[tuple[Any, float, set[floa
             waiting += [(x, c if (k == 0 and op != "negative") or op == "add" else -c, numbers)
                         for k, x in enumerate(call.inputs) if call.wants(k)]  # fmt: skip
         elif (
-            call is not None and op in ("multiply", "divide") and sum(map(call.wants, (0, 1))) == 1
-            and call.wants(0) | (op == "multiply")
+            call is not None and op in ("multiply", "divide") and call.wants(0) != call.wants(1)
+            and (call.wants(0) or op == "multiply")
         ):
             k = 0 if call.wants(0) else 1
             number = float(np.asarray(call.arrays[1 - k]))
@@ -235,10 +235,8 @@ class Search:
                 return None
             cs.append(float(np.vdot(value, g)) / square)
             top = float(np.abs(g).max(initial=0))
-            if (
-                not top or not np.isfinite(square) or np.abs(g - cs[-1] * value).max() > TOLERANCE * top
-                or len(term.latex) > LONGEST
-            ):
+            apart = np.abs(g - cs[-1] * value).max()
+            if not top or not np.isfinite(square) or apart > TOLERANCE * top or len(term.latex) > LONGEST:
                 return None
         if np.ptp(cs) <= TOLERANCE * abs(cs[0]):
             return Form(cs[0], term)
@@ -260,9 +258,8 @@ class Search:
             if above is None or written is None:
                 continue
             latex, rank = written
-            values = [
-                p.pull(call, np.broadcast_to(v, call.out.shape))[i]
-                for p, v in zip(self.points, above.term.values, strict=True)]
+            pairs = zip(self.points, above.term.values, strict=True)
+            values = [p.pull(call, np.broadcast_to(v, call.out.shape))[i] for p, v in pairs]
             sign = -1.0 if latex.startswith("-") else 1.0
             term = Term(latex.removeprefix("-"), [sign * v for v in values], rank)
             forms.append(above._replace(c=sign * above.c, term=term))
@@ -281,10 +278,8 @@ class Search:
             if not any(id(x) in after for x in call.inputs):
                 continue
             after.add(id(call.result))
-            if call.op.name in SIDES:
-                sides = [
-                    SIDES[call.op.name](call, p.values[id(call.result)], *p.read[id(call.result)][:2])
-                    for p in self.points]
+            if side := SIDES.get(call.op.name):
+                sides = [side(call, p.values[id(call.result)], *p.read[id(call.result)][:2]) for p in self.points]
                 if all(np.all(s) for s in sides) or not any(np.any(s) for s in sides):
                     return False
         return True
@@ -304,8 +299,7 @@ class Search:
 
     def given(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape and a name: leaves, constants, targets, and what the reader named."""
-        return [self.letter(x) for x in self._alike(shape, True)] + [
-            term for term in self.hot if term.values[0].shape == shape]
+        return [*map(self.letter, self._alike(shape, True)), *(h for h in self.hot if h.values[0].shape == shape)]
 
     def letters(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape: what has a name, functions of it, then the other results."""
@@ -397,11 +391,9 @@ def _symmetric(s: Search, t: Any) -> Iterator[Term]:
 
 def _inverse(s: Search, t: Any) -> Iterator[Term]:
     """A⁻ᵀ, of log |det A|."""
-    if (
-        t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1]
-        and all(np.linalg.cond(v) < 1e8 for v in s.letter(t).values)
-    ):
-        a = s.letter(t)
+    a = s.letter(t)
+    square = t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1]
+    if square and all(np.linalg.cond(v) < 1e8 for v in a.values):
         yield Term(rf"{a.within(LETTER)}^{{-\top}}", [np.linalg.inv(v).T for v in a.values])
 
 
@@ -412,10 +404,8 @@ def _activation(s: Search, t: Any) -> Iterator[Term]:
         y, node = s.points[0].values[id(call.result)], call.result
         kind = next((k for k, f in FUNCTIONS.items() if y.ndim and y.shape == t.data.shape and all(
             np.allclose(f(v), p.values[id(node)], rtol=1e-10, atol=1e-14) for v, p in zip(z, s.points, strict=True))), "")  # fmt: skip
-        above = s.form(node) if kind and node is not t else None
-        if above is None:
-            continue
-        yield _slope(kind, s.letter(node, 0), above.term)
+        if above := s.form(node) if kind and node is not t else None:
+            yield _slope(kind, s.letter(node, 0), above.term)
 
 
 def _slope(kind: str, y: Term, g: Term) -> Term:
@@ -436,10 +426,8 @@ def _slope(kind: str, y: Term, g: Term) -> Term:
 
 
 FUNCTIONS: dict[str, Callable[[Any], np.ndarray]] = {
-    "softmax": _softmax,
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "exp": np.exp}
+    "softmax": _softmax, "sigmoid": sigmoid, "tanh": np.tanh, "exp": np.exp,
+}  # fmt: skip
 RULES = (_one, _difference, _symmetric, _inverse, _activation)
 
 
@@ -450,8 +438,8 @@ def _product(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
     if call.op.name == "linear" and i == 2:
         return _summed(s, call, i, g)
     other, mine, others = s.letter(call.inputs[1 - i]), np.ndim(call.arrays[i]), np.ndim(call.arrays[1 - i])
-    transposed = (
-        other.latex.removesuffix(r"^\top") if other.latex.endswith(r"^\top") else rf"{other.within(LETTER)}^\top")
+    turned = other.latex.endswith(r"^\top")
+    transposed = other.latex.removesuffix(r"^\top") if turned else rf"{other.within(LETTER)}^\top"
     if g.latex == "1":
         return (other.latex, other.rank) if mine == others == 1 else None
     left, right = g.within(PRODUCT), other.within(PRODUCT)
@@ -507,9 +495,9 @@ def _written_product(call: Call, a: Term, b: Term, *bias: Term) -> tuple[str, in
     rows, columns = np.ndim(call.arrays[0]) == 1, np.ndim(call.arrays[1]) == 1
     if rows and not columns and not bias:
         return rf"{b.within(LETTER)}^\top {a.within(PRODUCT)}", PRODUCT
-    product = (
-        rf"{a.within(LETTER)}^\top {b.within(PRODUCT)}" if rows and columns
-        else f"{a.within(PRODUCT)} {b.within(PRODUCT)}")
+    product = f"{a.within(PRODUCT)} {b.within(PRODUCT)}"
+    if rows and columns:
+        product = rf"{a.within(LETTER)}^\top {b.within(PRODUCT)}"
     return (f"{product} + {bias[0].latex}", SUM) if bias else (product, PRODUCT)
 
 

@@ -23,8 +23,7 @@ from ..recording import softmax as softmax_values
 from .notation import Name, constant, escape, named, scientific, size, symbols, tokens
 
 RESULTS = {"softmax": "P", "attention": "O", "_cross_entropy": "L"}  # the usual letter for the result of an op
-MATRICES, VECTORS = (
-    "ABDEFGHRUYZ", "abdfghrvwyz")  # for the rest; no letter that means something else in a formula or an index
+MATRICES, VECTORS = "ABDEFGHRUYZ", "abdfghrvwyz"  # for the rest; none that is something else in a formula or an index
 
 
 class Names:
@@ -77,8 +76,8 @@ class Names:
     def _parameter(self, x: Any, name: str, order: Sequence[Any]) -> Name:
         r"""``layers.0.ffn.up.weight`` as :math:`W_\text{up}`, with the letter of the first formula that uses it."""
         *path, kind = name.split(".")
-        uses = (input_symbol(_op_of(t), i) for t in order for i, y in enumerate(inputs_of(t)) if y is x)
-        letter = next(uses, "")
+        calls = (call for t in order if (call := call_of(t)) is not None)
+        letter = next((input_symbol(call.op, i) for call in calls for i, y in enumerate(call.inputs) if y is x), "")
         if letter not in ("W", r"\gamma", "b", r"\beta"):
             letter = {"weight": "W", "bias": "b"}.get(kind, "")
         if not letter:
@@ -127,11 +126,6 @@ class Names:
             for later in transposes[id(t)]:  # the transpose of an unnamed tensor is called after it
                 if id(later) not in self.by_id:
                     self._claim_transpose(later)
-
-
-def _op_of(t: Any) -> Any:
-    call = call_of(t)
-    return call.op if call else None
 
 
 def _op_name(t: Any) -> str:
@@ -190,18 +184,13 @@ class Phrase:
 
 def derivative(op: Any, i: int) -> str:
     key = op.inputs[i] if i < len(op.inputs) else next(iter(op.derivatives), "")
-    given = op.derivatives.get(key) or op.derivatives.get("*")
-    symbol = rf"\bar {output_symbol(op)}"
-    if given is None:
-        return rf"\operatorname{{vjp}}_{{{input_symbol(op, i)}}}({symbol})"
-    return given
+    unknown = rf"\operatorname{{vjp}}_{{{input_symbol(op, i)}}}(\bar {output_symbol(op)})"
+    return op.derivatives.get(key) or op.derivatives.get("*") or unknown
 
 
 def output_symbol(op: Any) -> str:
     """The letter on the left of the formula."""
-    return next(
-        (t for t in tokens(op.formula.partition("=")[0]) if t.isalpha() or (t.startswith("\\") and t[1:].isalpha())),
-        "y")
+    return next((t for t in tokens(op.formula.partition("=")[0]) if t.removeprefix("\\").isalpha()), "y")
 
 
 def input_symbol(op: Any, i: int) -> str:
@@ -343,8 +332,8 @@ REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each re
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers."""
-    return tuple(
-        i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)))
+    given = range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    return tuple(i % ndim for i in given)
 
 
 def _reduction(call: Call, said: Phrase) -> None:
