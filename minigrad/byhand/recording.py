@@ -190,9 +190,8 @@ def attention_mask(call: Call) -> np.ndarray | None:
 def attention_weights(call: Call) -> np.ndarray:
     """The weights of an attention before dropout."""
     q, k, _, bias = call.arrays
-    return weights_of_attention(
-        Tensor(q), Tensor(k), bias, call.param("mask"), call.param("causal"), call.param("scale")
-    ).data
+    masks = call.param("mask"), call.param("causal"), call.param("scale")
+    return weights_of_attention(Tensor(q), Tensor(k), bias, *masks).data
 
 
 def twin_of(op: Any) -> Callable[..., Any] | None:

@@ -127,9 +127,8 @@ def _elsewhere(
         return found
     _, values = wrong
     inputs = values if question.keys is None else dict(zip(question.keys, values, strict=True))
-    there = diagnose(
-        f, inputs, {question.variable_names[i]: a for i, a in question.match(claimed, values).items()},
-        upstream=upstream, names=names, rtol=rtol)
+    claims = {question.variable_names[i]: a for i, a in question.match(claimed, values).items()}
+    there = diagnose(f, inputs, claims, upstream=upstream, names=names, rtol=rtol)
     for k, row in enumerate(there.rows):
         if not row:
             words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
@@ -147,10 +146,8 @@ class _Asked(NamedTuple):
 
 def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names: Any) -> _Asked | None:
     """A Jacobian, or a Hessian, that is claimed as such: asked as the gradient of its product with random numbers."""
-    if (
-        upstream is not None or is_function(claimed) or isinstance(inputs, Mapping | list | tuple)
-        or isinstance(claimed, Mapping | list | tuple)
-    ):
+    several = Mapping | list | tuple
+    if upstream is not None or is_function(claimed) or isinstance(inputs, several) or isinstance(claimed, several):
         return None
     x, a = np.asarray(getattr(inputs, "data", inputs)), np.asarray(getattr(claimed, "data", claimed))
     if x.dtype.kind != "f" or not x.ndim or a.ndim <= x.ndim or a.dtype.kind not in "fiub":

@@ -280,8 +280,8 @@ def picked(program: Program, step: Step) -> Iterator[Edit]:
     unit = float(others[0]) if others.size and np.ptp(others) <= 1e-12 * others[0] else 0.0
     sign = float(np.sign(total.sum()))
     what = program.expression(step)
-    rows = [
-        ("missing path", f"the entries {what} get no gradient at all, neither as picked ones nor as those of {{}}", 0.0)]
+    nowhere = f"the entries {what} get no gradient at all, neither as picked ones nor as those of {{}}"
+    rows = [("missing path", nowhere, 0.0)]
     if unit and sign:
         one, minus = ("−1", "minus ") if sign < 0 else ("1", "")
         rows.append((
@@ -532,9 +532,8 @@ def repeated(program: Program, single: list[Edit]) -> Iterator[Edit]:
             places = dict.fromkeys(program.called(program.steps[e.sites[0].step].out) for e in members)
             words = f"{re.split('; gradient of |, in ', words)[0]}: {' and '.join(places)}"
             words += f", in {step.place}" if one else ""
-        yield Edit(
-            first.name, f"{every} ({len(steps)} times): {words}", first.cost + 0.15,
-            tuple(s for e in members for s in e.sites), ("each", *kind))
+        words, sites = f"{every} ({len(steps)} times): {words}", tuple(s for e in members for s in e.sites)
+        yield Edit(first.name, words, first.cost + 0.15, sites, ("each", *kind))
 
 
 ALREADY_SEVERAL = ("apart", "symmetric", "as if last", "exchanged", "picked", "in one term")
@@ -585,12 +584,9 @@ def recognised(program: Program) -> Iterator[Recognised]:
                 break
 
 
+NORMALISED = "x̂ (the normalised {})"
 LABELS = {
-    "standardise": "x̂ (the normalised {})",
-    "rms": "x̂ (the normalised {})",
-    "unit": "x̂ (the normalised {})",
-    "softmax": "softmax({})",
-    "sigmoid": "sigmoid({})"}
+    "standardise": NORMALISED, "rms": NORMALISED, "unit": NORMALISED, "softmax": "softmax({})", "sigmoid": "sigmoid({})"}
 
 
 def _behind(program: Program, node: int) -> list[int]:
@@ -748,16 +744,13 @@ def _norm(program: Program, node: int, y: np.ndarray, before: list[int]) -> Reco
             for kind, u in (("standardise", centred), ("rms", v)):
                 with np.errstate(all="ignore"):
                     s = np.sqrt((u * u).sum(**keep) / (y * y).sum(**keep))
-                if (
-                    not np.isfinite(s).all() or not (s > 0).all() or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10)
-                    or not _depends(program, node, x)
-                ):
+                positive = np.isfinite(s).all() and (s > 0).all()
+                if not positive or not np.allclose(u / s, y, rtol=1e-8, atol=1e-10) or not _depends(program, node, x):
                     continue
                 rest = s * s - (u * u).mean(**keep)  # ε, the same in every row and small
                 if kind == "rms" and np.allclose(s * s, (u * u).sum(**keep), rtol=1e-9):
-                    return Recognised(
-                        "unit", x, node, v, y, {"axis": axis, "s": s},
-                        lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s)
+                    right = lambda g, s=s, k=keep: (g - y * (g * y).sum(**k)) / s  # noqa: E731
+                    return Recognised("unit", x, node, v, y, {"axis": axis, "s": s}, right)
                 if np.ptp(rest) > 1e-9 * float((s * s).max()) or not -1e-9 <= float(rest.flat[0]) <= 1.0:
                     continue
                 mean = kind == "standardise"

@@ -111,9 +111,9 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
     axis = step.params.get("axis")
     over = f"the mean over {n} entries" + ("" if axis is None else f" (axis {axis})")
     over += ", the batch," if step.within == "cross_entropy" else ""
-    missing = (
-        f"the mean over the batch of {n} is missing: cross_entropy divides by {n}" if step.within == "cross_entropy"
-        else f"the 1/{n} of {over} is missing")
+    missing = f"the 1/{n} of {over} is missing"
+    if step.within == "cross_entropy":
+        missing = f"the mean over the batch of {n} is missing: cross_entropy divides by {n}"
     yield Origin(n, "missing mean", missing)
     yield Origin(1 / n, "factor", f"divided by {n} twice, once more than {over} asks")
     shape = step.arrays[0].shape
@@ -308,10 +308,8 @@ def _take(program: Program, step: Step) -> Iterator[Origin]:
 
 
 OF_OP: dict[str, Any] = {
-    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power,
-    "var": _var, "sqrt": _sqrt,
-    "erf": _erf, "_take": _take,
-}  # fmt: skip
+    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power, "var": _var,
+    "sqrt": _sqrt, "erf": _erf, "_take": _take}
 
 
 # Paths -----------------------------------------------------------------------------------------------------------------
@@ -394,9 +392,8 @@ class Stories:
         steps = [*(step for step, _ in path.edges), *(s for s in made if s is not None and _is_square(s))]
         on_path = origins(self.program, dict.fromkeys(steps), self.leads)
         where = "" if self.is_whole(path) else f"{self._path(path)}: "
-        times = (
-            f"every entry is {c:.8g} times the right one: " if not where
-            else f"{where}its part is {c:.8g} times the right one: ")
+        times = f"{where}its part is" if where else "every entry is"
+        times += f" {c:.8g} times the right one: "
         found = sorted(
             (Finding(o.mistake, times + o.words, "", 1.0 + o.cost, at=o.step) for o in on_path if same(o.factor, c)),
             key=lambda f: f.cost)
@@ -452,9 +449,8 @@ class Stories:
         while len(readers := self.program.readers.get(node, [])) == 1:
             chain.append(readers[0][0])
             node = readers[0][0].out
-        factors = [
-            o for o in origins(self.program, chain, self.leads)
-            if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
+        near = origins(self.program, chain, self.leads)
+        factors = [o for o in near if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
         for n in range(1, 4):
             found = [
                 Finding(some[0].mistake, f"{times}{_two(*(o.words for o in some))}, in this part alone", "", 1.3 + 0.1 * n)

@@ -14,6 +14,7 @@ and claims come in many forms, each checked with words of its own.
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import math
 import operator
@@ -120,15 +121,11 @@ def pushed(step: Step, along: list[Any]) -> np.ndarray:
 
 ELEMENTWISE = {
     "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square",
-    "reciprocal", "sin", "cos",
-    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf",
-    "_gelu_tanh", "astype", "tril", "triu",
-}  # fmt: skip
+    "reciprocal", "sin", "cos", "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu",
+    "_gelu_erf", "_gelu_tanh", "astype", "tril", "triu"}
 MULTILINEAR = {
     "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads",
-    "broadcast_to", "_concatenate",
-    "_stack", "flip", "pick", "_take", "put",
-}  # fmt: skip
+    "broadcast_to", "_concatenate", "_stack", "flip", "pick", "_take", "put"}
 
 
 class Skipped:
@@ -144,10 +141,9 @@ class Skipped:
         return arrays[self.i]
 
     def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
-        mine = g if self.mask is None else g * self.mask
-        return [
-            mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)
-        ]
+        given: list[Any] = [np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)]
+        given[self.i] = g if self.mask is None else g * self.mask
+        return given
 
 
 # The whole program -----------------------------------------------------------------------------------------------------
@@ -155,15 +151,15 @@ class Skipped:
 
 DIRECTIONS = 12
 NOTHING: Mapping[int, Any] = {}
+Placing = Callable[[int], tuple[Place | None, int]]  # the line at a tick, and which run of it
 
 
 class Program:
     """Everything between the variables and the output, oldest first; nodes are numbered."""
 
     def __init__(
-        self, output: Any, upstream: np.ndarray, variables: Sequence[Any],
-        place: Callable[[int], tuple[Place | None, int]], names: dict[int, str]
-    ):
+        self, output: Any, upstream: np.ndarray, variables: Sequence[Any], place: Placing, names: dict[int, str]
+    ) -> None:
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
@@ -193,9 +189,7 @@ class Program:
                 self.names[self.nodes[id(t)]] = name
         return self.nodes[id(t)]
 
-    def _add(
-        self, order: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str], within: str
-    ) -> None:
+    def _add(self, order: Sequence[Any], place: Placing, names: dict[int, str], within: str) -> None:
         for t in order:
             call = call_of(t)
             if call is None:
@@ -217,8 +211,8 @@ class Program:
                 continue
             inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
             arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
-            self.steps.append(
-                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where[0], within, where[1]))
+            out = self._node(t, names)
+            self.steps.append(Step(len(self.steps), call, inputs, arrays, t.data, out, where[0], within, where[1]))
 
     def _index(self) -> None:
         self.made: dict[int, Step] = {step.out: step for step in self.steps}
@@ -308,8 +302,7 @@ class Program:
         The result of a step in ``skip`` is one of its inputs itself, that of a step in ``change`` is changed; the
         gradient that passes a step in ``mask`` is multiplied.  ``resized``: shapes may change on the way.
         """
-        new = object.__new__(Program)
-        new.__dict__.update(self.__dict__)
+        new = copy.copy(self)
         new.values, new.steps = list(self.values), []
         try:
             for s in self.steps:
@@ -332,8 +325,7 @@ class Program:
 
     def under(self, sites: Sequence[Site]) -> Program:
         """The same program with an edited backward pass."""
-        new = object.__new__(Program)
-        new.__dict__.update(self.__dict__)
+        new = copy.copy(self)
         new.steps = [replace(s, g=None, raw=[], shares=[]) for s in self.steps]
         new._index()
         new._walk_back(sites)
@@ -359,9 +351,8 @@ class Program:
 
     def expression(self, step: Step, depth: int = 2) -> str:
         """What a step computes, as code."""
-        parts = [
-            self.operand(step, i, depth - 1) if depth else "…" for i in range(len(step.inputs))
-            if step.arrays[i] is not None]
+        given = [i for i, a in enumerate(step.arrays) if a is not None]
+        parts = [self.operand(step, i, depth - 1) if depth else "…" for i in given]
         sign = SIGNS.get(step.op)
         if sign and len(parts) == 2:
             return f"{_wrapped(parts[0])} {sign} {_wrapped(parts[1])}"
@@ -540,10 +531,8 @@ def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) ->
     size = float(np.abs(step.shares[i]).max(initial=0))
     if not zero and float(np.abs(change + step.shares[i]).max(initial=0)) <= 1e-12 * size:
         return None
-    if (
-        change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all()
-        or float(np.abs(change).max(initial=0)) <= 1e-10 * size
-    ):
+    fits = change.shape == np.shape(a) and np.isfinite(change).all()
+    if not fits or float(np.abs(change).max(initial=0)) <= 1e-10 * size:
         return None
     return Site(step.index, step.inputs[i], more)
 
@@ -571,9 +560,9 @@ class Question:
                 " list or a tuple")
         self.names = self._named(names, given)
         self.state = generator().bit_generator.state
-        variables = [
-            Tensor(x, requires_grad=True, name=self.names[i]) if i in self.which else x
-            for i, x in enumerate(self.arrays)]
+        variables: list[Any] = list(self.arrays)
+        for i in self.which:
+            variables[i] = Tensor(self.arrays[i], requires_grad=True, name=self.names[i])
         self.trace = Trace()
         with enable_grad(), np.errstate(all="ignore"):
             output = self.trace.run(lambda: self.call(variables))
@@ -586,8 +575,8 @@ class Question:
             raise ValueError(
                 f"diagnose: the function returns shape {output.shape}, so its gradient needs an upstream gradient: "
                 "pass upstream=array of that shape, or reduce to a scalar (a loss)")
-        self.upstream = (
-            np.ones(output.shape) if upstream is None else np.array(getattr(upstream, "data", upstream), np.float64))
+        given_upstream = np.ones(output.shape) if upstream is None else getattr(upstream, "data", upstream)
+        self.upstream = np.array(given_upstream, np.float64)
         if self.upstream.shape != output.shape:
             raise ValueError(
                 f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape"
@@ -597,7 +586,6 @@ class Question:
             wanted = [variables[i] for i in self.which]
             self.program = Program(output, self.upstream.astype(output.dtype), wanted, self.trace.place, names_of)
             self.program.scalars = {k: v for k, v in self.trace.scalars.items() if v == v}
-        self.output_shape = output.shape
         self.variable_names = [self.names[i] for i in self.which]
 
     def _named(self, names: list[str] | None, given: list[Any]) -> list[str]:
@@ -697,9 +685,8 @@ class Question:
         with enable_grad(), np.errstate(all="ignore"):
             output = self.call(variables)
             output.backward(self.upstream.astype(output.dtype))
-        return [
-            np.zeros(variables[i].shape) if variables[i].grad is None else np.asarray(variables[i].grad.data)
-            for i in self.which]
+        grads = [variables[i].grad for i in self.which]
+        return [np.zeros(values[i].shape) if g is None else np.asarray(g.data) for i, g in zip(self.which, grads)]
 
 
 def is_function(claimed: Any) -> bool:

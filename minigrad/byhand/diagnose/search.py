@@ -22,6 +22,7 @@ from .paths import Path, Stories, paths, projected, same, tidy
 from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, overlap
 from .verdicts import Case, Finding, off
 
+Uses = list[tuple[Step, int]]
 SECONDS = 5.0  # for pairs of edits
 
 
@@ -107,10 +108,9 @@ class Search:
     def whole(self) -> Iterator[Finding]:
         """Everything off by one factor, where no single path carries everything."""
         c = self.ratio(self.aim, self.total)
-        if (
-            np.isnan(c) or abs(c - 1) < 1e-9 or any(self.stories.is_whole(p) for p in self.paths)
-            or not self.case.close(self.case.claimed, tidy(c) * self.right)
-        ):
+        if np.isnan(c) or abs(c - 1) < 1e-9 or any(map(self.stories.is_whole, self.paths)):
+            return
+        if not self.case.close(self.case.claimed, tidy(c) * self.right):
             return
         for f in self.stories.of(Path([], self.total), tidy(c)) if c > 0 else ():
             yield f._replace(evidence=self._divided(c))
@@ -194,7 +194,7 @@ class Search:
         d = self.aim - self.total
         for node, tangent in self.tangents.items():
             uses = self.program.readers.get(node, [])
-            by_step: dict[int, list[tuple[Step, int]]] = {}
+            by_step: dict[int, Uses] = {}
             for step, k in uses:
                 by_step.setdefault(step.index, []).append((step, k))
             groups = list(by_step.values()) if len(by_step) > 1 else [[u] for u in uses]
@@ -207,9 +207,8 @@ class Search:
             solved, *_ = np.linalg.lstsq(parts[seen].T, d, rcond=None)
             c = np.ones(len(groups))
             c[seen] = 1 + solved
-            if not np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size or not all(
-                min(abs(x), abs(x - 1)) < 1e-4 for x in c
-            ):
+            near = np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size
+            if not near or not all(min(abs(x), abs(x - 1)) < 1e-4 for x in c):
                 continue
             kept = [g for x, g in zip(c, groups, strict=True) if abs(x - 1) < 1e-4]
             lost = [g for x, g in zip(c, groups, strict=True) if abs(x) < 1e-4]
@@ -219,10 +218,7 @@ class Search:
             if self.fits(sites):
                 yield self._lost(node, kept, lost, groups, sites)
 
-    def _lost(
-        self, node: int, kept: list[list[tuple[Step, int]]], lost: list[list[tuple[Step, int]]],
-        groups: Sequence[object], sites: list[Site]
-    ) -> Finding:
+    def _lost(self, node: int, kept: list[Uses], lost: list[Uses], groups: list[Uses], sites: list[Site]) -> Finding:
         x, n = self.program.called(node), len(groups)
         every = [g[0][0] for g in [*kept, *lost]]
         looped = len({s.place for s in every}) == 1 and len({s.visit for s in every}) == n > 1
@@ -254,10 +250,9 @@ class Search:
         d = self.aim - total
         if self.near(d, 0 * d):
             return
-        words = FACTOR.sub("", first.words)
         for f, sites in self.scaled_below(program, first.sites, tangents, total, 2.5):
             if self._gives(program, sites):
-                yield self._second(first, words, f, sites)
+                yield self._second(first, f, program, sites)
         for e in edits(program):
             if self.shared.late():
                 return
@@ -273,7 +268,7 @@ class Search:
                     delta = program.changes(e.sites).get(self.i)
                     effect = 0 * d if delta is None else self.project(delta)
             if np.isfinite(effect).all() and self.near(effect, d) and self._gives(program, e.sites):
-                yield self._second(first, words, Finding(e.name, e.words, "", e.cost), e.sites)
+                yield self._second(first, _found(e), program, e.sites)
 
     def _gives(self, program: Program, sites: Sequence[Site]) -> bool:
         """Whether these edits of an edited program give the claimed numbers."""
@@ -294,12 +289,9 @@ class Search:
                 if f.cost < most and not overlap(program, taken, sites):
                     yield f, sites
 
-    def _second(self, first: Finding, words: str, f: Finding, sites: Sequence[Site]) -> Finding:
-        found = (first.program or self.program.under(first.sites)).edited(self.i, sites)
-        return Finding(
-            _names(first.mistake, f.mistake), f"two mistakes: {words}; and {f.words}",
-            f"from what these give, yours {self.off(found)}", first.cost + f.cost + 0.4,
-            parts=(words, f.words))
+    def _second(self, first: Finding, second: Finding, program: Program, sites: Sequence[Site]) -> Finding:
+        evidence = f"from what these give, yours {self.off(program.edited(self.i, sites))}"
+        return _two(first._replace(words=FACTOR.sub("", first.words)), second, evidence, 0.4)
 
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
@@ -340,9 +332,9 @@ def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
         s = copy.copy(shared.searches[case.i])
         s.case, s.aim = case._replace(claimed=turned), s.project(turned)
         for f in (*s.scaled_paths(), *s.single(s.effects)):
-            yield Finding(
-                f"{f.mistake} and {words.split(':')[0].split(' ')[0]}", f"two mistakes: {f.words}; and {words}",
-                f.evidence, f.cost + 1.2, parts=(f.words, words))
+            name = f"{f.mistake} and {words.split(':')[0].split(' ')[0]}"
+            both = f"two mistakes: {f.words}; and {words}"
+            yield Finding(name, both, f.evidence, f.cost + 1.2, parts=(f.words, words))
 
 
 # Several claims --------------------------------------------------------------------------------------------------------
@@ -365,9 +357,8 @@ def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Sha
                 continue
             given = _gradients(shared.program, f)
             spoils = any(not c.close(c.claimed, given[c.i]) for c in same_shape if c.i not in found)
-            explained = [
-                c for c in wrong.values()
-                if c.i != i and c.close(c.claimed, given[c.i]) and not c.close(given[c.i], c.right)]
+            others = [c for c in wrong.values() if c.i != i]
+            explained = [c for c in others if c.explained_by(given[c.i])]
             found[i][k] = f._replace(cost=f.cost + 0.3 * spoils - 0.12 * min(2, len(explained)))
             for c in explained:
                 if not found[c.i] or (c.right.size < 3 and all(f.words != other.words for other in found[c.i])):
@@ -407,6 +398,17 @@ def _names(first: str, second: str) -> str:
     return first if second == first or second in first.split(" and ") else f"{first} and {second}"
 
 
+def _found(e: Edit) -> Finding:
+    return Finding(e.name, e.words, "", e.cost, e.sites)
+
+
+def _two(first: Finding, second: Finding, evidence: str, more: float, sites: Sequence[Site] = ()) -> Finding:
+    """Two mistakes as one finding; ``more`` is how far-fetched it is that there are two."""
+    words, cost = f"two mistakes: {first.words}; and {second.words}", first.cost + second.cost + more
+    parts = (first.words, second.words)
+    return Finding(_names(first.mistake, second.mistake), words, evidence, cost, tuple(sites), parts=parts)
+
+
 def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
     """An edit, and a path scaled."""
     if s.case.right.size < 3:
@@ -422,10 +424,9 @@ def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         hits = [(moved[n], 1 + apart[n]) for n in np.flatnonzero(off_by <= 1e-5 * s.size)]
         inside = path.effect + effects[moved]
         squares = (inside * inside).sum(axis=1)
-        a = np.divide(
-            inside @ (s.aim - s.total + path.effect), squares, out=np.zeros(len(moved)),
-            where=squares > 1e-18 * s.size**2)
-        off_by = np.abs(s.aim - s.total + path.effect - a[:, None] * inside).max(axis=1)
+        aim = s.aim - s.total + path.effect
+        a = np.divide(inside @ aim, squares, out=np.zeros(len(moved)), where=squares > 1e-18 * s.size**2)
+        off_by = np.abs(aim - a[:, None] * inside).max(axis=1)
         hits += [(moved[n], a[n]) for n in np.flatnonzero(off_by <= 1e-5 * s.size)]
         for k, c in hits:
             c, e = tidy(c), s.edits[k]
@@ -435,16 +436,14 @@ def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
                 scaled = path.sites(c, e.sites, finding.at)
                 sites = [*e.sites, *scaled]
                 if finding.cost < 2.5 and not overlap(s.program, e.sites, scaled) and s.fits(sites):
-                    yield _both(s, e.name, e.words, e.cost, finding, sites)
+                    yield _both(s, _found(e), finding, sites)
 
 
-def _both(s: Search, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
+def _both(s: Search, first: Finding, second: Finding, sites: Sequence[Site]) -> Finding:
+    evidence, name = s.evidence(sites), f"sign and {first.mistake}"
     if second.mistake == "sign" and second.words == "the sign is wrong":
-        return Finding(
-            f"sign and {name}", f"the sign is wrong, and {words}", s.evidence(sites), cost + 1.2, tuple(sites))
-    return Finding(
-        _names(name, second.mistake), f"two mistakes: {words}; and {second.words}", s.evidence(sites),
-        cost + second.cost + 0.6, tuple(sites), parts=(words, second.words))
+        return Finding(name, f"the sign is wrong, and {first.words}", evidence, first.cost + 1.2, tuple(sites))
+    return _two(first, second, evidence, 0.6, sites)
 
 
 def two_paths(s: Search) -> Iterator[Finding]:
@@ -490,9 +489,7 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
     through = [some[0].mistake.startswith("missing term through") for some in (first, second)]
     if c == e == 0 and through[0] != through[1]:
         return
-    words = f"two mistakes: {first[0].words}; and {second[0].words}"
-    name, cost = _names(first[0].mistake, second[0].mistake), first[0].cost + second[0].cost + 0.55
-    yield Finding(name, words, evidence, cost, sites, parts=(first[0].words, second[0].words))
+    yield _two(first[0], second[0], evidence, 0.55, sites)
 
 
 def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None:
@@ -543,22 +540,21 @@ def _in_loops(s: Search, effects: np.ndarray) -> Iterator[Finding]:
                 continue
             delta = s.shared.pair(first, second).get(s.i)
             if delta is not None and s.case.close(s.case.claimed, s.right + delta):
-                yield from _pair(s, first, second)
+                yield from _pair(s, _found(first), second)
 
 
 def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
     """Two edits, at different steps."""
     if s.case.right.size < 3:
         return
-    order = [
-        k for k in np.argsort([e.cost for e in s.edits], kind="stable") if np.abs(effects[k]).max() > 1e-9 * s.size
-    ][:BUDGET]
+    cheapest = np.argsort([e.cost for e in s.edits], kind="stable")
+    order = [k for k in cheapest if np.abs(effects[k]).max() > 1e-9 * s.size][:BUDGET]
     some = effects[order]
     d = s.aim - s.total
     for a, k in enumerate(order):
         left = d - some[a]
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
-            yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
+            yield from _pair(s, _found(s.edits[k]), s.edits[order[a + 1 + b]])
     chosen = [s.edits[k] for k in order]
     looped = list(_in_loops(s, effects))
     yield from looped
@@ -573,7 +569,7 @@ def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
     """An edit, or a path left out or scaled, and on top of it a path that hands on a part of what it hands down."""
     if s.shared.late():
         return
-    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen[:80]]
+    firsts = [_found(e) for e in chosen[:80]]
     for path in s.paths[:30]:
         for c in (0.0, -1.0, 2.0, 0.5) if not s.stories.is_whole(path) else ():
             firsts += [f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
@@ -584,7 +580,7 @@ def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
         total = s.project(program.gradient(s.i))
         for f, scaled in s.scaled_below(program, first.sites, s.tangents, total, 2.2):
             if s.fits([*first.sites, *scaled]):
-                yield _both(s, first.mistake, first.words, first.cost, f, [*first.sites, *scaled])
+                yield _both(s, first, f, [*first.sites, *scaled])
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
@@ -592,7 +588,7 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
     d = s.aim - s.total
     if s.shared.late():
         return
-    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen]
+    firsts = [_found(e) for e in chosen]
     for path in s.paths[:40]:
         for c in (0.0, -1.0) if not s.stories.is_whole(path) else ():
             firsts += [f._replace(sites=tuple(path.sites(c))) for f in s.stories.of(path, c, loose=False)[:1]]
@@ -615,12 +611,9 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
                 yield from _pair(s, first, second)
 
 
-def _pair(s: Search, first: Edit | Finding, second: Edit) -> Iterator[Finding]:
+def _pair(s: Search, first: Finding, second: Edit) -> Iterator[Finding]:
     if overlap(s.program, first.sites, second.sites):
         return
     sites = [*first.sites, *second.sites]
     if s.fits(sites):
-        one = first.name if isinstance(first, Edit) else first.mistake
-        yield Finding(
-            _names(one, second.name), f"two mistakes: {first.words}; and {second.words}", s.evidence(sites),
-            first.cost + second.cost + 0.6, tuple(sites), parts=(first.words, second.words))
+        yield _two(first, _found(second), s.evidence(sites), 0.6, sites)

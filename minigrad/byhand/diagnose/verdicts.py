@@ -80,9 +80,8 @@ class Diagnosis(Report):
         said = []
         for words in dict.fromkeys(row.words for row in self.rows if row.mistake or row.words != "right"):
             rows = [row for row in self.rows if row.words == words]
-            said.append(
-                f"{', '.join(row.name for row in rows)}: {words}"
-                + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
+            names, evidence = ", ".join(row.name for row in rows), rows[0].evidence
+            said.append(f"{names}: {words}{f' ({evidence})' if evidence else ''}.")
             others = [o for o in rows[0].others if all(o in row.others for row in rows)]
             said += [f"    The same numbers would come of this: {other}." for other in others]
         return [*said, *(f"Note: {remark}." for remark in self.remarks)]
@@ -286,16 +285,17 @@ def by_entries(case: Case) -> Iterator[Finding]:
         count = int(((claimed != 0) & zero).sum())
         first = tuple(np.argwhere((claimed != 0) & zero)[0])
         mask = next((s for s in case.program.live if masks(s)), None)
-        name, why = (
-            ("masked entries not zeroed", f", which the mask of {case.program.where(mask)} leaves out,") if mask
-            else ("entries not zeroed", ""))
+        name, why = "entries not zeroed", ""
+        if mask:
+            name, why = f"masked {name}", f", which the mask of {case.program.where(mask)} leaves out,"
         words = (
             f"{entries(count, right.size)}{why} should be exactly 0 and are not; the first at {place(first)} is"
             f" {number(claimed[first])}")
         yield Finding(name, words, f"with zeros there it {off(np.where(zero, 0.0, claimed), right)}", 1.9)
-    wrong = (
-        ~np.array([case.close(a, b) for a, b in zip(claimed.ravel(), right.ravel(), strict=True)]).reshape(right.shape)
-        if right.size <= 4096 else np.ones(0))
+    wrong: np.ndarray = np.ones(0)
+    if right.size <= 4096:
+        pairs = zip(claimed.ravel(), right.ravel(), strict=True)
+        wrong = ~np.array([case.close(a, b) for a, b in pairs], bool).reshape(right.shape)
     if 0 < wrong.sum() <= max(1, right.size // 8) and right.size >= 4:
         where = [tuple(int(j) for j in index) for index in np.argwhere(wrong)]
         shown = "; ".join(f"{place(at)}: yours {number(claimed[at])}, right {number(right[at])}" for at in where[:4])

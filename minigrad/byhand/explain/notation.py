@@ -23,25 +23,19 @@ TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
 OPAQUE = {r"\text", r"\operatorname", r"\mathrm", r"\mathtt"}  # their argument is prose, not symbols
 ACCENTS = {r"\bar": "\u0304", r"\hat": "\u0302"}
 GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η",
-    "theta": "θ", "kappa": "κ",
-    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "ϕ",
-    "varphi": "φ", "chi": "χ",
-    "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ",
-    "Omega": "Ω", "ell": "ℓ",
-    "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ",
-    "varrho": "ϱ",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η", "theta": "θ",
+    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
+    "phi": "ϕ", "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ",
+    "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "ell": "ℓ", "zeta": "ζ", "iota": "ι", "upsilon": "υ",
+    "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ", "varrho": "ϱ",
 }  # fmt: skip
 COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()}
 COMMANDS |= {"ε": r"\epsilon", "φ": r"\phi", "ο": "o", "ς": r"\varsigma"}
 SIGNS = {
-    "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩",
-    "top": "ᵀ", "infty": "∞",
-    "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂",
-    "approx": "≈", "in": "∈",
-    "quad": "\x00", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "big": "", "Big": "", "left": "", "right": "",
-    "textstyle": "",
-    "{": "{", "}": "}", "#": "#", "_": "_", "%": "%", "&": "&", "|": "‖",
+    "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩", "top": "ᵀ",
+    "infty": "∞", "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂",
+    "approx": "≈", "in": "∈", "quad": "\x00", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "big": "", "Big": "",
+    "left": "", "right": "", "textstyle": "", "{": "{", "}": "}", "#": "#", "_": "_", "%": "%", "&": "&", "|": "‖",
 }  # fmt: skip
 RAISED = dict(zip("0123456789+-=()nix", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣ", strict=True)) | {"ᵀ": "ᵀ"}
 LOWERED = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
