@@ -276,8 +276,7 @@ def _simplify(frame: Frame) -> None:
     frame.frames = kept
 
 
-# As a picture ----------------------------------------------------------------------------------------------------------
-
+# As a picture --------------------------------------------------------------------------------------------------------
 
 SIZE = 9.0  # points
 LINE, LETTER = 1.35 * SIZE / 72, 0.605 * SIZE / 72  # inches: height of a line, width of a monospaced letter
@@ -468,8 +467,7 @@ def mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[
     return lines
 
 
-# Where the boxes go ---------------------------------------------------------------------------------------------------
-
+# Where the boxes go --------------------------------------------------------------------------------------------------
 
 GAP_X, GAP_Y, MARGIN = 0.28, 0.36, 0.16  # inches
 Key = Hashable

@@ -9,8 +9,8 @@ smaller step says the same.
 A kink, such as relu's at 0, is where the slopes from the right and from the left stay apart however small the step;
 for a smooth function they approach each other as fast as the step shrinks.  A gradient is judged beside it.
 
-It has more than 300 lines because the estimate (``Line``, ``slope``), the function that is asked many times with the same
-random draws (``Problem``) and the verdict (``gradcheck``) are of no use without each other.
+It has more than 300 lines because the estimate (``Line``, ``slope``), the function that is asked many times with the
+same random draws (``Problem``) and the verdict (``gradcheck``) are of no use without each other.
 """
 
 from __future__ import annotations
@@ -155,8 +155,7 @@ def slope(line: Line, claimed: float, rtol: float, scale: float, near_zero: floa
     return best._replace(kink=not resolved and line.kinked())
 
 
-# The function at a point -----------------------------------------------------------------------------------------------
-
+# The function at a point ---------------------------------------------------------------------------------------------
 
 EDGE = (
     "(an overflow, a division by zero or a logarithm of zero), so it has no gradient there; try smaller inputs, or away"
@@ -317,7 +316,7 @@ class Problem:
             found, pull = vjp(outputs, *(values[i] for i in self.which))
             if self.title == "gradcheck" and not any(t.requires_grad for t in found):
                 raise TypeError(f"{self.title}: {CUT}")
-            return [np.asarray(g.data) for g in pull(self.weights)]  # zeros where gradgradcheck finds a constant gradient
+            return [np.asarray(g.data) for g in pull(self.weights)]  # zeros where gradgradcheck finds constants
 
     def line(self, values: list[np.ndarray], centre: np.ndarray, i: int, direction: np.ndarray, size: float) -> Line:
         """The outputs along one direction of input ``i``."""
@@ -330,8 +329,7 @@ class Problem:
         return Line(outputs, centre, np.concatenate([w.ravel() for w in self.weights]), size, self.eps)
 
 
-# The verdict ----------------------------------------------------------------------------------------------------------
-
+# The verdict ---------------------------------------------------------------------------------------------------------
 
 LARGE = 4096  # inputs with more entries are checked along random directions
 DIRECTIONS = 32
@@ -572,7 +570,7 @@ REMARKS = {
     "round-off not judged": "{} lost in round-off"}
 
 
-# Every op on small inputs ---------------------------------------------------------------------------------------------
+# Every op on small inputs --------------------------------------------------------------------------------------------
 
 
 def examples(op: Op[Any], rng: np.random.Generator) -> list[Example]:
@@ -590,8 +588,8 @@ def run(op: Op[Any], example: Example, *inputs: Any) -> Any:
 
 def calls(op: Op[Any], example: Example) -> str:
     """The example in words: shapes and params."""
-    shown = [
-        x if x is None or isinstance(x, int | float) else "x".join(map(str, np.shape(x))) or "()" for x in example.inputs]
+    sizes = ["x".join(map(str, np.shape(x))) or "()" for x in example.inputs]
+    shown = [x if x is None or isinstance(x, int | float) else n for x, n in zip(example.inputs, sizes, strict=True)]
     params = [f"{k}={f'array {v.shape}' if isinstance(v, np.ndarray) else v}" for k, v in example.params.items()]
     return f"{op.name}({', '.join(map(str, [*shown, *params]))})"
 

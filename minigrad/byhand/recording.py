@@ -3,8 +3,6 @@ r"""What the engine recorded: the only file of this room that knows how a graph 
 A tensor that an op made remembers the op, its inputs, their arrays and the op's parameters.  Everything else here
 works on ``Call``: one op that ran, which can be run again on other arrays, or be pulled back: :math:`\bar y \mapsto
 (\bar x_1, \bar x_2, \dots)`.  ``Trace`` notes which line of the user's code made each tensor.
-
-It has more than 300 lines because whatever else asks how a graph is kept would have to know it, too.
 """
 
 from __future__ import annotations
@@ -76,8 +74,8 @@ class Call:
         if self.op.joint:
             given = list(self.op.joint(g, out, *arrays, **params))
         else:
-            given = [
-                rule(g, out, *arrays, **params) if rule and self.wants(i) else None for i, rule in enumerate(self.op.rules)]
+            rules = enumerate(self.op.rules)
+            given = [rule(g, out, *arrays, **params) if rule and self.wants(i) else None for i, rule in rules]
         return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def handed(self, g: np.ndarray) -> list[Any]:
@@ -166,7 +164,7 @@ def conform(r: Any, like: Any) -> np.ndarray:
     return r if r.shape == np.shape(like) else unbroadcast(r, np.shape(like))
 
 
-# The numbers inside library ops ---------------------------------------------------------------------------------------
+# The numbers inside library ops --------------------------------------------------------------------------------------
 
 
 def sigmoid(x: Any) -> np.ndarray:
@@ -194,13 +192,7 @@ def attention_weights(call: Call) -> np.ndarray:
     return weights_of_attention(Tensor(q), Tensor(k), bias, *masks).data
 
 
-def twin_of(op: Any) -> Callable[..., Any] | None:
-    """The definition of a library op by others, where there is one."""
-    return op.definition
-
-
-# Library ops in steps that one would write by hand --------------------------------------------------------------------
-
+# Library ops in steps that one would write by hand -------------------------------------------------------------------
 
 EXPANDED = ("linear", "linear_gelu", "layer_norm", "rms_norm", "attention", "_cross_entropy")
 
@@ -209,14 +201,13 @@ def steps_of(call: Call) -> tuple[list[Any], Any] | None:
     """A library op in the ops of its definition: stand-ins for its inputs, and the result; None for a plain op."""
     if call.op.name not in EXPANDED:
         return None
-    stand_ins = [
-        Tensor(a, requires_grad=True) if call.wants(i) else x
-        for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))]
+    pairs = enumerate(zip(call.inputs, call.arrays, strict=True))
+    stand_ins = [Tensor(a, requires_grad=True) if call.wants(i) else x for i, (x, a) in pairs]
     with enable_grad():
         return stand_ins, call.op.definition(*stand_ins, **call.own_params())
 
 
-# Which line made each tensor ------------------------------------------------------------------------------------------
+# Which line made each tensor -----------------------------------------------------------------------------------------
 
 
 class Place(NamedTuple):

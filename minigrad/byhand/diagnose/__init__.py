@@ -83,8 +83,8 @@ def diagnose(
 
 
 LEAVES_THE_GRAPH = (
-    "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data, np.asarray,"
-    " float() or detach()?), so the claims were judged by differences and causes cannot be named reliably")
+    "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
+    " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named reliably")
 
 
 def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:

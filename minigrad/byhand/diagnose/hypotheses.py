@@ -87,7 +87,8 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
         whole = r.reshape(-1) if not axes else np.moveaxis(r, axes, range(len(axes))).reshape(n, -1)
         if not np.ptp(whole):
             words += "), here is that of one place alone"
-            yield from edit(program, step, i, lambda g: one(g, 0), "missing sum", words, 1.1, ("first or last", op, i, 0))
+            alone = lambda g: one(g, 0)  # noqa: E731
+            yield from edit(program, step, i, alone, "missing sum", words, 1.1, ("first or last", op, i, 0))
             continue
         for at, which in ((-1, "last"), (0, "first")):
             if np.ptp(whole[at]):  # else, as of a mask, the numbers do not tell it from a constant
@@ -97,12 +98,12 @@ def broadcast(program: Program, step: Step) -> Iterator[Edit]:
         if r.ndim == 2 and r.shape[0] == r.shape[1] and len(axes) == 1:
             other = 1 - axes[0]
             across = lambda g, i=i, o=other: step.pull(g)[i].sum(axis=o).reshape(step.arrays[i].shape)  # noqa: E731
-            words = f"the gradient of {what} is summed over axis {other}; it was broadcast along axis {axes[0]}, in {where}"
+            along = f"is summed over axis {other}; it was broadcast along axis {axes[0]}"
+            words = f"the gradient of {what} {along}, in {where}"
             yield from edit(program, step, i, across, "wrong axis", words, 1.1, ("other axis", op, i))
 
 
-# All edits of a program ------------------------------------------------------------------------------------------------
-
+# All edits of a program ----------------------------------------------------------------------------------------------
 
 LARGE = 400  # steps; of a longer program only the ops' own mistakes are tried
 
@@ -197,7 +198,8 @@ def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
             return np.asarray(change / s)
 
         if np.abs(more(made.g)).max(initial=0) > 1e-10 * np.abs(r.right(made.g)).max(initial=0):
-            term = "the two means ⟨ȳ⟩ and ⟨ȳ x̂⟩" if both else "the mean ⟨ȳ x̂⟩" if r.kind != "unit" else "the sum Σ ȳ x̂"
+            term = "the sum Σ ȳ x̂" if r.kind == "unit" else "the mean ⟨ȳ x̂⟩"
+            term = "the two means ⟨ȳ⟩ and ⟨ȳ x̂⟩" if both else term
             words = (
                 f"the factor {what} (the gain) is left out inside {term}; it belongs to the upstream gradient ȳ of the"
                 f" normalised x̂ in every term, in {program.where(step)}")
@@ -209,8 +211,8 @@ def _gain_left_out(program: Program, r: Recognised) -> Iterator[Edit]:
             return np.asarray(-y * (np.sum(g / gain * y, **keep) - np.mean(g * y, **keep)) / s)
 
         words = (
-            f"two mistakes in one term: a sum stands where the mean ⟨ȳ x̂⟩ over {n} entries belongs, and the factor {what}"
-            f" (the gain) is left out inside it, in {program.where(step)}")
+            f"two mistakes in one term: a sum stands where the mean ⟨ȳ x̂⟩ over {n} entries belongs, and the factor"
+            f" {what} (the gain) is left out inside it, in {program.where(step)}")
         yield Edit("missing factor and mean", words, 2.3, (Site(made.index, r.x, summed),), ("gain", r.kind, "sum"))
 
 
@@ -546,8 +548,7 @@ def _one_line(program: Program, steps: set[int]) -> bool:
 ANY_OP = (general, operands, turned, neighbours, symmetric, above, picked, in_one_term)
 
 
-# Functions that were written out in plain operations and are recognised by their numbers: softmax, sigmoid, norms -----
-
+# Functions that were written out in plain operations and are recognised by their numbers: softmax, sigmoid, norms ----
 
 DEPTH = 7  # steps back from the result in which the input is looked for
 
@@ -586,7 +587,7 @@ def recognised(program: Program) -> Iterator[Recognised]:
 
 NORMALISED = "x̂ (the normalised {})"
 LABELS = {
-    "standardise": NORMALISED, "rms": NORMALISED, "unit": NORMALISED, "softmax": "softmax({})", "sigmoid": "sigmoid({})"}
+    **dict.fromkeys(("standardise", "rms", "unit"), NORMALISED), "softmax": "softmax({})", "sigmoid": "sigmoid({})"}
 
 
 def _behind(program: Program, node: int) -> list[int]:

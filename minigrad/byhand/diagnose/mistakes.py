@@ -36,14 +36,14 @@ Row = tuple[str, str, Callable[..., Any]]
 
 
 def _add(
-    op: str, rows: list[Row], full: Callable[..., Any] = lambda rule: rule, registry: dict[str, list[Mistake]] = MISTAKES
+    op: str, rows: list[Row], full: Callable[..., Any] = lambda rule: rule,
+    registry: dict[str, list[Mistake]] = MISTAKES
 ) -> None:
     """Note the mistakes of an op; ``full`` makes the whole wrong rule of what a row of the table says."""
     registry.setdefault(op, []).extend(Mistake(name, words, full(rule)) for name, words, rule in rows)
 
 
-# Activations, masks and powers: the wrong derivative as a function of y and x ---------------------------------------------
-
+# Activations, masks and powers: the wrong derivative as a function of y and x ----------------------------------------
 
 ROOT = math.sqrt(2 / math.pi)
 
@@ -179,7 +179,7 @@ _add("relu", [
     ("wrong mask", "relu itself is applied to the gradient, after the mask", lambda g, y, x: [g * (x > 0) * (g > 0)]),
 ])  # fmt: skip
 
-# Ops of two inputs: rule(g, c, a, b) ----------------------------------------------------------------------------------
+# Ops of two inputs: rule(g, c, a, b) ---------------------------------------------------------------------------------
 
 OF_B = "the derivative of a/b with respect to the denominator b is −a/b², here it is"
 _add("divide", [
@@ -194,7 +194,8 @@ _add("divide", [
 ])  # fmt: skip
 
 NOT_APPLIED = (
-    "(the indicator of the {} one, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0")
+    "(the indicator of the {} one, as in relu or a hinge's margin > 0): the gradient passes through where it should"
+    " be 0")
 for _op, _sign, _word in (("maximum", 1, "larger"), ("minimum", -1, "smaller")):
     _add(_op, [
         ("mask not applied", f"the mask of {_op} is not applied " + NOT_APPLIED.format(_word),
@@ -246,7 +247,7 @@ _add("power", [
      lambda g, c, a, b: [g * c, None]),
 ])  # fmt: skip
 
-# Sums, extrema, running sums -------------------------------------------------------------------------------------------
+# Sums, extrema, running sums -----------------------------------------------------------------------------------------
 
 
 def _stretched(g: Any, axis: Any, keepdims: bool) -> Any:
@@ -291,8 +292,8 @@ def _from_the_end(g: np.ndarray, axis: int) -> np.ndarray:
 
 
 _add("cumsum", [
-    ("not reversed", "cumsum's gradient runs in the wrong direction: it is the running sum from the end (reversed), here"
-     " it runs from the beginning", lambda g, axis: np.cumsum(g, axis)),
+    ("not reversed", "cumsum's gradient runs in the wrong direction: it is the running sum from the end (reversed),"
+     " here it runs from the beginning", lambda g, axis: np.cumsum(g, axis)),
     ("forgotten derivative",
      "cumsum's gradient is that of an entry's own place alone: the later results of cumsum are left out",
      lambda g, axis: g),
@@ -300,7 +301,7 @@ _add("cumsum", [
      " results of cumsum", lambda g, axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)),
     ("shifted", "cumsum's gradient is shifted by one: the entry's own place is left out (an exclusive sum)",
      lambda g, axis: _from_the_end(g, axis) - g),
-], lambda rule: lambda g, y, x, axis=None: [np.asarray(rule(g, 0 if axis is None else axis)).reshape(x.shape)])  # fmt: skip
+], lambda rule: lambda g, y, x, axis=None: [np.asarray(rule(g, axis or 0)).reshape(x.shape)])  # fmt: skip
 _add("cumsum", [
     ("wrong axis", "the running sum goes along another axis than cumsum's",
      lambda g, y, x, axis=None: [
@@ -335,7 +336,7 @@ for _op in ("sum", "mean"):
          _missing_axis(_op == "mean")),
     ])  # fmt: skip
 
-# Products, picking and moving ------------------------------------------------------------------------------------------
+# Products, picking and moving ----------------------------------------------------------------------------------------
 
 
 def _fitting(rule: Callable[..., Any]) -> Callable[..., Any]:
@@ -365,7 +366,8 @@ _add("matmul", [
     ("missing transposition", "C̄ᵀ stands where C̄ belongs, in the gradient of A or B of C = A B",
      lambda g, a, b: [lambda: g.mT @ b.mT, lambda: a.mT @ g.mT]
      if min(g.ndim, a.ndim, b.ndim) > 1 and g.shape[-1] == g.shape[-2] else []),
-    *(("missing sum", f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {which} alone",
+    *(("missing sum",
+       f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {which} alone",
        lambda g, a, b, at=at: [None, lambda: a.reshape(-1, *a.shape[-2:])[at].T @ g.reshape(-1, *g.shape[-2:])[at]]
        if a.ndim > 2 and b.ndim < 3 and g.ndim > 2 else [])
       for at, which in ((-1, "last"), (0, "first"))),
@@ -391,7 +393,7 @@ _add("inv", [
 
 
 def _taken(put: Callable[[np.ndarray, np.ndarray, np.ndarray], bool]) -> Callable[..., Any]:
-    """The rule of rows that were taken: ``put(dx, ids, rows)`` writes into the gradient, and says whether it is wrong."""
+    """The rule of rows that were taken: ``put(dx, ids, rows)`` writes the gradient, and says whether it is wrong."""
 
     def rule(g: np.ndarray, y: Any, x: np.ndarray, indices: np.ndarray, axis: int) -> list[Any]:
         rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
@@ -495,7 +497,7 @@ for _op in ("concatenate", "stack"):
     _add(f"_{_op}", [("wrong part", words, _parts_exchanged)])
 
 
-# Softmax and norms -----------------------------------------------------------------------------------------------------
+# Softmax and norms ---------------------------------------------------------------------------------------------------
 
 
 def _sum(x: np.ndarray, axis: Any) -> np.ndarray:
@@ -517,7 +519,7 @@ def _along_axis(rule: Callable[..., Any]) -> Callable[..., Any]:
     return lambda g, y, x, axis=-1: [rule(g, y, x, axis)]
 
 
-# Softmax --------------------------------------------------------------------------------------------------------------
+# Softmax -------------------------------------------------------------------------------------------------------------
 
 _add("softmax", [
     ("forgotten softmax",
@@ -543,7 +545,7 @@ _add("softmax", [
      lambda g, y, x, a: y * (g - _mean(g * y, a))),
 ], _along_axis)  # fmt: skip
 
-# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ----------------------------------
+# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ---------------------------------
 
 
 def _softmax_of(x: np.ndarray, axis: Any) -> np.ndarray:
@@ -664,11 +666,12 @@ _add("logsumexp", [
      lambda x, a: x == x.max(axis=a, keepdims=True)),
     ("wrong axis", "softmax(x) is taken over another axis than logsumexp runs over",
      lambda x, a: _along_another(lambda b: _softmax_of(x, b), x, a)),
-    ("superfluous mean", "the mean of exp(x) stands where their sum belongs: the weights are softmax(x) times the count",
+    ("superfluous mean",
+     "the mean of exp(x) stands where their sum belongs: the weights are softmax(x) times the count",
      lambda x, a: _softmax_of(x, a) * (x.size if a is None else x.shape[a] if isinstance(a, int) else 1)),
 ], _weighted)  # fmt: skip
 
-# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) ----------------------------------------------------
+# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) ---------------------------------------------------
 
 OF_LOG_SIGMOID = "the derivative 1 − σ(x) of log sigmoid"
 
@@ -705,7 +708,7 @@ _add("softplus", [
     ("forgotten derivative", f"{OF_SOFTPLUS} is left out", lambda s, x: 1.0),
     ("wrong term", f"x itself stands in place of {OF_SOFTPLUS}", lambda s, x: x),
 ], _of_sigmoid, COMPOSED)  # fmt: skip
-# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum -------------------
+# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum ------------------
 
 FORGOTTEN = (
     "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the"

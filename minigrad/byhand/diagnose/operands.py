@@ -33,7 +33,8 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             i: int = i, of: str = of
         ) -> Iterator[Edit]:
             rule = lambda g: step.call.pull(before(g), step.value, arrays)[i]  # noqa: E731
-            return edit(program, step, i, rule, name, f"{words}, in the gradient of {of}, in {at}", cost, (*kind, op, i))
+            words = f"{words}, in the gradient of {of}, in {at}"
+            return edit(program, step, i, rule, name, words, cost, (*kind, op, i))
 
         for j, a in enumerate(step.arrays):
             if j == i or not isinstance(a, np.ndarray) or not a.ndim:
@@ -41,7 +42,8 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             other = program.operand(step, j)
             put = lambda x, j=j: [x if k == j else b for k, b in enumerate(step.arrays)]  # noqa: E731
             if op == "_einsum":
-                yield from read("missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape)))
+                words = f"the factor {other} is left out"
+                yield from read("missing factor", words, 1.2, ("ones", j), put(np.ones(a.shape)))
             orders = itertools.islice(itertools.permutations(range(a.ndim)), 1, None)
             for axes in orders if a.ndim == 3 or (a.ndim == 2 and op == "_einsum") else ():
                 if op != "multiply" and a.transpose(axes).shape == a.shape:
@@ -223,8 +225,7 @@ def near(
     return found[:NEIGHBOURS]
 
 
-# Other functions -------------------------------------------------------------------------------------------------------
-
+# Other functions -----------------------------------------------------------------------------------------------------
 
 MOST = 80  # steps; longer programs are not varied
 

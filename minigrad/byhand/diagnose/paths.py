@@ -144,8 +144,8 @@ def _sum(program: Program, step: Step) -> Iterator[Origin]:
             if d is None or abs(d - m) <= 1e-9:
                 continue
             if step.within == "cross_entropy":
-                words = f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}"
-                yield Origin(d / m, "factor", words)
+                words = f"divided by all {m} targets; the {m - d:g} ignored ones do not count"
+                yield Origin(d / m, "factor", f"{words}, and the mean is over {d:g}")
             elif d < m and hidden:
                 words = (
                     f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not"
@@ -312,7 +312,7 @@ OF_OP: dict[str, Any] = {
     "sqrt": _sqrt, "erf": _erf, "_take": _take}
 
 
-# Paths -----------------------------------------------------------------------------------------------------------------
+# Paths ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
@@ -452,10 +452,11 @@ class Stories:
         near = origins(self.program, chain, self.leads)
         factors = [o for o in near if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
         for n in range(1, 4):
-            found = [
-                Finding(some[0].mistake, f"{times}{_two(*(o.words for o in some))}, in this part alone", "", 1.3 + 0.1 * n)
-                for some in itertools.combinations(factors, n)
-                if same(math.prod(o.factor for o in some), c) and len({o.step.index for o in some}) == n]
+            found = []
+            for some in itertools.combinations(factors, n):
+                if same(math.prod(o.factor for o in some), c) and len({o.step.index for o in some}) == n:
+                    words = f"{times}{_two(*(o.words for o in some))}, in this part alone"
+                    found.append(Finding(some[0].mistake, words, "", 1.3 + 0.1 * n))
             if found:
                 return found
         return []
@@ -499,7 +500,7 @@ class Stories:
         said = f"every entry is {c:.8g} times the right one: in each of {len(covers)} places, {what}"
         return [Finding(next(iter(covers.values())).mistake, said, "", 1.05 if alike else 1.3, sites=sites)]
 
-    # Words ------------------------------------------------------------------------------------------------------------
+    # Words -----------------------------------------------------------------------------------------------------------
 
     def junction(self, path: Path) -> tuple[Step, int] | None:
         """The edge from a tensor that is used elsewhere, too."""
@@ -576,10 +577,11 @@ class Stories:
         term, statistic, source = self._term(path), self.statistic(path), self._source(path)
         if statistic and source is not None:
             last = self._square(path) or path.edges[-1][0]
-            named = next((f" {self.program.names[s.out]}" for s, _ in path.edges[1:] if s.out in self.program.names), "")
+            names = (self.program.names.get(s.out) for s, _ in path.edges[1:])
+            named = next((f" {name}" for name in names if name is not None), "")
             words = (
-                f"{self.program.called(source)} also acts through the {statistic}{named}, which is treated as a constant:"
-                f" the path through {self.program.where(last)} is missing")
+                f"{self.program.called(source)} also acts through the {statistic}{named}, which is treated as a"
+                f" constant: the path through {self.program.where(last)} is missing")
             return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
         for step, i in path.edges:
             if step.op == "divide" and i == 1 and step.out not in self.program.recognised:

@@ -146,8 +146,7 @@ class Skipped:
         return given
 
 
-# The whole program -----------------------------------------------------------------------------------------------------
-
+# The whole program ---------------------------------------------------------------------------------------------------
 
 DIRECTIONS = 12
 NOTHING: Mapping[int, Any] = {}
@@ -331,7 +330,7 @@ class Program:
         new._walk_back(sites)
         return new
 
-    # Words ------------------------------------------------------------------------------------------------------------
+    # Words -----------------------------------------------------------------------------------------------------------
 
     def called(self, node: int, depth: int = 2) -> str:
         """A node in words: the user's name for it, or the expression that made it."""
@@ -537,7 +536,7 @@ def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) ->
     return Site(step.index, step.inputs[i], more)
 
 
-# The question ----------------------------------------------------------------------------------------------------------
+# The question --------------------------------------------------------------------------------------------------------
 
 
 class Question:

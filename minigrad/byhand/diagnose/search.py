@@ -90,7 +90,7 @@ class Search:
         """How far the claimed numbers are from others."""
         return off(self.case.claimed, found)
 
-    # One edit ---------------------------------------------------------------------------------------------------------
+    # One edit --------------------------------------------------------------------------------------------------------
 
     def scaled_paths(self) -> Iterator[Finding]:
         """One path dropped, negated, doubled or off by a factor."""
@@ -165,7 +165,7 @@ class Search:
             if self.fits(e.sites):
                 yield Finding(e.name, e.words, self.evidence(e.sites), e.cost, e.sites)
 
-    # Other searches ---------------------------------------------------------------------------------------------------
+    # Other searches --------------------------------------------------------------------------------------------------
 
     def other_functions(self) -> Iterator[Finding]:
         """The right gradient of another function: a step skipped, a mask late, a constant the wrong way round."""
@@ -326,7 +326,8 @@ def search(case: Case, shared: Shared) -> list[Finding]:
 def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
     """One mistake, and the result transposed or flipped."""
     claimed = case.claimed
-    for turned, words in ((claimed.T, "transposed: the axes are exchanged"), (np.flip(claimed), "flipped along every axis")):
+    transposed = (claimed.T, "transposed: the axes are exchanged")
+    for turned, words in (transposed, (np.flip(claimed), "flipped along every axis")):
         if turned.shape != case.right.shape or case.close(turned, claimed):
             continue
         s = copy.copy(shared.searches[case.i])
@@ -337,7 +338,7 @@ def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
             yield Finding(name, both, f.evidence, f.cost + 1.2, parts=(f.words, words))
 
 
-# Several claims --------------------------------------------------------------------------------------------------------
+# Several claims ------------------------------------------------------------------------------------------------------
 
 
 def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Shared) -> None:
@@ -387,8 +388,7 @@ def _gradients(program: Program, f: Finding) -> dict[int, np.ndarray]:
     return {i: program.gradient(i) + delta[i] if i in delta else program.gradient(i) for i in program.variables}
 
 
-# Two mistakes at once --------------------------------------------------------------------------------------------------
-
+# Two mistakes at once ------------------------------------------------------------------------------------------------
 
 BUDGET = 260  # edits that are paired
 

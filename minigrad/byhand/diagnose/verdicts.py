@@ -2,8 +2,8 @@
 
 A verdict is a row of the table, with a sentence for a mistake.  Mistakes that can be undone in the claimed numbers: a
 sign, a transposition, a sum, single entries; each function tries one kind, and says something only when the corrected
-numbers are the right ones.  Special points: zero in theory, a kink, a rounded answer, a function that leaves the graph, a
-claim that is a function.  It has more than 300 lines because it has one short function for each of these.
+numbers are the right ones.  Special points: zero in theory, a kink, a rounded answer, a function that leaves the graph,
+a claim that is a function.  It has more than 300 lines because it has one short function for each of these.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Diagnosis(Report):
         return [*said, *(f"Note: {remark}." for remark in self.remarks)]
 
 
-# Mistakes that can be undone in the claimed numbers --------------------------------------------------------------------
+# Mistakes that can be undone in the claimed numbers ------------------------------------------------------------------
 
 
 class Finding(NamedTuple):
@@ -118,7 +118,7 @@ class Case(NamedTuple):
         """Whether this gradient is the claimed one, and not the right one."""
         return self.close(self.claimed, found) and not self.close(found, self.right)
 
-    def undone(self, mistake: str, words: str, done: str, corrected: np.ndarray, cost: float = 1.0) -> Iterator[Finding]:
+    def undone(self, mistake: str, words: str, done: str, corrected: np.ndarray, cost: float = 1) -> Iterator[Finding]:
         """A mistake, when the claimed numbers without it are the right ones."""
         if corrected.shape == self.right.shape and self.close(corrected, self.right):
             yield Finding(mistake, words, f"{done} it {off(corrected, self.right)}", cost)
@@ -312,8 +312,7 @@ def masks(step: Step) -> bool:
     return step.op in ("select", "tril", "triu", "relu", "clip", "_take", "pick", "maximum", "minimum")
 
 
-# Special points --------------------------------------------------------------------------------------------------------
-
+# Special points ------------------------------------------------------------------------------------------------------
 
 MANY = 64  # wrong entries; more are no matter of a kink
 

@@ -21,7 +21,7 @@ from ...programs import Program, program
 from ...programs.source import identifier
 from ...tensor import Tensor, upstream_gradient
 from ..gradcheck import examples, run
-from ..recording import REGISTRY, Call, Op, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order, twin_of
+from ..recording import REGISTRY, Call, Op, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
 from .closed import closed_forms
 from .describe import COLUMN, Names, Phrase, input_symbol, output_symbol, phrase
 from .notation import ACCENTS, Name, is_small, named, plain, substitute, symbols, tokens
@@ -111,8 +111,7 @@ class _Walk:
         return self.places.get(name, len(self.places))
 
     def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray]) -> dict[str, Any]:
-        """The tensors with a gradient by the reader's names: the targets, and (unless some were asked for) every one that
-        has a name."""
+        """The tensors with a gradient by the reader's names: targets, and all named ones unless some were asked."""
         order = [t for t in self.order if self.everything or any(t is x for x in targets)]
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
@@ -216,7 +215,8 @@ class _Walk:
             main = re.sub(r"_n\b", "", match[1])
         elif axes:
             notes.append(
-                f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over {which}")
+                f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over"
+                f" {which}")
         if axes:
             main = rf"\operatorname{{sum}}_{{\text{{{which}}}}}({main})"
         symbol = name.bar
@@ -256,7 +256,7 @@ def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(i for i, n in enumerate(raw) if i < extra or (shape[i - extra] == 1 and n != 1))
 
 
-# As a program ----------------------------------------------------------------------------------------------------------
+# As a program --------------------------------------------------------------------------------------------------------
 
 
 class Replay:
@@ -323,7 +323,7 @@ def _applied(op: Any, params: dict[str, Any]) -> Any:
     return step
 
 
-# Every op on small inputs ---------------------------------------------------------------------------------------------
+# Every op on small inputs --------------------------------------------------------------------------------------------
 
 
 def derivation(name: str, seed: int = 0) -> str:
@@ -337,12 +337,12 @@ def derivation(name: str, seed: int = 0) -> str:
         lines.append(f"  {plain(bar)} = {plain(op.derivatives[key])}")
     worked = example_of(op, seed)
     lines += ["", "With numbers", "", _below(worked)]
-    if twin_of(op) is not None:
+    if op.definition is not None:
         twin = example_of(op, seed, twin=True)
         difference = max((np.abs(twin.gradients[k] - g).max(initial=0) for k, g in worked.gradients.items()), default=0)
         lines += [
             "", "The same in plain operations, one at a time", "", _below(twin), "",
-            f"The one rule and the plain operations give the same gradients: largest difference {float(difference):.0e}."]
+            f"The one rule and the plain operations give the same gradients: largest difference {difference:.0e}."]
     return "\n".join(lines)
 
 
@@ -358,7 +358,7 @@ def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
     inputs = [
         Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i))
         if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for i, x in enumerate(chosen.inputs)]
-    plainer = twin_of(op) if twin else None
+    plainer = op.definition if twin else None
     out = plainer(*inputs, **chosen.params) if plainer is not None else run(op, chosen, *inputs)
     out.name = output_symbol(op)
     return explain(out, gradient=np.round(rng.normal(size=out.shape), 1))

@@ -1,9 +1,9 @@
 r"""Closed forms: where the steps of the chain rule contract to one expression, :math:`\bar W = X^\top (P - Y) / N`.
 
 Not a proof, but a search.  The rules below write expressions in the letters of the graph; one is believed when it is a
-constant times the gradient, with the same constant at the recorded point and at two random ones, and when every mask, clip
-or maximum on the way has taken both of its branches at these points.  What is found for one tensor is handed on through
-linear maps and activations (``THROUGH``); a loss of several terms is taken term by term.
+constant times the gradient, with the same constant at the recorded point and at two random ones, and when every mask,
+clip or maximum on the way has taken both of its branches at these points.  What is found for one tensor is handed on
+through linear maps and activations (``THROUGH``); a loss of several terms is taken term by term.
 
 It has more than 300 lines because the rules are of no use without the search that tries them.
 """
@@ -120,8 +120,10 @@ def _points(order: Sequence[Any], calls: Sequence[Call]) -> list[Point] | None:
     points = []
     for spread in (0.0, 0.4, 1.0):
         for _ in range(4):
-            moved = {k: x * np.exp(spread * rng.normal(size=x.shape)) if (x > 0).all() else x + spread * rng.normal(size=x.shape)
-                     for k, x in leaves.items()}  # fmt: skip
+            moved = {}
+            for k, x in leaves.items():
+                step = spread * rng.normal(size=x.shape)
+                moved[k] = x * np.exp(step) if (x > 0).all() else x + step
             try:
                 point = Point(calls, moved)
             except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError):
@@ -188,7 +190,8 @@ class Search:
                 means.add(call.param("targets").size)
             elif call.op.name == "divide" and np.ndim(x := call.arrays[1]) == 0 and np.isfinite(x) and x == int(x):
                 means.add(int(x))
-        self.sizes = {1: 0.0} | {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1}  # how far-fetched each is
+        odd = {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1}
+        self.sizes = {1: 0.0} | odd  # how far-fetched each is
         self.hot = list(self._one_hot())
 
     def _one_hot(self) -> Iterator[Term]:
@@ -206,7 +209,7 @@ class Search:
             self.picked[letter] = f"${letter}$ is 1 at the target of each row, and 0 elsewhere"
             yield Term(letter, [hot] * len(self.points))
 
-    # What can be said of one gradient -------------------------------------------------------------------------------------
+    # What can be said of one gradient --------------------------------------------------------------------------------
 
     def form(self, t: Any) -> Form | None:
         """The closed form of the gradient of a tensor."""
@@ -284,7 +287,7 @@ class Search:
                     return False
         return True
 
-    # Letters ----------------------------------------------------------------------------------------------------------------
+    # Letters ---------------------------------------------------------------------------------------------------------
 
     def letter(self, x: Any, depth: int = 3) -> Term:
         """A tensor or an array: by the reader's name, or else written out while that is short."""
@@ -356,7 +359,7 @@ def _double(x: Any) -> Any:
     return np.array(x, np.float64) if np.asarray(x).dtype.kind == "f" else x
 
 
-# The rules: expressions that may be the gradient of t -------------------------------------------------------------------
+# The rules: expressions that may be the gradient of t ----------------------------------------------------------------
 
 
 def _pairs(make: Callable[[np.ndarray, np.ndarray], np.ndarray], a: Term, b: Term) -> list[np.ndarray]:
@@ -398,12 +401,17 @@ def _inverse(s: Search, t: Any) -> Iterator[Term]:
 
 
 def _activation(s: Search, t: Any) -> Iterator[Term]:
-    """Through softmax, σ or tanh, whichever way they were computed: p ⊙ (p̄ − rowsum(p̄ ⊙ p)), ȳ ⊙ y ⊙ (1 − y), ȳ ⊙ (1 − y ⊙ y)."""
+    """Through softmax, σ or tanh, however computed: p ⊙ (p̄ − rowsum(p̄ ⊙ p)), ȳ ⊙ y ⊙ (1 − y), ȳ ⊙ (1 − y ⊙ y)."""
     z = s.letter(t).values
+
+    def is_result_of(f: Callable[[Any], np.ndarray], node: Any) -> bool:
+        pairs = zip(z, s.points, strict=True)
+        return all(np.allclose(f(v), p.values[id(node)], rtol=1e-10, atol=1e-14) for v, p in pairs)
+
     for call in s.calls:
-        y, node = s.points[0].values[id(call.result)], call.result
-        kind = next((k for k, f in FUNCTIONS.items() if y.ndim and y.shape == t.data.shape and all(
-            np.allclose(f(v), p.values[id(node)], rtol=1e-10, atol=1e-14) for v, p in zip(z, s.points, strict=True))), "")  # fmt: skip
+        node, shape = call.result, s.points[0].values[id(call.result)].shape
+        alike = shape == t.data.shape != ()
+        kind = next((k for k, f in FUNCTIONS.items() if alike and is_result_of(f, node)), "")
         if above := s.form(node) if kind and node is not t else None:
             yield _slope(kind, s.letter(node, 0), above.term)
 
@@ -431,7 +439,7 @@ FUNCTIONS: dict[str, Callable[[Any], np.ndarray]] = {
 RULES = (_one, _difference, _symmetric, _inverse, _activation)
 
 
-# Ops through which a form is handed on: (search, call, number of the input, form of the result) to LaTeX and rank --------
+# Ops through which a form is handed on: (search, call, number of the input, form of the result) to LaTeX and rank ----
 
 
 def _product(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
@@ -477,8 +485,8 @@ def _mask(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
 
 
 THROUGH: dict[str, Callable[[Search, Call, int, Term], tuple[str, int] | None]] = {
-    "matmul": _product, "linear": _product, "add": _summed, "subtract": _summed, "negative": _summed, "swapaxes": _turned,
-    "transpose": _turned, "relu": _mask, "maximum": _mask,
+    "matmul": _product, "linear": _product, "add": _summed, "subtract": _summed, "negative": _summed,
+    "swapaxes": _turned, "transpose": _turned, "relu": _mask, "maximum": _mask,
 }  # fmt: skip
 
 SIDES: dict[str, Callable[..., Any]] = {  # which branch each entry took: (call, result, inputs)
@@ -488,7 +496,7 @@ SIDES: dict[str, Callable[..., Any]] = {  # which branch each entry took: (call,
 }  # fmt: skip
 
 
-# How a result without a name is written ------------------------------------------------------------------------------------
+# How a result without a name is written ------------------------------------------------------------------------------
 
 
 def _written_product(call: Call, a: Term, b: Term, *bias: Term) -> tuple[str, int]:
@@ -502,7 +510,8 @@ def _written_product(call: Call, a: Term, b: Term, *bias: Term) -> tuple[str, in
 
 
 WRITTEN: dict[str, Callable[..., tuple[str, int]]] = {
-    "matmul": _written_product, "linear": _written_product, "inv": lambda call, a: (rf"{a.within(LETTER)}^{{-1}}", LETTER),
+    "matmul": _written_product, "linear": _written_product,
+    "inv": lambda call, a: (rf"{a.within(LETTER)}^{{-1}}", LETTER),
     "add": lambda call, a, b: (f"{a.latex} + {b.latex}", SUM),
     "subtract": lambda call, a, b: (f"{a.latex} - {b.within(ENTRYWISE)}", SUM),
     "softmax": lambda call, z: (rf"\operatorname{{softmax}}({z.latex})", LETTER),

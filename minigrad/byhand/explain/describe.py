@@ -234,7 +234,7 @@ def is_transpose(call: Call) -> bool:
     return (n == 2 and axes is None) or (axes is not None and [i % n for i in axes] == [*range(n - 2), n - 1, n - 2])
 
 
-# Calls in words --------------------------------------------------------------------------------------------------------
+# Calls in words ------------------------------------------------------------------------------------------------------
 
 
 def phrase(call: Call) -> Phrase:
@@ -257,7 +257,7 @@ def phrase(call: Call) -> Phrase:
     return said
 
 
-# Elementwise ----------------------------------------------------------------------------------------------------------
+# Elementwise ---------------------------------------------------------------------------------------------------------
 
 
 def _power(call: Call, said: Phrase) -> None:
@@ -317,8 +317,7 @@ def _select(call: Call, said: Phrase) -> None:
         f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"]
 
 
-# Reductions -----------------------------------------------------------------------------------------------------------
-
+# Reductions ----------------------------------------------------------------------------------------------------------
 
 REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each result
     "sum": (r"y_K = \sum_R x_I", r"\bar y_K"),
@@ -357,7 +356,7 @@ def _reduction(call: Call, said: Phrase) -> None:
     said.notes = [f"{where}, {n} in each {call.op.name}" if x.ndim else "of a single number"]
 
 
-# Products and shapes --------------------------------------------------------------------------------------------------
+# Products and shapes -------------------------------------------------------------------------------------------------
 
 
 def _matmul(call: Call, said: Phrase) -> None:
@@ -456,8 +455,7 @@ def _recomputed(call: Call, said: Phrase) -> None:
     said.notes = ["a checkpoint: what $f$ computed was not kept, and is computed again on the way back"]
 
 
-# Library ops -----------------------------------------------------------------------------------------------------------
-
+# Library ops ---------------------------------------------------------------------------------------------------------
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -479,7 +477,7 @@ def softmax(call: Call, said: Phrase) -> None:
     said.values = lambda g: {"p": np.exp(call.out)} if call.op.name == "log_softmax" else {}
 
 
-# Fused ----------------------------------------------------------------------------------------------------------------
+# Fused ---------------------------------------------------------------------------------------------------------------
 
 
 def attention(call: Call, said: Phrase) -> None:

@@ -79,7 +79,7 @@ def joined(parts: list[str]) -> str:
     return out
 
 
-# Names ----------------------------------------------------------------------------------------------------------------
+# Names ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def named(name: str) -> Name:
     return Name(COMMANDS.get(match[1], match[1]) if letter else "\\" + match[1], index)
 
 
-# Substitution ---------------------------------------------------------------------------------------------------------
+# Substitution --------------------------------------------------------------------------------------------------------
 
 
 def substitute(latex: str, names: Mapping[str, Name]) -> str:
@@ -213,7 +213,7 @@ def symbols(latex: str) -> set[str]:
     return found
 
 
-# Text -----------------------------------------------------------------------------------------------------------------
+# Text ----------------------------------------------------------------------------------------------------------------
 
 
 def plain(latex: str) -> str:
@@ -294,8 +294,7 @@ def _script(text: str, kind: str) -> str:
     return kind + (text if re.fullmatch(r"\w[\w.ᵢⱼₖₙ]*", text) else f"({text})")
 
 
-# Numbers ---------------------------------------------------------------------------------------------------------------
-
+# Numbers -------------------------------------------------------------------------------------------------------------
 
 SMALL = 36  # entries of an array that is still shown whole
 LONGEST = 10  # entries of a row or column that is still shown whole
@@ -405,7 +404,7 @@ def latex(x: Any, digits: int = 4) -> str:
     return (front + (rf"\Big[{inside}\Big]" if len(matrices) > 1 else inside)).replace("∞", r"\infty")
 
 
-# Text in two dimensions -----------------------------------------------------------------------------------------------
+# Text in two dimensions ----------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -96,7 +96,7 @@ def _broken(side: Side, digits: int, limit: int) -> list[Side]:
     return best
 
 
-# Text -----------------------------------------------------------------------------------------------------------------
+# Text ----------------------------------------------------------------------------------------------------------------
 
 
 def _side_block(side: Side, digits: int) -> notation.Block:
@@ -134,7 +134,7 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
     return "\n".join(lines).strip("\n")
 
 
-# LaTeX, Markdown and HTML ---------------------------------------------------------------------------------------------
+# LaTeX, Markdown and HTML --------------------------------------------------------------------------------------------
 
 
 def _side_latex(side: Side, digits: int) -> str:
@@ -263,8 +263,7 @@ def typed(text: str) -> str:
 GREEK_NAMES = {letter: name for name, letter in GREEK.items()}
 
 
-# The steps of an explanation -------------------------------------------------------------------------------------------
-
+# The steps of an explanation -----------------------------------------------------------------------------------------
 
 DEFINITION = r", \quad "  # between a formula and the letters that it defines
 
@@ -351,15 +350,15 @@ class Explanation:
     replay: Any = field(default=None, repr=False)
 
     def code(self) -> str:
-        """The same as Python that runs with NumPy alone: forward, then backward, a line for each op, with the reader's letters.
+        """The same as Python that runs with NumPy alone: forward, then backward, a line for each op.
 
-        ``derivation(**explanation.arrays())`` returns the value and a dict of gradients.  Raises RuntimeError for a graph with
-        an op that has no text, such as one recorded by ``checkpoint``.
+        ``derivation(**explanation.arrays())`` returns the value and a dict of gradients.  Raises RuntimeError for a
+        graph with an op that has no text, such as one recorded by ``checkpoint``.
         """
         return str(self.replay.program.source(plain=True))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the function that ``code()`` defines takes: the leaves, and constants too large to be written out, by name."""
+        """What the function that ``code()`` defines takes, by name: leaves, and constants too large to write out."""
         return dict(self.replay.program.arrays(plain=True))
 
     def items(self) -> list[Item]:
