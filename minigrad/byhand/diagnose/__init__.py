@@ -63,8 +63,8 @@ def diagnose(
         right = program.gradient(i)
         double = answer.dtype.kind != "f" or answer.dtype.itemsize >= 8
         precisions[i] = rtol if rtol is not None else 1e-6 if double else 1e-4
-        close = _closeness(precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300)
-        cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, close, program))
+        tolerance = precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300
+        cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, tolerance, program))
     cut = bool(cases) and reference_is_off(question)
     said = {case.i: "right" if _agrees(case) and not cut else _special(case, question, bool(cut)) for case in cases}
     findings: dict[int, list[Finding]] = {}
@@ -85,10 +85,6 @@ def diagnose(
 LEAVES_THE_GRAPH = (
     "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
     " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named reliably")
-
-
-def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
-    return lambda a, b: bool((np.abs(np.asarray(a) - b) <= tolerance).all())
 
 
 def _agrees(case: Case) -> bool:
@@ -173,7 +169,7 @@ def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names:
 def _is_jacobian_inside(f: Any, x: np.ndarray, a: np.ndarray) -> bool:
     """Whether the claim is the Jacobian of an intermediate result rather than the Hessian."""
     question = Question(f, x, None, None)
-    case = Case(0, "x", a, question.program.gradient(0), _closeness(0.0), question.program)
+    case = Case(0, "x", a, question.program.gradient(0), 0.0, question.program)
     return any(finding.mistake == "jacobian" for finding in by_shape(case))
 
 
@@ -235,15 +231,12 @@ def _no_pattern(case: Case) -> str:
         along = f"; yours is {float(case.claimed.sum() / case.right.sum()):.6g} times the right one"
     elif norms:
         along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}"
-    block = [f"{k.min()}:{k.max() + 1}" if 0 < len(k) < n else ":" for k, n in _extents(wrong)]
+    places = [np.unique(at) for at in np.argwhere(wrong).T]  # along each axis, those with something wrong
+    block = [
+        f"{k.min()}:{k.max() + 1}" if 0 < len(k) < n else ":" for k, n in zip(places, wrong.shape, strict=True)]
     within = f", all of them in [{', '.join(block)}]" if set(block) - {":"} and wrong.sum() > 1 else ""
     where = f"it differs at {entries(int(wrong.sum()), case.right.size)}{within}{along}"
     return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
-
-
-def _extents(wrong: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Along each axis the places with something wrong, and the length."""
-    return [(np.unique(places), n) for places, n in zip(np.argwhere(wrong).T, wrong.shape, strict=True)]
 
 
 __all__ = ["Diagnosis", "Verdict", "diagnose", "is_function"]

@@ -9,7 +9,7 @@ a claim that is a function.  It has more than 300 lines because it has one short
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -110,8 +110,12 @@ class Case(NamedTuple):
     name: str
     claimed: np.ndarray
     right: np.ndarray
-    close: Callable[[np.ndarray, np.ndarray], bool]  # whether two arrays of one shape agree to the tolerance
+    tolerance: float
     program: Program
+
+    def close(self, a: Any, b: Any) -> bool:
+        """Whether two arrays of one shape agree to the tolerance."""
+        return bool((np.abs(np.asarray(a) - b) <= self.tolerance).all())
 
 
     def explained_by(self, found: np.ndarray) -> bool:
