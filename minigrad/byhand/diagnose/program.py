@@ -243,17 +243,17 @@ class Program:
         g = self.gradients[i]
         return np.zeros(self.values[i].shape) if g is None else np.asarray(g)
 
-    def changes(self, sites: Sequence[Site]) -> dict[int, np.ndarray]:
-        """By how much the gradient of each node changes under these edits."""
+    def changes(self, sites: Sequence[Site], given: Mapping[int, np.ndarray] = NOTHING) -> dict[int, np.ndarray]:
+        """By how much the gradient of each node changes under these edits, and when more is ``given`` to some nodes."""
         at: dict[int, list[Site]] = {}
         for site in sites:
             at.setdefault(site.step, []).append(site)
-        delta: dict[int, np.ndarray] = {}
+        delta = dict(given)
 
         def add(node: int, d: np.ndarray) -> None:
             delta[node] = delta[node] + d if node in delta else d
 
-        for step in reversed(self.steps[: max(at, default=-1) + 1]):
+        for step in reversed(self.steps if given else self.steps[: max(at, default=-1) + 1]):
             if step.g is None:
                 continue
             moved = delta.get(step.out)

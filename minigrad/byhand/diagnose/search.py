@@ -39,17 +39,19 @@ class Shared:
     def delta(self, k: int, i: int) -> np.ndarray | None:
         """By how much edit ``k`` changes the gradient of variable ``i``."""
         if k not in self._deltas:
-            found = self.program.changes(self.edits[k].sites)
-            self._deltas[k] = {v: found[v] for v in self.program.variables if v in found}
+            self._deltas[k] = self._of_variables(self.edits[k].sites)
         return self._deltas[k].get(i)
 
     def pair(self, first: Edit, second: Edit) -> dict[int, np.ndarray]:
         """By how much two edits together change the gradients of the variables."""
         key = (id(first), id(second))
         if key not in self._pairs:
-            found = self.program.changes([*first.sites, *second.sites])
-            self._pairs[key] = {v: found[v] for v in self.program.variables if v in found}
+            self._pairs[key] = self._of_variables([*first.sites, *second.sites])
         return self._pairs[key]
+
+    def _of_variables(self, sites: Sequence[Site]) -> dict[int, np.ndarray]:
+        found = self.program.changes(sites)
+        return {v: found[v] for v in self.program.variables if v in found}
 
     def late(self) -> bool:
         """Whether the time for pairs of edits is over."""

@@ -195,7 +195,8 @@ def _jacobian(case: Case) -> Iterator[Finding]:
         shape = step.value.shape
         if case.claimed.shape != shape + x.shape or step.value.size > 64 or step.out not in program.leads(case.i):
             continue
-        rows = [_pulled(program, step.out, unit.reshape(shape), case.i) for unit in np.eye(step.value.size)]
+        units = np.eye(step.value.size).reshape(-1, *shape)
+        rows = [program.changes([], {step.out: unit}).get(case.i, np.zeros(x.shape)) for unit in units]
         jacobian = np.reshape(rows, case.claimed.shape)
         if np.allclose(jacobian, case.claimed, rtol=1e-6, atol=1e-9 * np.abs(jacobian).max(initial=1)):
             what = program.called(step.out)
@@ -204,17 +205,6 @@ def _jacobian(case: Case) -> Iterator[Finding]:
                 f" output has the shape {x.shape} of {case.name}: multiply the upstream gradient of {what} with it, Σ_k"
                 f" ḡ_k ∂{what}_k/∂{case.name} (for a sum, add its rows)")
             yield Finding("jacobian", words, "")
-
-
-def _pulled(program: Program, node: int, g: np.ndarray, i: int) -> np.ndarray:
-    found = {node: g}
-    for step in reversed(program.live):
-        if step.out in found:
-            results = step.pull(found[step.out])
-            for k in step.wanted():
-                share = unbroadcast(results[k], step.arrays[k].shape)
-                found[step.inputs[k]] = found[step.inputs[k]] + share if step.inputs[k] in found else share
-    return found.get(i, np.zeros(program.values[i].shape))
 
 
 def _summed_to(claimed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
