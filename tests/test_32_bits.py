@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.byhand.ops import check_op
+from minigrad.byhand.gradcheck import check_op
 from minigrad.graph import REGISTRY
 from transformer import GPT, BPETokenizer, CharTokenizer, Transformer, beam_search, generate
 from transformer.checks import cases

@@ -7,8 +7,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import nn
-from minigrad.byhand.draw import module_calls
-from minigrad.byhand.layout import Box, arrange, crossings
+from minigrad.byhand.draw import Box, arrange, crossings, module_calls
 from transformer import GPT
 from transformer.layers import EncoderLayer
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import minigrad as mg
-from minigrad.byhand.explain import Backward, Meeting, notation
+from minigrad.byhand.explain import Backward, Meeting, derivation, notation
 from minigrad.byhand.explain.notation import Name, named, plain, substitute
-from minigrad.byhand.ops import derivation, examples, run
+from minigrad.byhand.gradcheck import examples, run
 from minigrad.graph import REGISTRY
 from transformer.layers import EncoderLayer
 

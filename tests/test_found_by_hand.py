@@ -418,7 +418,7 @@ def test_a_running_sum_has_its_indices():
     x = Tensor(draw(4), requires_grad=True, name="x")
     page = str(explain((mg.cumsum(x) * np.arange(4.0)).sum()))
     assert "aᵢ=Σ_(n≤i)xₙ" in page.replace(" ", "") and "x̄ᵢ=Σ_(n≥i)āₙ" in page.replace(" ", ""), page
-    from minigrad.byhand.ops import derivation
+    from minigrad.byhand.explain import derivation
 
     assert "norm" not in derivation("cumsum")
 
@@ -503,8 +503,7 @@ def test_a_square_x_times_x_is_drawn_with_two_arrows():
 
 
 def _laid_out(drawing):
-    from minigrad.byhand.draw import _frame_box
-    from minigrad.byhand.layout import arrange
+    from minigrad.byhand.draw import _frame_box, arrange
 
     nodes = {node.key: node for node in drawing.root.everything()}
     box = _frame_box(drawing.root, nodes, "shapes", "L")

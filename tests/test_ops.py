@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 import minigrad as mg
 from minigrad import Tensor, gradcheck, gradgradcheck
-from minigrad.byhand.ops import calls, check_op, check_ops, examples, run
+from minigrad.byhand.gradcheck import calls, check_op, check_ops, examples, run
 from minigrad.graph import REGISTRY
 from minigrad.ops.declare import Example, Op, op
 

@@ -10,7 +10,7 @@ import pytest
 
 import minigrad as mg
 from minigrad import Tensor, nn, optim
-from minigrad.byhand.ops import examples, run
+from minigrad.byhand.gradcheck import examples, run
 from minigrad.graph import REGISTRY
 from minigrad.ops.declare import Composed
 from minigrad.programs import Refused

@@ -9,7 +9,7 @@ import pytest
 import minigrad as mg
 from minigrad import gradcheck, gradgradcheck
 from minigrad.byhand.diagnose.mistakes import MISTAKES
-from minigrad.byhand.ops import examples, run
+from minigrad.byhand.gradcheck import examples, run
 from minigrad.graph import REGISTRY
 from minigrad.ops.declare import Example
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import minigrad as mg
+from minigrad.byhand.explain import derivation
 from minigrad.byhand.gradcheck import Report, gradcheck, gradgradcheck
-from minigrad.byhand.ops import derivation
 from minigrad.nn import Module, functional_call
 
 from .attention import MultiHeadAttention, Window, padding_mask
@@ -127,7 +127,7 @@ def check_everything(only: str | None = None) -> int:
 
     0 when all is right, 1 when something is wrong.  Raises ValueError for a name that there is not.
     """
-    from minigrad.byhand.ops import check_ops
+    from minigrad.byhand.gradcheck import check_ops
     from minigrad.graph import REGISTRY
 
     names = {n.lstrip("_"): n for n in REGISTRY}

@@ -56,7 +56,7 @@ def _cell(text: str, verdict: bool) -> str:
 
 def place(index: Sequence[int]) -> str:
     """An entry's index as it is written in code: ``[1, 2]``."""
-    return "[" + ", ".join(str(int(i)) for i in index) + "]"
+    return str([int(i) for i in index])
 
 
 def number(x: Any) -> str:
@@ -72,6 +72,12 @@ def largest(difference: np.ndarray) -> tuple[float, tuple[int, ...]]:
     return float(size.max()), tuple(int(i) for i in np.unravel_index(int(size.argmax()), size.shape))
 
 
+def largest_finite(x: Any) -> float:
+    """The largest absolute value among the entries that are finite numbers; 0 when there are none."""
+    x = np.asarray(x)
+    return float(np.abs(x[np.isfinite(x)]).max(initial=0))
+
+
 def entries(k: int, n: int) -> str:
     """``k of n entries``, in words that fit small numbers."""
     if k == n:
@@ -79,7 +85,7 @@ def entries(k: int, n: int) -> str:
     return f"{k} of {n} entries"
 
 
-# Step by step ----------------------------------------------------------------------------------------------------------
+# Step by step --------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -95,8 +101,7 @@ class Line:
 
 @dataclass(repr=False)
 class Comparison(Report):
-    """What ``compare`` found: true when every name is there on both sides, in the same shape, with approximately the
-    same numbers."""
+    """What ``compare`` found: true when each name is on both sides, with about the same numbers."""
 
     rows: list[Line]
 
@@ -106,12 +111,10 @@ class Comparison(Report):
     def table(self) -> list[list[str]]:
         """One row for each name, those of the reference first."""
         said = {True: "yes", False: "no"}
-        body = [
-            [
-                r.name, said[r.exact], said[r.approximately],
-                "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}", r.verdict]
-            for r in self.rows
-        ]
+        body = []
+        for r in self.rows:
+            apart = "-" if np.isnan(r.max_difference) else f"{r.max_difference:.1e}"
+            body.append([r.name, said[r.exact], said[r.approximately], apart, r.verdict])
         return [["name", "exact", "approximately", "max difference", "verdict"], *body]
 
 
@@ -125,44 +128,38 @@ def compare(mine: Mapping[str, Any], reference: Mapping[str, Any], rtol: float =
     for which, given in (("mine", mine), ("reference", reference)):
         if not isinstance(given, Mapping):
             raise TypeError(f"compare: {which} must be a dict of names to arrays, got {type(given).__name__}")
-    everything = [
-        np.abs(_array(str(name), x)) for given in (mine, reference) for name, x in given.items() if x is not None
-    ]
-    top = max((float(a[np.isfinite(a)].max(initial=0)) for a in everything), default=0.0)
+    numbers = [_array(str(name), x) for given in (mine, reference) for name, x in given.items() if x is not None]
+    top = max((largest_finite(a) for a in numbers), default=0.0)
     zero = 1e-14 * top if top > 1e-14 else 1e-14  # below it, a number is what round-off leaves of a zero
     names = [*reference, *(name for name in mine if name not in reference)]
-    return Comparison(
-        [
-            _line(str(name), mine.get(name), reference.get(name), name in mine, name in reference, rtol, zero)
-            for name in names]
-    )
+    return Comparison([
+        _line(str(n), mine.get(n), reference.get(n), n in mine, n in reference, rtol, zero) for n in names])
 
 
 def _line(name: str, mine: Any, reference: Any, here: bool, there: bool, rtol: float, zero: float) -> Line:
-    nothing = float("nan")
+    def no(verdict: str) -> Line:
+        return Line(name, False, False, float("nan"), verdict)
+
     if not here:
-        return Line(name, False, False, nothing, "missing: not among mine")
+        return no("missing: not among mine")
     if not there:
-        return Line(name, False, False, nothing, "unexpected: not in the reference")
+        return no("unexpected: not in the reference")
     if mine is None or reference is None:
         side = "mine" if mine is None else "the reference"
-        return Line(
-            name, False, False, nothing,
-            f"missing: {side} is None (an interior tensor keeps its .grad after retain_grad())")
+        return no(f"missing: {side} is None (an interior tensor keeps its .grad after retain_grad())")
     a, b = _array(name, mine), _array(name, reference)
     if a.shape != b.shape:
         hint = ", transposed" if a.shape == b.shape[::-1] else ""
-        return Line(name, False, False, nothing, f"shape {a.shape}, expected {b.shape}{hint}")
+        return no(f"shape {a.shape}, expected {b.shape}{hint}")
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         top, where = largest(np.where(same, 0.0, a - b))
-    scale = largest(b[np.isfinite(b)])[0]
+    scale = largest_finite(b)
     nothing_but_round_off = (not b.any() and top <= zero) or (not a.any() and scale <= zero)
     close = bool(same.all()) or top <= rtol * scale or nothing_but_round_off
     said = "ok, zero up to round-off" if nothing_but_round_off and not same.all() else "ok"
-    return Line(
-        name, bool(same.all()), close, top,
-        said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}")
+    said = said if close else f"WRONG, most at {place(where)}: {a[where]:.8g}, expected {b[where]:.8g}"
+    return Line(name, bool(same.all()), close, top, said)
 
 
 def _array(name: str, x: Any) -> np.ndarray:

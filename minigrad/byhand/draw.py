@@ -1,25 +1,30 @@
-"""The recorded graph as a picture: what was computed from what, by which op, in which module.
+r"""The recorded graph as a picture: what was computed from what, by which op, in which module.
 
 In matplotlib an op is a dark strip over its result's box; what was given is a rounded box without one.  Graphviz and
-Mermaid get the same boxes as text.  It has more than 300 lines because the graph and its three forms share the nodes;
-where the boxes stand is ``layout``'s.
+Mermaid get the same boxes as text.
+
+Boxes stand in layers, so that every edge points down, with few crossings.  A frame is laid out on its own and is one
+large box to its surroundings, so frames never overlap and no edge runs through a box.  Source: Sugiyama, Tagawa & Toda
+(1981): layers by longest path, dummies for long edges, order by barycentres.
+
+It has more than 300 lines because the graph, its three forms and the places of its boxes (``arrange``) share the nodes.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Hashable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import combinations, count, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .explain import notation
-from .explain.names import Names
-from .layout import Box, arrange
+from .explain.describe import Names
 from .recording import Call, call_of, clock, gradients, inputs_of, is_result, is_tensor, made_at, recorded_order
 
 SHOWS = ("auto", "shapes", "values", "gradients")
@@ -121,8 +126,7 @@ class Drawing:
         kind = Path(path).suffix.lstrip(".").lower()
         if kind not in ("png", "pdf", "svg"):
             raise ValueError(
-                f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()"
-            )
+                f"save: {str(path)!r} should end in .png, .pdf or .svg; for text use to_dot() or to_mermaid()")
         write_atomically(path, lambda file: self.figure.savefig(file, format=kind, dpi=160))
 
     def _repr_png_(self) -> bytes:
@@ -162,12 +166,11 @@ def draw(output: Any, module: Any = None, show: str = "auto", names: Any = None)
     if show not in SHOWS:
         raise ValueError(f"draw: show={show!r}; expected one of {', '.join(map(repr, SHOWS))}")
     calls: list[Frame] = []
+    if module is not None and (not callable(output) or is_tensor(output)):
+        raise TypeError(
+            "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
+            f" module=model), instead of the {type(output).__name__}")
     if module is not None:
-        if not callable(output) or is_tensor(output):
-            raise TypeError(
-                "draw: to frame the modules it must see them run; pass a function, draw(lambda: model(ids),"
-                f" module=model), instead of the {type(output).__name__}"
-            )
         with module_calls(module) as calls:
             output = output()
         names = module if names is None else names
@@ -203,17 +206,13 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
                 if constant and parameters and not (is_tensor(x) and x.name):
                     continue  # a module's own constants: masks, tables of positions
                 array = x.data if is_tensor(x) else x
-                if id(x) not in nodes:
-                    nodes[id(x)] = Node(
-                        id(x), "", names.of(x).text, array.shape, array, [], "constant" if constant else "leaf"
-                    )
+                kind = "constant" if constant else "leaf"
+                nodes.setdefault(id(x), Node(id(x), "", names.of(x).text, array.shape, array, [], kind))
                 inputs.append(id(x))
         call = call_of(t)
         assert call is not None
-        given = bool(t.name) or not parameters
-        nodes[id(t)] = Node(
-            id(t), _op(call), names.of(t).text if given else "", t.data.shape, t.data, inputs, "op", folded
-        )
+        name = names.of(t).text if t.name or not parameters else ""
+        nodes[id(t)] = Node(id(t), _op(call), name, t.data.shape, t.data, inputs, "op", folded)
     if not nodes:
         t = order[-1]
         nodes[id(t)] = Node(id(t), "", names.of(t).text, t.data.shape, t.data, [], "leaf")
@@ -221,14 +220,7 @@ def _nodes(order: list[Any], names: Names, parameters: dict[int, str]) -> dict[i
 
 
 OPS = {"multiply": "×", "divide": "/", "add": "+", "subtract": "−", "power": "^"}
-WORDS = {
-    "pick": "getitem",
-    "put": "scatter",
-    "gelu_tanh": "gelu",
-    "gelu_erf": "gelu",
-    "recomputed": "checkpoint",
-    "concatenate": "concatenate",
-}
+WORDS = {"pick": "getitem", "put": "scatter", "gelu_tanh": "gelu", "gelu_erf": "gelu", "recomputed": "checkpoint"}
 
 
 def _op(call: Call) -> str:
@@ -254,23 +246,19 @@ def _add_gradients(nodes: dict[int, Node], order: list[Any], output: Any) -> Non
 def _framed(nodes: dict[int, Node], order: list[Any], calls: list[Frame]) -> Frame:
     """The nodes in the frames of the module calls that made them; a frame around a single op becomes its name."""
     root = Frame("", "", 0, clock())
-    made = {id(t): made_at(t) for t in order if is_result(t)}
+
+    def home(tick: int) -> Frame:
+        """The innermost frame that was open at a tick."""
+        frame = root
+        while inner := [f for f in frame.frames if f.start < tick < f.stop]:
+            frame = inner[-1]
+        return frame
+
     for call in calls:
-        parent = root
-        while inner := [f for f in parent.frames if f.start < call.start < f.stop]:
-            parent = inner[-1]
-        parent.frames.append(call)
-    home: dict[int, list[Frame]] = {}
-    for key, tick in made.items():
-        path = [root]
-        while inner := [f for f in path[-1].frames if f.start < tick < f.stop]:
-            path.append(inner[-1])
-        home[key] = path
+        home(call.start).frames.append(call)
+    made = {id(t): made_at(t) for t in order if is_result(t)}
     for node in nodes.values():
-        if node.key in home:
-            home[node.key][-1].nodes.append(node)
-        else:
-            root.nodes.append(node)
+        (home(made[node.key]) if node.key in made else root).nodes.append(node)
     _simplify(root)
     return root
 
@@ -288,12 +276,10 @@ def _simplify(frame: Frame) -> None:
     frame.frames = kept
 
 
-# As a picture ----------------------------------------------------------------------------------------------------------
-
+# As a picture --------------------------------------------------------------------------------------------------------
 
 SIZE = 9.0  # points
-LINE, LETTER = (
-    1.35 * SIZE / 72, 0.605 * SIZE / 72)  # inches: the height of a line, the width of a letter of the monospaced font
+LINE, LETTER = 1.35 * SIZE / 72, 0.605 * SIZE / 72  # inches: height of a line, width of a monospaced letter
 INK, OP, GIVEN, EDGE, GRADIENT = "#1b1b1b", "#0b3c5d", "#fdf0d5", "#55606b", "#a33b00"
 FRAMES = ("#f2f5f7", "#e4eaee", "#d6dfe5")
 PAD = 0.09
@@ -301,8 +287,7 @@ LOOKS: dict[str, dict[str, str]] = {
     "title": {"fontweight": "bold", "color": INK},
     "parameter": {"color": "#5b4a1f"},
     "value": {"color": INK},
-    "gradient": {"color": GRADIENT, "style": "italic"},
-}
+    "gradient": {"color": GRADIENT, "style": "italic"}}
 
 
 def paint(root: Frame, output: int, show: str) -> Any:
@@ -335,9 +320,8 @@ def lines_of(node: Node, show: str, of: str) -> list[tuple[str, str]]:
     if show in ("values", "gradients"):
         lines += [("value", row) for row in _grid(node.value)]
     if show == "gradients" and node.gradient is not None and node.gradient.ndim == node.value.ndim:
-        lines += [
-            ("gradient", f"∂{of}/∂{node.name}" if of and node.name else "gradient"),
-            *(("gradient", row) for row in _grid(node.gradient))]
+        head = f"∂{of}/∂{node.name}" if of and node.name else "gradient"
+        lines += [("gradient", row) for row in (head, *_grid(node.gradient))]
     return lines
 
 
@@ -352,18 +336,14 @@ def _grid(x: np.ndarray) -> list[str]:
 
 
 def _frame_box(frame: Frame, nodes: dict[int, Node], show: str, of: str) -> Box:
-    inside = {n.key for n in frame.everything()}
-    children = [_node_box(node, show, of) for node in frame.nodes] + [
-        _frame_box(f, nodes, show, of) for f in frame.frames
-    ]
-    reads: list[Hashable] = list(dict.fromkeys(i for n in frame.everything() for i in n.inputs if i not in inside))
-    made: list[Hashable] = [
-        n.key for n in frame.everything() if any(n.key in m.inputs for m in nodes.values() if m.key not in inside)
-    ]
-    head = LINE + 0.04 if frame.name else 0.0
-    return Box(
-        id(frame), 2 * (len(_title(frame)) + 3) * LETTER if frame.name else 0.0, 0.0, reads, made, children, head
-    )
+    members = list(frame.everything())
+    inside = {n.key for n in members}
+    children = [*(_node_box(n, show, of) for n in frame.nodes), *(_frame_box(f, nodes, show, of) for f in frame.frames)]
+    reads: list[Hashable] = list(dict.fromkeys(i for n in members for i in n.inputs if i not in inside))
+    outside = {i for m in nodes.values() if m.key not in inside for i in m.inputs}
+    made: list[Hashable] = [n.key for n in members if n.key in outside]
+    width, head = (2 * (len(_title(frame)) + 3) * LETTER, LINE + 0.04) if frame.name else (0.0, 0.0)
+    return Box(id(frame), width, 0.0, reads, made, children, head)
 
 
 def _title(frame: Frame) -> str:
@@ -383,16 +363,13 @@ def _paint_frame(
     from matplotlib.patches import FancyBboxPatch
 
     if depth:
-        axes.add_patch(
-            FancyBboxPatch(
-                (x - box.width / 2, y), box.width, box.height, boxstyle="round,pad=0,rounding_size=0.08",
-                facecolor=FRAMES[min(depth - 1, len(FRAMES) - 1)], edgecolor="#8b97a1", linewidth=0.9, zorder=depth / 10
-            )
-        )  # fmt: skip
+        colour, left = FRAMES[min(depth - 1, len(FRAMES) - 1)], x - box.width / 2
+        axes.add_patch(FancyBboxPatch(
+            (left, y), box.width, box.height, boxstyle="round,pad=0,rounding_size=0.08", facecolor=colour,
+            edgecolor="#8b97a1", linewidth=0.9, zorder=depth / 10))
         axes.text(
-            x - box.width / 2 + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c",
-            va="top", zorder=8, parse_math=False,
-            bbox={"facecolor": FRAMES[min(depth - 1, len(FRAMES) - 1)], "edgecolor": "none", "pad": 1.0})
+            left + PAD, y + 0.05, _title(frame), fontsize=SIZE, fontweight="bold", color="#37424c", va="top", zorder=8,
+            parse_math=False, bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.0})
     for points, at_node in box.routes:
         _paint_edge(axes, [(x + a, y + b) for a, b in points], at_node)
     members: dict[Any, Any] = {node.key: node for node in frame.nodes} | {id(f): f for f in frame.frames}
@@ -422,8 +399,7 @@ def _paint_edge(axes: Any, points: list[tuple[float, float]], arrow: bool) -> No
     axes.add_patch(
         FancyArrowPatch(
             path=Path(vertices, codes), arrowstyle=style, color=EDGE, linewidth=1.0, zorder=5, shrinkA=0, shrinkB=0,
-            joinstyle="round")
-    )
+            joinstyle="round"))
 
 
 def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int, show: str, of: str) -> None:
@@ -431,13 +407,10 @@ def _paint_node(axes: Any, box: Box, node: Node, x: float, y: float, output: int
 
     left, last = x - box.width / 2, node.key == output
     given = node.kind != "op"
-    shape = f"round,pad=0,rounding_size={0.14 if given else 0.03}"
-    axes.add_patch(
-        FancyBboxPatch(
-            (left, y), box.width, box.height, boxstyle=shape, facecolor=GIVEN if node.kind == "leaf" else "white",
-            edgecolor=INK if given or last else OP, linewidth=2.2 if last else 1.1,
-            linestyle="--" if node.kind == "constant" else "-", zorder=6)
-    )  # fmt: skip
+    axes.add_patch(FancyBboxPatch(
+        (left, y), box.width, box.height, boxstyle=f"round,pad=0,rounding_size={0.14 if given else 0.03}",
+        facecolor=GIVEN if node.kind == "leaf" else "white", edgecolor=INK if given or last else OP,
+        linewidth=2.2 if last else 1.1, linestyle="--" if node.kind == "constant" else "-", zorder=6))
     at = y + PAD
     if node.op:
         strip = LINE + 0.1
@@ -472,9 +445,8 @@ def dot(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[int]
     looks = {"op": "", "leaf": ' shape=ellipse fillcolor="#fdf0d5"', "constant": ' shape=ellipse style="filled,dashed"'}
     lines = []
     for node in frame.nodes:
-        text = "\\n".join(
-            s.replace("\\", "\\\\").replace('"', '\\"') for s in ([node.op] if node.op else []) + label(node)
-        )
+        shown = [s.replace("\\", "\\\\").replace('"', '\\"') for s in [*([node.op] if node.op else []), *label(node)]]
+        text = "\\n".join(shown)
         lines.append(f'{indent}n{number[node.key]} [label="{text}"{looks[node.kind]}];')
     for inner in frame.frames:
         lines += [f"{indent}subgraph cluster_{next(frames)} {{", f'{indent}  label="{inner.name}";']
@@ -493,3 +465,253 @@ def mermaid(frame: Frame, indent: str, number: dict[int, int], frames: Iterator[
             f'{indent}subgraph g{next(frames)}["{inner.name}"]', *mermaid(inner, indent + "  ", number, frames),
             f"{indent}end"]
     return lines
+
+
+# Where the boxes go --------------------------------------------------------------------------------------------------
+
+GAP_X, GAP_Y, MARGIN = 0.28, 0.36, 0.16  # inches
+Key = Hashable
+Point = tuple[float, float]
+
+
+@dataclass
+class Box:
+    """A node, or with ``children`` a frame; after ``arrange``, (x, y) is the middle of its upper edge, y downwards.
+
+    ``reads`` lists the values that it takes, ``makes`` those that it gives.
+    """
+
+    key: Key
+    width: float
+    height: float
+    reads: list[Key] = field(default_factory=list)
+    makes: list[Key] = field(default_factory=list)
+    children: list[Box] = field(default_factory=list)
+    head: float = 0.0  # room for a frame's title
+    x: float = 0.0
+    y: float = 0.0
+    routes: list[tuple[list[Point], bool]] = field(default_factory=list)  # each edge, and whether it ends at a node
+    ins: dict[Key, float] = field(default_factory=dict)
+    outs: dict[Key, float] = field(default_factory=dict)
+
+
+def arrange(frame: Box) -> None:
+    """Give every box inside ``frame`` its place and every edge its way; sets the frame's size."""
+    for child in frame.children:
+        if child.children:
+            arrange(child)
+    inputs = [Box(("in", v), 0.05, 0.0, makes=[v]) for v in frame.reads]
+    outputs = [Box(("out", v), 0.05, 0.0, reads=[v]) for v in frame.makes]
+    boxes = [*inputs, *frame.children, *outputs]
+    maker = {v: i for i, b in enumerate(boxes) for v in b.makes}
+    edges = [(maker[v], i, v) for i, b in enumerate(boxes) for v in b.reads if v in maker and maker[v] != i]
+    rank = _ranks(boxes, edges, len(inputs), len(outputs))
+    _place(frame, boxes, edges, rank)
+    frame.ins = {v: b.x for b in inputs for v in b.makes}
+    frame.outs = {v: b.x for b in outputs for v in b.reads}
+
+
+def _ranks(boxes: Sequence[Box], edges: list[tuple[int, int, Key]], inputs: int, outputs: int) -> list[int]:
+    """The layer of each box: the longest path to it; sources stand right above what reads them, ports at the rims."""
+    below, above = defaultdict(list), defaultdict(list)
+    for a, b, _ in edges:
+        below[a].append(b)
+        above[b].append(a)
+    rank = [0] * len(boxes)
+    waiting = [len(above[i]) for i in range(len(boxes))]
+    ready = [i for i in range(len(boxes)) if not waiting[i]]
+    while ready:
+        i = ready.pop()
+        for j in below[i]:
+            rank[j] = max(rank[j], rank[i] + 1)
+            waiting[j] -= 1
+            if not waiting[j]:
+                ready.append(j)
+    if inputs:  # a frame's inputs have the top layer for themselves
+        for i in range(inputs, len(boxes)):
+            rank[i] = max(rank[i], 1)
+    for i in range(inputs, len(boxes)):
+        if not above[i] and below[i]:
+            rank[i] = max(rank[i], min(rank[j] for j in below[i]) - 1)
+    last = max([rank[i] for i in range(len(boxes) - outputs)], default=0) + 1
+    for i in range(len(boxes) - outputs, len(boxes)):
+        rank[i] = last
+    return rank
+
+
+def _place(frame: Box, boxes: list[Box], edges: list[tuple[int, int, Key]], rank: list[int]) -> None:
+    """Order the layers, then give coordinates; long edges pass each layer at a dummy."""
+    count = len(boxes)
+    widths = [b.width for b in boxes]
+    dummies: dict[tuple[Key, int], int] = {}  # a value passes a layer once, whoever reads it below
+    links: dict[tuple[int, int], float] = {}  # how much further right than its upper end the lower end should stand
+    chains: list[tuple[int, int, Key, list[int]]] = []
+    for a, b, v in edges:
+        chain = []
+        for r in range(rank[a] + 1, rank[b]):
+            if (v, r) not in dummies:
+                dummies[v, r] = len(widths)
+                widths.append(0.12)
+                rank = [*rank, r]
+            chain.append(dummies[v, r])
+        chains.append((a, b, v, chain))
+        for upper, lower in pairwise([a, *chain, b]):
+            start = boxes[a].outs.get(v, 0.0) if upper == a else 0.0
+            links[upper, lower] = start - (boxes[b].ins.get(v, 0.0) if lower == b else 0.0)
+    layers: list[list[int]] = [[] for _ in range(max(rank, default=0) + 1)]
+    for i, r in enumerate(rank):
+        layers[r].append(i)
+    layers = _ordered(layers, set(links), len(widths))
+    xs = _abscissas(layers, links, widths, count)
+    _straighten(xs, layers, widths, [chain for *_, chain in chains if chain])
+
+    heights = [max((boxes[i].height for i in layer if i < count), default=0.0) for layer in layers]
+    ports = {rank[i] for i, b in enumerate(boxes) if _is_port(b)}
+    tops, y = [], frame.head + (0.0 if 0 in ports else MARGIN)
+    for r, h in enumerate(heights):
+        tops.append(y)
+        y += h + (GAP_Y if not {r, r + 1} & ports else 0.7 * GAP_Y)
+    y -= 0.7 * GAP_Y if len(layers) - 1 in ports else GAP_Y
+    left = min((xs[i] - widths[i] / 2 for layer in layers for i in layer), default=0.0)
+    right = max((xs[i] + widths[i] / 2 for layer in layers for i in layer), default=0.0)
+    frame.width = max(frame.width, right - left + 2 * MARGIN)
+    frame.height = y + (0.0 if len(layers) - 1 in ports else MARGIN)
+    centre = (left + right) / 2
+    for i, box in enumerate(boxes):
+        box.x = float(xs[i] - centre)
+        box.y = tops[rank[i]] + (heights[rank[i]] - box.height) / 2
+        if _is_port(box):
+            box.y = 0.0 if box.makes else frame.height
+    entries = _entries(boxes, chains, xs, centre)
+    frame.routes = []
+    uses, seen = Counter((b, v) for _, b, v, _ in chains), Counter[tuple[int, Key]]()
+    for a, b, v, chain in chains:
+        aside = 0.08 * (seen[b, v] - (uses[b, v] - 1) / 2)  # the arrows of x·x stand side by side
+        seen[b, v] += 1
+        source, target = boxes[a], boxes[b]
+        points: list[Point] = [(source.x + source.outs.get(v, 0.0), source.y + source.height)]
+        if _is_port(source):  # down past the frame's title
+            points.append((points[0][0], tops[0]))
+        elif source.height < heights[rank[a]]:
+            points.append((points[0][0], tops[rank[a]] + heights[rank[a]]))
+        for d in chain:
+            points += [(xs[d] - centre, tops[rank[d]]), (xs[d] - centre, tops[rank[d]] + heights[rank[d]])]
+        end = (target.x + (target.ins[v] if v in target.ins else entries[b, v]), target.y)
+        if target.height < heights[rank[b]]:
+            points.append((end[0], tops[rank[b]]))
+        frame.routes.append(([(x + aside, y) for x, y in [*points, end]], not target.children and not _is_port(target)))
+
+
+def _is_port(box: Box) -> bool:
+    return isinstance(box.key, tuple)
+
+
+def _entries(
+    boxes: list[Box], chains: list[tuple[int, int, Key, list[int]]], xs: np.ndarray, centre: float
+) -> dict[tuple[int, Key], float]:
+    """Where on the upper edge of its box each edge ends: spread out, in the order from which they come."""
+    incoming = defaultdict(list)
+    for a, b, v, chain in chains:
+        incoming[b].append((float(xs[chain[-1]] if chain else xs[a]), str(v), v))
+    entries = {}
+    for b, ends in incoming.items():
+        step = min(0.45, 0.7 * boxes[b].width / max(1, len(ends)))
+        for k, (_, _, v) in enumerate(sorted(ends, key=lambda e: e[:2])):
+            entries[b, v] = (k - (len(ends) - 1) / 2) * step
+    return entries
+
+
+def crossings(layers: Sequence[Sequence[int]], links: set[tuple[int, int]]) -> int:
+    """How many pairs of edges between neighbouring layers cross."""
+    total = 0
+    for upper, lower in pairwise(layers):
+        up, low = {i: k for k, i in enumerate(upper)}, {i: k for k, i in enumerate(lower)}
+        pairs = sorted((up[a], low[b]) for a, b in links if a in up and b in low)
+        total += sum(a < c and b > d for (a, b), (c, d) in combinations(pairs, 2))
+    return total
+
+
+def _ordered(layers: list[list[int]], links: set[tuple[int, int]], n: int) -> list[list[int]]:
+    """Sweep down and up, sorting each layer by the mean place of its neighbours; keep the fewest crossings."""
+    up, down = defaultdict(list), defaultdict(list)
+    for a, b in sorted(links):
+        down[a].append(b)
+        up[b].append(a)
+    best, fewest = [list(layer) for layer in layers], crossings(layers, links)
+    place = np.zeros(n)
+
+    def note(layer: list[int]) -> None:
+        for k, i in enumerate(layer):
+            place[i] = k - len(layer) / 2
+
+    for sweep in range(12):
+        if not fewest:
+            break
+        for layer in layers:
+            note(layer)
+        towards = up if sweep % 2 == 0 else down
+        for layer in layers if sweep % 2 == 0 else layers[::-1]:
+            layer.sort(key=lambda i: float(np.mean([place[j] for j in towards[i]])) if towards[i] else place[i])
+            note(layer)
+        now = crossings(layers, links)
+        if now < fewest:
+            best, fewest = [list(layer) for layer in layers], now
+    return best
+
+
+def _abscissas(
+    layers: list[list[int]], links: dict[tuple[int, int], float], widths: list[float], count: int
+) -> np.ndarray:
+    """The x of every box and dummy: near its neighbours' mean, in the order given, without overlap."""
+    xs = np.zeros(len(widths))
+    neighbours = defaultdict(list)
+    for (a, b), shift in links.items():
+        weight = 1.0 if a < count and b < count else 4.0 if a >= count and b >= count else 2.0
+        neighbours[a].append((b, -shift, weight))
+        neighbours[b].append((a, shift, weight))
+    offsets = []
+    for layer in layers:
+        at, middles = 0.0, []
+        for k, i in enumerate(layer):
+            at += (widths[layer[k - 1]] / 2 + GAP_X if k else 0.0) + widths[i] / 2
+            middles.append(at)
+            xs[i] = at
+        xs[layer] -= at / 2
+        offsets.append(np.array(middles))
+    for sweep in range(80):  # later sweeps weigh a link less the longer it is, so that most become straight
+        pairs = list(zip(layers, offsets, strict=True))
+        for layer, places in pairs if sweep % 2 == 0 else pairs[::-1]:
+            wanted, weights = [], []
+            for i in layer:
+                near = [(xs[j] + s, w) for j, s, w in neighbours[i]]
+                near = [(x, w / max(abs(x - xs[i]), 0.05)) for x, w in near] if sweep > 20 else near
+                total = sum(w for _, w in near)
+                wanted.append(sum(x * w for x, w in near) / total if near else xs[i])
+                weights.append(max(total, 0.1))
+            xs[layer] = _increasing(np.array(wanted) - places, np.array(weights)) + places
+    return xs
+
+
+def _straighten(xs: np.ndarray, layers: list[list[int]], widths: list[float], chains: list[list[int]]) -> None:
+    """Stand the dummies of a long edge exactly above each other where their neighbours leave room."""
+    sides = {i: (left, right) for layer in layers
+             for left, i, right in zip([None, *layer[:-1]], layer, [*layer[1:], None], strict=True)}  # fmt: skip
+    for chain in chains:
+        low, high = -np.inf, np.inf
+        for i in chain:
+            left, right = sides[i]
+            low = low if left is None else max(low, xs[left] + (widths[left] + widths[i]) / 2 + GAP_X / 2)
+            high = high if right is None else min(high, xs[right] - (widths[right] + widths[i]) / 2 - GAP_X / 2)
+        if low <= high:
+            xs[chain] = np.clip(np.median(xs[chain]), low, high)
+
+
+def _increasing(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The non-decreasing sequence nearest to ``values`` in least squares (pool adjacent violators)."""
+    pools: list[tuple[float, float, int]] = []
+    for value, weight in zip(values, weights, strict=True):
+        pools.append((float(value), float(weight), 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (v1, w1, n1), (v2, w2, n2) = pools[-2:]
+            pools[-2:] = [((v1 * w1 + v2 * w2) / (w1 + w2), w1 + w2, n1 + n2)]
+    return np.repeat([v for v, _, _ in pools], [n for _, _, n in pools])

@@ -2,14 +2,19 @@ r"""What the engine recorded: the only file of this room that knows how a graph 
 
 A tensor that an op made remembers the op, its inputs, their arrays and the op's parameters.  Everything else here
 works on ``Call``: one op that ran, which can be run again on other arrays, or be pulled back: :math:`\bar y \mapsto
-(\bar x_1, \bar x_2, \dots)`.
+(\bar x_1, \bar x_2, \dots)`.  ``Trace`` notes which line of the user's code made each tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import bisect
+import linecache
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,24 +74,21 @@ class Call:
         if self.op.joint:
             given = list(self.op.joint(g, out, *arrays, **params))
         else:
-            given = [
-                rule(g, out, *arrays, **params) if rule and self.wants(i) else None
-                for i, rule in enumerate(self.op.rules)]
+            rules = enumerate(self.op.rules)
+            given = [rule(g, out, *arrays, **params) if rule and self.wants(i) else None for i, rule in rules]
         return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def handed(self, g: np.ndarray) -> list[Any]:
         """The same, as the engine does it in its own backward pass; RuntimeError when an array was written since."""
         if guards.last_write > self.result.tick:
             guards.refuse_written(self.result, self.op, self.arrays)
-        given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params)) if self.op.joint else None
-        rules = self.op.rules
-        handed = [
-            (
-                None if not self.wants(i) else given[i] if given
-                else rules[i](g.copy(), self.out, *self.arrays, **self.params))
-            for i in range(len(self.inputs))
-        ]
-        return [None if r is None else np.asarray(r) for r in handed]
+        if self.op.joint:
+            given = list(self.op.joint(g.copy(), self.out, *self.arrays, **self.params))
+        else:
+            given = [
+                self.op.rules[i](g.copy(), self.out, *self.arrays, **self.params) if self.wants(i) else None
+                for i in range(len(self.inputs))]
+        return [np.asarray(r) if r is not None and self.wants(i) else None for i, r in enumerate(given)]
 
     def own_params(self) -> dict[str, Any]:
         return {k: v for k, v in self.params.items() if k not in KEPT}
@@ -118,17 +120,14 @@ def made_at(t: Any) -> int:
 
 
 def recorded_order(output: Any, name: str) -> list[Any]:
-    """The tensors from which ``output`` was computed, oldest first, itself last; errors speak for the function
-    ``name``."""
+    """What ``output`` was computed from, oldest first, itself last; errors speak for the function ``name``."""
     if not isinstance(output, Value):
         raise TypeError(
-            f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph"
-        )
+            f"{name}: expected a Tensor, got {type(output).__name__}; .data, float() and np.asarray cut the graph")
     if not output.requires_grad:
         raise RuntimeError(
             f"{name}: this tensor does not require grad, so no op was recorded. Make the inputs with Tensor(data,"
-            " requires_grad=True)"
-        )
+            " requires_grad=True)")
     stack, seen, order = [output], {id(output)}, []
     while stack:
         t = stack.pop()
@@ -136,8 +135,7 @@ def recorded_order(output: Any, name: str) -> list[Any]:
         if t.history is FREED:
             raise RuntimeError(
                 f"{name}: backward() has freed this graph. Call {name} before backward(), or keep it with"
-                " backward(retain_graph=True)"
-            )
+                " backward(retain_graph=True)")
         for x in t.history[1] if t.history else ():
             if isinstance(x, Value) and x.requires_grad and id(x) not in seen:
                 seen.add(id(x))
@@ -166,7 +164,7 @@ def conform(r: Any, like: Any) -> np.ndarray:
     return r if r.shape == np.shape(like) else unbroadcast(r, np.shape(like))
 
 
-# The numbers inside library ops ---------------------------------------------------------------------------------------
+# The numbers inside library ops --------------------------------------------------------------------------------------
 
 
 def sigmoid(x: Any) -> np.ndarray:
@@ -190,29 +188,109 @@ def attention_mask(call: Call) -> np.ndarray | None:
 def attention_weights(call: Call) -> np.ndarray:
     """The weights of an attention before dropout."""
     q, k, _, bias = call.arrays
-    return weights_of_attention(
-        Tensor(q), Tensor(k), bias, call.param("mask"), call.param("causal"), call.param("scale")
-    ).data
+    masks = call.param("mask"), call.param("causal"), call.param("scale")
+    return weights_of_attention(Tensor(q), Tensor(k), bias, *masks).data
 
 
-def twin_of(op: Any) -> Callable[..., Any] | None:
-    """The definition of a library op by others, where there is one."""
-    return op.definition
-
-
-# Library ops in steps that one would write by hand --------------------------------------------------------------------
-
+# Library ops in steps that one would write by hand -------------------------------------------------------------------
 
 EXPANDED = ("linear", "linear_gelu", "layer_norm", "rms_norm", "attention", "_cross_entropy")
 
 
 def steps_of(call: Call) -> tuple[list[Any], Any] | None:
-    """A library op in the ops of its definition: stand-ins for its inputs, and the result computed from them; None for an op that
-    is plain."""
+    """A library op in the ops of its definition: stand-ins for its inputs, and the result; None for a plain op."""
     if call.op.name not in EXPANDED:
         return None
-    stand_ins = [
-        Tensor(a, requires_grad=True) if call.wants(i) else x
-        for i, (x, a) in enumerate(zip(call.inputs, call.arrays, strict=True))]
+    pairs = enumerate(zip(call.inputs, call.arrays, strict=True))
+    stand_ins = [Tensor(a, requires_grad=True) if call.wants(i) else x for i, (x, a) in pairs]
     with enable_grad():
         return stand_ins, call.op.definition(*stand_ins, **call.own_params())
+
+
+# Which line made each tensor -----------------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """A line of the user's code."""
+
+    file: str
+    number: int
+    source: str
+
+    def __str__(self) -> str:
+        source = self.source if len(self.source) <= 72 else self.source[:70] + " …"
+        return f"line {self.number}, `{source}`" if source else f"line {self.number}"
+
+
+LIBRARIES = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent), "<frozen")
+
+
+class Trace:
+    """What is seen while a function runs: ``place(tick)``, the line that made a tensor; ``names`` by id."""
+
+    def __init__(self) -> None:
+        self.places: list[tuple[int, Place | None]] = []
+        self.names: dict[int, str] = {}
+        self.scalars: dict[str, float] = {}  # numbers by name; not a number where the name had several
+        self.keep: list[Any] = []  # so that ids stay those of the objects that were named
+        self._stack: list[tuple[FrameType, int]] = []
+
+    def run(self, f: Callable[[], Any]) -> Any:
+        """Call ``f`` and watch the user's frames."""
+        before = sys.gettrace()
+        sys.settrace(self._enter)
+        try:
+            return f()
+        finally:
+            sys.settrace(before)
+
+    def _enter(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event != "call" or frame.f_code.co_filename.startswith(LIBRARIES) or frame.f_code.co_name in ("<genexpr>",):
+            return None
+        for name in frame.f_code.co_names:
+            self._name(name, frame.f_globals.get(name))
+        self._stack.append((frame, frame.f_lineno))
+        return self._inside
+
+    def _inside(self, frame: FrameType, event: str, arg: Any) -> Any:
+        if event in ("line", "return"):
+            for name, x in frame.f_locals.items():
+                self._name(name, x)
+            if self._stack:
+                self._stack.pop()
+                if event == "line":
+                    self._stack.append((frame, frame.f_lineno))
+            self._mark()
+        return self._inside
+
+    def _mark(self) -> None:
+        seen = None
+        if self._stack:
+            frame, line = self._stack[-1]
+            source = linecache.getline(frame.f_code.co_filename, line).strip()
+            seen = Place(frame.f_code.co_filename, line, source)
+        self.places.append((clock(), seen))
+
+    def _name(self, name: str, x: Any) -> None:
+        if isinstance(x, int | float | np.number) and not isinstance(x, bool):
+            value = float(x) if not isinstance(x, np.complexfloating) else float("nan")
+            self.scalars[name] = value if self.scalars.get(name, value) == value else float("nan")
+            return
+        for key, value in _arrays(name, x):
+            if id(value) not in self.names:
+                self.names[id(value)] = key
+                self.keep.append(value)
+
+    def place(self, tick: int) -> tuple[Place | None, int]:
+        """The line that was running at a tick, and the how-manieth run of a line it was."""
+        at = bisect.bisect_left(self.places, tick, key=lambda p: p[0]) - 1
+        return (self.places[at][1], at) if at >= 0 else (None, 0)
+
+
+def _arrays(name: str, x: Any) -> Iterator[tuple[str, Any]]:
+    if is_tensor(x) or (isinstance(x, np.ndarray) and x.ndim):
+        yield name, x
+    elif isinstance(x, list | tuple | dict) and len(x) <= 64:
+        for key, item in x.items() if isinstance(x, dict) else enumerate(x):
+            if is_tensor(item):
+                yield f"{name}[{key!r}]", item

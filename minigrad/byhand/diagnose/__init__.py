@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from ...derivatives import grad
 from ...modes import no_grad
 from ...tensor import Tensor
 from ..compare import entries, largest, number, place
-from .recording import Question, is_function
+from .program import Question, is_function
 from .search import Shared, after_turning, search, together
 from .verdicts import (
     UNKNOWN,
@@ -50,9 +51,9 @@ def diagnose(
     """
     asked = _derivative_of_more(f, inputs, claimed, upstream, names)
     if asked is not None:
-        return _with_note(
-            diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol), asked.note
-        )
+        found = diagnose(asked.f, asked.inputs, asked.claimed, upstream=asked.upstream, names=names, rtol=rtol)
+        found.remarks.append(asked.note)
+        return found
     question = Question(f, inputs, upstream, names)
     answers = question.match(claimed)
     program = question.program
@@ -60,13 +61,10 @@ def diagnose(
     cases, precisions = [], {}
     for i, answer in answers.items():
         right = program.gradient(i)
-        precisions[i] = (
-            rtol if rtol is not None else 1e-6 if answer.dtype.kind != "f" or answer.dtype.itemsize >= 8 else 1e-4
-        )
+        double = answer.dtype.kind != "f" or answer.dtype.itemsize >= 8
+        precisions[i] = rtol if rtol is not None else 1e-6 if double else 1e-4
         tolerance = precisions[i] * largest(right)[0] + 1e-12 * scale + 1e-300
-        cases.append(
-            Case(i, question.variable_names[i], answer.astype(np.float64), right, _closeness(tolerance), program)
-        )
+        cases.append(Case(i, question.variable_names[i], answer.astype(np.float64), right, tolerance, program))
     cut = bool(cases) and reference_is_off(question)
     said = {case.i: "right" if _agrees(case) and not cut else _special(case, question, bool(cut)) for case in cases}
     findings: dict[int, list[Finding]] = {}
@@ -80,16 +78,13 @@ def diagnose(
     if is_function(claimed) and found:
         found = _elsewhere(found, question, claimed, precisions, f, upstream, names, rtol)
     if cut:
-        found.remarks.append(
-            "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
-            " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named"
-            " reliably"
-        )
+        found.remarks.append(LEAVES_THE_GRAPH)
     return found
 
 
-def _closeness(tolerance: float) -> Callable[[Any, Any], bool]:
-    return lambda a, b: bool((np.abs(np.asarray(a) - b) <= tolerance).all())
+LEAVES_THE_GRAPH = (
+    "the function leaves the graph: its recorded gradient does not agree with differences (does it use .data,"
+    " np.asarray, float() or detach()?), so the claims were judged by differences and causes cannot be named reliably")
 
 
 def _agrees(case: Case) -> bool:
@@ -128,15 +123,12 @@ def _elsewhere(
         return found
     _, values = wrong
     inputs = values if question.keys is None else dict(zip(question.keys, values, strict=True))
-    there = diagnose(
-        f, inputs, {question.variable_names[i]: a for i, a in question.match(claimed, values).items()},
-        upstream=upstream, names=names, rtol=rtol)
+    claims = {question.variable_names[i]: a for i, a in question.match(claimed, values).items()}
+    there = diagnose(f, inputs, claims, upstream=upstream, names=names, rtol=rtol)
     for k, row in enumerate(there.rows):
         if not row:
             words = f"right at the given inputs, but wrong at other inputs a little beside: {row.words}"
-            found.rows[k] = Verdict(
-                row.name, row.shape, row.mistake, words, row.evidence, row.others, row.max_abs, row.worst
-            )
+            found.rows[k] = replace(row, words=words)
     return found
 
 
@@ -150,10 +142,8 @@ class _Asked(NamedTuple):
 
 def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names: Any) -> _Asked | None:
     """A Jacobian, or a Hessian, that is claimed as such: asked as the gradient of its product with random numbers."""
-    if (
-        upstream is not None or is_function(claimed) or isinstance(inputs, Mapping | list | tuple)
-        or isinstance(claimed, Mapping | list | tuple)
-    ):
+    several = Mapping | list | tuple
+    if upstream is not None or is_function(claimed) or isinstance(inputs, several) or isinstance(claimed, several):
         return None
     x, a = np.asarray(getattr(inputs, "data", inputs)), np.asarray(getattr(claimed, "data", claimed))
     if x.dtype.kind != "f" or not x.ndim or a.ndim <= x.ndim or a.dtype.kind not in "fiub":
@@ -179,25 +169,16 @@ def _derivative_of_more(f: Any, inputs: Any, claimed: Any, upstream: Any, names:
 def _is_jacobian_inside(f: Any, x: np.ndarray, a: np.ndarray) -> bool:
     """Whether the claim is the Jacobian of an intermediate result rather than the Hessian."""
     question = Question(f, x, None, None)
-    right = question.program.gradient(0)
-    return any(
-        finding.mistake == "jacobian" for finding in by_shape(Case(0, "x", a, right, _closeness(0.0), question.program))
-    )
-
-
-def _with_note(found: Diagnosis, note: str) -> Diagnosis:
-    found.remarks.append(note)
-    return found
+    case = Case(0, "x", a, question.program.gradient(0), 0.0, question.program)
+    return any(finding.mistake == "jacobian" for finding in by_shape(case))
 
 
 def _judge(case: Case, findings: list[Finding], question: Question) -> Verdict:
+    top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
     if case.claimed.shape == case.right.shape:
         top, where = largest(case.claimed - case.right)
-        shown = (
-            f"{place(where)}: {number(case.claimed[where])}, {number(case.right[where])},"
-            f" {number(question.difference(case.i, where))}")
-    else:
-        top, shown = float("nan"), f"shapes {case.claimed.shape}, {case.right.shape}"
+        numbers = (case.claimed[where], case.right[where], question.difference(case.i, where))
+        shown = f"{place(where)}: {', '.join(map(number, numbers))}"
     if (not findings or findings[0].cost > 2) and (n := digits(case)):
         words = (
             f"agrees to {n} digits: these are the right numbers, rounded; pass rtol={10.0 ** (1 - n):g} to call them"
@@ -224,11 +205,8 @@ def _findings(case: Case, shared: Shared) -> list[Finding]:
         return list(by_shape(case))
     found = [*by_sign(case), *by_order(case), *search(case, shared), *by_sum(case)]
     if not claimed.any():
-        found.append(
-            Finding(
-                "zero", "zero everywhere: nothing was added to it",
-                f"the largest entry of the right one is {number(largest(case.right)[0])}", 1.5)
-        )
+        largest_one = f"the largest entry of the right one is {number(largest(case.right)[0])}"
+        found.append(Finding("zero", "zero everywhere: nothing was added to it", largest_one, 1.5))
     found += by_entries(case)
     if not found and case.right.ndim > 1:
         found += after_turning(case, shared)
@@ -253,15 +231,12 @@ def _no_pattern(case: Case) -> str:
         along = f"; yours is {float(case.claimed.sum() / case.right.sum()):.6g} times the right one"
     elif norms:
         along = f"; the two point in directions with cosine {float((case.claimed * case.right).sum()) / norms:.4f}"
-    block = [f"{k.min()}:{k.max() + 1}" if 0 < len(k) < n else ":" for k, n in _extents(wrong)]
+    places = [np.unique(at) for at in np.argwhere(wrong).T]  # along each axis, those with something wrong
+    block = [
+        f"{k.min()}:{k.max() + 1}" if 0 < len(k) < n else ":" for k, n in zip(places, wrong.shape, strict=True)]
     within = f", all of them in [{', '.join(block)}]" if set(block) - {":"} and wrong.sum() > 1 else ""
     where = f"it differs at {entries(int(wrong.sum()), case.right.size)}{within}{along}"
     return f"wrong, in a way that fits no pattern known here: {where}. Try a shorter piece of the function"
-
-
-def _extents(wrong: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """Along each axis the places with something wrong, and the length."""
-    return [(np.unique(places), n) for places, n in zip(np.argwhere(wrong).T, wrong.shape, strict=True)]
 
 
 __all__ = ["Diagnosis", "Verdict", "diagnose", "is_function"]

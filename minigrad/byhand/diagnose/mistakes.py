@@ -12,6 +12,7 @@ sums, extrema and running sums; products and picking rows; softmax and the norms
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,22 +32,18 @@ class Mistake(NamedTuple):
 
 MISTAKES: dict[str, list[Mistake]] = {}  # by the name of the op
 COMPOSED: dict[str, list[Mistake]] = {}  # of functions that are no op but are recognised: rule(g, y, x, axis, s)
+Row = tuple[str, str, Callable[..., Any]]
 
 
-def mistake(
-    op: str, name: str, words: str, registry: dict[str, list[Mistake]] = MISTAKES
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Decorator: the function is what the op's rule becomes by this mistake."""
-
-    def note(rule: Callable[..., Any]) -> Callable[..., Any]:
-        registry.setdefault(op, []).append(Mistake(name, words, rule))
-        return rule
-
-    return note
+def _add(
+    op: str, rows: list[Row], full: Callable[..., Any] = lambda rule: rule,
+    registry: dict[str, list[Mistake]] = MISTAKES
+) -> None:
+    """Note the mistakes of an op; ``full`` makes the whole wrong rule of what a row of the table says."""
+    registry.setdefault(op, []).extend(Mistake(name, words, full(rule)) for name, words, rule in rows)
 
 
-# Activations, masks and powers -----------------------------------------------------------------------------------------
-
+# Activations, masks and powers: the wrong derivative as a function of y and x ----------------------------------------
 
 ROOT = math.sqrt(2 / math.pi)
 
@@ -83,142 +80,150 @@ NO_OUTER = "of (x s(x))' = s + x s' only the term x s' is there; the term s is m
 IN_SECOND = "the first term is right, and in the second the factor"
 RELU = "this is relu's derivative [x > 0]; the function is gelu"
 OF_OUTPUT = "the derivative in terms of the output takes the output"
-ROWS: list[tuple[str, str, str, Callable[[Any, Any], Any]]] = [
-    ("_gelu_tanh", "missing term", f"of gelu {NO_INNER}", lambda y, x: _switch(x)),
-    ("_gelu_tanh", "missing term", f"of gelu {NO_OUTER}", lambda y, x: 2 * _inside(x) * y * (1 - _switch(x))),
-    ("_gelu_tanh", "forgotten inner derivative", "the derivative u' of the inside u(x) of gelu is left out",
-     lambda y, x: _switch(x) + 2 * y * (1 - _switch(x))),
-    ("_gelu_tanh", "forgotten inner derivative",
-     "of the inside u = √(2/π)(x + 0.044715 x³) of gelu only the first term is differentiated",
-     lambda y, x: _switch(x) + 2 * ROOT * y * (1 - _switch(x))),
-    ("_gelu_tanh", "missing factor", f"of gelu {IN_SECOND} x is missing",
-     lambda y, x: _switch(x) + 2 * _inside(x) * _switch(x) * (1 - _switch(x))),
-    ("_gelu_tanh", "missing factor", f"of gelu {IN_SECOND} 1 − s is missing", lambda y, x: _switch(x) + 2 * _inside(x) * y),
-    ("_gelu_tanh", "sign of a term", "of gelu the second term x s' has the wrong sign",
-     lambda y, x: _switch(x) - 2 * _inside(x) * y * (1 - _switch(x))),
-    ("_gelu_tanh", "other function", "this is the gradient of the exact GELU, x Φ(x); the function is its tanh form",
-     lambda y, x: _normal(x) + x * _density(x)),
-    ("_gelu_tanh", "other function", RELU, lambda y, x: x > 0),
-    ("_gelu_erf", "missing term", f"of gelu {NO_INNER}", lambda y, x: _normal(x)),
-    ("_gelu_erf", "missing term", f"of gelu {NO_OUTER}", lambda y, x: x * _density(x)),
-    ("_gelu_erf", "missing factor", f"of gelu {IN_SECOND} x is missing: Φ + φ in place of Φ + x φ",
-     lambda y, x: _normal(x) + _density(x)),
-    ("_gelu_erf", "sign of a term", "of gelu the second term has the wrong sign: Φ − x φ in place of Φ + x φ",
-     lambda y, x: _normal(x) - x * _density(x)),
-    ("_gelu_erf", "missing factor", "of gelu the 1/√(2π) of the density φ is missing: Φ + x exp(−x²/2)",
-     lambda y, x: _normal(x) + x * np.exp(-x * x / 2)),
-    ("_gelu_erf", "forgotten inner derivative", "the 1/√2 from the inside x/√2 of erf is left out",
-     lambda y, x: _normal(x) + math.sqrt(2) * x * _density(x)),
-    ("_gelu_erf", "other function", "this is the gradient of GELU's tanh form; the function is the exact one",
-     lambda y, x: _switch(x) + 2 * _inside(x) * x * _switch(x) * (1 - _switch(x))),
-    ("_gelu_erf", "other function", RELU, lambda y, x: x > 0),
-    ("silu", "missing term", f"of silu {NO_INNER}", lambda y, x: _sigmoid(x)),
-    ("silu", "missing term", f"of silu {NO_OUTER}", lambda y, x: y * (1 - _sigmoid(x))),
-    ("silu", "missing factor", f"of silu {IN_SECOND} 1 − s is missing: s + x s in place of s + x s (1 − s)",
-     lambda y, x: _sigmoid(x) + y),
-    ("silu", "missing factor", f"of silu {IN_SECOND} s is missing: s + x (1 − s) in place of s + x s (1 − s)",
-     lambda y, x: _sigmoid(x) + x * (1 - _sigmoid(x))),
-    ("silu", "missing factor", f"of silu {IN_SECOND} x is missing: s + s (1 − s) in place of s + x s (1 − s)",
-     lambda y, x: _sigmoid(x) * (2 - _sigmoid(x))),
-    ("silu", "sign of a term", "of silu the second term has the wrong sign: s − x s (1 − s) in place of s + x s (1 − s)",
-     lambda y, x: _sigmoid(x) - y * (1 - _sigmoid(x))),
-    ("silu", "other function", "this is the sigmoid's derivative s (1 − s); silu's is s + x s (1 − s)",
-     lambda y, x: _sigmoid(x) * (1 - _sigmoid(x))),
-    ("tanh", "wrong argument", f"1 − x² in place of 1 − y² for tanh: {OF_OUTPUT}, after the activation",
-     lambda y, x: 1 - x * x),
-    ("tanh", "wrong derivative", "1 − y in place of tanh's 1 − y²: the square is missing", lambda y, x: 1 - y),
-    ("tanh", "wrong derivative", "(1 − y)² in place of tanh's 1 − y²", lambda y, x: (1 - y) ** 2),
-    ("tanh", "wrong argument", "tanh is applied twice: 1 − tanh²(y) in place of 1 − y²",
-     lambda y, x: 1 - np.tanh(y) ** 2),
-    ("tanh", "other function", "y (1 − y), the derivative of the logistic function; the function is tanh",
-     lambda y, x: y * (1 - y)),
-    ("sigmoid", "wrong argument", f"x (1 − x) in place of y (1 − y) for the sigmoid: {OF_OUTPUT}",
-     lambda y, x: x * (1 - x)),
-    ("sigmoid", "missing term", "y in place of the sigmoid's y (1 − y): the factor 1 − y is missing", lambda y, x: y),
-    ("sigmoid", "missing term", "1 − y in place of the sigmoid's y (1 − y): the factor y is missing",
-     lambda y, x: 1 - y),
-    ("sigmoid", "wrong argument", "the sigmoid is applied twice: σ(y) (1 − σ(y)) in place of y (1 − y)",
-     lambda y, x: _sigmoid(y) * (1 - _sigmoid(y))),
-    ("sigmoid", "other function", "1 − y², the derivative of tanh; the function is the sigmoid",
-     lambda y, x: 1 - y * y),
-    ("exp", "wrong argument", "x in place of eˣ for exp", lambda y, x: x),
-    ("log", "wrong derivative", "x in place of 1/x for log", lambda y, x: x),
-    ("log", "wrong derivative", "1/log x in place of 1/x", lambda y, x: _inverse(y)),
-    ("log", "wrong derivative", "1/x² in place of 1/x for log", lambda y, x: 1 / (x * x)),
-    ("sqrt", "wrong derivative", "√x/2 in place of 1/(2√x)", lambda y, x: y / 2),
-    ("sqrt", "wrong derivative", "1/(2x) in place of 1/(2√x): the square root is missing",
-     lambda y, x: _inverse(2 * x)),
-    ("sqrt", "missing factor", "½ in place of 1/(2√x): the division by the root (the norm) √x is missing",
-     lambda y, x: 0.5),
-    ("square", "wrong derivative", "x² in place of 2x for the square", lambda y, x: y),
-    ("square", "wrong derivative", "1 in place of 2x: the inner x of the square is missing", lambda y, x: 2.0),
-    ("sin", "wrong derivative", "sin x in place of cos x", lambda y, x: y),
-    ("cos", "wrong derivative", "cos x in place of −sin x", lambda y, x: y),
-    ("abs", "wrong derivative", "x in place of sign(x) for abs", lambda y, x: x),
-    ("abs", "wrong derivative", "1 in place of sign(x): the sign of x is forgotten in abs", lambda y, x: 1.0),
-    ("abs", "wrong derivative", "|x| in place of sign(x) for abs", lambda y, x: y),
-    ("reciprocal", "wrong derivative", "1/x in place of −1/x²: the square is missing", lambda y, x: -y),
-    ("relu", "mask not applied", "relu's mask [x > 0] is not applied: the gradient passes through unchanged",
-     lambda y, x: 1.0),
-    ("relu", "wrong mask", "the mask of relu is upside down: [x ≤ 0]", lambda y, x: x <= 0),
-    ("relu", "wrong derivative", "x, or relu(x), is multiplied in place of relu's mask [x > 0]", lambda y, x: y),
-    ("clip",
-     "mask not applied", "the mask of clip is not applied: the gradient passes through where the value was clipped",
-     lambda y, x: 1.0),
-    ("tril", "mask not applied", "the mask of tril is not applied to the gradient", lambda y, x: 1.0),
-    ("triu", "mask not applied", "the mask of triu is not applied to the gradient", lambda y, x: 1.0),
-]  # fmt: skip
-for _op, _name, _words, _derivative in ROWS:
-    mistake(_op, _name, _words)(lambda g, y, x, _d=_derivative, **params: [g * _d(y, x)])
+ENTRYWISE: dict[str, list[Row]] = {
+    "_gelu_tanh": [
+        ("missing term", f"of gelu {NO_INNER}", lambda y, x: _switch(x)),
+        ("missing term", f"of gelu {NO_OUTER}", lambda y, x: 2 * _inside(x) * y * (1 - _switch(x))),
+        ("forgotten inner derivative", "the derivative u' of the inside u(x) of gelu is left out",
+         lambda y, x: _switch(x) + 2 * y * (1 - _switch(x))),
+        ("forgotten inner derivative",
+         "of the inside u = √(2/π)(x + 0.044715 x³) of gelu only the first term is differentiated",
+         lambda y, x: _switch(x) + 2 * ROOT * y * (1 - _switch(x))),
+        ("missing factor", f"of gelu {IN_SECOND} x is missing",
+         lambda y, x: _switch(x) + 2 * _inside(x) * _switch(x) * (1 - _switch(x))),
+        ("missing factor", f"of gelu {IN_SECOND} 1 − s is missing", lambda y, x: _switch(x) + 2 * _inside(x) * y),
+        ("sign of a term", "of gelu the second term x s' has the wrong sign",
+         lambda y, x: _switch(x) - 2 * _inside(x) * y * (1 - _switch(x))),
+        ("other function", "this is the gradient of the exact GELU, x Φ(x); the function is its tanh form",
+         lambda y, x: _normal(x) + x * _density(x)),
+        ("other function", RELU, lambda y, x: x > 0)],
+    "_gelu_erf": [
+        ("missing term", f"of gelu {NO_INNER}", lambda y, x: _normal(x)),
+        ("missing term", f"of gelu {NO_OUTER}", lambda y, x: x * _density(x)),
+        ("missing factor", f"of gelu {IN_SECOND} x is missing: Φ + φ in place of Φ + x φ",
+         lambda y, x: _normal(x) + _density(x)),
+        ("sign of a term", "of gelu the second term has the wrong sign: Φ − x φ in place of Φ + x φ",
+         lambda y, x: _normal(x) - x * _density(x)),
+        ("missing factor", "of gelu the 1/√(2π) of the density φ is missing: Φ + x exp(−x²/2)",
+         lambda y, x: _normal(x) + x * np.exp(-x * x / 2)),
+        ("forgotten inner derivative", "the 1/√2 from the inside x/√2 of erf is left out",
+         lambda y, x: _normal(x) + math.sqrt(2) * x * _density(x)),
+        ("other function", "this is the gradient of GELU's tanh form; the function is the exact one",
+         lambda y, x: _switch(x) + 2 * _inside(x) * x * _switch(x) * (1 - _switch(x))),
+        ("other function", RELU, lambda y, x: x > 0)],
+    "silu": [
+        ("missing term", f"of silu {NO_INNER}", lambda y, x: _sigmoid(x)),
+        ("missing term", f"of silu {NO_OUTER}", lambda y, x: y * (1 - _sigmoid(x))),
+        ("missing factor", f"of silu {IN_SECOND} 1 − s is missing: s + x s in place of s + x s (1 − s)",
+         lambda y, x: _sigmoid(x) + y),
+        ("missing factor", f"of silu {IN_SECOND} s is missing: s + x (1 − s) in place of s + x s (1 − s)",
+         lambda y, x: _sigmoid(x) + x * (1 - _sigmoid(x))),
+        ("missing factor", f"of silu {IN_SECOND} x is missing: s + s (1 − s) in place of s + x s (1 − s)",
+         lambda y, x: _sigmoid(x) * (2 - _sigmoid(x))),
+        ("sign of a term", "of silu the second term has the wrong sign: s − x s (1 − s) in place of s + x s (1 − s)",
+         lambda y, x: _sigmoid(x) - y * (1 - _sigmoid(x))),
+        ("other function", "this is the sigmoid's derivative s (1 − s); silu's is s + x s (1 − s)",
+         lambda y, x: _sigmoid(x) * (1 - _sigmoid(x)))],
+    "tanh": [
+        ("wrong argument", f"1 − x² in place of 1 − y² for tanh: {OF_OUTPUT}, after the activation",
+         lambda y, x: 1 - x * x),
+        ("wrong derivative", "1 − y in place of tanh's 1 − y²: the square is missing", lambda y, x: 1 - y),
+        ("wrong derivative", "(1 − y)² in place of tanh's 1 − y²", lambda y, x: (1 - y) ** 2),
+        ("wrong argument", "tanh is applied twice: 1 − tanh²(y) in place of 1 − y²", lambda y, x: 1 - np.tanh(y) ** 2),
+        ("other function", "y (1 − y), the derivative of the logistic function; the function is tanh",
+         lambda y, x: y * (1 - y))],
+    "sigmoid": [
+        ("wrong argument", f"x (1 − x) in place of y (1 − y) for the sigmoid: {OF_OUTPUT}", lambda y, x: x * (1 - x)),
+        ("missing term", "y in place of the sigmoid's y (1 − y): the factor 1 − y is missing", lambda y, x: y),
+        ("missing term", "1 − y in place of the sigmoid's y (1 − y): the factor y is missing", lambda y, x: 1 - y),
+        ("wrong argument", "the sigmoid is applied twice: σ(y) (1 − σ(y)) in place of y (1 − y)",
+         lambda y, x: _sigmoid(y) * (1 - _sigmoid(y))),
+        ("other function", "1 − y², the derivative of tanh; the function is the sigmoid", lambda y, x: 1 - y * y)],
+    "exp": [("wrong argument", "x in place of eˣ for exp", lambda y, x: x)],
+    "log": [
+        ("wrong derivative", "x in place of 1/x for log", lambda y, x: x),
+        ("wrong derivative", "1/log x in place of 1/x", lambda y, x: _inverse(y)),
+        ("wrong derivative", "1/x² in place of 1/x for log", lambda y, x: 1 / (x * x))],
+    "sqrt": [
+        ("wrong derivative", "√x/2 in place of 1/(2√x)", lambda y, x: y / 2),
+        ("wrong derivative", "1/(2x) in place of 1/(2√x): the square root is missing", lambda y, x: _inverse(2 * x)),
+        ("missing factor", "½ in place of 1/(2√x): the division by the root (the norm) √x is missing",
+         lambda y, x: 0.5)],
+    "square": [
+        ("wrong derivative", "x² in place of 2x for the square", lambda y, x: y),
+        ("wrong derivative", "1 in place of 2x: the inner x of the square is missing", lambda y, x: 2.0)],
+    "sin": [("wrong derivative", "sin x in place of cos x", lambda y, x: y)],
+    "cos": [("wrong derivative", "cos x in place of −sin x", lambda y, x: y)],
+    "abs": [
+        ("wrong derivative", "x in place of sign(x) for abs", lambda y, x: x),
+        ("wrong derivative", "1 in place of sign(x): the sign of x is forgotten in abs", lambda y, x: 1.0),
+        ("wrong derivative", "|x| in place of sign(x) for abs", lambda y, x: y)],
+    "reciprocal": [("wrong derivative", "1/x in place of −1/x²: the square is missing", lambda y, x: -y)],
+    "relu": [
+        ("mask not applied", "relu's mask [x > 0] is not applied: the gradient passes through unchanged",
+         lambda y, x: 1.0),
+        ("wrong mask", "the mask of relu is upside down: [x ≤ 0]", lambda y, x: x <= 0),
+        ("wrong derivative", "x, or relu(x), is multiplied in place of relu's mask [x > 0]", lambda y, x: y)],
+    "clip": [
+        ("mask not applied", "the mask of clip is not applied: the gradient passes through where the value was clipped",
+         lambda y, x: 1.0)],
+    "tril": [("mask not applied", "the mask of tril is not applied to the gradient", lambda y, x: 1.0)],
+    "triu": [("mask not applied", "the mask of triu is not applied to the gradient", lambda y, x: 1.0)],
+}  # fmt: skip
+for _op, _rows in ENTRYWISE.items():
+    _add(_op, _rows, lambda derivative: lambda g, y, x, **params: [g * derivative(y, x)])
 
-FROM_GRADIENT = "relu's mask is taken from the gradient, [ȳ > 0], not from its input, [x > 0]"
-mistake("relu", "wrong mask", FROM_GRADIENT)(lambda g, y, x: [g * (g > 0)])
-mistake("relu", "wrong mask", "relu itself is applied to the gradient, after the mask")(
-    lambda g, y, x: [g * (x > 0) * (g > 0)]
-)
+_add("relu", [
+    ("wrong mask", "relu's mask is taken from the gradient, [ȳ > 0], not from its input, [x > 0]",
+     lambda g, y, x: [g * (g > 0)]),
+    ("wrong mask", "relu itself is applied to the gradient, after the mask", lambda g, y, x: [g * (x > 0) * (g > 0)]),
+])  # fmt: skip
 
-# Ops of two inputs: rule(g, c, a, b) ----------------------------------------------------------------------------------
+# Ops of two inputs: rule(g, c, a, b) ---------------------------------------------------------------------------------
 
 OF_B = "the derivative of a/b with respect to the denominator b is −a/b², here it is"
-OF_TWO: list[tuple[str, Any]] = [
-    (f"the square is missing: {OF_B} −a/b (one division by b is left out)", lambda g, c, a, b: [None, -g * c]),
-    (f"both divisions are missing: {OF_B} −a", lambda g, c, a, b: [None, -g * a]),
-    (f"the numerator is missing: {OF_B} −1/b²", lambda g, c, a, b: [None, -g / (np.asarray(b) * b)]),
-    (f"the numerator is missing: {OF_B} −1/b", lambda g, c, a, b: [None, -g / np.asarray(b)]),
-    ("multiplied by the denominator b where the gradient is divided by it", lambda g, c, a, b: [g * b, None])]
-for _words, _rule in OF_TWO:
-    mistake("divide", "wrong derivative", _words)(_rule)
+_add("divide", [
+    ("wrong derivative", f"the square is missing: {OF_B} −a/b (one division by b is left out)",
+     lambda g, c, a, b: [None, -g * c]),
+    ("wrong derivative", f"both divisions are missing: {OF_B} −a", lambda g, c, a, b: [None, -g * a]),
+    ("wrong derivative", f"the numerator is missing: {OF_B} −1/b²",
+     lambda g, c, a, b: [None, -g / (np.asarray(b) * b)]),
+    ("wrong derivative", f"the numerator is missing: {OF_B} −1/b", lambda g, c, a, b: [None, -g / np.asarray(b)]),
+    ("wrong derivative", "multiplied by the denominator b where the gradient is divided by it",
+     lambda g, c, a, b: [g * b, None]),
+])  # fmt: skip
 
 NOT_APPLIED = (
-    "(the indicator of the {}, as in relu or a hinge's margin > 0): the gradient passes through where it should be 0")
+    "(the indicator of the {} one, as in relu or a hinge's margin > 0): the gradient passes through where it should"
+    " be 0")
 for _op, _sign, _word in (("maximum", 1, "larger"), ("minimum", -1, "smaller")):
-    for _name, _words, _rule in [
-        ("mask not applied", f"the mask of {_op} is not applied " + NOT_APPLIED.format(f"{_word} one"),
-         lambda g, c, a, b, s: [g, g]),
+    _add(_op, [
+        ("mask not applied", f"the mask of {_op} is not applied " + NOT_APPLIED.format(_word),
+         lambda g, c, a, b: [g, g]),
         ("mask not applied",
          f"the mask of {_op} is not applied: the first operand gets the gradient everywhere, the second nowhere",
-         lambda g, c, a, b, s: [g, 0 * g]),
+         lambda g, c, a, b: [g, 0 * g]),
         ("mask not applied",
          f"the mask of {_op} is not applied: the second operand gets the gradient everywhere, the first nowhere",
-         lambda g, c, a, b, s: [0 * g, g]),
+         lambda g, c, a, b: [0 * g, g]),
         ("wrong mask", f"the mask of {_op} is upside down: the gradient goes where the other one is {_word}",
-         lambda g, c, a, b, s: [g * (s * np.subtract(b, a) > 0), g * (s * np.subtract(a, b) > 0)]),
+         lambda g, c, a, b, s=_sign: [g * (s * np.subtract(b, a) > 0), g * (s * np.subtract(a, b) > 0)]),
         ("wrong mask", f"the mask of {_op} is taken from the gradient, [ȳ > 0], not from its inputs",
-         lambda g, c, a, b, s: [g * (g > 0), None]),
+         lambda g, c, a, b: [g * (g > 0), None]),
         ("wrong derivative", f"the inputs are multiplied in place of the mask of {_op}",
-         lambda g, c, a, b, s: [g * c, None]),
-    ]:  # fmt: skip
-        mistake(_op, _name, _words)(lambda g, c, a, b, _r=_rule, _s=_sign: _r(g, c, a, b, _s))
+         lambda g, c, a, b: [g * c, None]),
+    ])  # fmt: skip
 
 BRANCH = "the mask (condition) of where is not applied: {} branch gets the gradient everywhere"
-mistake("select", "mask not applied", BRANCH.format("this"))(lambda g, y, a, b, condition: [g, None])
-mistake("select", "mask not applied", BRANCH.format("the other"))(lambda g, y, a, b, condition: [None, g])
-mistake("select", "wrong mask", "the branches of where are exchanged: the condition is upside down")(
-    lambda g, y, a, b, condition: [g * ~condition, g * condition]
-)
+_add("select", [
+    ("mask not applied", BRANCH.format("this"), lambda g, y, a, b, condition: [g, None]),
+    ("mask not applied", BRANCH.format("the other"), lambda g, y, a, b, condition: [None, g]),
+    ("wrong mask", "the branches of where are exchanged: the condition is upside down",
+     lambda g, y, a, b, condition: [g * ~condition, g * condition]),
+])  # fmt: skip
 
 
-def _base(change: Callable[[float], float]) -> Callable[..., Any]:
+def _with_exponent(change: Callable[[float], float]) -> Callable[..., Any]:
     def rule(g: Any, c: Any, a: Any, b: Any) -> list[Any]:
         if np.size(b) != 1 or float(np.reshape(b, -1)[0]) in (0.0, 1.0):
             return [None, None]
@@ -229,94 +234,79 @@ def _base(change: Callable[[float], float]) -> Callable[..., Any]:
     return rule
 
 
-for _words, _change in [
-    ("x^b in place of x^(b−1): the exponent is not lowered", lambda n: n),
-    ("x^(b−2) in place of x^(b−1)", lambda n: n - 2),
-    ("x^(1−b) in place of x^(b−1): the exponent has the wrong sign", lambda n: 1 - n),
-    ("x^(−b) in place of x^(b−1): the exponent is wrong", lambda n: -n),
-    ("the power x^(b−1) is missing: only the exponent b is there", lambda n: 0.0)]:
-    mistake("power", "wrong derivative", f"{_words}, in the derivative of the power x^b")(_base(_change))
-mistake("power", "wrong derivative", "the inner base and the exponent are missing: x^b in place of b x^(b−1)")(
-    lambda g, c, a, b: [g * c, None]
-)
+OF_POWER = "in the derivative of the power x^b"
+_add("power", [
+    ("wrong derivative", f"x^b in place of x^(b−1): the exponent is not lowered, {OF_POWER}", lambda n: n),
+    ("wrong derivative", f"x^(b−2) in place of x^(b−1), {OF_POWER}", lambda n: n - 2),
+    ("wrong derivative", f"x^(1−b) in place of x^(b−1): the exponent has the wrong sign, {OF_POWER}", lambda n: 1 - n),
+    ("wrong derivative", f"x^(−b) in place of x^(b−1): the exponent is wrong, {OF_POWER}", lambda n: -n),
+    ("wrong derivative", f"the power x^(b−1) is missing: only the exponent b is there, {OF_POWER}", lambda n: 0.0),
+], _with_exponent)  # fmt: skip
+_add("power", [
+    ("wrong derivative", "the inner base and the exponent are missing: x^b in place of b x^(b−1)",
+     lambda g, c, a, b: [g * c, None]),
+])  # fmt: skip
 
-
-# Sums, extrema, running sums -------------------------------------------------------------------------------------------
+# Sums, extrema, running sums -----------------------------------------------------------------------------------------
 
 
 def _stretched(g: Any, axis: Any, keepdims: bool) -> Any:
     return g if keepdims or axis is None else np.expand_dims(g, axis)
 
 
-def _reduction(op: str, name: str, words: str, rule: Callable[[Any, Any, Any], Any]) -> None:
-    """``rule(g, y, x)`` with g and y laid along the reduced axes."""
+def _spread(rule: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
+    """Of ``rule(g, y, x)`` with g and y laid along the reduced axes."""
 
     def spread(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False, **params: Any) -> list[Any]:
         return [np.broadcast_to(rule(_stretched(g, axis, keepdims), _stretched(y, axis, keepdims), x), x.shape)]
 
-    mistake(op, name, words)(spread)
+    return spread
 
 
 for _op, _word in (("max", "largest"), ("min", "smallest")):
-    _reduction(
-        _op, "wrong entries", f"every entry gets the gradient of {_op}; only the {_word} one should", lambda g, y, x: g
-    )
-    _reduction(
-        _op, "wrong entries",
-        f"every entry gets an equal share, as for a mean; of {_op} only the {_word} entry should get the gradient",
-        lambda g, y, x: g * (y.size / x.size))
-    _reduction(
-        _op, "wrong derivative", f"the value of the {_word} entry is multiplied in; the derivative of {_op} is 1 there",
-        lambda g, y, x: g * (x == y) * x)
-_reduction(
-    "prod", "forgotten derivative", "the product of the other factors, the inner derivative of prod, is left out",
-    lambda g, y, x: g)
-_reduction(
-    "prod", "wrong derivative",
-    "the whole product stands in place of the product of the other factors: the division by x is missing",
-    lambda g, y, x: g * y)
-
-
-@mistake("var", "not centred", "2x/n in place of 2(x − μ)/n")
-def _(g, y, x, axis=None, keepdims=False, ddof=0):
-    n = x.size // max(1, y.size) - ddof
-    return [_stretched(g, axis, keepdims) * 2 * x / n]
-
-
-def _along(axis: Any) -> int:
-    return 0 if axis is None else axis
+    _add(_op, [
+        ("wrong entries", f"every entry gets the gradient of {_op}; only the {_word} one should", lambda g, y, x: g),
+        ("wrong entries",
+         f"every entry gets an equal share, as for a mean; of {_op} only the {_word} entry should get the gradient",
+         lambda g, y, x: g * (y.size / x.size)),
+        ("wrong derivative",
+         f"the value of the {_word} entry is multiplied in; the derivative of {_op} is 1 there",
+         lambda g, y, x: g * (x == y) * x),
+    ], _spread)  # fmt: skip
+_add("prod", [
+    ("forgotten derivative", "the product of the other factors, the inner derivative of prod, is left out",
+     lambda g, y, x: g),
+    ("wrong derivative",
+     "the whole product stands in place of the product of the other factors: the division by x is missing",
+     lambda g, y, x: g * y),
+], _spread)  # fmt: skip
+_add("var", [
+    ("not centred", "2x/n in place of 2(x − μ)/n",
+     lambda g, y, x, axis=None, keepdims=False, ddof=0: [
+         _stretched(g, axis, keepdims) * 2 * x / (x.size // max(1, y.size) - ddof)]),
+])  # fmt: skip
 
 
 def _from_the_end(g: np.ndarray, axis: int) -> np.ndarray:
     return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
 
 
-def _running(name: str, words: str, rule: Callable[[Any, Any], Any]) -> None:
-    mistake("cumsum", name, f"cumsum's gradient {words}")(
-        lambda g, y, x, axis=None: [np.asarray(rule(g, _along(axis))).reshape(x.shape)]
-    )
-
-
-_running(
-    "not reversed",
-    "runs in the wrong direction: it is the running sum from the end (reversed), here it runs from the beginning",
-    lambda g, axis: np.cumsum(g, axis))
-_running(
-    "forgotten derivative", "is that of an entry's own place alone: the later results of cumsum are left out",
-    lambda g, axis: g)
-_running(
-    "wrong entries", "is the sum of all in every entry; an entry acts only on its own and the later results of cumsum",
-    lambda g, axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape))
-_running(
-    "shifted", "is shifted by one: the entry's own place is left out (an exclusive sum)",
-    lambda g, axis: _from_the_end(g, axis) - g)
-
-
-@mistake("cumsum", "wrong axis", "the running sum goes along another axis than cumsum's")
-def _(g, y, x, axis=None):
-    if x.ndim < 2 or axis is None:
-        return [None]
-    return [_from_the_end(g, -2 if axis % x.ndim == x.ndim - 1 else -1)]
+_add("cumsum", [
+    ("not reversed", "cumsum's gradient runs in the wrong direction: it is the running sum from the end (reversed),"
+     " here it runs from the beginning", lambda g, axis: np.cumsum(g, axis)),
+    ("forgotten derivative",
+     "cumsum's gradient is that of an entry's own place alone: the later results of cumsum are left out",
+     lambda g, axis: g),
+    ("wrong entries", "cumsum's gradient is the sum of all in every entry; an entry acts only on its own and the later"
+     " results of cumsum", lambda g, axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)),
+    ("shifted", "cumsum's gradient is shifted by one: the entry's own place is left out (an exclusive sum)",
+     lambda g, axis: _from_the_end(g, axis) - g),
+], lambda rule: lambda g, y, x, axis=None: [np.asarray(rule(g, axis or 0)).reshape(x.shape)])  # fmt: skip
+_add("cumsum", [
+    ("wrong axis", "the running sum goes along another axis than cumsum's",
+     lambda g, y, x, axis=None: [
+         None if x.ndim < 2 or axis is None else _from_the_end(g, -2 if axis % x.ndim == x.ndim - 1 else -1)]),
+])  # fmt: skip
 
 
 def _wrong_axis(scale: bool) -> Callable[..., Any]:
@@ -329,215 +319,185 @@ def _wrong_axis(scale: bool) -> Callable[..., Any]:
     return rule
 
 
-for _op in ("sum", "mean"):
-    mistake(
-        _op, "wrong axis", f"the gradient of the {_op} is laid along the wrong axis: rows and columns are exchanged"
-    )(_wrong_axis(_op == "mean"))
-
-    @mistake(
-        _op, "missing axis",
-        f"the gradients of all results of {_op} are added, as if it ran over all axes; it runs over one axis only")
-    def _(g, y, x, axis=None, keepdims=False, _op=_op):
-        n = x.size // max(1, y.size) if _op == "mean" else 1
+def _missing_axis(scale: bool) -> Callable[..., Any]:
+    def rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> list[Any]:
+        n = x.size // max(1, y.size) if scale else 1
         return [np.broadcast_to(g.sum() / n, x.shape) if g.size > 1 else None]
 
-
-# Products, picking and moving ------------------------------------------------------------------------------------------
-
-
-def _try(product: Callable[[], np.ndarray], shape: tuple[int, ...]) -> Any:
-    try:
-        found = product()
-    except ValueError:
-        return None
-    return found if found.shape == shape else None
+    return rule
 
 
-@mistake(
-    "matmul", "missing transposition",
-    "the second factor is not transposed: the gradient of A in C = A B is C̄ Bᵀ, here it is C̄ B")
-def _(g, c, a, b):
-    return [_try(lambda: g @ b, a.shape), None]
+for _op in ("sum", "mean"):
+    _add(_op, [
+        ("wrong axis", f"the gradient of the {_op} is laid along the wrong axis: rows and columns are exchanged",
+         _wrong_axis(_op == "mean")),
+        ("missing axis",
+         f"the gradients of all results of {_op} are added, as if it ran over all axes; it runs over one axis only",
+         _missing_axis(_op == "mean")),
+    ])  # fmt: skip
+
+# Products, picking and moving ----------------------------------------------------------------------------------------
 
 
-@mistake(
-    "matmul", "missing transposition",
-    "the first factor is not transposed: the gradient of B in C = A B is Aᵀ C̄, here it is A C̄")
-def _(g, c, a, b):
-    return [None, _try(lambda: a @ g, b.shape)]
+def _fitting(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """A rule of products, None for an input to whose shape its product does not come."""
+
+    def tried(g: Any, c: Any, a: Any, b: Any) -> list[Any]:
+        found: list[Any] = [None, None]
+        for k, product in enumerate(rule(g, a, b)):
+            with contextlib.suppress(ValueError):
+                found[k] = r if product and (r := product()).shape == (a, b)[k].shape else None
+        return found
+
+    return tried
 
 
-@mistake(
-    "matmul", "wrong order",
-    "the factors stand in the wrong order: the gradient of A in C = A B is C̄ Bᵀ, here it is Bᵀ C̄")
-def _(g, c, a, b):
-    return [_try(lambda: b.mT @ g, a.shape) if b.ndim > 1 else None, None]
-
-
-@mistake(
-    "matmul", "wrong order",
-    "the factors stand in the wrong order: the gradient of B in C = A B is Aᵀ C̄, here it is C̄ Aᵀ")
-def _(g, c, a, b):
-    return [None, _try(lambda: g @ a.mT, b.shape) if a.ndim > 1 else None]
-
-
-@mistake("matmul", "missing transposition", "C̄ᵀ stands where C̄ belongs, in the gradient of A or B of C = A B")
-def _(g, c, a, b):
-    if min(g.ndim, a.ndim, b.ndim) < 2 or g.shape[-1] != g.shape[-2]:
-        return [None, None]
-    return [_try(lambda: g.mT @ b.mT, a.shape), _try(lambda: a.mT @ g.mT, b.shape)]
-
-
-for _at, _which in ((-1, "last"), (0, "first")):
-
-    @mistake(
-        "matmul", "missing sum",
-        f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {_which} alone")
-    def _(g, c, a, b, _at=_at):
-        if a.ndim < 3 or b.ndim > 2 or g.ndim < 3:
-            return [None, None]
-        return [None, a.reshape(-1, *a.shape[-2:])[_at].T @ g.reshape(-1, *g.shape[-2:])[_at]]
-
+NOT_TRANSPOSED = "factor is not transposed: the gradient of"
+ORDER = "the factors stand in the wrong order: the gradient of"
+_add("matmul", [
+    ("missing transposition", f"the second {NOT_TRANSPOSED} A in C = A B is C̄ Bᵀ, here it is C̄ B",
+     lambda g, a, b: [lambda: g @ b]),
+    ("missing transposition", f"the first {NOT_TRANSPOSED} B in C = A B is Aᵀ C̄, here it is A C̄",
+     lambda g, a, b: [None, lambda: a @ g]),
+    ("wrong order", f"{ORDER} A in C = A B is C̄ Bᵀ, here it is Bᵀ C̄",
+     lambda g, a, b: [lambda: b.mT @ g] if b.ndim > 1 else []),
+    ("wrong order", f"{ORDER} B in C = A B is Aᵀ C̄, here it is C̄ Aᵀ",
+     lambda g, a, b: [None, lambda: g @ a.mT] if a.ndim > 1 else []),
+    ("missing transposition", "C̄ᵀ stands where C̄ belongs, in the gradient of A or B of C = A B",
+     lambda g, a, b: [lambda: g.mT @ b.mT, lambda: a.mT @ g.mT]
+     if min(g.ndim, a.ndim, b.ndim) > 1 and g.shape[-1] == g.shape[-2] else []),
+    *(("missing sum",
+       f"one matrix serves the whole batch, and its gradients Aᵀ C̄ must be added; here is the {which} alone",
+       lambda g, a, b, at=at: [None, lambda: a.reshape(-1, *a.shape[-2:])[at].T @ g.reshape(-1, *g.shape[-2:])[at]]
+       if a.ndim > 2 and b.ndim < 3 and g.ndim > 2 else [])
+      for at, which in ((-1, "last"), (0, "first"))),
+], _fitting)  # fmt: skip
 
 NOT_TURNED = "the matrix is not transposed: A⁻¹ stands where A⁻ᵀ belongs, in the gradient of {}"
-mistake("_solve", "missing transposition", NOT_TURNED.format("the right-hand side B of A X = B"))(
-    lambda g, x, a, b: [None, np.linalg.solve(a, g)]
-)
-mistake("_solve", "missing transposition", NOT_TURNED.format("the matrix A of A X = B"))(
-    lambda g, x, a, b: [-np.linalg.solve(a, g) @ x.mT, None]
-)
-mistake("_solve", "wrong operand", "the right-hand side B stands where the solution X belongs: Ā = −A⁻ᵀ X̄ Xᵀ")(
-    lambda g, x, a, b: [-np.linalg.solve(a.mT, g) @ b.mT, None]
-)
-mistake("inv", "missing transposition", NOT_TURNED.format("the inverse: Ā = −A⁻ᵀ Ȳ A⁻ᵀ"))(lambda g, y, a: [-y @ g @ y])
-
-
+_add("_solve", [
+    ("missing transposition", NOT_TURNED.format("the right-hand side B of A X = B"),
+     lambda g, x, a, b: [None, np.linalg.solve(a, g)]),
+    ("missing transposition", NOT_TURNED.format("the matrix A of A X = B"),
+     lambda g, x, a, b: [-np.linalg.solve(a, g) @ x.mT, None]),
+    ("wrong operand", "the right-hand side B stands where the solution X belongs: Ā = −A⁻ᵀ X̄ Xᵀ",
+     lambda g, x, a, b: [-np.linalg.solve(a.mT, g) @ b.mT, None]),
+])  # fmt: skip
 ONE_SIDE = "the inverse A⁻ᵀ stands on one side only: Ā = −A⁻ᵀ Ȳ A⁻ᵀ, here the one on the {} is missing"
-mistake("inv", "missing factor", ONE_SIDE.format("left"))(lambda g, y, a: [-g @ y.mT])
-mistake("inv", "missing factor", ONE_SIDE.format("right"))(lambda g, y, a: [-y.mT @ g])
-mistake("inv", "wrong derivative", "Ā = −A⁻ᵀ Ȳ A⁻ᵀ is a product of matrices, here it is one entry by entry, as for 1/a")(
-    lambda g, y, a: [-g * y * y]
-)
+_add("inv", [
+    ("missing transposition", NOT_TURNED.format("the inverse: Ā = −A⁻ᵀ Ȳ A⁻ᵀ"), lambda g, y, a: [-y @ g @ y]),
+    ("missing factor", ONE_SIDE.format("left"), lambda g, y, a: [-g @ y.mT]),
+    ("missing factor", ONE_SIDE.format("right"), lambda g, y, a: [-y.mT @ g]),
+    ("wrong derivative", "Ā = −A⁻ᵀ Ȳ A⁻ᵀ is a product of matrices, here it is one entry by entry, as for 1/a",
+     lambda g, y, a: [-g * y * y]),
+])  # fmt: skip
+
+
+def _taken(put: Callable[[np.ndarray, np.ndarray, np.ndarray], bool]) -> Callable[..., Any]:
+    """The rule of rows that were taken: ``put(dx, ids, rows)`` writes the gradient, and says whether it is wrong."""
+
+    def rule(g: np.ndarray, y: Any, x: np.ndarray, indices: np.ndarray, axis: int) -> list[Any]:
+        rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
+        dx = np.zeros(x.shape)
+        return [dx if put(np.moveaxis(dx, axis, 0), indices, rows) else None]
+
+    return rule
 
 
 def _repeated(ids: np.ndarray) -> bool:
     return len(np.unique(ids)) < ids.size
 
 
-@mistake(
-    "_take",
-    "overwritten",
-    "the last one wins: where an index occurs more than once the gradients must be added, not overwritten (dW[ids]"
-    " = g)",
-)
-def _(g, y, x, indices, axis):
-    dx = np.zeros(x.shape)
-    np.moveaxis(dx, axis, 0)[indices] = np.moveaxis(
-        g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim))
-    )
-    return [dx if _repeated(indices) else None]
+def _last_wins(dx: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> bool:
+    dx[ids] = rows
+    return _repeated(ids)
 
 
-@mistake("_take", "overwritten", "the first one wins: where an index occurs more than once the gradients must be added")
-def _(g, y, x, indices, axis):
-    rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
-    dx = np.zeros(x.shape)
-    flat, rest = indices.ravel()[::-1], rows.reshape(indices.size, *rows.shape[indices.ndim :])[::-1]
-    np.moveaxis(dx, axis, 0)[flat] = rest
-    return [dx if _repeated(indices) else None]
+def _first_wins(dx: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> bool:
+    dx[ids.ravel()[::-1]] = rows.reshape(ids.size, *rows.shape[ids.ndim :])[::-1]
+    return _repeated(ids)
 
 
-@mistake(
-    "_take", "superfluous mean", "where an index occurs more than once the gradients are averaged; they must be added"
-)
-def _(g, y, x, indices, axis):
-    rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
-    dx = np.zeros(x.shape)
-    np.add.at(np.moveaxis(dx, axis, 0), indices, rows)
-    times = np.bincount(indices.ravel(), minlength=x.shape[axis])
-    np.moveaxis(dx, axis, 0)[...] /= np.maximum(times, 1).reshape(-1, *[1] * (x.ndim - 1))
-    return [dx if _repeated(indices) else None]
+def _averaged(dx: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> bool:
+    np.add.at(dx, ids, rows)
+    dx /= np.maximum(np.bincount(ids.ravel(), minlength=len(dx)), 1).reshape(-1, *[1] * (dx.ndim - 1))
+    return _repeated(ids)
 
 
-for _at, _which in ((0, "first"), (-1, "last")):
+def _one_of_each(at: int) -> Callable[[np.ndarray, np.ndarray, np.ndarray], bool]:
+    def put(dx: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> bool:
+        if several := ids.ndim > 1 and ids.shape[-1] > 1:
+            np.add.at(dx, ids[..., at], rows[(slice(None),) * (ids.ndim - 1) + (at,)])
+        return several
 
-    @mistake(
-        "_take", "missing path",
-        f"of each group of indices (a row of ids) only the {_which} one gets a gradient; the others' are left out")
-    def _(g, y, x, indices, axis, _at=_at):
-        if indices.ndim < 2 or indices.shape[-1] < 2:
-            return [None]
-        rows = np.moveaxis(g, tuple(range(axis, axis + indices.ndim)), tuple(range(indices.ndim)))
-        dx = np.zeros(x.shape)
-        np.add.at(np.moveaxis(dx, axis, 0), indices[..., _at], rows[(slice(None),) * (indices.ndim - 1) + (_at,)])
-        return [dx]
+    return put
 
 
-@mistake(
-    "pick", "overwritten",
-    "the last one wins: where an entry is picked more than once the gradients must be added, not overwritten")
-def _(g, y, x, index):
+MORE_THAN_ONCE = "where an index occurs more than once the gradients"
+OF_EACH = "of each group of indices (a row of ids) only the {} one gets a gradient; the others' are left out"
+_add("_take", [
+    ("overwritten", f"the last one wins: {MORE_THAN_ONCE} must be added, not overwritten (dW[ids] = g)", _last_wins),
+    ("overwritten", f"the first one wins: {MORE_THAN_ONCE} must be added", _first_wins),
+    ("superfluous mean", f"{MORE_THAN_ONCE} are averaged; they must be added", _averaged),
+    ("missing path", OF_EACH.format("first"), _one_of_each(0)),
+    ("missing path", OF_EACH.format("last"), _one_of_each(-1)),
+], _taken)  # fmt: skip
+
+
+def _put_back(shape: tuple[int, ...], index: Any, g: Any) -> np.ndarray:
+    dx = np.zeros(shape)
+    np.add.at(dx, index, g)
+    return dx
+
+
+def _overwritten(g: np.ndarray, y: Any, x: np.ndarray, index: Any) -> list[Any]:
     dx = np.zeros(x.shape)
     dx[index] = g
     return [dx]
 
 
-@mistake(
-    "pick", "superfluous mean", "where an entry is picked more than once the gradients are averaged; they must be added"
-)
-def _(g, y, x, index):
-    dx, times = np.zeros(x.shape), np.zeros(x.shape)
-    np.add.at(dx, index, g)
-    np.add.at(times, index, 1.0)
-    return [dx / np.maximum(times, 1) if times.max(initial=0) > 1 else None]
+def _averaged_picks(g: np.ndarray, y: Any, x: np.ndarray, index: Any) -> list[Any]:
+    times = _put_back(x.shape, index, 1.0)
+    return [_put_back(x.shape, index, g) / np.maximum(times, 1) if times.max(initial=0) > 1 else None]
 
 
-@mistake("pick", "flipped", "the places are taken in reverse order: the gradient is put back from the end")
-def _(g, y, x, index):
-    dx = np.zeros(x.shape)
-    np.add.at(dx, index, np.flip(g))
-    return [dx if g.ndim else None]
+_add("pick", [
+    ("overwritten",
+     "the last one wins: where an entry is picked more than once the gradients must be added, not overwritten",
+     _overwritten),
+    ("superfluous mean", "where an entry is picked more than once the gradients are averaged; they must be added",
+     _averaged_picks),
+    ("flipped", "the places are taken in reverse order: the gradient is put back from the end",
+     lambda g, y, x, index: [_put_back(x.shape, index, np.flip(g)) if g.ndim else None]),
+])  # fmt: skip
 
-
-for _op in ("transpose", "swapaxes"):
-
-    @mistake(_op, "missing transposition", "the gradient is not transposed back")
-    def _(g, y, x, **params):
-        return [g if g.shape == x.shape else None]
-
-
-RESHAPED = "the gradient is only reshaped: the transposition of the axes is left out"
 for _op, _what in (
     ("transpose", ""), ("swapaxes", ""), ("split_heads", " when the heads are joined again"),
     ("join_heads", " when the heads are split again")):
+    if not _what:
+        _add(_op, [
+            ("missing transposition", "the gradient is not transposed back",
+             lambda g, y, x, **params: [g if g.shape == x.shape else None]),
+        ])  # fmt: skip
+    _add(_op, [
+        ("missing transposition", f"the gradient is only reshaped: the transposition of the axes is left out{_what}",
+         lambda g, y, x, **params: [g.reshape(x.shape) if g.shape != x.shape or g.ndim > 2 else None]),
+    ])  # fmt: skip
+_add("flip", [("not reversed", "the gradient is not flipped back", lambda g, y, x, axis=None: [g])])
 
-    @mistake(_op, "missing transposition", RESHAPED + _what)
-    def _(g, y, x, **params):
-        return [g.reshape(x.shape) if g.shape != x.shape or g.ndim > 2 else None]
 
-
-@mistake("flip", "not reversed", "the gradient is not flipped back")
-def _(g, y, x, axis=None):
-    return [g]
-
-
-@mistake(
-    "_concatenate", "wrong part",
-    "the parts of concatenate are exchanged: another part's slice of the gradient is taken")
-def _(g, y, *arrays, axis=0):
+def _parts_exchanged(g: np.ndarray, y: Any, *arrays: np.ndarray, axis: int = 0) -> list[Any]:
     if len({a.shape for a in arrays}) > 1 or len(arrays) < 2:
         return [None] * len(arrays)
-    parts = np.split(g, len(arrays), axis=axis)
+    parts = [part.reshape(arrays[0].shape) for part in np.split(g, len(arrays), axis=axis)]
     return parts[1:] + parts[:1]
 
 
-@mistake("_stack", "wrong part", "the parts of stack are exchanged: another part's slice of the gradient is taken")
-def _(g, y, *arrays, axis=0):
-    parts = [np.squeeze(p, axis) for p in np.split(g, len(arrays), axis=axis)]
-    return parts[1:] + parts[:1] if len(parts) > 1 else [None]
+for _op in ("concatenate", "stack"):
+    words = f"the parts of {_op} are exchanged: another part's slice of the gradient is taken"
+    _add(f"_{_op}", [("wrong part", words, _parts_exchanged)])
 
 
-# Softmax and norms -----------------------------------------------------------------------------------------------------
+# Softmax and norms ---------------------------------------------------------------------------------------------------
 
 
 def _sum(x: np.ndarray, axis: Any) -> np.ndarray:
@@ -555,14 +515,13 @@ def _along_another(rule: Callable[[Any], Any], x: np.ndarray, axis: Any) -> Any:
     return rule(-2 if axis % x.ndim == x.ndim - 1 else -1)
 
 
-def _register(op: str, rows: list[tuple[str, str, Any]]) -> None:
-    for name, words, rule in rows:
-        mistake(op, name, words, MISTAKES)(lambda g, y, x, axis=-1, _rule=rule: [_rule(g, y, x, axis)])
+def _along_axis(rule: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda g, y, x, axis=-1: [rule(g, y, x, axis)]
 
 
-# Softmax --------------------------------------------------------------------------------------------------------------
+# Softmax -------------------------------------------------------------------------------------------------------------
 
-_register("softmax", [
+_add("softmax", [
     ("forgotten softmax",
      "softmax's own gradient is left out: the gradient of its result is taken for that of its input",
      lambda g, y, x, a: g),
@@ -584,9 +543,9 @@ _register("softmax", [
      lambda g, y, x, a: _along_another(lambda b: y * (g - _sum(g * y, b)), x, a)),
     ("superfluous mean", "the sum Σ_j ȳ_j y_j in softmax's gradient is taken as a mean",
      lambda g, y, x, a: y * (g - _mean(g * y, a))),
-])  # fmt: skip
+], _along_axis)  # fmt: skip
 
-# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ----------------------------------
+# log_softmax, and so cross-entropy: ȳ holds −(targets), so ȳ − p Σ ȳ is (p − target) ---------------------------------
 
 
 def _softmax_of(x: np.ndarray, axis: Any) -> np.ndarray:
@@ -645,7 +604,7 @@ ONE = (
     "the weights (targets) of a row are assumed to sum to one: their sum Σ_j ȳ_j is missing from the term −p Σ_j ȳ_j of"
     " log_softmax's gradient")
 ONCE_MORE = "multiplied once more; softmax − target is already the gradient of the logits"
-_register("log_softmax", [
+_add("log_softmax", [
     ("forgotten softmax", NORMALISER, lambda g, y, x, a: g),
     ("missing target", TARGET, lambda g, y, x, a: -np.exp(y) * _sum(g, a)),
     ("sign of a term", "the target is added: the gradient is softmax − target, here it is softmax + target",
@@ -686,9 +645,18 @@ _register("log_softmax", [
     ("masked entries not zeroed",
      "the rows that do not count (ignored, padding: masked out) are not zeroed: softmax alone is left there",
      lambda g, y, x, a: _all_rows(g, y, a)),
-])  # fmt: skip
+], _along_axis)  # fmt: skip
 
-LOGSUMEXP = [
+
+def _weighted(weights: Callable[..., Any]) -> Callable[..., Any]:
+    def rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> list[Any]:
+        w = weights(x, axis)
+        return [None if w is None else _stretched(g, axis, keepdims) * w]
+
+    return rule
+
+
+_add("logsumexp", [
     ("not normalised", "exp(x) stands in place of softmax(x): it is not divided by its sum", lambda x, a: np.exp(x)),
     ("forgotten derivative",
      "the weights softmax(x) of logsumexp's gradient are left out: every entry gets the upstream gradient",
@@ -698,20 +666,21 @@ LOGSUMEXP = [
      lambda x, a: x == x.max(axis=a, keepdims=True)),
     ("wrong axis", "softmax(x) is taken over another axis than logsumexp runs over",
      lambda x, a: _along_another(lambda b: _softmax_of(x, b), x, a)),
-    ("superfluous mean", "the mean of exp(x) stands where their sum belongs: the weights are softmax(x) times the count",
+    ("superfluous mean",
+     "the mean of exp(x) stands where their sum belongs: the weights are softmax(x) times the count",
      lambda x, a: _softmax_of(x, a) * (x.size if a is None else x.shape[a] if isinstance(a, int) else 1)),
-]  # fmt: skip
-for _name, _words, _weights in LOGSUMEXP:
-    mistake("logsumexp", _name, _words)(
-        lambda g, y, x, axis=None, keepdims=False, _w=_weights: [
-            None if (w := _w(x, axis)) is None else (g if keepdims or axis is None else np.expand_dims(g, axis)) * w
-        ]
-    )
+], _weighted)  # fmt: skip
 
-# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) ----------------------------------------------------
+# log σ(x) and log(1 + eˣ): the losses of labels 1 and 0; s is σ(x) ---------------------------------------------------
 
 OF_LOG_SIGMOID = "the derivative 1 − σ(x) of log sigmoid"
-LOG_SIGMOID = [
+
+
+def _of_sigmoid(derivative: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda g, y, x: [g * derivative(_sigmoid(x), x)]
+
+
+_add("log_sigmoid", [
     ("missing target", f"σ(x) stands where σ(x) − 1 belongs: the label 1 is not subtracted, in {OF_LOG_SIGMOID}",
      lambda s, x: -s),
     ("wrong term", f"σ(x) stands in place of 1 − σ(x), in {OF_LOG_SIGMOID}", lambda s, x: s),
@@ -726,9 +695,9 @@ LOG_SIGMOID = [
      lambda s, x: 1 / s),
     ("forgotten derivative", f"{OF_LOG_SIGMOID} is left out", lambda s, x: 1.0),
     ("wrong term", f"x itself stands in place of σ(x), in {OF_LOG_SIGMOID}", lambda s, x: 1 - x),
-]  # fmt: skip
+], _of_sigmoid, COMPOSED)  # fmt: skip
 OF_SOFTPLUS = "the derivative σ(x) of log(1 + eˣ)"
-SOFTPLUS = [
+_add("softplus", [
     ("wrong term", f"1 − σ(x), that is σ(−x), stands in place of {OF_SOFTPLUS}", lambda s, x: 1 - s),
     ("wrong term", f"σ(x) − 1 stands in place of {OF_SOFTPLUS}: the label 0 is taken for 1", lambda s, x: s - 1),
     ("derivative twice",
@@ -738,12 +707,8 @@ SOFTPLUS = [
      lambda s, x: s / (1 - s)),
     ("forgotten derivative", f"{OF_SOFTPLUS} is left out", lambda s, x: 1.0),
     ("wrong term", f"x itself stands in place of {OF_SOFTPLUS}", lambda s, x: x),
-]  # fmt: skip
-for _kind, _rows in (("log_sigmoid", LOG_SIGMOID), ("softplus", SOFTPLUS)):
-    for _name, _words, _derivative in _rows:
-        mistake(_kind, _name, _words, COMPOSED)(lambda g, y, x, _d=_derivative: [g * _d(1 / (1 + np.exp(-x)), x)])
-
-# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum -------------------
+], _of_sigmoid, COMPOSED)  # fmt: skip
+# Norms: y = (x − μ)/s or x/s, s of each row along the axis; total is the mean, or for x/|x| the sum ------------------
 
 FORGOTTEN = (
     "the normalisation is left out (no division by the norm or standard deviation, statistics as constants): the"
@@ -751,18 +716,17 @@ FORGOTTEN = (
 NORMS = {  # kind: s in words, its term, whether the mean is subtracted, the total
     "standardise": ("the standard deviation σ", "−x̂ ⟨ȳ x̂⟩/σ", 1.0, _mean),
     "rms": ("the norm (root mean square)", "−x̂ ⟨ȳ x̂⟩/rms", 0.0, _mean),
-    "unit": ("the norm |x|", "−x̂ Σ ȳ x̂ / |x|", 0.0, _sum),
-}
+    "unit": ("the norm |x|", "−x̂ Σ ȳ x̂ / |x|", 0.0, _sum)}
 
 
-def _register_norm(kind: str) -> None:
+def _of_norm(kind: str) -> list[Row]:
     s_words, term, m, total = NORMS[kind]
     short = "1/σ" if kind == "standardise" else "1/rms" if kind == "rms" else "1/|x|"
 
     def right(g: Any, y: Any, a: Any) -> Any:
         return g - m * _mean(g, a) - y * total(g * y, a)
 
-    rows: list[tuple[str, str, Any]] = [
+    rows: list[Row] = [
         ("missing scale", f"the factor {short}, the division by {s_words}, is missing from the gradient of x",
          lambda g, y, x, a, s: right(g, y, a)),
         ("wrong scale", f"divided by the square of {s_words}: its square root is missing",
@@ -805,9 +769,8 @@ def _register_norm(kind: str) -> None:
              "this is the gradient of layer norm, with a mean ⟨ȳ⟩ subtracted (centred); this norm has no mean",
              lambda g, y, x, a, s: (g - _mean(g, a) - y * total(g * y, a)) / s),
         ]  # fmt: skip
-    for name, words, rule in rows:
-        mistake(kind, name, words, COMPOSED)(lambda g, y, x, axis, s, _rule=rule: [_rule(g, y, x, axis, s)])
+    return rows
 
 
 for _kind in NORMS:
-    _register_norm(_kind)
+    _add(_kind, _of_norm(_kind), lambda rule: lambda g, y, x, axis, s: [rule(g, y, x, axis, s)], COMPOSED)

@@ -13,28 +13,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .program import CONSTANT, Edit, Program, Site, Step, site
+from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, edit, site
 
 NEIGHBOURS = 14
+REDUCTIONS = ("mean", "sum", "max", "min")
 
 
 def operands(program: Program, step: Step) -> Iterator[Edit]:
-    """An operand left out of a product of several, with its axes exchanged, or reduced in another way; an upstream
-    gradient summed too early."""
-    op = step.call.op.name
-    if op not in ("_einsum", "matmul", "multiply"):
+    """An operand left out, with its axes exchanged, or reduced otherwise; an upstream gradient summed too early."""
+    op = step.op
+    if op not in PRODUCTS:
         return
     at = program.where(step)
     for i in step.wanted():
         of = program.operand(step, i)
 
-        def edit(
-            name: str, words: str, cost: float, kind: tuple[Any, ...], arrays: list[Any], before: Any = None,
+        def read(
+            name: str, words: str, cost: float, kind: tuple[Any, ...], arrays: list[Any], before: Any = lambda g: g,
             i: int = i, of: str = of
         ) -> Iterator[Edit]:
-            rule = lambda g: step.call.pull(g if before is None else before(g), step.value, arrays)[i]  # noqa: E731
-            if s := site(program, step, i, rule):
-                yield Edit(name, f"{words}, in the gradient of {of}, in {at}", cost, (s,), (*kind, op, i))
+            rule = lambda g: step.call.pull(before(g), step.value, arrays)[i]  # noqa: E731
+            words = f"{words}, in the gradient of {of}, in {at}"
+            return edit(program, step, i, rule, name, words, cost, (*kind, op, i))
 
         for j, a in enumerate(step.arrays):
             if j == i or not isinstance(a, np.ndarray) or not a.ndim:
@@ -42,33 +42,24 @@ def operands(program: Program, step: Step) -> Iterator[Edit]:
             other = program.operand(step, j)
             put = lambda x, j=j: [x if k == j else b for k, b in enumerate(step.arrays)]  # noqa: E731
             if op == "_einsum":
-                yield from edit(
-                    "missing factor", f"the factor {other} is left out", 1.2, ("ones", j), put(np.ones(a.shape))
-                )
-            for axes in itertools.permutations(range(a.ndim)) if op != "multiply" and 1 < a.ndim <= 3 else ():
-                if (
-                    axes != tuple(range(a.ndim)) and a.transpose(axes).shape == a.shape
-                    and (op == "_einsum" or a.ndim > 2)
-                ):
-                    yield from edit(
-                        "transposed", f"the axes of {other} are exchanged (transposed)", 1.3, ("axes", j, axes),
-                        put(a.transpose(axes)))
+                words = f"the factor {other} is left out"
+                yield from read("missing factor", words, 1.2, ("ones", j), put(np.ones(a.shape)))
+            orders = itertools.islice(itertools.permutations(range(a.ndim)), 1, None)
+            for axes in orders if a.ndim == 3 or (a.ndim == 2 and op == "_einsum") else ():
+                if op != "multiply" and a.transpose(axes).shape == a.shape:
+                    words = f"the axes of {other} are exchanged (transposed)"
+                    yield from read("transposed", words, 1.3, ("axes", j, axes), put(a.transpose(axes)))
             made: Any = program.made.get(step.inputs[j])
-            for how in (
-                (np.mean, np.sum, np.max, np.min)
-                if made is not None and made.call.op.name in ("max", "min", "mean", "sum") else ()):
-                reduced = np.asarray(
-                    how(made.arrays[0], axis=made.params.get("axis"), keepdims=made.params.get("keepdims", False))
-                )
-                if how.__name__.removeprefix("a") != made.call.op.name:
-                    words = (
-                        f"the {how.__name__.removeprefix('a')} of {program.called(made.inputs[0])} stands where its"
-                        f" {made.call.op.name} {other} belongs")
-                    yield from edit("wrong operand", words, 1.4, ("reduced", j, how.__name__), put(reduced))
+            for how in REDUCTIONS if made is not None and made.op in REDUCTIONS else ():
+                if how != made.op:
+                    axis, keepdims = made.params.get("axis"), made.params.get("keepdims", False)
+                    reduced = np.asarray(getattr(np, how)(made.arrays[0], axis=axis, keepdims=keepdims))
+                    words = f"the {how} of {program.called(made.inputs[0])} stands where its {made.op} {other} belongs"
+                    yield from read("wrong operand", words, 1.4, ("reduced", j, how), put(reduced))
         for axis in range(step.g.ndim) if step.g.ndim > 1 else ():
             early = lambda g, axis=axis: np.broadcast_to(g.sum(axis=axis, keepdims=True), g.shape)  # noqa: E731
             words = f"the upstream gradient is summed over axis {axis} (the batch) too early, before the product"
-            yield from edit("sum too early", words, 1.6, ("early", axis), list(step.arrays), early)
+            yield from read("sum too early", words, 1.6, ("early", axis), list(step.arrays), early)
 
 
 def turned(program: Program, step: Step) -> Iterator[Edit]:
@@ -77,9 +68,9 @@ def turned(program: Program, step: Step) -> Iterator[Edit]:
         node, a = step.inputs[i], step.arrays[i]
         if np.ndim(a) != 2 or a.shape[0] != a.shape[1] or len(program.readers[node]) < 2:
             continue
-        if s := site(program, step, i, lambda g, i=i: step.share(i, g).T):
-            words = f"the part of {program.operand(step, i)}'s gradient through {program.where(step)} is transposed"
-            yield Edit("transposed", words, 1.3, (s,), ("turned", step.call.op.name, i))
+        words = f"the part of {program.operand(step, i)}'s gradient through {program.where(step)} is transposed"
+        rule = lambda g, i=i: step.share(i, g).T  # noqa: E731
+        yield from edit(program, step, i, rule, "transposed", words, 1.3, ("turned", step.op, i))
 
 
 SYMMETRIC = (
@@ -89,11 +80,11 @@ SYMMETRIC = (
 
 def symmetric(program: Program, step: Step) -> Iterator[Edit]:
     """Of two uses of a tensor, one in a product with the other, twice one in place of both."""
-    if step.call.op.name not in ("matmul", "multiply", "_einsum") or len(step.inputs) != 2:
+    if step.op not in PRODUCTS or len(step.inputs) != 2:
         return
     for i in step.wanted():
         made, node = program.made.get(step.inputs[1 - i]), step.inputs[i]
-        inner = None if made is None or made.call.op.name not in ("matmul", "_einsum") else next(
+        inner = None if made is None or made.op not in ("matmul", "_einsum") else next(
             (k for k, x in enumerate(made.inputs) if x == node), None)
         if made is None or inner is None:
             continue
@@ -103,78 +94,75 @@ def symmetric(program: Program, step: Step) -> Iterator[Edit]:
             words = SYMMETRIC.format(program.called(node), program.where(kept))
             yield Edit(
                 "symmetry assumed", words, 0.97, (Site(kept.index, node, more), Site(lost.index, node, less)),
-                ("symmetric", step.call.op.name))
+                ("symmetric", step.op))
 
 
 def neighbours(program: Program, step: Step) -> Iterator[Edit]:
     """Another tensor of the same shape where an operand, or the place at which a derivative is taken, belongs."""
-    op = step.call.op.name
-    if op in BILINEAR:
+    if step.op in BILINEAR:
         for i in step.wanted():
-            for j in range(len(step.arrays)):
-                if (
-                    (j == i and not (op == "divide" and i == 1)) or step.arrays[j] is None
-                    or np.ndim(step.arrays[j]) == 0
-                ):
-                    continue
-                candidates = [
-                    (program.values[n], program.called(n), d, path)
-                    for n, d, path in near(program, step.inputs[j], np.shape(step.arrays[j]), step, j)]
-                made: Any = program.made.get(step.inputs[j])
-                if (
-                    made is not None and made.call.op.name in ("swapaxes", "transpose") and made.value.ndim == 2
-                    and made.inputs[0] != CONSTANT
-                ):
-                    others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
-                    candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
-                if step.inputs[j] == CONSTANT and len(program.live) <= MOST:
-                    candidates += [
-                        (value, label, 1, ("constant", label))
-                        for label, value in _constants(program, np.shape(step.arrays[j])) if value is not step.arrays[j]]
-                for value, label, distance, path in candidates:
-                    arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
-                    s = site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, _rerun(step, a), a)[i])
-                    if s:
-                        words = (
-                            f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of"
-                            f" {program.operand(step, i)}")
-                        yield Edit(
-                            "wrong operand", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,),
-                            ("operand", op, i, j, path))
-            for j in range(len(step.arrays)):
-                a = step.arrays[j]
-                inside = isinstance(a, np.ndarray) and a.size and a.min() >= 0 and a.max() <= 1
-                if j != i and op == "multiply" and inside and (a.ndim or step.inputs[j] != CONSTANT):
-                    arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
-                    if s := site(program, step, i, lambda g, a=arrays, i=i: step.call.pull(g, step.value, a)[i]):
-                        o = program.operand(step, j)
-                        yield Edit(
-                            "wrong operand", f"1 − {o} stands where {o} belongs, in {program.where(step)}", 1.6, (s,),
-                            ("complement", op, i))
-    elif (
-        len(step.inputs) == 1 and step.value.ndim and step.value.shape == np.shape(step.arrays[0])
-        and op in AT_ARGUMENT | AT_RESULT
-    ):
-        for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
-            n = program.values[node]
-            if distance > 3:
-                continue
+            for j, a in enumerate(step.arrays):
+                if (j != i or (step.op == "divide" and i == 1)) and a is not None and np.ndim(a):
+                    yield from _replaced(program, step, i, j)
+            yield from _complements(program, step, i)
+    elif step.op in AT_A_PLACE and len(step.inputs) == 1 and step.value.shape == np.shape(step.arrays[0]) != ():
+        yield from _taken_elsewhere(program, step)
+
+
+def _replaced(program: Program, step: Step, i: int, j: int) -> Iterator[Edit]:
+    """In the gradient of operand i, another tensor where operand j belongs."""
+    node, shape = step.inputs[j], np.shape(step.arrays[j])
+    candidates = [(program.values[n], program.called(n), d, path) for n, d, path in near(program, node, shape, step, j)]
+    made: Any = program.made.get(node)
+    turned = made is not None and made.op in ("swapaxes", "transpose") and made.value.ndim == 2
+    if turned and made.inputs[0] != CONSTANT:
+        others = near(program, made.inputs[0], np.shape(made.arrays[0]), made, 0)
+        candidates += [(program.values[n].T, f"{program.called(n)}.T", d, path) for n, d, path in others]
+    if node == CONSTANT and len(program.live) <= MOST:
+        candidates += [
+            (value, label, 1, ("constant", label))
+            for label, value in _constants(program, shape) if value is not step.arrays[j]]
+    for value, label, distance, path in candidates:
+        arrays = [value if k == j else a for k, a in enumerate(step.arrays)]
+        rule = lambda g, a=arrays: step.call.pull(g, _rerun(step, a), a)[i]  # noqa: E731
+        if s := site(program, step, i, rule):
+            words = (
+                f"{label} stands where {program.operand(step, j)} belongs{_story(path)}, in the gradient of"
+                f" {program.operand(step, i)}, in {program.where(step)}")
+            yield Edit("wrong operand", words, 1.4 + 0.1 * distance, (s,), ("operand", step.op, i, j, path))
+
+
+def _complements(program: Program, step: Step, i: int) -> Iterator[Edit]:
+    """1 − p where a factor p between 0 and 1 belongs."""
+    for j, a in enumerate(step.arrays):
+        inside = isinstance(a, np.ndarray) and a.size and a.min() >= 0 and a.max() <= 1
+        if j != i and step.op == "multiply" and inside and (a.ndim or step.inputs[j] != CONSTANT):
+            arrays = [1 - a if k == j else x for k, x in enumerate(step.arrays)]
+            rule = lambda g, a=arrays: step.call.pull(g, step.value, a)[i]  # noqa: E731
+            p = program.operand(step, j)
+            words = f"1 − {p} stands where {p} belongs, in {program.where(step)}"
+            yield from edit(program, step, i, rule, "wrong operand", words, 1.6, ("complement", step.op, i))
+
+
+def _taken_elsewhere(program: Program, step: Step) -> Iterator[Edit]:
+    """The derivative of an activation, taken at another tensor than its input."""
+    for node, distance, path in near(program, step.inputs[0], np.shape(step.arrays[0]), step, 0):
+        if distance <= 3:
+            x = program.values[node]
             with np.errstate(all="ignore"):
-                out = step.call.forward([n])
-            s = site(program, step, 0, lambda g, n=n, out=out: step.call.pull(g, out, [n])[0])
-            if s:
-                words = (
-                    f"the derivative of {step.name} is taken at {program.called(node)}, not at"
-                    f" {program.operand(step, 0)}{_story(path)}")
-                yield Edit(
-                    "wrong argument", f"{words}, in {program.where(step)}", 1.4 + 0.1 * distance, (s,),
-                    ("argument", op, path))
+                out = step.call.forward([x])
+            rule = lambda g, x=x, out=out: step.call.pull(g, out, [x])[0]  # noqa: E731
+            words = (
+                f"the derivative of {step.name} is taken at {program.called(node)}, not at"
+                f" {program.operand(step, 0)}{_story(path)}, in {program.where(step)}")
+            kind = ("argument", step.op, path)
+            yield from edit(program, step, 0, rule, "wrong argument", words, 1.4 + 0.1 * distance, kind)
 
 
 BILINEAR = {"multiply", "divide", "matmul", "_einsum"}
-AT_ARGUMENT = {
-    "log", "square", "sqrt", "sin", "cos", "power", "exp", "silu", "_gelu_tanh", "_gelu_erf", "softmax", "log_softmax"}
-AT_RESULT = {"tanh", "sigmoid"}
+AT_A_PLACE = {  # functions whose derivative is taken at the argument, or at the result
+    "log", "square", "sqrt", "sin", "cos", "power", "exp", "silu", "_gelu_tanh", "_gelu_erf", "softmax", "log_softmax",
+    "tanh", "sigmoid"}
 
 
 def _constants(program: Program, shape: tuple[int, ...]) -> list[tuple[str, np.ndarray]]:
@@ -190,18 +178,14 @@ def _constants(program: Program, shape: tuple[int, ...]) -> list[tuple[str, np.n
 
 
 def _rerun(step: Step, arrays: list[Any]) -> np.ndarray:
-    return step.value if step.call.op.name != "divide" else np.divide(arrays[0], arrays[1])
+    return step.value if step.op != "divide" else np.divide(arrays[0], arrays[1])
 
 
 def _story(path: tuple[Any, ...]) -> str:
     """What a neighbour is to the operand that it replaces."""
-    if path[:1] == ("constant",):
-        return ""
-    ups, downs = [p for p in path if p[0] == "up"], [p for p in path if p[0] == "down"]
-    if len(path) == 1 and ups and ups[0][1] in ACTIVATIONS:
-        return f" (before the activation {ups[0][1].lstrip('_')}, not after it)"
-    if len(path) == 1 and downs and downs[0][1] in ACTIVATIONS:
-        return f" (after the activation {downs[0][1].lstrip('_')}, not before it)"
+    if len(path) == 1 and path[0][1] in ACTIVATIONS:
+        here, there = ("before", "after") if path[0][0] == "up" else ("after", "before")
+        return f" ({here} the activation {path[0][1].lstrip('_')}, not {there} it)"
     return ""
 
 
@@ -215,24 +199,19 @@ def near(
 ) -> list[tuple[int, int, tuple[Any, ...]]]:
     """Nodes of a shape around ``start``, operand ``j`` of a step, the nearest first: (node, distance, path)."""
     seen = {start} if start != CONSTANT else set()
-    edge = (
-        [(start, ())]
-        if start != CONSTANT
-        else [
-            (n, (("down", step.call.op.name, j), ("up", step.call.op.name, i))) for i, n in enumerate(step.inputs)
-            if n != CONSTANT]
-        + [(step.out, (("down", step.call.op.name, j),))]
-    )
+    edge: list[tuple[int, tuple[Any, ...]]] = [(start, ())]
+    if start == CONSTANT:
+        down = ("down", step.op, j)
+        edge = [(n, (down, ("up", step.op, i))) for i, n in enumerate(step.inputs) if n != CONSTANT]
+        edge.append((step.out, (down,)))
     found = [(n, 1, p) for n, p in edge if start == CONSTANT and program.values[n].shape == shape]
     seen |= {n for n, _ in edge}
     for distance in range(1, 6):
         following = []
         for node, path in edge:
             made = program.made.get(node)
-            links = (
-                [(x, ("up", made.call.op.name, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else []
-            )
-            links += [(s.out, ("down", s.call.op.name, k)) for s, k in program.readers.get(node, ())]
+            links = ([(x, ("up", made.op, k)) for k, x in enumerate(made.inputs) if x != CONSTANT] if made else [])
+            links += [(s.out, ("down", s.op, k)) for s, k in program.readers.get(node, ())]
             for other, link in links:
                 if other in seen:
                     continue
@@ -246,8 +225,7 @@ def near(
     return found[:NEIGHBOURS]
 
 
-# Other functions -------------------------------------------------------------------------------------------------------
-
+# Other functions -----------------------------------------------------------------------------------------------------
 
 MOST = 80  # steps; longer programs are not varied
 
@@ -283,18 +261,15 @@ def _is_slice(index: Any) -> bool:
 
 
 def _is_mask(step: Step) -> bool:
-    if step.call.op.name == "select":
-        return True
-    if step.call.op.name in ("add", "subtract"):
-        return any(
+    return step.op == "select" or (
+        step.op in ("add", "subtract") and any(
             x == CONSTANT and isinstance(a, np.ndarray) and a.ndim and bool((np.abs(a) > 1e6).any())
-            for x, a in zip(step.inputs, step.arrays, strict=True))
-    return False
+            for x, a in zip(step.inputs, step.arrays, strict=True)))
 
 
 def _keep(step: Step) -> np.ndarray:
     """1 where the mask lets through."""
-    if step.call.op.name == "select":
+    if step.op == "select":
         return np.broadcast_to(np.asarray(step.params["condition"], float), step.value.shape)
     (a,) = [a for x, a in zip(step.inputs, step.arrays, strict=True) if x == CONSTANT]
     return np.broadcast_to(np.abs(a) < 1e6, step.value.shape).astype(float)
@@ -307,78 +282,58 @@ def _masks(program: Program, step: Step) -> Iterator[Variation]:
         (s for s in program.live if s.index > step.index and s.value.shape == step.value.shape and _normalised(s)), None
     )
     keep = _keep(step)
-    if new := program.replayed({step.index: i}):
-        yield Variation(
-            "mask not applied",
-            f"the mask is forgotten (not applied): the weights are computed again without it, in {at}", new, 1.2)
-    if reader is not None and (new := program.replayed({step.index: i}, {reader.index: lambda v: v * keep})):
-        yield Variation(
-            "late mask",
+    hidden = lambda keep: {step.index: lambda v: np.where(keep > 0, step.arrays[i], -1e9)}  # noqa: E731
+    without = {step.index: i}
+    if new := program.replayed(without):
+        words = f"the mask is forgotten (not applied): the weights are computed again without it, in {at}"
+        yield Variation("mask not applied", words, new, 1.2)
+    if reader is not None and (new := program.replayed(without, {reader.index: lambda v: v * keep})):
+        words = (
             f"the mask is applied after the softmax ({program.called(reader.out)}), not before it; the rows no longer"
-            f" add up to 1, in {at}",
-            new,
-            1.3,
-        )
-    if new := program.replayed({step.index: i}, {}, {step.index: keep}):
-        yield Variation(
-            "late mask", f"the mask is applied to the gradient alone: the weights are computed without it, in {at}",
-            new, 1.3)
-    if (
-        keep.ndim > 1 and keep.shape[-1] == keep.shape[-2]
-        and (new := program.replayed({}, {step.index: lambda v: _masked(step, i, keep.swapaxes(-1, -2))}))
-    ):
-        yield Variation(
-            "wrong mask", f"the mask is the wrong way round (transposed: rows and columns exchanged), in {at}", new, 1.4
-        )
-    if new := program.replayed({}, {step.index: lambda v: _masked(step, i, 1 - keep)}):
+            f" add up to 1, in {at}")
+        yield Variation("late mask", words, new, 1.3)
+    if new := program.replayed(without, {}, {step.index: keep}):
+        words = f"the mask is applied to the gradient alone: the weights are computed without it, in {at}"
+        yield Variation("late mask", words, new, 1.3)
+    square = keep.ndim > 1 and keep.shape[-1] == keep.shape[-2]
+    if square and (new := program.replayed({}, hidden(keep.swapaxes(-1, -2)))):
+        words = f"the mask is the wrong way round (transposed: rows and columns exchanged), in {at}"
+        yield Variation("wrong mask", words, new, 1.4)
+    if new := program.replayed({}, hidden(1 - keep)):
         yield Variation("wrong mask", f"the mask is upside down: it hides what it should show, in {at}", new, 1.4)
-
-
-def _masked(step: Step, i: int, keep: np.ndarray) -> np.ndarray:
-    return np.where(keep > 0, step.arrays[i], -1e9)
 
 
 def _normalised(step: Step) -> bool:
     v = step.value
-    return (
-        step.call.op.name in ("softmax", "divide") and v.ndim > 0 and v.min() >= 0
-        and bool(np.allclose(v.sum(axis=-1), 1)))
+    return (step.op in ("softmax", "divide") and v.ndim > 0 and v.min() >= 0 and bool(np.allclose(v.sum(axis=-1), 1)))
 
 
 def _skipped(program: Program, step: Step) -> Iterator[Variation]:
     """A step whose result is one of its inputs: the other operand left out, the function not applied."""
-    op = step.call.op.name
+    op = step.op
     if op not in ("add", "subtract", "multiply", "divide", "select", "power", "square") or _is_mask(step):
         return
     for i in step.wanted():
-        if np.shape(step.arrays[i]) != step.value.shape or not (
-            step.value.ndim or op in ("multiply", "divide") or _small(step, 1 - i)
-        ):
-            continue
-        if len(step.inputs) == 2 and step.inputs[0] == step.inputs[1]:
+        fits = step.value.ndim or op in ("multiply", "divide") or _small(step, 1 - i)
+        squared = len(step.inputs) == 2 and step.inputs[0] == step.inputs[1]
+        if np.shape(step.arrays[i]) != step.value.shape or not fits or squared:
             continue
         new = program.replayed({step.index: i})
         if new is None:
             continue
         other = program.operand(step, 1 - i) if len(step.inputs) == 2 else ""
-        retained = None
-        if op in ("multiply", "divide") and np.size(step.arrays[1 - i]) == 1:
-            c = float(np.reshape(step.arrays[1 - i], -1)[0])
+        retained, whole, at = None, program.expression(step), program.where(step)
+        words = f"{other} is left out: {program.operand(step, i)} stands where {whole} belongs, in {at}"
+        if op in ("multiply", "divide") and (c := step.number(1 - i)) is not None:
             retained = 1 / c if op == "divide" and c else c
             kind = "temperature, scale" if op == "divide" else "scale"
-            words = (
-                f"{other} (the {kind}) is left out of {program.expression(step)} in the forward values, in"
-                f" {program.where(step)}")
-            yield Variation("missing operand", words, new, 1.5, retained)
-            continue
-        words = (
-            f"{other} is left out: {program.operand(step, i)} stands where {program.expression(step)} belongs, in"
-            f" {program.where(step)}")
+            words = f"{other} (the {kind}) is left out of {whole} in the forward values, in {at}"
         yield Variation("missing operand", words, new, 1.5, retained)
 
 
 def _small(step: Step, i: int) -> bool:
     """Whether an operand is a small constant, such as the ε under a root."""
-    return (
-        i < len(step.inputs) and step.inputs[i] == CONSTANT and np.size(step.arrays[i]) == 1
-        and abs(float(np.reshape(step.arrays[i], -1)[0])) < 0.5)
+    if i >= len(step.inputs) or step.inputs[i] != CONSTANT:
+        return False
+    value = step.number(i)
+    return value is not None and abs(value) < 0.5

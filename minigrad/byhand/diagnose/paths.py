@@ -40,7 +40,7 @@ def origins(program: Program, steps: Iterable[Step], through: set[int]) -> list[
             continue
         found += [
             o._replace(words=f"{o.words}, in {program.where(step)}", step=step)
-            for o in OF_OP.get(step.call.op.name, lambda p, s: ())(program, step) if step.inputs[o.edge] in through]
+            for o in OF_OP.get(step.op, lambda p, s: ())(program, step) if step.inputs[o.edge] in through]
         for i in step.wanted():
             a, r = step.arrays[i], step.raw[i]
             if step.inputs[i] in through and a.size and r.size > a.size:
@@ -111,16 +111,16 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
     axis = step.params.get("axis")
     over = f"the mean over {n} entries" + ("" if axis is None else f" (axis {axis})")
     over += ", the batch," if step.within == "cross_entropy" else ""
-    missing = (
-        f"the mean over the batch of {n} is missing: cross_entropy divides by {n}" if step.within == "cross_entropy"
-        else f"the 1/{n} of {over} is missing")
+    missing = f"the 1/{n} of {over} is missing"
+    if step.within == "cross_entropy":
+        missing = f"the mean over the batch of {n} is missing: cross_entropy divides by {n}"
     yield Origin(n, "missing mean", missing)
     yield Origin(1 / n, "factor", f"divided by {n} twice, once more than {over} asks")
     shape = step.arrays[0].shape
     for k, m in enumerate(shape if axis is None and len(shape) > 1 else ()):
         yield Origin(n / m, "factor", f"divided by {m} only, as for a mean over axis {k}; {over} divides by {n}")
     if step.within == "cross_entropy":
-        made = next((s for s in program.steps if s.index < step.index and s.call.op.name == "log_softmax"), None)
+        made = next((s for s in program.steps if s.index < step.index and s.op == "log_softmax"), None)
         v = made.value.shape[-1] if made else 1
         yield Origin(1 / v, "factor", f"divided by the {v} classes; the mean is over targets, not over classes")
 
@@ -128,31 +128,30 @@ def _mean(program: Program, step: Step) -> Iterator[Origin]:
 def _sum(program: Program, step: Step) -> Iterator[Origin]:
     n = step.arrays[0].size // max(1, step.value.size)
     readers = program.readers.get(step.out, [])
-    while len(readers) == 1 and readers[0][0].call.op.name == "negative":
+    while len(readers) == 1 and readers[0][0].op == "negative":
         readers = program.readers.get(readers[0][0].out, [])
-    divided = any(s.call.op.name == "divide" and i == 0 and np.size(s.arrays[1]) == 1 for s, i in readers)
+    divided = any(s.op == "divide" and i == 0 and s.number(1) is not None for s, i in readers)
     if not divided:  # else it is a mean, if only by hand
         cost = 0.0 if step.params.get("axis") is None else 0.1
         yield Origin(1 / n, "superfluous mean", f"a mean over {n} entries in place of the function's sum", cost)
         for m in {step.arrays[0].shape[0], step.arrays[0].shape[-1]} - {n, 1} if step.arrays[0].ndim > 1 else ():
             words = f"divided by {m}, as for a mean over a batch of {m}; the function has a sum"
             yield Origin(1 / m, "superfluous mean", words, 0.2)
+    hidden = _hidden(program, step)
     for divide, i in readers:  # a mean written as sum / count
-        d = (
-            float(np.reshape(divide.arrays[1 - i], -1)[0])
-            if divide.call.op.name == "divide" and np.size(divide.arrays[1 - i]) == 1 else 0.0)
-        hidden = _hidden(program, step)
-        for m in {n, *step.arrays[0].shape} - {1} if i == 0 else ():
-            if d and abs(d - m) > 1e-9 and step.within == "cross_entropy":
-                yield Origin(
-                    d / m, "factor",
-                    f"divided by all {m} targets; the {m - d:g} ignored ones do not count, and the mean is over {d:g}")
-            elif d and abs(d - m) > 1e-9 and d < m and hidden:
-                yield Origin(
-                    d / m, "factor",
+        d = divide.number(1 - i) if divide.op == "divide" else None
+        for m in {n, *step.arrays[0].shape} - {1} if i == 0 and d else ():
+            if d is None or abs(d - m) <= 1e-9:
+                continue
+            if step.within == "cross_entropy":
+                words = f"divided by all {m} targets; the {m - d:g} ignored ones do not count"
+                yield Origin(d / m, "factor", f"{words}, and the mean is over {d:g}")
+            elif d < m and hidden:
+                words = (
                     f"divided by all {m} entries (rows) and not by {d:g}, the count of those that are kept and not"
                     " ignored (masked, padding)")
-            elif d and abs(d - m) > 1e-9:
+                yield Origin(d / m, "factor", words)
+            else:
                 what = "the number of entries" if m == n else "the length of an axis"
                 yield Origin(d / m, "factor", f"divided by {m}, {what}, where the function divides by {d:g}", 0.3)
 
@@ -166,54 +165,45 @@ def _hidden(program: Program, step: Step) -> bool:
             continue
         seen.add(made.index)
         stack += made.inputs
-        if made.call.op.name == "select" or (
-            made.call.op.name == "pick" and any(
-                isinstance(k, np.ndarray) for k in (made.params["index"] if isinstance(made.params["index"], tuple)
-                                                    else (made.params["index"],)))
-        ):
-            return True
-        if made.call.op.name == "multiply" and any(
-            x == CONSTANT and np.size(a) > 1 and not np.all(a) for x, a in zip(made.inputs, made.arrays, strict=True)
-        ):
+        index = made.params["index"] if made.op == "pick" else ()
+        picked = any(isinstance(k, np.ndarray) for k in (index if isinstance(index, tuple) else (index,)))
+        if picked or made.op == "select" or (made.op == "multiply" and made.multiplies_zeros()):
             return True
     return False
+
+
+PLAIN = (0.0, 1.0, -1.0)  # numbers that are no factors
 
 
 def _times(program: Program, step: Step) -> Iterator[Origin]:
     a, b = step.arrays
     if step.inputs[0] == step.inputs[1] != CONSTANT:
+        square = program.expression(step)
         yield Origin(
-            1 / 2,
-            "factor",
-            "the 2 of the square is missing: in the derivative 2x of x·x one of the two uses is left out"
-            f" ({program.expression(step)})",
-        )
-        yield Origin(2, "factor", f"a 2 too many: the square {program.expression(step)} is counted twice", 0.1)
+            1 / 2, "factor",
+            f"the 2 of the square is missing: in the derivative 2x of x·x one of the two uses is left out ({square})")
+        yield Origin(2, "factor", f"a 2 too many: the square {square} is counted twice", 0.1)
     for i, s in ((1, b), (0, a)):
-        if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
-            what = program.operand(step, i)
-            value = float(np.reshape(s, -1)[0])
-            if step.within == "attention":
-                made = program.made.get(step.inputs[1 - i])
-                d = made.arrays[0].shape[-1] if made is not None else program.values[step.inputs[1 - i]].shape[-1]
-                standard = abs(value * value * d - 1) < 1e-9
-                yield from _scalar(
-                    value, f"the scale 1/√d_k = 1/√{d} of attention" if standard
-                    else f"the scale {value:g} of attention", 1 - i)
-                yield from _other_scale(program, d, 1 - i) if standard else ()
-            else:
-                yield from _other_scale(program, 1 / value**2, 1 - i)
-                yield from _scalar(value, f"the factor {what}{_root(program, step, i)} of {step.name}", 1 - i)
-                if value < 0:
-                    made = program.made.get(step.inputs[i])
-                    negated = made is not None and made.call.op.name == "negative"
-                    what = f"{program.operand(made, 0)} = {-value:.6g}" if made and negated else f"{-value:.6g}"
-                    yield from _scalar(-value, f"the factor {what} (though not its minus sign) of {step.name}", 1 - i)
-        if np.size(s) == 1:
-            value = float(np.reshape(s, -1)[0])
+        value, made = step.number(i), program.made.get(step.inputs[i])
+        if value is not None and value not in PLAIN and step.within == "attention":
+            scores = program.made.get(step.inputs[1 - i])
+            d = scores.arrays[0].shape[-1] if scores is not None else program.values[step.inputs[1 - i]].shape[-1]
+            standard = abs(value * value * d - 1) < 1e-9
+            scale = f"1/√d_k = 1/√{d}" if standard else f"{value:g}"
+            yield from _scalar(value, f"the scale {scale} of attention", 1 - i)
+            yield from _other_scale(program, d, 1 - i) if standard else ()
+        elif value is not None and value not in PLAIN:
+            yield from _other_scale(program, 1 / value**2, 1 - i)
+            what = f"the factor {program.operand(step, i)}{_root(program, step, i)} of {step.name}"
+            yield from _scalar(value, what, 1 - i)
+            if value < 0:
+                what = f"{program.operand(made, 0)} = " if made is not None and made.op == "negative" else ""
+                what = f"the factor {what}{-value:.6g} (though not its minus sign) of {step.name}"
+                yield from _scalar(-value, what, 1 - i)
+        if value is not None:
             for node in program.scalar_factors(step.inputs[i]):
                 part = float(np.reshape(program.values[node], -1)[0])
-                if part not in (0.0, 1.0, -1.0):
+                if part not in PLAIN:
                     what = f"the factor {program.called(node)} = {part:.6g} of {program.operand(step, i)}"
                     yield from _scalar(part, what, 1 - i, 0.05)
             for text, part, whole in program.parts(step, value) if value else ():
@@ -237,20 +227,17 @@ def _other_scale(program: Program, d: float, edge: int) -> Iterator[Origin]:
 
 
 def _divide(program: Program, step: Step) -> Iterator[Origin]:
-    s = step.arrays[1]
-    if np.size(s) == 1 and float(np.reshape(s, -1)[0]) not in (0.0, 1.0, -1.0):
-        d = float(np.reshape(s, -1)[0])
+    d = step.number(1)
+    if d is not None and d not in PLAIN:
         what = f"{program.operand(step, 1)}{_root(program, step, 1)}"
-        mean = step.call.op.name == "divide" and any(
-            s.call.op.name == "sum" for s in program.steps if s.out in step.inputs[:1]
-        )
-        mean = mean or (abs(d - round(d)) < 1e-12 and step.value.ndim == 0)
+        summed = any(s.op == "sum" for s in program.steps if s.out in step.inputs[:1])
+        mean = (step.op == "divide" and summed) or (abs(d - round(d)) < 1e-12 and step.value.ndim == 0)
         kind = f", the 1/N of a mean over {d:g}," if mean and abs(d - round(d)) < 1e-12 else ""
         yield from _other_scale(program, d * d, 0) if not kind else ()
         yield Origin(d, "missing mean" if kind else "factor", f"the division by {what}{kind} is missing")
         yield Origin(1 / d, "factor", f"the division by {what} is done twice", elsewhere=f"divided by {what}")
         yield Origin(d * d, "upside down", f"multiplied by {what}, where the function divides by it")
-        if step.call.op.name == "divide":
+        if step.op == "divide":
             twice = "the derivative with respect to the denominator divides by its square"
             yield Origin(d, "factor", f"the division by {what} is missing once: {twice}", edge=1)
             yield Origin(1 / d, "factor", f"the division by {what} is done once more: {twice}", edge=1)
@@ -268,9 +255,8 @@ def _scalar(s: float, what: str, edge: int, cost: float = 0.0) -> Iterator[Origi
 
 
 def _root(program: Program, step: Step, i: int) -> str:
-    """= √5 after 2.23607, and the like; nothing for whole numbers and their inverses, or for a named number: its
-    value."""
-    s = float(np.reshape(step.arrays[i], -1)[0])
+    """= √5 after 2.23607, and the like; nothing for whole numbers and their inverses; for a named number, its value."""
+    s = step.number(i) or 0.0
     text = "" if step.inputs[i] == CONSTANT and not isinstance(step.arrays[i], np.ndarray) else f" = {s:.6g}"
     if any(abs(v - round(v)) < 1e-9 for v in (s, 1 / s)):
         return text
@@ -281,9 +267,8 @@ def _root(program: Program, step: Step, i: int) -> str:
 
 
 def _power(program: Program, step: Step) -> Iterator[Origin]:
-    b = step.arrays[1] if len(step.arrays) > 1 else 2
-    if np.size(b) == 1 and float(np.reshape(b, -1)[0]) not in (0.0, 1.0):
-        n = float(np.reshape(b, -1)[0])
+    n = step.number(1) if len(step.arrays) > 1 else 2.0
+    if n is not None and n not in (0.0, 1.0):
         what = (
             "the 2 of the square (the derivative 2x of x²)" if n == 2
             else f"the exponent {n:g} in front, of the derivative of the power x^{n:g},")
@@ -300,8 +285,7 @@ def _var(program: Program, step: Step) -> Iterator[Origin]:
     if n > 1:
         other = 1 - ddof if ddof in (0, 1) else 0
         yield Origin(
-            (n - ddof) / (n - other), "factor", f"divided by {n - other}; var divides by {n - ddof} (ddof = {ddof})"
-        )
+            (n - ddof) / (n - other), "factor", f"divided by {n - other}; var divides by {n - ddof} (ddof = {ddof})")
 
 
 def _sqrt(program: Program, step: Step) -> Iterator[Origin]:
@@ -320,24 +304,20 @@ def _take(program: Program, step: Step) -> Iterator[Origin]:
     if step.within == "attention":
         n = step.value.size // max(1, step.arrays[0].size)
         yield Origin(
-            1 / n, "superfluous mean", f"a mean over the {n} query heads that share a key head; their gradients add up"
-        )
+            1 / n, "superfluous mean", f"a mean over the {n} query heads that share a key head; their gradients add up")
 
 
 OF_OP: dict[str, Any] = {
-    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power,
-    "var": _var, "sqrt": _sqrt,
-    "erf": _erf, "_take": _take,
-}  # fmt: skip
+    "mean": _mean, "sum": _sum, "multiply": _times, "divide": _divide, "power": _power, "square": _power, "var": _var,
+    "sqrt": _sqrt, "erf": _erf, "_take": _take}
 
 
-# Paths -----------------------------------------------------------------------------------------------------------------
+# Paths ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(eq=False)
 class Path:
-    """The edges, as (step, number of the input), that carry the same contribution ``effect`` (in projection) to a
-    variable."""
+    """The edges, as (step, input's number), that carry one contribution ``effect`` (in projection) to a variable."""
 
     edges: list[tuple[Step, int]]
     effect: np.ndarray
@@ -351,6 +331,11 @@ class Path:
         return [Site(step.index, step.inputs[i], lambda g: (c - 1) * step.share(i, g))]
 
 
+def projected(tangent: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """What a gradient of a node contributes in projection; ``tangent`` is how the node moves in each direction."""
+    return np.asarray(tangent.reshape(len(tangent), -1) @ np.ravel(g))
+
+
 def paths(program: Program, i: int, tangents: dict[int, np.ndarray]) -> list[Path]:
     """Every path to variable ``i``, from the output's end; edges in a row with no branch between them are one path."""
     found: list[Path] = []
@@ -359,17 +344,20 @@ def paths(program: Program, i: int, tangents: dict[int, np.ndarray]) -> list[Pat
             tangent = tangents.get(step.inputs[k])
             if tangent is None:
                 continue
-            effect = tangent.reshape(len(tangent), -1) @ np.ravel(step.shares[k])
+            effect = projected(tangent, step.shares[k])
             for path in found:
                 if np.abs(path.effect - effect).max() <= 1e-7 * np.abs(effect).max():
-                    if (
-                        path.edges[-1][0] is not step
-                    ):  # the two uses of x in x·x are no path of one edge after the other
+                    if path.edges[-1][0] is not step:  # the uses of x in x·x are no path of one edge after the other
                         path.edges.append((step, k))
                     break
             else:
                 found.append(Path([(step, k)], effect))
     return [p for p in found if np.abs(p.effect).max() > 0]
+
+
+def _is_square(step: Step) -> bool:
+    """Whether a step computes x·x."""
+    return step.op in ("multiply", "matmul") and step.inputs[0] == step.inputs[1]
 
 
 class Stories:
@@ -394,37 +382,30 @@ class Stories:
             return found
         found = self._by_origin(path, abs(c), loose)
         if c < 0:
-            also = self.negated(path)
-            between = ", and " if self.is_whole(path) else "; and "
+            sign = f"{self.negated(path).words}{', and ' if self.is_whole(path) else '; and '}"
             found = [
-                f._replace(
-                    mistake=f"sign and {f.mistake}", words=f"{also.words}{between}{f.words}", cost=f.cost + 0.5
-                ) for f in found]
+                f._replace(mistake=f"sign and {f.mistake}", words=sign + f.words, cost=f.cost + 0.5) for f in found]
         return found
 
     def _by_origin(self, path: Path, c: float, loose: bool) -> list[Finding]:
-        steps = [step for step, _ in path.edges]
         made = [self.program.made.get(step.inputs[i]) for step, i in path.edges]
-        steps += [
-            s for s in made if s is not None and s.call.op.name in ("multiply", "matmul") and s.inputs[0] == s.inputs[1]
-        ]
+        steps = [*(step for step, _ in path.edges), *(s for s in made if s is not None and _is_square(s))]
         on_path = origins(self.program, dict.fromkeys(steps), self.leads)
         where = "" if self.is_whole(path) else f"{self._path(path)}: "
-        times = (
-            f"every entry is {c:.8g} times the right one: " if not where
-            else f"{where}its part is {c:.8g} times the right one: ")
+        times = f"{where}its part is" if where else "every entry is"
+        times += f" {c:.8g} times the right one: "
         found = sorted(
             (Finding(o.mistake, times + o.words, "", 1.0 + o.cost, at=o.step) for o in on_path if same(o.factor, c)),
             key=lambda f: f.cost)
-        exponents = [o for o in on_path if o.step is not None and o.step.call.op.name == "power" and not o.cost]
+        exponents = [o for o in on_path if o.step is not None and o.step.op == "power" and not o.cost]
         found += [
             Finding("factor", f"{times}{_two(a.words, b.words)}", "", 1.1)
             for a, b in itertools.combinations(exponents, 2)
             if found and same(a.factor * b.factor, c) and a.step is not b.step]
         found += [] if found else self._in_each(path, c)
-        if found and where:
-            found += [f._replace(cost=f.cost - 0.1) for f in self._beside(path, c, times) if f.cost < 1.45]
         if found:
+            beside = self._beside(path, c, times) if where else []
+            found += [f._replace(cost=f.cost - 0.1) for f in beside if f.cost < 1.45]
             return list({f.words: f for f in found}.values())
         products = [
             Finding("two factors", f"{times}{_two(a.words, b.words)}", "", 2.45) for k, a in enumerate(on_path)
@@ -437,7 +418,7 @@ class Stories:
         if not loose:
             return []
         elsewhere = [step for step in self.program.live if step not in steps]
-        computed = [s for s in elsewhere if CONSTANT not in s.inputs and s.call.op.name in ("multiply", "divide")]
+        computed = [s for s in elsewhere if CONSTANT not in s.inputs and s.op in ("multiply", "divide")]
         found = [
             Finding(o.mistake, f"{times}{o.words}, and so in every part of the gradient", "", 1.6)
             for o in origins(self.program, computed, self.leads) if not where and same(o.factor, c) and not o.cost]
@@ -451,13 +432,11 @@ class Stories:
         if found and not self.is_whole(path):
             return found[:2]
         rest = [
-            Finding(o.mistake, times + o.words, "", 2.5) for o in general(self.program, self.i) if same(o.factor, c)
-        ]
+            Finding(o.mistake, times + o.words, "", 2.5) for o in general(self.program, self.i) if same(o.factor, c)]
         return (found + rest)[:2]
 
     def _beside(self, path: Path, c: float, times: str) -> list[Finding]:
-        """Exponents and factors between the path and the variable, or the output, that are missing for this part
-        alone."""
+        """Factors between the path and the variable, or the output, that are missing for this part alone."""
         node, chain = path.edges[-1][0].inputs[path.edges[-1][1]], []
         while node in self.program.made:
             step = self.program.made[node]
@@ -470,14 +449,14 @@ class Stories:
         while len(readers := self.program.readers.get(node, [])) == 1:
             chain.append(readers[0][0])
             node = readers[0][0].out
-        factors = [
-            o for o in origins(self.program, chain, self.leads)
-            if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
+        near = origins(self.program, chain, self.leads)
+        factors = [o for o in near if o.mistake in ("factor", "missing mean") and "is missing" in o.words]
         for n in range(1, 4):
-            found = [
-                Finding(some[0].mistake, f"{times}{_two(*(o.words for o in some))}, in this part alone", "", 1.3 + 0.1 * n)
-                for some in itertools.combinations(factors, n)
-                if same(math.prod(o.factor for o in some), c) and len({o.step.index for o in some}) == n]
+            found = []
+            for some in itertools.combinations(factors, n):
+                if same(math.prod(o.factor for o in some), c) and len({o.step.index for o in some}) == n:
+                    words = f"{times}{_two(*(o.words for o in some))}, in this part alone"
+                    found.append(Finding(some[0].mistake, words, "", 1.3 + 0.1 * n))
             if found:
                 return found
         return []
@@ -505,18 +484,14 @@ class Stories:
                     else:
                         covers[step.index, k] = cover
         words = {o.words.split(", in ")[0] for o in covers.values()}
-        if len(covers) < 2 or not (
-            all("is missing" in w for w in words) or all(o.mistake == "superfluous mean" for o in covers.values())
-        ):
+        missing = all("is missing" in w for w in words)
+        if len(covers) < 2 or not (missing or all(o.mistake == "superfluous mean" for o in covers.values())):
             return []
         steps = [self.program.steps[index] for index, _ in sorted(covers)]
-        sites: tuple[Site, ...] = ()
-        for index, k in covers:
-            scaled = lambda g, s=self.program.steps[index], k=k: (c - 1) * s.share(k, g)  # noqa: E731
-            sites += (Site(index, self.program.steps[index].inputs[k], scaled),)
-        if np.abs(self.program.edited(self.i, sites) - c * self.program.gradient(self.i)).max() > 1e-9 * np.abs(
-            self.program.gradient(self.i)
-        ).max():
+        at = [(self.program.steps[index], k) for index, k in covers]
+        sites = tuple(Site(s.index, s.inputs[k], lambda g, s=s, k=k: (c - 1) * s.share(k, g)) for s, k in at)
+        right = self.program.gradient(self.i)
+        if np.abs(self.program.edited(self.i, sites) - c * right).max() > 1e-9 * np.abs(right).max():
             return []
         places = " and ".join(dict.fromkeys(self.program.where(s) for s in steps))
         alike = len(words) == 1
@@ -525,7 +500,7 @@ class Stories:
         said = f"every entry is {c:.8g} times the right one: in each of {len(covers)} places, {what}"
         return [Finding(next(iter(covers.values())).mistake, said, "", 1.05 if alike else 1.3, sites=sites)]
 
-    # Words ------------------------------------------------------------------------------------------------------------
+    # Words -----------------------------------------------------------------------------------------------------------
 
     def junction(self, path: Path) -> tuple[Step, int] | None:
         """The edge from a tensor that is used elsewhere, too."""
@@ -537,7 +512,7 @@ class Stories:
     def _term(self, path: Path) -> str:
         """The term of a sum that the path computes."""
         for step, i in path.edges:
-            if step.call.op.name in ("add", "subtract") and step.inputs[1 - i] in self.leads:
+            if step.op in ("add", "subtract") and step.inputs[1 - i] in self.leads:
                 return self.program.called(step.inputs[i], 3)
         return ""
 
@@ -550,29 +525,22 @@ class Stories:
         """The product x·x at which the path begins."""
         step, i = path.edges[-1]
         made = self.program.made.get(step.inputs[i])
-        return (
-            made
-            if made is not None and made.call.op.name in ("multiply", "matmul") and made.inputs[0] == made.inputs[1]
-            else None)
+        return made if made is not None and _is_square(made) else None
 
     def statistic(self, path: Path) -> str:
-        """Whether the path computes a mean, a variance or a norm of something that is also used directly, with which
-        it is combined."""
+        """Whether the path computes a mean, variance or norm of something with which it is then combined."""
         node = self._source(path)
         if node is None:
             return ""
-        ops = [step.call.op.name for step, _ in path.edges] + (["square"] if self._square(path) else [])
+        ops = [step.op for step, _ in path.edges] + (["square"] if self._square(path) else [])
         if not {"mean", "sum", "var", "matmul"} & set(ops):
             return ""
         x = self.program.values[node]
         step, i = path.edges[0]
-        combined = {"subtract": 1, "divide": 1, "multiply": i}.get(step.call.op.name) == i and len(step.inputs) == 2
-        if (
-            not combined or step.arrays[i].size >= max(x.size, 2) or step.inputs[1 - i] == CONSTANT
-            or not self.depends(step.inputs[1 - i], node)
-        ):
+        combined = {"subtract": 1, "divide": 1, "multiply": i}.get(step.op) == i and len(step.inputs) == 2
+        if not combined or step.arrays[i].size >= max(x.size, 2) or not self.depends(step.inputs[1 - i], node):
             return ""
-        if step.call.op.name == "subtract":
+        if step.op == "subtract":
             return "mean" if "mean" in ops and step.arrays[0].shape == x.shape else ""
         squares = {"square", "power"} & set(ops)
         if "var" in ops or ("mean" in ops and squares and self._centred(node)):
@@ -591,7 +559,7 @@ class Stories:
 
     def depends(self, node: int, on: int) -> bool:
         """Whether a node was computed from another one."""
-        stack = [node]
+        stack = [node] if node != CONSTANT else []
         while stack:
             n = stack.pop()
             if n == on:
@@ -602,37 +570,34 @@ class Stories:
 
     def _centred(self, node: int) -> bool:
         made = self.program.made.get(node)
-        return made is not None and made.call.op.name == "subtract"
+        return made is not None and made.op == "subtract"
 
     def dropped(self, path: Path) -> Finding:
         """A path that is left out."""
         term, statistic, source = self._term(path), self.statistic(path), self._source(path)
         if statistic and source is not None:
-            x, last = self.program.called(source), path.edges[-1][0]
-            named = next((self.program.names[s.out] for s, _ in path.edges[1:] if s.out in self.program.names), "")
-            through = f"the {statistic}{f' {named}' if named else ''}"
+            last = self._square(path) or path.edges[-1][0]
+            names = (self.program.names.get(s.out) for s, _ in path.edges[1:])
+            named = next((f" {name}" for name in names if name is not None), "")
             words = (
-                f"{x} also acts through {through}, which is treated as a constant: the path through"
-                f" {self.program.where(self._square(path) or last)} is missing")
+                f"{self.program.called(source)} also acts through the {statistic}{named}, which is treated as a"
+                f" constant: the path through {self.program.where(last)} is missing")
             return Finding(f"missing term through the {statistic.split(' (')[0]}", words, "", 1.0)
         for step, i in path.edges:
-            if step.call.op.name == "divide" and i == 1 and step.out not in self.program.recognised:
+            if step.op == "divide" and i == 1 and step.out not in self.program.recognised:
                 words = (
                     f"the denominator {self.program.operand(step, 1)} is treated as a constant: the second term of the"
                     f" quotient rule is missing, in {self.program.where(step)}")
                 return Finding("missing term through the denominator", words, "", 1.02)
         edge = self.junction(path)
         if edge is None:
-            step, _ = path.edges[-1]
-            said = (
-                f"the term {term} is left out" if term else f"the path through {self.program.where(step)} is left out")
-            return Finding(
-                "missing term" if term else "missing path",
-                f"{said}: its gradient is missing, as if it were a constant", "", 1.05)
+            what = f"the term {term}" if term else f"the path through {self.program.where(path.edges[-1][0])}"
+            words = f"{what} is left out: its gradient is missing, as if it were a constant"
+            return Finding("missing term" if term else "missing path", words, "", 1.05)
         step, i = edge
         node = step.inputs[i]
         x, n = self.program.called(node), len(self.program.readers[node])
-        if step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1]:
+        if step.op == "multiply" and _is_square(step):
             words = (
                 f"the 2 of the square {self.program.expression(step)} is missing: {x} is used twice in it, and one of"
                 f" the two is left out, in {self.program.where(step)}")
@@ -648,14 +613,14 @@ class Stories:
         if self.is_whole(path):
             return Finding("sign", "the sign is wrong", "", 1.0)
         for step, i in path.edges:
-            op = step.call.op.name
+            op = step.op
             if op == "negative" or (op in ("subtract", "divide") and i == 1) or op == "reciprocal":
                 inner = f"{self.program.expression(step)} with respect to {self.program.operand(step, i)}"
                 words = (
                     f"the minus sign of the derivative of {inner} is forgotten, in {self.program.where(step)}: the sign"
                     f" of {self._short(path)} is wrong")
                 return Finding("sign", words, "", 1.05)
-        half = any(step.call.op.name == "multiply" and step.inputs[0] == step.inputs[1] for step, _ in path.edges[-1:])
+        half = any(step.op == "multiply" and _is_square(step) for step, _ in path.edges[-1:])
         return Finding("sign", f"the sign is wrong {self._path(path)}", "", 1.6 if half else 1.1)
 
     def _short(self, path: Path) -> str:

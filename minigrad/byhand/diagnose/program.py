@@ -6,12 +6,16 @@ Walking back is linear: an edit that hands :math:`\delta` more to a tensor chang
 :math:`\langle r, J^\top \delta \rangle = \langle J r, \delta \rangle`, where the tangents :math:`J r` are computed
 once.
 
-It has more than 300 lines because a step, the program and an edit are defined by each other.
+A ``Question`` is the function at its inputs, in whichever form they were given, recorded once, with the gradients that
+are claimed.  It has more than 300 lines because a step, the program and an edit are defined by each other, and inputs
+and claims come in many forms, each checked with words of its own.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
+import inspect
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,26 +24,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..recording import Call, call_of, conform, recorded_order, steps_of
+from ...modes import enable_grad, no_grad
+from ...random import generator
+from ...tensor import Tensor
+from ..gradcheck import CUT, EDGE, Line, arity, as_float64, binds, floating, slope, takes
+from ..recording import Call, Place, Trace, call_of, conform, recorded_order, steps_of
 
 CONSTANT = -1
-
-
-class Place(NamedTuple):
-    """A line of the user's code."""
-
-    file: str
-    number: int
-    source: str
-
-    def __str__(self) -> str:
-        source = self.source if len(self.source) <= 72 else self.source[:70] + " …"
-        return f"line {self.number}, `{source}`" if source else f"line {self.number}"
+PRODUCTS = ("matmul", "multiply", "_einsum")
 
 
 class Site(NamedTuple):
-    """Where an edit changes the walk: at a step with upstream gradient ``g``, ``more(g)`` is added to the gradient of
-    a node."""
+    """Where an edit changes the walk: a step with upstream gradient ``g`` adds ``more(g)`` to a node's gradient."""
 
     step: int
     node: int
@@ -48,8 +44,7 @@ class Site(NamedTuple):
 
 @dataclass(eq=False)
 class Step:
-    """One op of the program; ``inputs`` are nodes, or CONSTANT; ``g`` is the upstream gradient, ``shares`` what each
-    input gets."""
+    """One op; ``inputs`` are nodes or CONSTANT, ``g`` is the upstream gradient, ``shares`` what each input gets."""
 
     index: int
     call: Call
@@ -72,6 +67,11 @@ class Step:
         return self.call.name
 
     @property
+    def op(self) -> str:
+        """The op's own name."""
+        return str(self.call.op.name)
+
+    @property
     def params(self) -> dict[str, Any]:
         """The op's parameters."""
         return self.call.params
@@ -79,6 +79,16 @@ class Step:
     def wanted(self) -> Iterable[int]:
         """The numbers of the inputs that get a gradient."""
         return (i for i, x in enumerate(self.inputs) if x != CONSTANT)
+
+    def number(self, i: int) -> float | None:
+        """The value of an input of one entry; None for a larger one."""
+        a = self.arrays[i]
+        return float(np.reshape(a, -1)[0]) if a is not None and np.size(a) == 1 else None
+
+    def multiplies_zeros(self) -> bool:
+        """Whether an input is a constant array with zeros: a mask."""
+        return any(
+            x == CONSTANT and np.size(a) > 1 and not np.all(a) for x, a in zip(self.inputs, self.arrays, strict=True))
 
     def pull(self, g: np.ndarray) -> list[Any]:
         """The rule of the op, before sums over broadcast axes."""
@@ -91,7 +101,7 @@ class Step:
 
 def pushed(step: Step, along: list[Any]) -> np.ndarray:
     """How the result of a step moves when its inputs move ``along`` (None for those that stay)."""
-    op = step.call.op.name
+    op = step.op
     if op in ELEMENTWISE:  # its Jacobian is a diagonal: pulling and pushing are the same
         total = np.zeros(step.value.shape)
         for i, v in enumerate(along):
@@ -111,15 +121,11 @@ def pushed(step: Step, along: list[Any]) -> np.ndarray:
 
 ELEMENTWISE = {
     "add", "subtract", "multiply", "divide", "negative", "power", "exp", "log", "log1p", "expm1", "sqrt", "square",
-    "reciprocal", "sin", "cos",
-    "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu", "_gelu_erf",
-    "_gelu_tanh", "astype", "tril", "triu",
-}  # fmt: skip
+    "reciprocal", "sin", "cos", "tanh", "sigmoid", "abs", "erf", "maximum", "minimum", "relu", "clip", "select", "silu",
+    "_gelu_erf", "_gelu_tanh", "astype", "tril", "triu"}
 MULTILINEAR = {
     "matmul", "sum", "mean", "var", "cumsum", "reshape", "transpose", "swapaxes", "split_heads", "join_heads",
-    "broadcast_to", "_concatenate",
-    "_stack", "flip", "pick", "_take", "put",
-}  # fmt: skip
+    "broadcast_to", "_concatenate", "_stack", "flip", "pick", "_take", "put"}
 
 
 class Skipped:
@@ -135,26 +141,24 @@ class Skipped:
         return arrays[self.i]
 
     def pull(self, g: np.ndarray, out: np.ndarray, arrays: Sequence[Any]) -> list[Any]:
-        mine = g if self.mask is None else g * self.mask
-        return [
-            mine if k == self.i else np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)
-        ]
+        given: list[Any] = [np.zeros(np.shape(a)) if self.call.wants(k) else None for k, a in enumerate(arrays)]
+        given[self.i] = g if self.mask is None else g * self.mask
+        return given
 
 
-# The whole program -----------------------------------------------------------------------------------------------------
-
+# The whole program ---------------------------------------------------------------------------------------------------
 
 DIRECTIONS = 12
 NOTHING: Mapping[int, Any] = {}
+Placing = Callable[[int], tuple[Place | None, int]]  # the line at a tick, and which run of it
 
 
 class Program:
     """Everything between the variables and the output, oldest first; nodes are numbered."""
 
     def __init__(
-        self, output: Any, upstream: np.ndarray, variables: Sequence[Any],
-        place: Callable[[int], tuple[Place | None, int]], names: dict[int, str]
-    ):
+        self, output: Any, upstream: np.ndarray, variables: Sequence[Any], place: Placing, names: dict[int, str]
+    ) -> None:
         self.steps: list[Step] = []
         self.values: list[np.ndarray] = []
         self.names: dict[int, str] = {}
@@ -184,9 +188,7 @@ class Program:
                 self.names[self.nodes[id(t)]] = name
         return self.nodes[id(t)]
 
-    def _add(
-        self, order: Sequence[Any], place: Callable[[int], tuple[Place | None, int]], names: dict[int, str], within: str
-    ) -> None:
+    def _add(self, order: Sequence[Any], place: Placing, names: dict[int, str], within: str) -> None:
         for t in order:
             call = call_of(t)
             if call is None:
@@ -208,9 +210,8 @@ class Program:
                 continue
             inputs = [self._node(x, names) if call.wants(i) else CONSTANT for i, x in enumerate(call.inputs)]
             arrays = [np.asarray(a) if isinstance(a, np.ndarray) else a for a in call.arrays]
-            self.steps.append(
-                Step(len(self.steps), call, inputs, arrays, t.data, self._node(t, names), where[0], within, where[1])
-            )
+            out = self._node(t, names)
+            self.steps.append(Step(len(self.steps), call, inputs, arrays, t.data, out, where[0], within, where[1]))
 
     def _index(self) -> None:
         self.made: dict[int, Step] = {step.out: step for step in self.steps}
@@ -242,19 +243,17 @@ class Program:
         g = self.gradients[i]
         return np.zeros(self.values[i].shape) if g is None else np.asarray(g)
 
-    def changes(self, sites: Sequence[Site]) -> dict[int, np.ndarray]:
-        """By how much the gradient of each node changes under these edits."""
+    def changes(self, sites: Sequence[Site], given: Mapping[int, np.ndarray] = NOTHING) -> dict[int, np.ndarray]:
+        """By how much the gradient of each node changes under these edits, and when more is ``given`` to some nodes."""
         at: dict[int, list[Site]] = {}
         for site in sites:
             at.setdefault(site.step, []).append(site)
-        if not at:
-            return {}
-        delta: dict[int, np.ndarray] = {}
+        delta = dict(given)
 
         def add(node: int, d: np.ndarray) -> None:
             delta[node] = delta[node] + d if node in delta else d
 
-        for step in reversed(self.steps[: max(at) + 1]):
+        for step in reversed(self.steps if given else self.steps[: max(at, default=-1) + 1]):
             if step.g is None:
                 continue
             moved = delta.get(step.out)
@@ -289,8 +288,8 @@ class Program:
             if not any(n in moved for n in step.inputs):
                 continue
             along = [moved.get(n) if n != CONSTANT else None for n in step.inputs]
-            tangent = np.array([pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
-            moved[step.out] = tangent
+            moved[step.out] = np.array(
+                [pushed(step, [None if m is None else m[k] for m in along]) for k in range(DIRECTIONS)])
         return directions, moved
 
     def replayed(
@@ -302,8 +301,7 @@ class Program:
         The result of a step in ``skip`` is one of its inputs itself, that of a step in ``change`` is changed; the
         gradient that passes a step in ``mask`` is multiplied.  ``resized``: shapes may change on the way.
         """
-        new = object.__new__(Program)
-        new.__dict__.update(self.__dict__)
+        new = copy.copy(self)
         new.values, new.steps = list(self.values), []
         try:
             for s in self.steps:
@@ -326,14 +324,13 @@ class Program:
 
     def under(self, sites: Sequence[Site]) -> Program:
         """The same program with an edited backward pass."""
-        new = object.__new__(Program)
-        new.__dict__.update(self.__dict__)
+        new = copy.copy(self)
         new.steps = [replace(s, g=None, raw=[], shares=[]) for s in self.steps]
         new._index()
         new._walk_back(sites)
         return new
 
-    # Words ------------------------------------------------------------------------------------------------------------
+    # Words -----------------------------------------------------------------------------------------------------------
 
     def called(self, node: int, depth: int = 2) -> str:
         """A node in words: the user's name for it, or the expression that made it."""
@@ -353,15 +350,14 @@ class Program:
 
     def expression(self, step: Step, depth: int = 2) -> str:
         """What a step computes, as code."""
-        parts = [
-            self.operand(step, i, depth - 1) if depth else "…" for i in range(len(step.inputs))
-            if step.arrays[i] is not None]
-        sign = SIGNS.get(step.call.op.name)
+        given = [i for i, a in enumerate(step.arrays) if a is not None]
+        parts = [self.operand(step, i, depth - 1) if depth else "…" for i in given]
+        sign = SIGNS.get(step.op)
         if sign and len(parts) == 2:
             return f"{_wrapped(parts[0])} {sign} {_wrapped(parts[1])}"
-        if step.call.op.name == "negative":
+        if step.op == "negative":
             return f"-{_wrapped(parts[0])}"
-        if step.call.op.name in ("swapaxes", "transpose") and step.value.ndim == 2:
+        if step.op in ("swapaxes", "transpose") and step.value.ndim == 2:
             return f"{_wrapped(parts[0])}.T"
         if step.name == "indexing":
             return f"{_wrapped(parts[0])}[{_index_text(step.params.get('index'))}]"
@@ -376,14 +372,15 @@ class Program:
             return self.constants[id(x)]
         if isinstance(a, np.ndarray) and a.ndim and id(a.base) in self.constants:
             return f"{self.constants[id(a.base)]}[…]"
-        if np.size(a) == 1:
-            return f"{float(np.reshape(a, -1)[0]):.6g}"
+        value = step.number(i)
+        if value is not None:
+            return f"{value:.6g}"
         return f"the constant of shape {np.shape(a)}"
 
     def scalar_factors(self, node: int) -> list[int]:
         """The numbers that were multiplied to make one; nothing for a number that is no product."""
         made = self.made.get(node)
-        if made is None or made.call.op.name != "multiply" or made.value.size != 1:
+        if made is None or made.op != "multiply" or made.value.size != 1:
             return []
         return [x for n in made.wanted() for x in (self.scalar_factors(made.inputs[n]) or [made.inputs[n]])]
 
@@ -402,7 +399,7 @@ class Program:
         """The line of the user's function, with the library op that the step is a part of."""
         inside = f" of {step.within}" if step.within else ""
         twin = any(
-            s is not step and s.call.op.name == step.call.op.name and s.place == step.place and s.visit == step.visit
+            s is not step and s.op == step.op and s.place == step.place and s.visit == step.visit
             for s in self.steps)
         text = self.expression(step, 1) if twin and step.name != "indexing" else ""
         what = text if text.startswith(f"{step.name}(") and not inside else f"{step.name}{inside} {text}".rstrip()
@@ -479,32 +476,27 @@ def _wrapped(text: str) -> str:
 
 def _index_text(index: Any) -> str:
     if isinstance(index, slice):
-        return ":".join(
-            "" if v is None else str(v)
-            for v in ((index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)))
+        ends = (index.start, index.stop) if index.step is None else (index.start, index.stop, index.step)
+        return ":".join("" if v is None else str(v) for v in ends)
     if isinstance(index, tuple):
         return ", ".join(map(_index_text, index))
     if isinstance(index, np.ndarray):
         return str(index.tolist()) if index.size <= 8 else "…"
-    return {None: "None", Ellipsis: "..."}.get(index, str(index)) if not isinstance(index, np.ndarray) else "…"
+    return "..." if index is Ellipsis else str(index)
 
 
 # Edits ---------------------------------------------------------------------------------------------------------------
 
 
 def overlap(program: Program, first: Sequence[Site], second: Sequence[Site]) -> bool:
-    """Whether two edits cannot be made both: at one place, or one within a function whose whole rule the other
-    replaces."""
-    if {x[:2] for x in first} & {x[:2] for x in second}:
-        return True
-    return any(
+    """Whether two edits exclude each other: at one place, or one within a function whose rule the other replaces."""
+    return bool({x[:2] for x in first} & {x[:2] for x in second}) or any(
         y.step in program.inner.get((x.step, x.node), ())
         for some, others in ((first, second), (second, first)) for x in some for y in others)
 
 
 class Edit(NamedTuple):
-    """A mistake, what it is in words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for
-    alike edits."""
+    """A mistake, its words, how far-fetched it is, and where it changes the walk; ``kind`` is alike for alike edits."""
 
     name: str
     words: str
@@ -513,16 +505,22 @@ class Edit(NamedTuple):
     kind: tuple[Any, ...]
 
 
+def edit(
+    program: Program, step: Step, i: int, rule: Any, name: str, words: str, cost: float, kind: tuple[Any, ...]
+) -> Iterator[Edit]:
+    """A mistake that is another rule for one input, where it changes something."""
+    if s := site(program, step, i, rule):
+        yield Edit(name, words, cost, (s,), kind)
+
+
 def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) -> Site | None:
-    """The edit of one input's rule; None where it does not fit or changes nothing, or (unless ``zero``) leaves
-    nothing."""
+    """The edit of one input's rule; None where it does not fit, changes nothing or (unless ``zero``) leaves nothing."""
+
+    a = step.arrays[i]
 
     def more(g: np.ndarray) -> np.ndarray:
         r = np.asarray(rule(g), float)
-        np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))
-        return conform(
-            np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(step.arrays[i]))), step.arrays[i]
-        ) - step.share(i, g)
+        return conform(np.broadcast_to(r, np.broadcast_shapes(r.shape, np.shape(a))), a) - step.share(i, g)
 
     try:
         with np.errstate(all="ignore"):
@@ -532,9 +530,188 @@ def site(program: Program, step: Step, i: int, rule: Any, zero: bool = False) ->
     size = float(np.abs(step.shares[i]).max(initial=0))
     if not zero and float(np.abs(change + step.shares[i]).max(initial=0)) <= 1e-12 * size:
         return None
-    if (
-        change.shape != np.shape(step.arrays[i]) or not np.isfinite(change).all()
-        or float(np.abs(change).max(initial=0)) <= 1e-10 * size
-    ):
+    fits = change.shape == np.shape(a) and np.isfinite(change).all()
+    if not fits or float(np.abs(change).max(initial=0)) <= 1e-10 * size:
         return None
     return Site(step.index, step.inputs[i], more)
+
+
+# The question --------------------------------------------------------------------------------------------------------
+
+
+class Question:
+    """The function at its inputs: recorded once, and called again for differences."""
+
+    def __init__(self, f: Callable[..., Any], inputs: Any, upstream: Any, names: list[str] | None) -> None:
+        self.f = f
+        self.keys: list[str] | None = list(inputs) if isinstance(inputs, Mapping) else None
+        alone = not isinstance(inputs, Mapping | list | tuple) or (
+            isinstance(inputs, list) and _is_data(inputs) and arity(f) == 1)
+        given = list(inputs.values()) if isinstance(inputs, Mapping) else [inputs] if alone else list(inputs)
+        if any(isinstance(x, Mapping | list | tuple) for x in given if not _is_data(x)):
+            raise TypeError("diagnose: nested inputs; give one array, a flat list or tuple, or a flat dict of arrays")
+        self.as_tree = self.keys is not None and not takes(f, self.keys)
+        self.arrays = [as_float64(np.asarray(x) if isinstance(x, list | tuple) else x, "diagnose") for x in given]
+        self.which = floating(self.arrays, "diagnose")
+        if self.keys is None and not binds(f, len(given)):
+            raise TypeError(
+                f"diagnose: the function takes {arity(f)} arguments, but {len(given)} inputs are given; give them as a"
+                " list or a tuple")
+        self.names = self._named(names, given)
+        self.state = generator().bit_generator.state
+        variables: list[Any] = list(self.arrays)
+        for i in self.which:
+            variables[i] = Tensor(self.arrays[i], requires_grad=True, name=self.names[i])
+        self.trace = Trace()
+        with enable_grad(), np.errstate(all="ignore"):
+            output = self.trace.run(lambda: self.call(variables))
+        if not output.requires_grad:
+            raise TypeError(f"diagnose: {CUT}")
+        if not np.isfinite(output.data).all():
+            bad = output.data if output.size == 1 else "nan or infinity"
+            raise ValueError(f"diagnose: the function gives {bad} at these inputs {EDGE}")
+        if upstream is None and output.size != 1:
+            raise ValueError(
+                f"diagnose: the function returns shape {output.shape}, so its gradient needs an upstream gradient: "
+                "pass upstream=array of that shape, or reduce to a scalar (a loss)")
+        given_upstream = np.ones(output.shape) if upstream is None else getattr(upstream, "data", upstream)
+        self.upstream = np.array(given_upstream, np.float64)
+        if self.upstream.shape != output.shape:
+            raise ValueError(
+                f"diagnose: the upstream gradient has shape {self.upstream.shape}; expected {output.shape}, the shape"
+                " of the output")
+        names_of = {**self.trace.names, **{id(variables[i]): self.names[i] for i in self.which}}
+        with np.errstate(all="ignore"):
+            wanted = [variables[i] for i in self.which]
+            self.program = Program(output, self.upstream.astype(output.dtype), wanted, self.trace.place, names_of)
+            self.program.scalars = {k: v for k, v in self.trace.scalars.items() if v == v}
+        self.variable_names = [self.names[i] for i in self.which]
+
+    def _named(self, names: list[str] | None, given: list[Any]) -> list[str]:
+        found = self.keys or _argument_names(self.f, len(given))
+        if names is None:
+            return [getattr(x, "name", None) or own if isinstance(x, Tensor) else own for x, own in zip(given, found)]
+        if len(names) == len(given):
+            return list(names)
+        if len(names) != len(self.which):
+            raise ValueError(
+                f"diagnose: {len(names)} names for {len(given)} inputs; give one for each, or a dict of inputs by name")
+        return [names[self.which.index(i)] if i in self.which else f"x{i}" for i in range(len(given))]
+
+    def call(self, values: list[Any]) -> Tensor:
+        """``f`` in the form in which its inputs were given, with the same draws of the random generator each time."""
+        before = generator().bit_generator.state
+        generator().bit_generator.state = self.state
+        try:
+            output = self.shaped(self.f, values)
+        finally:
+            generator().bit_generator.state = before
+        if not isinstance(output, Tensor):
+            raise TypeError(
+                f"diagnose: the function must return one Tensor, got {type(output).__name__}; .data or float() loses"
+                " the gradient")
+        return output
+
+    def shaped(self, function: Callable[..., Any], values: list[Any]) -> Any:
+        """A call with one array, with positions, with keywords or with a dict."""
+        if self.keys is None:
+            return function(*values)
+        arguments = dict(zip(self.keys, values, strict=True))
+        return function(arguments) if self.as_tree else function(**arguments)
+
+    def match(self, claimed: Any, arrays: list[np.ndarray] | None = None) -> dict[int, np.ndarray]:
+        """The claimed arrays by the number of their variable; ValueError when they do not belong to the inputs."""
+        if is_function(claimed):
+            claimed = self.shaped(claimed, [np.array(x) for x in arrays or self.arrays])
+        n = len(self.which)
+        if isinstance(claimed, Mapping):
+            unknown = [name for name in claimed if name not in self.variable_names]
+            if unknown:
+                raise ValueError(
+                    f"diagnose: claimed a gradient of {unknown[0]!r}; the inputs are {', '.join(self.variable_names)}")
+            pairs = [(self.variable_names.index(name), value) for name, value in claimed.items()]
+        elif n == 1 and not self.listed(claimed):
+            pairs = [(0, claimed)]
+        elif not isinstance(claimed, list | tuple):
+            raise ValueError(
+                f"diagnose: {n} inputs ({', '.join(self.variable_names)}) need {n} claimed gradients, as a list or a"
+                " dict by name")
+        elif len(claimed) == n:
+            pairs = list(enumerate(claimed))
+        elif len(claimed) == len(self.arrays):
+            pairs = [(self.which.index(i), value) for i, value in enumerate(claimed) if i in self.which]
+        else:
+            raise ValueError(
+                f"diagnose: {len(claimed)} claimed gradients for {n} inputs ({', '.join(self.variable_names)}); None"
+                " leaves one out")
+        found = {i: _as_claim(value, self.variable_names[i]) for i, value in pairs if value is not None}
+        if not found:
+            raise ValueError("diagnose: no gradient is claimed")
+        return found
+
+    def listed(self, claimed: Any) -> bool:
+        """Whether a claim for the one variable is given in a list, and is not itself a list of numbers."""
+        if not isinstance(claimed, list | tuple):
+            return False
+        if len(claimed) == len(self.arrays) > 1:
+            return all(claimed[i] is None for i in range(len(claimed)) if i not in self.which)
+        return len(claimed) == 1 and np.ndim(claimed[0]) == self.program.gradient(0).ndim
+
+    def along(self, values: list[np.ndarray], i: int, direction: np.ndarray, size: float) -> Line:
+        """The outputs along one direction of variable ``i``, through ``values``."""
+        k = self.which[i]
+
+        def outputs(step: float) -> np.ndarray:
+            moved = list(values)
+            moved[k] = moved[k] + step * direction
+            with no_grad(), np.errstate(all="ignore"):
+                return self.call([Tensor(v) if j in self.which else v for j, v in enumerate(moved)]).data.ravel()
+
+        return Line(outputs, outputs(0.0), self.upstream.ravel(), size, float(np.finfo(np.float64).eps))
+
+    def difference(self, i: int, where: tuple[int, ...]) -> float:
+        """The derivative with respect to one entry, by central differences: who is right?"""
+        x = self.arrays[self.which[i]]
+        direction = np.zeros(x.shape)
+        direction[where] = 1
+        size = max(1.0, abs(float(x[where]))) if np.isfinite(x[where]) else 1.0
+        right = float(self.program.gradient(i)[where])
+        return slope(self.along(self.arrays, i, direction, size), right, 1e-6, abs(right), abs(float(x[where]))).value
+
+    def gradients_at(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        """The gradients of the variables at other inputs."""
+        variables: list[Any] = [Tensor(x, requires_grad=True) if i in self.which else x for i, x in enumerate(values)]
+        with enable_grad(), np.errstate(all="ignore"):
+            output = self.call(variables)
+            output.backward(self.upstream.astype(output.dtype))
+        grads = [variables[i].grad for i in self.which]
+        return [np.zeros(values[i].shape) if g is None else np.asarray(g.data) for i, g in zip(self.which, grads)]
+
+
+def is_function(claimed: Any) -> bool:
+    """Whether a claim is a function that computes it."""
+    return callable(claimed) and not isinstance(claimed, Tensor | np.ndarray)
+
+
+def _is_data(x: Any) -> bool:
+    """A nested list of numbers, such as token ids."""
+    return isinstance(x, list | tuple) and all(isinstance(i, int | float | np.number) or _is_data(i) for i in x)
+
+
+def _argument_names(f: Callable[..., Any], n: int) -> list[str]:
+    """The names of the first ``n`` arguments of ``f``, where it has names for them."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+        found = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    except (TypeError, ValueError):
+        found = []
+    return [found[i] if i < len(found) else f"x{i}" for i in range(n)]
+
+
+def _as_claim(value: Any, name: str) -> np.ndarray:
+    array = np.asarray(value.data if isinstance(value, Tensor) else value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(
+            f"diagnose: the claimed gradient of {name} must be real numbers, got {type(value).__name__} with dtype"
+            f" {array.dtype}")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)

@@ -18,16 +18,16 @@ import numpy as np
 
 from .hypotheses import edits
 from .operands import SYMMETRIC, variations
-from .paths import Path, Stories, paths, same, tidy
-from .program import CONSTANT, Edit, Program, Site, Step, overlap
+from .paths import Path, Stories, paths, projected, same, tidy
+from .program import CONSTANT, PRODUCTS, Edit, Program, Site, Step, overlap
 from .verdicts import Case, Finding, off
 
+Uses = list[tuple[Step, int]]
 SECONDS = 5.0  # for pairs of edits
 
 
 class Shared:
-    """What all claims of one question share: the program's edits, what each does to the variables, and the time that
-    is left."""
+    """What all claims of one question share: the edits, what each does to the variables, the time that is left."""
 
     def __init__(self, program: Program) -> None:
         self.program, self.edits = program, edits(program)
@@ -39,17 +39,19 @@ class Shared:
     def delta(self, k: int, i: int) -> np.ndarray | None:
         """By how much edit ``k`` changes the gradient of variable ``i``."""
         if k not in self._deltas:
-            found = self.program.changes(self.edits[k].sites)
-            self._deltas[k] = {v: found[v] for v in self.program.variables if v in found}
+            self._deltas[k] = self._of_variables(self.edits[k].sites)
         return self._deltas[k].get(i)
 
     def pair(self, first: Edit, second: Edit) -> dict[int, np.ndarray]:
         """By how much two edits together change the gradients of the variables."""
         key = (id(first), id(second))
         if key not in self._pairs:
-            found = self.program.changes([*first.sites, *second.sites])
-            self._pairs[key] = {v: found[v] for v in self.program.variables if v in found}
+            self._pairs[key] = self._of_variables([*first.sites, *second.sites])
         return self._pairs[key]
+
+    def _of_variables(self, sites: Sequence[Site]) -> dict[int, np.ndarray]:
+        found = self.program.changes(sites)
+        return {v: found[v] for v in self.program.variables if v in found}
 
     def late(self) -> bool:
         """Whether the time for pairs of edits is over."""
@@ -80,14 +82,17 @@ class Search:
 
     def fits(self, sites: Sequence[Site]) -> bool:
         """Whether these edits give the claimed numbers, and not the right ones."""
-        found = self.program.edited(self.i, sites)
-        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+        return self.case.explained_by(self.program.edited(self.i, sites))
 
     def evidence(self, sites: Sequence[Site]) -> str:
         """How close the claimed numbers are to what the edits give."""
-        return f"from what this mistake gives, yours {off(self.case.claimed, self.program.edited(self.i, sites))}"
+        return f"from what this mistake gives, yours {self.off(self.program.edited(self.i, sites))}"
 
-    # One edit ---------------------------------------------------------------------------------------------------------
+    def off(self, found: np.ndarray) -> str:
+        """How far the claimed numbers are from others."""
+        return off(self.case.claimed, found)
+
+    # One edit --------------------------------------------------------------------------------------------------------
 
     def scaled_paths(self) -> Iterator[Finding]:
         """One path dropped, negated, doubled or off by a factor."""
@@ -97,46 +102,39 @@ class Search:
             if np.isnan(c) or abs(c - 1) < 1e-9 or (self.stories.is_whole(path) and same(c, -1)):
                 continue
             for finding in self.stories.of(path, tidy(c)):
-                if self.case.right.size == 1 and (
-                    (finding.cost > 2 and not self.stories.is_whole(path)) or finding.cost > 2.46
-                ):
-                    continue
-                exact = self._exact(path, c, finding)
+                most = 9.9 if self.case.right.size > 1 else 2.46 if self.stories.is_whole(path) else 2.0
+                exact = self._exact(path, c, finding) if finding.cost <= most else None
                 if exact is not None:
                     yield exact
 
     def whole(self) -> Iterator[Finding]:
         """Everything off by one factor, where no single path carries everything."""
         c = self.ratio(self.aim, self.total)
-        if (
-            np.isnan(c) or abs(c - 1) < 1e-9 or any(self.stories.is_whole(p) for p in self.paths)
-            or not self.case.close(self.case.claimed, tidy(c) * self.right)
-        ):
+        if np.isnan(c) or abs(c - 1) < 1e-9 or any(map(self.stories.is_whole, self.paths)):
+            return
+        if not self.case.close(self.case.claimed, tidy(c) * self.right):
             return
         for f in self.stories.of(Path([], self.total), tidy(c)) if c > 0 else ():
-            yield f._replace(evidence=f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}")
+            yield f._replace(evidence=self._divided(c))
 
     def no_origin(self) -> Iterator[Finding]:
         """A constant multiple, by a number that nothing in the program explains."""
         c = self.ratio(self.aim, self.total)
         many = int((np.abs(self.right) > 1e-3 * np.abs(self.right).max(initial=0)).sum()) >= 2
         if many and not np.isnan(c) and abs(c) > 1e-9 and self.case.close(self.case.claimed, c * self.right):
-            sign = "the sign is wrong, and " if c < 0 else ""
-            words = (
-                f"{sign}every entry is {abs(c):.8g} times the right one: a number with no origin in this computation")
-            yield Finding(
-                "sign and factor" if c < 0 else "factor", words,
-                f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}", 8.0)
+            said, name = ("the sign is wrong, and ", "sign and factor") if c < 0 else ("", "factor")
+            said += f"every entry is {abs(c):.8g} times the right one: a number with no origin in this computation"
+            yield Finding(name, said, self._divided(c), 8.0)
+
+    def _divided(self, c: float) -> str:
+        return f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}"
 
     def _exact(self, path: Path, c: float, finding: Finding) -> Finding | None:
         c = tidy(c)
         sites = list(finding.sites) or path.sites(c, at=finding.at)
-        found = self.program.edited(self.i, sites)
-        if self.case.close(found, self.right) or not self.case.close(self.case.claimed, found):
+        if not self.fits(sites):
             return None
-        said = (
-            self.evidence(sites) if not self.stories.is_whole(path)
-            else f"divided by {c:.8g} it {off(self.case.claimed / c, self.right)}" if c else "")
+        said = self.evidence(sites) if not self.stories.is_whole(path) else self._divided(c) if c else ""
         return finding._replace(evidence=said, sites=tuple(sites))
 
     def ratio(self, d: np.ndarray, effect: np.ndarray) -> float:
@@ -152,18 +150,14 @@ class Search:
         """What each edit adds to the gradient, in projection."""
         found = np.zeros((len(self.edits), len(self.flat)))
         for k, e in enumerate(self.edits):
-            if len(e.sites) == 1:
-                (site,) = e.sites
-                tangent = self.tangents.get(site.node)
-                if tangent is not None:
-                    with np.errstate(all="ignore"):
-                        found[k] = tangent.reshape(len(tangent), -1) @ np.ravel(
-                            site.more(self.program.steps[site.step].g)
-                        )
-            else:
+            if len(e.sites) > 1:
                 delta = self.shared.delta(k, self.i)
                 if delta is not None:
                     found[k] = self.project(delta)
+            elif e.sites[0].node in self.tangents:
+                with np.errstate(all="ignore"):
+                    change = e.sites[0].more(self.program.steps[e.sites[0].step].g)
+                    found[k] = projected(self.tangents[e.sites[0].node], change)
         return np.where(np.isfinite(found), found, 0.0)
 
     def single(self, effects: np.ndarray) -> Iterator[Finding]:
@@ -173,7 +167,7 @@ class Search:
             if self.fits(e.sites):
                 yield Finding(e.name, e.words, self.evidence(e.sites), e.cost, e.sites)
 
-    # Other searches ---------------------------------------------------------------------------------------------------
+    # Other searches --------------------------------------------------------------------------------------------------
 
     def other_functions(self) -> Iterator[Finding]:
         """The right gradient of another function: a step skipped, a mask late, a constant the wrong way round."""
@@ -182,48 +176,41 @@ class Search:
             if not np.isfinite(g).all() or self.case.close(g, self.right):
                 continue
             if self.case.close(self.case.claimed, g):
-                evidence = f"from what this gives, yours {off(self.case.claimed, g)}"
-                yield Finding(v.name, v.words, evidence, v.cost, program=v.program)
+                yield Finding(v.name, v.words, f"from what this gives, yours {self.off(g)}", v.cost, program=v.program)
                 continue
             c = self.ratio(self.aim, self.project(g))
             if np.isnan(c) or self.case.right.size < 3 or not self.case.close(self.case.claimed, tidy(c) * g):
                 continue
+            evidence = f"from what this gives, yours {self.off(tidy(c) * g)}"
             whole = next((p for p in self.paths if self.stories.is_whole(p)), None)
-            also = Finding("sign", "the sign is wrong", "", 0.5) if same(c, -1) else None
-            if also is None and v.retained is not None and same(c, v.retained):
-                yield Finding(
-                    v.name, v.words, f"from what this gives, yours {off(self.case.claimed, tidy(c) * g)}", v.cost
-                )
+            also = [Finding("sign", "the sign is wrong", "", 0.5)] if same(c, -1) else []
+            if not also and v.retained is not None and same(c, v.retained):
+                yield Finding(v.name, v.words, evidence, v.cost)
                 continue
-            for f in [also] if also else self.stories.of(whole, tidy(c), loose=False)[:1] if whole else []:
-                words = f"two mistakes: {v.words}; and {f.words}"
-                yield Finding(
-                    f"{v.name} and {f.mistake}", words,
-                    f"from what this gives, yours {off(self.case.claimed, tidy(c) * g)}", v.cost + f.cost + 0.6)
+            for f in also or (self.stories.of(whole, tidy(c), loose=False)[:1] if whole else []):
+                words, cost = f"two mistakes: {v.words}; and {f.words}", v.cost + f.cost + 0.6
+                yield Finding(f"{v.name} and {f.mistake}", words, evidence, cost)
 
     def few_uses(self) -> Iterator[Finding]:
         """Of three or more uses of a tensor, some are lost, or overwritten by the last."""
         d = self.aim - self.total
         for node, tangent in self.tangents.items():
             uses = self.program.readers.get(node, [])
-            by_step: dict[int, list[tuple[Step, int]]] = {}
+            by_step: dict[int, Uses] = {}
             for step, k in uses:
                 by_step.setdefault(step.index, []).append((step, k))
             groups = list(by_step.values()) if len(by_step) > 1 else [[u] for u in uses]
             if not 2 <= len(groups) <= 10 or (len(groups) > self.case.right.size and len(groups) > 2):
                 continue
-            parts = np.array(
-                [tangent.reshape(len(tangent), -1) @ np.ravel(sum(s.shares[k] for s, k in g)) for g in groups]
-            )
+            parts = np.array([projected(tangent, sum(s.shares[k] for s, k in g)) for g in groups])
             seen = np.flatnonzero(np.abs(parts).max(axis=1) > 1e-9 * self.size)
             if not len(seen):
                 continue
             solved, *_ = np.linalg.lstsq(parts[seen].T, d, rcond=None)
             c = np.ones(len(groups))
             c[seen] = 1 + solved
-            if not np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size or not all(
-                min(abs(x), abs(x - 1)) < 1e-4 for x in c
-            ):
+            near = np.abs(parts.T @ (c - 1) - d).max() <= 1e-5 * self.size
+            if not near or not all(min(abs(x), abs(x - 1)) < 1e-4 for x in c):
                 continue
             kept = [g for x, g in zip(c, groups, strict=True) if abs(x - 1) < 1e-4]
             lost = [g for x, g in zip(c, groups, strict=True) if abs(x) < 1e-4]
@@ -233,34 +220,28 @@ class Search:
             if self.fits(sites):
                 yield self._lost(node, kept, lost, groups, sites)
 
-    def _lost(
-        self, node: int, kept: list[list[tuple[Step, int]]], lost: list[list[tuple[Step, int]]],
-        groups: Sequence[object], sites: list[Site]
-    ) -> Finding:
+    def _lost(self, node: int, kept: list[Uses], lost: list[Uses], groups: list[Uses], sites: list[Site]) -> Finding:
         x, n = self.program.called(node), len(groups)
-        where = lambda g: self.program.where(g[0][0])  # noqa: E731
         every = [g[0][0] for g in [*kept, *lost]]
         looped = len({s.place for s in every}) == 1 and len({s.visit for s in every}) == n > 1
-        gone = " and ".join(dict.fromkeys(where(g) for g in lost))
+        there, *gone = (self.program.where(g[0][0]) for g in [kept[0] if kept else lost[0], *lost])
+        missing = " and ".join(dict.fromkeys(gone))
         if len(kept) == 1 and n > 1 and looped:
-            at = sorted(g[0][0].index for g in [*kept, *lost]).index(kept[0][0][0].index)
+            at = sorted(s.index for s in every).index(every[0].index)
             which = "the last" if at == n - 1 else "the first" if at == 0 else f"the {at + 1}th"
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; only that of"
-                f" {which} step is there, as if it had overwritten the others (in {where(kept[0])})")
+                f" {which} step is there, as if it had overwritten the others (in {there})")
             return Finding("overwritten", words, self.evidence(sites), 1.0, tuple(sites))
+        words = f"{x} is used {n} times and its gradients must be added; "
         if looped:
             words = (
                 f"{x} is used {n} times, once at each step of the loop, and its gradients must be added; those of"
-                f" {len(lost)} steps are missing (in {gone})")
+                f" {len(lost)} steps are missing (in {missing})")
         elif len(kept) == 1 and len(lost) > 1:
-            words = (
-                f"{x} is used {n} times and its gradients must be added; only the one from {where(kept[0])} is there:"
-                f" the paths through {gone} are missing")
+            words += f"only the one from {there} is there: the paths through {missing} are missing"
         else:
-            ones = "the ones" if len(lost) > 1 else "the one"
-            are = "are" if len(lost) > 1 else "is"
-            words = f"{x} is used {n} times and its gradients must be added; {ones} from {gone} {are} missing"
+            words += f"the ones from {missing} are missing" if len(lost) > 1 else f"the one from {missing} is missing"
         return Finding("missing path", words, self.evidence(sites), 1.2, tuple(sites))
 
     def after(self, first: Finding) -> Iterator[Finding]:
@@ -271,18 +252,9 @@ class Search:
         d = self.aim - total
         if self.near(d, 0 * d):
             return
-        chains = paths(program, self.i, tangents)
-        stories = Stories(program, self.i, self.case.name, chains, total)
-        words = FACTOR.sub("", first.words)
-        for path in chains:
-            c = 1 + self.ratio(d, path.effect)
-            if np.isnan(c) or abs(c - 1) < 1e-9:
-                continue
-            c = tidy(c)
-            for f in stories.of(path, c, loose=False)[:2]:
-                sites = path.sites(c, first.sites, f.at)
-                if f.cost < 2.5 and not overlap(program, first.sites, sites) and self._gives(program, sites):
-                    yield self._second(first, words, f, sites)
+        for f, sites in self.scaled_below(program, first.sites, tangents, total, 2.5):
+            if self._gives(program, sites):
+                yield self._second(first, f, program, sites)
         for e in edits(program):
             if self.shared.late():
                 return
@@ -293,24 +265,35 @@ class Search:
                     tangent, g = tangents.get(e.sites[0].node), program.steps[e.sites[0].step].g
                     if tangent is None or g is None:
                         continue
-                    effect = tangent.reshape(len(tangent), -1) @ np.ravel(e.sites[0].more(g))
+                    effect = projected(tangent, e.sites[0].more(g))
                 else:
                     delta = program.changes(e.sites).get(self.i)
                     effect = 0 * d if delta is None else self.project(delta)
             if np.isfinite(effect).all() and self.near(effect, d) and self._gives(program, e.sites):
-                yield self._second(first, words, Finding(e.name, e.words, "", e.cost), e.sites)
+                yield self._second(first, _found(e), program, e.sites)
 
     def _gives(self, program: Program, sites: Sequence[Site]) -> bool:
         """Whether these edits of an edited program give the claimed numbers."""
-        found = program.edited(self.i, sites)
-        return self.case.close(self.case.claimed, found) and not self.case.close(found, self.right)
+        return self.case.explained_by(program.edited(self.i, sites))
 
-    def _second(self, first: Finding, words: str, f: Finding, sites: Sequence[Site]) -> Finding:
-        found = (first.program or self.program.under(first.sites)).edited(self.i, sites)
-        return Finding(
-            _names(first.mistake, f.mistake), f"two mistakes: {words}; and {f.words}",
-            f"from what these give, yours {off(self.case.claimed, found)}", first.cost + f.cost + 0.4,
-            parts=(words, f.words))
+    def scaled_below(
+        self, program: Program, taken: Sequence[Site], tangents: dict[int, np.ndarray], total: np.ndarray, most: float
+    ) -> Iterator[tuple[Finding, list[Site]]]:
+        """The paths of an edited program that, scaled, would lead to the claimed numbers, with what is said of them."""
+        chains = paths(program, self.i, tangents)
+        stories = Stories(program, self.i, self.case.name, chains, total)
+        for path in chains:
+            c = 1 + self.ratio(self.aim - total, path.effect)
+            if np.isnan(c) or abs(c - 1) < 1e-9:
+                continue
+            for f in stories.of(path, tidy(c), loose=False)[:2]:
+                sites = path.sites(tidy(c), taken, f.at)
+                if f.cost < most and not overlap(program, taken, sites):
+                    yield f, sites
+
+    def _second(self, first: Finding, second: Finding, program: Program, sites: Sequence[Site]) -> Finding:
+        evidence = f"from what these give, yours {self.off(program.edited(self.i, sites))}"
+        return _two(first._replace(words=FACTOR.sub("", first.words)), second, evidence, 0.4)
 
     def run(self) -> list[Finding]:
         """Everything that explains the numbers, the cheapest first; pairs only when nothing simpler does."""
@@ -345,18 +328,19 @@ def search(case: Case, shared: Shared) -> list[Finding]:
 def after_turning(case: Case, shared: Shared) -> Iterator[Finding]:
     """One mistake, and the result transposed or flipped."""
     claimed = case.claimed
-    for turned, words in ((claimed.T, "transposed: the axes are exchanged"), (np.flip(claimed), "flipped along every axis")):
+    transposed = (claimed.T, "transposed: the axes are exchanged")
+    for turned, words in (transposed, (np.flip(claimed), "flipped along every axis")):
         if turned.shape != case.right.shape or case.close(turned, claimed):
             continue
         s = copy.copy(shared.searches[case.i])
         s.case, s.aim = case._replace(claimed=turned), s.project(turned)
         for f in (*s.scaled_paths(), *s.single(s.effects)):
-            yield Finding(
-                f"{f.mistake} and {words.split(':')[0].split(' ')[0]}", f"two mistakes: {f.words}; and {words}",
-                f.evidence, f.cost + 1.2, parts=(f.words, words))
+            name = f"{f.mistake} and {words.split(':')[0].split(' ')[0]}"
+            both = f"two mistakes: {f.words}; and {words}"
+            yield Finding(name, both, f.evidence, f.cost + 1.2, parts=(f.words, words))
 
 
-# Several claims --------------------------------------------------------------------------------------------------------
+# Several claims ------------------------------------------------------------------------------------------------------
 
 
 def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Shared) -> None:
@@ -376,9 +360,8 @@ def together(cases: Sequence[Case], found: dict[int, list[Finding]], shared: Sha
                 continue
             given = _gradients(shared.program, f)
             spoils = any(not c.close(c.claimed, given[c.i]) for c in same_shape if c.i not in found)
-            explained = [
-                c for c in wrong.values()
-                if c.i != i and c.close(c.claimed, given[c.i]) and not c.close(given[c.i], c.right)]
+            others = [c for c in wrong.values() if c.i != i]
+            explained = [c for c in others if c.explained_by(given[c.i])]
             found[i][k] = f._replace(cost=f.cost + 0.3 * spoils - 0.12 * min(2, len(explained)))
             for c in explained:
                 if not found[c.i] or (c.right.size < 3 and all(f.words != other.words for other in found[c.i])):
@@ -407,8 +390,7 @@ def _gradients(program: Program, f: Finding) -> dict[int, np.ndarray]:
     return {i: program.gradient(i) + delta[i] if i in delta else program.gradient(i) for i in program.variables}
 
 
-# Two mistakes at once --------------------------------------------------------------------------------------------------
-
+# Two mistakes at once ------------------------------------------------------------------------------------------------
 
 BUDGET = 260  # edits that are paired
 
@@ -416,6 +398,17 @@ BUDGET = 260  # edits that are paired
 def _names(first: str, second: str) -> str:
     """Two mistakes as a verdict."""
     return first if second == first or second in first.split(" and ") else f"{first} and {second}"
+
+
+def _found(e: Edit) -> Finding:
+    return Finding(e.name, e.words, "", e.cost, e.sites)
+
+
+def _two(first: Finding, second: Finding, evidence: str, more: float, sites: Sequence[Site] = ()) -> Finding:
+    """Two mistakes as one finding; ``more`` is how far-fetched it is that there are two."""
+    words, cost = f"two mistakes: {first.words}; and {second.words}", first.cost + second.cost + more
+    parts = (first.words, second.words)
+    return Finding(_names(first.mistake, second.mistake), words, evidence, cost, tuple(sites), parts=parts)
 
 
 def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
@@ -433,10 +426,9 @@ def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
         hits = [(moved[n], 1 + apart[n]) for n in np.flatnonzero(off_by <= 1e-5 * s.size)]
         inside = path.effect + effects[moved]
         squares = (inside * inside).sum(axis=1)
-        a = np.divide(
-            inside @ (s.aim - s.total + path.effect), squares, out=np.zeros(len(moved)),
-            where=squares > 1e-18 * s.size**2)
-        off_by = np.abs(s.aim - s.total + path.effect - a[:, None] * inside).max(axis=1)
+        aim = s.aim - s.total + path.effect
+        a = np.divide(inside @ aim, squares, out=np.zeros(len(moved)), where=squares > 1e-18 * s.size**2)
+        off_by = np.abs(aim - a[:, None] * inside).max(axis=1)
         hits += [(moved[n], a[n]) for n in np.flatnonzero(off_by <= 1e-5 * s.size)]
         for k, c in hits:
             c, e = tidy(c), s.edits[k]
@@ -446,16 +438,14 @@ def with_factor(s: Search, effects: np.ndarray) -> Iterator[Finding]:
                 scaled = path.sites(c, e.sites, finding.at)
                 sites = [*e.sites, *scaled]
                 if finding.cost < 2.5 and not overlap(s.program, e.sites, scaled) and s.fits(sites):
-                    yield _both(s, e.name, e.words, e.cost, finding, sites)
+                    yield _both(s, _found(e), finding, sites)
 
 
-def _both(s: Search, name: str, words: str, cost: float, second: Finding, sites: Sequence[Site]) -> Finding:
+def _both(s: Search, first: Finding, second: Finding, sites: Sequence[Site]) -> Finding:
+    evidence, name = s.evidence(sites), f"sign and {first.mistake}"
     if second.mistake == "sign" and second.words == "the sign is wrong":
-        return Finding(
-            f"sign and {name}", f"the sign is wrong, and {words}", s.evidence(sites), cost + 1.2, tuple(sites))
-    return Finding(
-        _names(name, second.mistake), f"two mistakes: {words}; and {second.words}", s.evidence(sites),
-        cost + second.cost + 0.6, tuple(sites), parts=(words, second.words))
+        return Finding(name, f"the sign is wrong, and {first.words}", evidence, first.cost + 1.2, tuple(sites))
+    return _two(first, second, evidence, 0.6, sites)
 
 
 def two_paths(s: Search) -> Iterator[Finding]:
@@ -492,20 +482,16 @@ def _pair_of_paths(s: Search, p: Path, c: float, q: Path, e: float) -> Iterator[
     inner = p.sites(c, at=first[0].at)
     sites = (*inner, *q.sites(e, inner, second[0].at))
     found = s.program.edited(s.i, sites)
-    if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
+    if not s.case.explained_by(found):
         return
-    evidence = f"from what these give, yours {off(s.case.claimed, found)}"
+    evidence = f"from what these give, yours {s.off(found)}"
     if c == e == 0 and (one := s.stories.constants([p, q])):
         yield one._replace(evidence=evidence, sites=sites)
         return
-    if (
-        c == 0 and e == 0
-        and first[0].mistake.startswith("missing term through") != second[0].mistake.startswith("missing term through")
-    ):
+    through = [some[0].mistake.startswith("missing term through") for some in (first, second)]
+    if c == e == 0 and through[0] != through[1]:
         return
-    words = f"two mistakes: {first[0].words}; and {second[0].words}"
-    name, cost = _names(first[0].mistake, second[0].mistake), first[0].cost + second[0].cost + 0.55
-    yield Finding(name, words, evidence, cost, sites, parts=(first[0].words, second[0].words))
+    yield _two(first[0], second[0], evidence, 0.55, sites)
 
 
 def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None:
@@ -514,22 +500,19 @@ def _symmetry(s: Search, p: Path, c: float, q: Path, e: float) -> Finding | None
     if not _one_in_the_other(s, *ends):
         return None
     found = s.program.edited(s.i, [*p.sites(c), *q.sites(e)])
-    if not s.case.close(s.case.claimed, found) or s.case.close(found, s.right):
+    if not s.case.explained_by(found):
         return None
     kept = p if c else q
     step, i = s.stories.junction(kept) or kept.edges[-1]
-    x = s.program.called(step.inputs[i])
-    words = SYMMETRIC.format(x, s.program.where(step))
-    return Finding("symmetry assumed", words, f"from what this gives, yours {off(s.case.claimed, found)}", 0.97)
+    words = SYMMETRIC.format(s.program.called(step.inputs[i]), s.program.where(step))
+    return Finding("symmetry assumed", words, f"from what this gives, yours {s.off(found)}", 0.97)
 
 
 def _one_in_the_other(s: Search, a: tuple[Step, int], b: tuple[Step, int]) -> bool:
     """Whether two uses of a tensor are multiplied with each other, as in xᵀAx: one reads what the other made."""
     for (first, _), (second, i) in ((a, b), (b, a)):
         others = [n for k, n in enumerate(second.inputs) if k != i and n != CONSTANT]
-        if second.call.op.name in ("matmul", "multiply", "_einsum") and any(
-            s.stories.depends(n, first.out) for n in others
-        ):
+        if second.op in PRODUCTS and any(s.stories.depends(n, first.out) for n in others):
             return True
     return False
 
@@ -559,22 +542,21 @@ def _in_loops(s: Search, effects: np.ndarray) -> Iterator[Finding]:
                 continue
             delta = s.shared.pair(first, second).get(s.i)
             if delta is not None and s.case.close(s.case.claimed, s.right + delta):
-                yield from _pair(s, first, second)
+                yield from _pair(s, _found(first), second)
 
 
 def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
     """Two edits, at different steps."""
     if s.case.right.size < 3:
         return
-    order = [
-        k for k in np.argsort([e.cost for e in s.edits], kind="stable") if np.abs(effects[k]).max() > 1e-9 * s.size
-    ][:BUDGET]
+    cheapest = np.argsort([e.cost for e in s.edits], kind="stable")
+    order = [k for k in cheapest if np.abs(effects[k]).max() > 1e-9 * s.size][:BUDGET]
     some = effects[order]
     d = s.aim - s.total
     for a, k in enumerate(order):
         left = d - some[a]
         for b in np.flatnonzero(np.abs(some[a + 1 :] - left).max(axis=1) <= 1e-5 * s.size):
-            yield from _pair(s, s.edits[k], s.edits[order[a + 1 + b]])
+            yield from _pair(s, _found(s.edits[k]), s.edits[order[a + 1 + b]])
     chosen = [s.edits[k] for k in order]
     looped = list(_in_loops(s, effects))
     yield from looped
@@ -586,30 +568,21 @@ def two_edits(s: Search, effects: np.ndarray) -> Iterator[Finding]:
 
 
 def _with_path_below(s: Search, chosen: Sequence[Edit]) -> Iterator[Finding]:
-    """An edit, or a path that is left out or scaled, and on top of it a path that hands on a part of what it hands
-    down."""
+    """An edit, or a path left out or scaled, and on top of it a path that hands on a part of what it hands down."""
     if s.shared.late():
         return
-    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen[:80]]
+    firsts = [_found(e) for e in chosen[:80]]
     for path in s.paths[:30]:
         for c in (0.0, -1.0, 2.0, 0.5) if not s.stories.is_whole(path) else ():
-            firsts += [
-                f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
+            firsts += [f._replace(sites=tuple(path.sites(c, at=f.at))) for f in s.stories.of(path, c, loose=False)[:1]]
     for first in firsts:
         if s.shared.late():
             return
         program = s.program.under(first.sites)
         total = s.project(program.gradient(s.i))
-        chains = paths(program, s.i, s.tangents)
-        stories = Stories(program, s.i, s.case.name, chains, total)
-        for path in chains:
-            c = 1 + s.ratio(s.aim - total, path.effect)
-            if np.isnan(c) or abs(c - 1) < 1e-9:
-                continue
-            for f in stories.of(path, tidy(c), loose=False)[:2]:
-                scaled = path.sites(tidy(c), first.sites, f.at)
-                if f.cost < 2.2 and not overlap(program, first.sites, scaled) and s.fits([*first.sites, *scaled]):
-                    yield _both(s, first.mistake, first.words, first.cost, f, [*first.sites, *scaled])
+        for f, scaled in s.scaled_below(program, first.sites, s.tangents, total, 2.2):
+            if s.fits([*first.sites, *scaled]):
+                yield _both(s, first, f, [*first.sites, *scaled])
 
 
 def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
@@ -617,7 +590,7 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
     d = s.aim - s.total
     if s.shared.late():
         return
-    firsts = [Finding(e.name, e.words, "", e.cost, e.sites) for e in chosen]
+    firsts = [_found(e) for e in chosen]
     for path in s.paths[:40]:
         for c in (0.0, -1.0) if not s.stories.is_whole(path) else ():
             firsts += [f._replace(sites=tuple(path.sites(c))) for f in s.stories.of(path, c, loose=False)[:1]]
@@ -636,17 +609,13 @@ def _dependent(s: Search, chosen: list[Edit]) -> Iterator[Finding]:
             moved, tangent = delta.get(step.out), s.tangents.get(site.node)
             if moved is None or tangent is None or site.step >= below:
                 continue
-            effect = tangent.reshape(len(tangent), -1) @ np.ravel(site.more(step.g + moved))
-            if s.near(effect, left):
+            if s.near(projected(tangent, site.more(step.g + moved)), left):
                 yield from _pair(s, first, second)
 
 
-def _pair(s: Search, first: Edit | Finding, second: Edit) -> Iterator[Finding]:
+def _pair(s: Search, first: Finding, second: Edit) -> Iterator[Finding]:
     if overlap(s.program, first.sites, second.sites):
         return
     sites = [*first.sites, *second.sites]
     if s.fits(sites):
-        one = first.name if isinstance(first, Edit) else first.mistake
-        yield Finding(
-            _names(one, second.name), f"two mistakes: {first.words}; and {second.words}", s.evidence(sites),
-            first.cost + second.cost + 0.6, tuple(sites), parts=(first.words, second.words))
+        yield _two(first, _found(second), s.evidence(sites), 0.6, sites)

@@ -2,32 +2,30 @@
 
 A verdict is a row of the table, with a sentence for a mistake.  Mistakes that can be undone in the claimed numbers: a
 sign, a transposition, a sum, single entries; each function tries one kind, and says something only when the corrected
-numbers are the right ones.  Special points: zero in theory, a kink, a rounded answer, a function that leaves the graph, a
-claim that is a function.  It has more than 300 lines because it has one short function for each of these.
+numbers are the right ones.  Special points: zero in theory, a kink, a rounded answer, a function that leaves the graph,
+a claim that is a function.  It has more than 300 lines because it has one short function for each of these.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..compare import Report, entries, largest, number, place
-from ..differences import slope
+from ..gradcheck import slope
 from ..recording import unbroadcast
-from .program import CONSTANT, Program
-from .recording import Question
+from .program import CONSTANT, Program, Question, Step
 
 UNKNOWN = "not recognised"
 
 
 @dataclass
 class Verdict:
-    """What is said of one claimed gradient; ``mistake`` is None when it is right, and "not recognised" when no pattern
-    fits."""
+    """What is said of one claim; ``mistake`` is None when it is right, "not recognised" when no pattern fits."""
 
     name: str
     shape: tuple[int, ...]
@@ -44,8 +42,7 @@ class Verdict:
 
 @dataclass(repr=False)
 class Diagnosis(Report):
-    """What ``diagnose`` found: true when every claimed gradient is right; prints as a table with a sentence for each
-    mistake."""
+    """What ``diagnose`` found: true when every claim is right; prints as a table with a sentence for each mistake."""
 
     rows: list[Verdict]
     remarks: list[str] = field(default_factory=list)
@@ -57,8 +54,7 @@ class Diagnosis(Report):
         found = [row for row in self.rows if row.name == name]
         if not found:
             raise KeyError(
-                f"diagnose: no claimed gradient of {name!r}; there are {', '.join(row.name for row in self.rows)}"
-            )
+                f"diagnose: no claimed gradient of {name!r}; there are {', '.join(row.name for row in self.rows)}")
         return found[0]
 
     @property
@@ -80,25 +76,22 @@ class Diagnosis(Report):
             for r, v in zip(self.rows, verdicts, strict=True)]
 
     def notes(self) -> list[str]:
-        """What is wrong with each that is wrong, with the evidence; what is wrong with several in the same way is said
-        once."""
+        """What is wrong, with the evidence; what is wrong with several in the same way is said once."""
         said = []
         for words in dict.fromkeys(row.words for row in self.rows if row.mistake or row.words != "right"):
             rows = [row for row in self.rows if row.words == words]
-            said.append(
-                f"{', '.join(row.name for row in rows)}: {words}"
-                + (f" ({rows[0].evidence})" if rows[0].evidence else "") + ".")
+            names, evidence = ", ".join(row.name for row in rows), rows[0].evidence
+            said.append(f"{names}: {words}{f' ({evidence})' if evidence else ''}.")
             others = [o for o in rows[0].others if all(o in row.others for row in rows)]
             said += [f"    The same numbers would come of this: {other}." for other in others]
         return [*said, *(f"Note: {remark}." for remark in self.remarks)]
 
 
-# Mistakes that can be undone in the claimed numbers --------------------------------------------------------------------
+# Mistakes that can be undone in the claimed numbers ------------------------------------------------------------------
 
 
 class Finding(NamedTuple):
-    """A mistake that explains the claimed numbers: its name, the sentence, the numbers that show it, how far-fetched
-    it is."""
+    """A mistake that explains the claimed numbers: name, sentence, the numbers that show it, how far-fetched it is."""
 
     mistake: str
     words: str
@@ -117,8 +110,22 @@ class Case(NamedTuple):
     name: str
     claimed: np.ndarray
     right: np.ndarray
-    close: Callable[[np.ndarray, np.ndarray], bool]  # whether two arrays of one shape agree to the tolerance
+    tolerance: float
     program: Program
+
+    def close(self, a: Any, b: Any) -> bool:
+        """Whether two arrays of one shape agree to the tolerance."""
+        return bool((np.abs(np.asarray(a) - b) <= self.tolerance).all())
+
+
+    def explained_by(self, found: np.ndarray) -> bool:
+        """Whether this gradient is the claimed one, and not the right one."""
+        return self.close(self.claimed, found) and not self.close(found, self.right)
+
+    def undone(self, mistake: str, words: str, done: str, corrected: np.ndarray, cost: float = 1) -> Iterator[Finding]:
+        """A mistake, when the claimed numbers without it are the right ones."""
+        if corrected.shape == self.right.shape and self.close(corrected, self.right):
+            yield Finding(mistake, words, f"{done} it {off(corrected, self.right)}", cost)
 
 
 def off(found: np.ndarray, expected: np.ndarray) -> str:
@@ -127,19 +134,15 @@ def off(found: np.ndarray, expected: np.ndarray) -> str:
 
 
 def by_shape(case: Case) -> Iterator[Finding]:
-    """A gradient of another shape than its input: transposed, not summed, summed too much, or just laid out
-    differently."""
+    """A gradient of another shape than its input: transposed, not summed, summed too much, or laid out differently."""
     claimed, right = case.claimed, case.right
     yield from _jacobian(case)
-    for axes in itertools.permutations(range(claimed.ndim)) if claimed.ndim == right.ndim <= 4 else ():
-        turned = claimed.transpose(axes)
-        if axes != tuple(range(claimed.ndim)) and turned.shape == right.shape and case.close(turned, right):
-            yield Finding(
-                "transposed", f"transposed: {claimed.shape}, expected {right.shape}",
-                f"with its axes put back it {off(turned, right)}")
-    if claimed.size == right.size and case.close(claimed.reshape(right.shape), right):
+    for axes in _permutations(claimed.ndim) if claimed.ndim == right.ndim <= 4 else ():
+        words = f"transposed: {claimed.shape}, expected {right.shape}"
+        yield from case.undone("transposed", words, "with its axes put back", claimed.transpose(axes))
+    if claimed.size == right.size:
         words = f"the right numbers in shape {claimed.shape}; a gradient has the shape of its input, {right.shape}"
-        yield Finding("wrong shape", words, f"reshaped it {off(claimed.reshape(right.shape), right)}")
+        yield from case.undone("wrong shape", words, "reshaped", claimed.reshape(right.shape))
     summed = _summed_to(claimed, right.shape)
     if summed is not None:
         n = claimed.size // max(1, right.size)
@@ -151,8 +154,7 @@ def by_shape(case: Case) -> Iterator[Finding]:
         if case.close(summed / n, right):
             words = f"a mean is missing: the {n} gradients over which {case.name} was broadcast must be averaged"
             yield Finding(
-                "missing mean", words, f"yours, {claimed.shape}, averaged to {right.shape} {off(summed / n, right)}"
-            )
+                "missing mean", words, f"yours, {claimed.shape}, averaged to {right.shape} {off(summed / n, right)}")
     for axes, keepdims in _axes_to_reduce(right.ndim):
         for how, what in ((np.sum, "sum"), (np.mean, "mean")):
             reduced = np.asarray(how(right, axis=axes, keepdims=keepdims))
@@ -172,21 +174,17 @@ def _left_out(case: Case) -> str:
     """A factor of a product that, when it is left out, gives this shape."""
     for step in case.program.live:
         for i in step.wanted():
-            if (
-                step.call.op.name != "matmul" or step.inputs[i] != case.i or np.ndim(step.arrays[1 - i]) != 2
-                or np.ndim(step.arrays[i]) != 2
-            ):
+            if step.op != "matmul" or step.inputs[i] != case.i or {np.ndim(a) for a in step.arrays} != {2}:
                 continue
             other: Any = case.program.made.get(step.inputs[1 - i])
-            for k in other.wanted() if other is not None and other.call.op.name == "matmul" else ():
+            for k in other.wanted() if other is not None and other.op == "matmul" else ():
                 a = other.arrays[k]
                 product = a.T @ step.g if i == 1 else step.g @ a.T
                 if product.shape == case.claimed.shape and case.close(product, case.claimed):
                     left = case.program.operand(other, 1 - k)
                     return (
                         f". {case.program.called(other.inputs[k])} stands where {case.program.called(other.out)}"
-                        f" belongs: {left} is left out"
-                    )
+                        f" belongs: {left} is left out")
     return ""
 
 
@@ -194,16 +192,11 @@ def _jacobian(case: Case) -> Iterator[Finding]:
     """A Jacobian where the gradient was asked."""
     program, x = case.program, case.right
     for step in reversed(program.live):
-        if (
-            case.claimed.shape != step.value.shape + x.shape or step.value.size > 64
-            or step.out not in program.leads(case.i)
-        ):
+        shape = step.value.shape
+        if case.claimed.shape != shape + x.shape or step.value.size > 64 or step.out not in program.leads(case.i):
             continue
-        rows = []
-        for k in range(step.value.size):
-            unit = np.zeros(step.value.size)
-            unit[k] = 1
-            rows.append(_pulled(program, step.out, unit.reshape(step.value.shape), case.i))
+        units = np.eye(step.value.size).reshape(-1, *shape)
+        rows = [program.changes([], {step.out: unit}).get(case.i, np.zeros(x.shape)) for unit in units]
         jacobian = np.reshape(rows, case.claimed.shape)
         if np.allclose(jacobian, case.claimed, rtol=1e-6, atol=1e-9 * np.abs(jacobian).max(initial=1)):
             what = program.called(step.out)
@@ -212,17 +205,6 @@ def _jacobian(case: Case) -> Iterator[Finding]:
                 f" output has the shape {x.shape} of {case.name}: multiply the upstream gradient of {what} with it, Σ_k"
                 f" ḡ_k ∂{what}_k/∂{case.name} (for a sum, add its rows)")
             yield Finding("jacobian", words, "")
-
-
-def _pulled(program: Program, node: int, g: np.ndarray, i: int) -> np.ndarray:
-    found = {node: g}
-    for step in reversed(program.live):
-        if step.out in found:
-            results = step.pull(found[step.out])
-            for k in step.wanted():
-                share = unbroadcast(results[k], step.arrays[k].shape)
-                found[step.inputs[k]] = found[step.inputs[k]] + share if step.inputs[k] in found else share
-    return found.get(i, np.zeros(program.values[i].shape))
 
 
 def _summed_to(claimed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -235,16 +217,18 @@ def _summed_to(claimed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray | None
 
 def _axes_to_reduce(ndim: int) -> Iterator[tuple[tuple[int, ...], bool]]:
     for k in range(1, min(ndim, 4) + 1):
-        for axes in itertools.combinations(range(ndim), k):
-            yield axes, False
-            yield axes, True
+        yield from itertools.product(itertools.combinations(range(ndim), k), (False, True))
+
+
+def _permutations(ndim: int) -> Iterator[tuple[int, ...]]:
+    """The orders of the axes other than the one that they have."""
+    return itertools.islice(itertools.permutations(range(ndim)), 1, None)
 
 
 def by_sign(case: Case) -> Iterator[Finding]:
     """The negative."""
-    if case.close(-case.claimed, case.right):
-        words = "the sign is wrong: every entry is the negative of the right one"
-        yield Finding("sign", words, f"times −1 it {off(-case.claimed, case.right)}", 0.5)
+    words = "the sign is wrong: every entry is the negative of the right one"
+    return case.undone("sign", words, "times −1", -case.claimed, 0.5)
 
 
 def by_order(case: Case) -> Iterator[Finding]:
@@ -252,36 +236,25 @@ def by_order(case: Case) -> Iterator[Finding]:
     claimed, right = case.claimed, case.right
     for j in case.program.variables:
         other = case.program.gradient(j)
-        if j != case.i and other.shape == claimed.shape and not case.close(other, right) and case.close(claimed, other):
+        if j != case.i and other.shape == claimed.shape and case.explained_by(other):
             what = case.program.names.get(j, f"input {j}")
-            yield Finding(
-                "wrong input", f"this is the gradient of {what}, not of {case.name}",
-                f"from that of {what} it {off(claimed, other)}", 0.6)
-    for axes in itertools.permutations(range(claimed.ndim)) if 1 < claimed.ndim <= 4 else ():
-        turned = claimed.transpose(axes)
-        if axes != tuple(range(claimed.ndim)) and turned.shape == right.shape:
-            for c, also in ((1.0, ""), (-1.0, ", and the sign is wrong")):
-                if case.close(c * turned, right):
-                    words = f"transposed: the axes are exchanged{also}"
-                    yield Finding(
-                        "transposed" if c > 0 else "sign and transposed", words,
-                        f"with its axes put back it {off(c * turned, right)}", 0.6)
-    both = np.flip(claimed)
-    if claimed.ndim > 1 and case.close(both, right) and not case.close(claimed, right):
+            words = f"this is the gradient of {what}, not of {case.name}"
+            yield Finding("wrong input", words, f"from that of {what} it {off(claimed, other)}", 0.6)
+    for axes in _permutations(claimed.ndim) if 1 < claimed.ndim <= 4 else ():
+        turned, words, done = claimed.transpose(axes), "transposed: the axes are exchanged", "with its axes put back"
+        yield from case.undone("transposed", words, done, turned, 0.6)
+        yield from case.undone("sign and transposed", f"{words}, and the sign is wrong", done, -turned, 0.6)
+    even = case.close(claimed, right)  # a claim that is right by the engine, not by differences
+    if claimed.ndim > 1 and not even:
         words = "in reverse order along every axis (flipped, rotated by 180°)"
-        yield Finding("reversed", words, f"flipped back it {off(both, right)}", 1.2)
-    for axis in range(claimed.ndim):
-        turned = np.flip(claimed, axis)
-        if claimed.shape[axis] > 1 and case.close(turned, right) and not case.close(claimed, right):
-            yield Finding(
-                "reversed", f"in reverse order along axis {axis} (flipped)", f"flipped back it {off(turned, right)}",
-                1.3)
-        for by in (1, -1) if claimed.shape[axis] > 2 else ():
-            rolled = np.roll(claimed, -by, axis)
-            if case.close(rolled, right):
-                yield Finding(
-                    "shifted", f"shifted by {'one' if by > 0 else 'minus one'} along axis {axis}",
-                    f"shifted back it {off(rolled, right)}", 1.3)
+        yield from case.undone("reversed", words, "flipped back", np.flip(claimed), 1.2)
+    for axis, n in enumerate(claimed.shape):
+        if n > 1 and not even:
+            words = f"in reverse order along axis {axis} (flipped)"
+            yield from case.undone("reversed", words, "flipped back", np.flip(claimed, axis), 1.3)
+        for by, word in ((1, "one"), (-1, "minus one")) if n > 2 else ():
+            words = f"shifted by {word} along axis {axis}"
+            yield from case.undone("shifted", words, "shifted back", np.roll(claimed, -by, axis), 1.3)
 
 
 def by_sum(case: Case) -> Iterator[Finding]:
@@ -306,16 +279,17 @@ def by_entries(case: Case) -> Iterator[Finding]:
         count = int(((claimed != 0) & zero).sum())
         first = tuple(np.argwhere((claimed != 0) & zero)[0])
         mask = next((s for s in case.program.live if masks(s)), None)
-        name, why = (
-            ("masked entries not zeroed", f", which the mask of {case.program.where(mask)} leaves out,") if mask
-            else ("entries not zeroed", ""))
+        name, why = "entries not zeroed", ""
+        if mask:
+            name, why = f"masked {name}", f", which the mask of {case.program.where(mask)} leaves out,"
         words = (
             f"{entries(count, right.size)}{why} should be exactly 0 and are not; the first at {place(first)} is"
             f" {number(claimed[first])}")
         yield Finding(name, words, f"with zeros there it {off(np.where(zero, 0.0, claimed), right)}", 1.9)
-    wrong = (
-        ~np.array([case.close(a, b) for a, b in zip(claimed.ravel(), right.ravel(), strict=True)]).reshape(right.shape)
-        if right.size <= 4096 else np.ones(0))
+    wrong: np.ndarray = np.ones(0)
+    if right.size <= 4096:
+        pairs = zip(claimed.ravel(), right.ravel(), strict=True)
+        wrong = ~np.array([case.close(a, b) for a, b in pairs], bool).reshape(right.shape)
     if 0 < wrong.sum() <= max(1, right.size // 8) and right.size >= 4:
         where = [tuple(int(j) for j in index) for index in np.argwhere(wrong)]
         shown = "; ".join(f"{place(at)}: yours {number(claimed[at])}, right {number(right[at])}" for at in where[:4])
@@ -323,18 +297,16 @@ def by_entries(case: Case) -> Iterator[Finding]:
         yield Finding("single entries", words, shown + (" …" if len(where) > 4 else ""), 9.0)
 
 
-def masks(step: object) -> bool:
+def masks(step: Step) -> bool:
     """Whether a step sets entries to zero, or leaves them out."""
-    name, arrays, inputs = step.call.op.name, step.arrays, step.inputs  # type: ignore[attr-defined]
-    if name == "multiply":
-        return any(x == CONSTANT and np.size(a) > 1 and not np.all(a) for x, a in zip(inputs, arrays, strict=True))
-    if name == "add":
-        return any(x == CONSTANT and bool(np.isneginf(a).any()) for x, a in zip(inputs, arrays, strict=True))
-    return name in ("select", "tril", "triu", "relu", "clip", "_take", "pick", "maximum", "minimum")
+    if step.op == "multiply":
+        return step.multiplies_zeros()
+    if step.op == "add":
+        return any(x == CONSTANT and np.isneginf(a).any() for x, a in zip(step.inputs, step.arrays, strict=True))
+    return step.op in ("select", "tril", "triu", "relu", "clip", "_take", "pick", "maximum", "minimum")
 
 
-# Special points --------------------------------------------------------------------------------------------------------
-
+# Special points ------------------------------------------------------------------------------------------------------
 
 MANY = 64  # wrong entries; more are no matter of a kink
 
@@ -361,17 +333,15 @@ def at_kink(case: Case, question: Question) -> bool:
     """Whether the claim differs only where the function has a kink, and lies between its one-sided slopes there."""
     ties = [step for step in case.program.live if _ties(step)]
     wrong = [
-        tuple(int(j) for j in at) for at in np.argwhere(~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-9))
-    ]
+        tuple(int(j) for j in at) for at in np.argwhere(~np.isclose(case.claimed, case.right, rtol=1e-6, atol=1e-9))]
     if not ties or not wrong or len(wrong) > MANY:
         return False
     scale = largest(case.right)[0] or 1.0
     for at in wrong:
         direction = np.zeros(case.right.shape)
         direction[at] = 1
-        line = question.along(
-            question.arrays, case.i, direction, max(1.0, abs(float(question.arrays[question.which[case.i]][at])))
-        )
+        size = abs(float(question.arrays[question.which[case.i]][at]))
+        line = question.along(question.arrays, case.i, direction, max(1.0, size))
         low, high = sorted(line.one_sided())
         room = 1e-5 * max(scale, abs(low), abs(high))
         if high - low <= 2 * room or not low - room <= case.claimed[at] <= high + room:
@@ -379,8 +349,8 @@ def at_kink(case: Case, question: Question) -> bool:
     return True
 
 
-def _ties(step: Any) -> bool:
-    op, arrays = step.call.op.name, step.arrays
+def _ties(step: Step) -> bool:
+    op, arrays = step.op, step.arrays
     if op in ("maximum", "minimum"):
         return bool(np.equal(arrays[0], arrays[1]).any())
     if op in ("relu", "abs"):
@@ -390,12 +360,10 @@ def _ties(step: Any) -> bool:
         best = step.value if keep or axis is None else np.expand_dims(step.value, axis)
         return bool((np.equal(arrays[0], best).sum(axis=axis) > 1).any())
     if op == "clip":
-        return any(
-            b is not None and bool(np.equal(arrays[0], b).any())
-            for b in (step.params.get("min"), step.params.get("max")))
-    return (
-        op == "select" and any(x != CONSTANT for x in step.inputs)
-        and bool(np.isclose(arrays[0], arrays[1], rtol=0, atol=1e-12).any()))
+        bounds = (step.params.get("min"), step.params.get("max"))
+        return any(b is not None and bool(np.equal(arrays[0], b).any()) for b in bounds)
+    computed = op == "select" and any(x != CONSTANT for x in step.inputs)
+    return computed and bool(np.isclose(arrays[0], arrays[1], rtol=0, atol=1e-12).any())
 
 
 def digits(case: Case) -> int:
@@ -415,8 +383,7 @@ def digits(case: Case) -> int:
 
 
 def reference_is_off(question: Question) -> float:
-    """How far the engine's derivative in a random direction is from differences, relative; 0 when they agree or cannot
-    be told apart."""
+    """How far the engine is from differences in random directions, relative; 0 when it agrees or nobody can tell."""
     rng = np.random.default_rng(1)
     worst = 0.0
     for i in range(len(question.which)):
@@ -428,9 +395,8 @@ def reference_is_off(question: Question) -> float:
         direction /= np.linalg.norm(direction) or 1.0
         along = float((right * direction).sum())
         scale = max(abs(along), float(np.linalg.norm(right)), 1e-30)
-        found = slope(
-            question.along(question.arrays, i, direction, max(1.0, float(np.abs(x).max()))), along, 1e-5, scale
-        )
+        line = question.along(question.arrays, i, direction, max(1.0, float(np.abs(x).max())))
+        found = slope(line, along, 1e-5, scale)
         if found.kink or not np.isfinite(found.value) or found.doubt > 1e-3 * max(scale, abs(found.value), found.floor):
             continue
         apart = abs(found.value - along) - 3 * found.doubt
@@ -447,9 +413,8 @@ def by_differences(question: Question, i: int) -> np.ndarray | None:
     return np.array([question.difference(i, at) for at in np.ndindex(shape)]).reshape(shape)
 
 
-def elsewhere(question: Question, seed: int) -> list[np.ndarray] | None:
-    """The inputs a little beside: what looks like targets, masks, counts, distributions or symmetric matrices stays
-    so."""
+def elsewhere(question: Question, seed: int) -> list[np.ndarray]:
+    """Inputs a little beside: what looks like targets, masks, counts, distributions or symmetric matrices stays so."""
     rng = np.random.default_rng(seed)
     moved = []
     for i, x in enumerate(question.arrays):
@@ -459,9 +424,8 @@ def elsewhere(question: Question, seed: int) -> list[np.ndarray] | None:
         constant = bool((x == x.flat[0]).all())
         rows = x.sum(axis=-1) if x.ndim else x
         unit = np.sqrt((x * x).sum(axis=-1)) if x.ndim else x
-        special = (
-            x.size > 1 and not constant
-            and (np.equal(x, np.round(x)).all() or np.allclose(rows, 1) or np.allclose(unit, 1)))
+        whole = np.equal(x, np.round(x)).all() or np.allclose(rows, 1) or np.allclose(unit, 1)
+        special = x.size > 1 and not constant and whole
         if special or (x.ndim and len(question.which) > 1 and not x.any()):
             moved.append(np.array(x))
             continue
@@ -469,20 +433,15 @@ def elsewhere(question: Question, seed: int) -> list[np.ndarray] | None:
         new = np.where(x == 0, 0.1 * rng.normal(size=x.shape), x * factor)
         if x.ndim == 2 and x.shape[0] == x.shape[1] > 1 and np.array_equal(x, x.T):
             new = (new + new.T) / 2
-        if not np.allclose(np.sort(np.ravel(x)), np.ravel(x)) or x.ndim != 1:
-            moved.append(new)
-        else:
-            moved.append(np.sort(new))
+        ordered = x.ndim == 1 and np.allclose(np.sort(x), x)
+        moved.append(np.sort(new) if ordered else new)
     return moved
 
 
 def right_elsewhere(question: Question, claimed: Any, cases: dict[int, float]) -> tuple[int, list[np.ndarray]] | None:
-    """The first variable whose claim, a function, is wrong at other inputs, and these inputs; ``cases`` holds the
-    precisions."""
+    """The first variable whose claim, a function, is wrong at other inputs, and these; ``cases``: the precisions."""
     for seed in (1, 2):
         values = elsewhere(question, seed)
-        if values is None:
-            return None
         try:
             with np.errstate(all="ignore"):
                 answers = question.match(claimed, values)
@@ -491,10 +450,7 @@ def right_elsewhere(question: Question, claimed: Any, cases: dict[int, float]) -
             return None
         for i, precision in cases.items():
             right, answer = gradients[i], answers.get(i)
-            if (
-                answer is None or answer.shape != right.shape or not np.isfinite(right).all()
-                or not np.isfinite(answer).all()
-            ):
+            if answer is None or answer.shape != right.shape or not np.isfinite([answer, right]).all():
                 continue
             top = max((largest(g)[0] for g in gradients), default=0.0)
             if float(np.abs(answer - right).max(initial=0)) > 10 * precision * largest(right)[0] + 1e-9 * top:

@@ -20,11 +20,11 @@ from ...nn import Module
 from ...programs import Program, program
 from ...programs.source import identifier
 from ...tensor import Tensor, upstream_gradient
-from ..recording import Call, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
+from ..gradcheck import examples, run
+from ..recording import REGISTRY, Call, Op, call_of, in_shape, inputs_of, is_result, is_tensor, recorded_order
 from .closed import closed_forms
-from .describe import phrase
-from .names import COLUMN, Names, Phrase, input_symbol, output_symbol
-from .notation import ACCENTS, Name, substitute, symbols, tokens
+from .describe import COLUMN, Names, Phrase, input_symbol, output_symbol, phrase
+from .notation import ACCENTS, Name, is_small, named, plain, substitute, symbols, tokens
 from .page import DEFINITION, Backward, Explanation, Flow, Forward, Letter, Meeting, numeric
 
 
@@ -46,8 +46,7 @@ def explain(output: Tensor, wrt: Any = None, gradient: Any = None, names: Any = 
     if output.data.size != 1 and gradient is None:
         raise RuntimeError(
             f"explain: a tensor of shape {output.shape} needs an upstream gradient of that shape: explain(output,"
-            " gradient=...), or explain a scalar such as its sum"
-        )
+            " gradient=...), or explain a scalar such as its sum")
     seed = np.array(upstream_gradient(output, gradient).data)
     return _Walk(order, needed, Names(order, names), wrt is None).run(targets, seed, digits)
 
@@ -63,8 +62,7 @@ def _targets(order: list[Any], wrt: Any) -> list[Any]:
         if id(t) not in known:
             reason = "the output was not computed from it" if t.requires_grad else "it does not require grad"
             raise ValueError(
-                f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}"
-            )
+                f"explain: no gradient flows to {t.name or f'the tensor of shape {t.data.shape}'}: {reason}")
     return wanted
 
 
@@ -98,33 +96,33 @@ class _Walk:
             if any(id(x) in self.needed for x in inputs_of(t)):
                 backward.append(self.backward(t, total))
         given = self.given()
-        place = self.places = {name: i for i, (name, _, _) in enumerate(given)}
-        results = sorted(
-            ((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: place.get(r[0], len(place))
-        )
+        self.places = {name: i for i, (name, _, _) in enumerate(given)}
+        results = sorted(((self.names.of(t), gradients[id(t)]) for t in targets), key=lambda r: self.place(r[0]))
         by_name = self.by_name(targets, gradients)
         replay = Replay(self.order, self.names, seed)
         forms = closed_forms(self.order, self.names, seed, list(by_name.values()))
         closed = {key: forms[id(t)] for key, t in by_name.items() if id(t) in forms}
         shown = {key: gradients[id(t)] for key, t in by_name.items()}
         return Explanation(
-            self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay
-        )
+            self.names.of(output), given, forward, seed, backward, shown, results, closed, digits, replay)
+
+    def place(self, name: Name) -> int:
+        """Where a name stands among what is given; the others come last."""
+        return self.places.get(name, len(self.places))
 
     def by_name(self, targets: Sequence[Any], gradients: dict[int, np.ndarray]) -> dict[str, Any]:
-        """The tensors with a gradient by the reader's names: the targets, and (unless some were asked for) every one that
-        has a name."""
+        """The tensors with a gradient by the reader's names: targets, and all named ones unless some were asked."""
         order = [t for t in self.order if self.everything or any(t is x for x in targets)]
         own = {id(t): self.names.given_name(t) for t in order}
         twice = {name for name, n in Counter(own.values()).items() if n > 1}
         asked = {id(t) for t in targets}
-        ranked = sorted((t for t in targets), key=lambda t: self.places.get(self.names.of(t), len(self.places)))
+        ranked = sorted(targets, key=lambda t: self.place(self.names.of(t)))
         found: dict[str, Any] = {}
         for t in [*ranked, *(t for t in order if id(t) not in asked)]:
             name = own.get(id(t))
-            key = (
-                name if name and name not in twice and "." not in name else self.names.of(t).text
-                if id(t) in asked or name else None)
+            key = name if name and name not in twice and "." not in name else None
+            if key is None and (name or id(t) in asked):
+                key = self.names.of(t).text
             if key is not None and id(t) in gradients:
                 found.setdefault(key, t)
         return found
@@ -135,9 +133,9 @@ class _Walk:
         for t in self.order:
             for x in inputs_of(t):
                 name = self.names.by_id.get(id(x))
-                if name is not None and not (is_tensor(x) and is_result(x)) and id(x) not in found:
-                    found[id(x)] = (
-                        name, self.names.long.get(id(x), ""), np.asarray(getattr(x, "data", x) if is_tensor(x) else x))
+                if name is not None and not (is_tensor(x) and is_result(x)):
+                    array = np.asarray(x.data if is_tensor(x) else x)
+                    found.setdefault(id(x), (name, self.names.long.get(id(x), ""), array))
         return list(found.values())
 
     def said(self, t: Any) -> tuple[Call, Phrase, dict[str, Name]]:
@@ -157,8 +155,7 @@ class _Walk:
         call, said, names = self.said(t)
         notes = [substitute_prose(n, names) for n in said.notes]
         return Forward(
-            self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes
-        )
+            self.numbers[id(t)], call.op.name, self.names.of(t), substitute(said.formula, names), t.data, notes)
 
     def backward(self, t: Any, g: np.ndarray) -> Backward:
         call, said, names = self.said(t)
@@ -167,10 +164,8 @@ class _Walk:
         out = output_symbol(op)
         values |= {out: t.data, rf"\bar{{{out}}}": g} | said.values(g)
         if said.vectors is not None:
-            values = {
-                k: v.reshape(said.vectors) if isinstance(v, np.ndarray) and v.ndim == 1 else v
-                for k, v in values.items()
-            }
+            flat = {k for k, v in values.items() if isinstance(v, np.ndarray) and v.ndim == 1}
+            values |= {k: values[k].reshape(said.vectors) for k in flat}
         step = Backward(self.numbers[id(t)], op.name, self.names.of(t), g, [], [], [])
         results = call.handed(g)
         seen = Counter[int]()
@@ -185,11 +180,10 @@ class _Walk:
             flow = self.flow(t, x, seen, raw, index, main, names, values, step.notes)
             flow.column = said.vectors == COLUMN and flow.numbers is not None and flow.value.ndim == 1
             step.flows.append(flow)
+        rules = [said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed]
         for d in said.formula.split(DEFINITION)[1:]:
             left, _, right = d.partition(" = ")
-            used = " ".join(
-                [*definitions.values(), *(said.derivatives[i][1] for i, x in enumerate(inputs) if id(x) in self.needed)]
-            )
+            used = " ".join([*definitions.values(), *rules])
             if symbol_key(left) in values and left in used and symbol_key(left) != out:
                 definitions = {left: right} | definitions
         step.letters = [self.letter(left, right, names, values) for left, right in definitions.items()]
@@ -206,27 +200,25 @@ class _Walk:
     ) -> Flow:
         """The gradient that one input gets, with its part's name when it is one of several."""
         name = self.names.of(x)
-        value = in_shape(raw, x.data)
-        if self.said(t)[0].op.name in CANCELLING and _cancels(
-            value, float(np.abs(values[rf"\bar{{{output_symbol(self.said(t)[0].op)}}}"]).max(initial=0))
-        ):
+        value, op = in_shape(raw, x.data), self.said(t)[0].op
+        upstream = values[rf"\bar{{{output_symbol(op)}}}"]
+        if op.name in CANCELLING and _cancels(value, float(np.abs(upstream).max(initial=0))):
             value = np.zeros_like(value)
             raw = np.zeros_like(raw)
             notes.append(f"${name.bar}$ is 0 in theory: what remains on a computer is round-off, and is shown as 0")
         axes = _summed(raw.shape, x.data.shape)
-        if (match := re.match(r"\\sum_n (.*)", main)) and t.data.ndim > 1:  # a rule that sums the rows itself
+        match = re.match(r"\\sum_n (.*)", main)  # a rule that sums the rows itself
+        if match and t.data.ndim > 1:
             axes = axes or tuple(range(t.data.ndim - x.data.ndim))
-            main = re.sub(r"_n\b", "", match[1])
-        elif match:
+        which = f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
+        if match:
             main = re.sub(r"_n\b", "", match[1])
         elif axes:
             notes.append(
                 f"${name.latex}$ of shape {x.data.shape} was broadcast to {raw.shape}: its gradient is summed over"
-                f" {_axes(axes)}"
-            )
+                f" {which}")
         if axes:
-            which = ", ".join(map(str, axes))
-            main = rf"\operatorname{{sum}}_{{\text{{{'axis' if len(axes) == 1 else 'axes'} {which}}}}}({main})"
+            main = rf"\operatorname{{sum}}_{{\text{{{which}}}}}({main})"
         symbol = name.bar
         if self.uses[id(x)] > 1:
             seen[id(x)] += 1
@@ -234,10 +226,8 @@ class _Walk:
             times = sum(y is x for y in inputs_of(t))
             symbol += rf"\vert_{{{consumer}{f',{seen[id(x)]}' if times > 1 else ''}}}"
         self.parts.setdefault(id(x), []).append((symbol, value))
-        shown = (symbol if name.bar == symbol else f"({symbol})" if index else symbol) + (
-            f"_{{{index}}}" if index else ""
-        )
-        shown = f"({symbol})_{{{index}}}" if index and (name.index or name.transposed) else shown
+        wrap = index and (name.bar != symbol or name.index or name.transposed)
+        shown = (f"({symbol})" if wrap else symbol) + (f"_{{{index}}}" if index else "")
         pieces = numeric(main, values)
         return Flow(name, shown, substitute(main, names), pieces, raw, value, axes)
 
@@ -266,11 +256,7 @@ def _summed(raw: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(i for i, n in enumerate(raw) if i < extra or (shape[i - extra] == 1 and n != 1))
 
 
-def _axes(axes: tuple[int, ...]) -> str:
-    return f"axis {axes[0]}" if len(axes) == 1 else f"axes {', '.join(map(str, axes))}"
-
-
-# As a program ----------------------------------------------------------------------------------------------------------
+# As a program --------------------------------------------------------------------------------------------------------
 
 
 class Replay:
@@ -335,3 +321,48 @@ def _applied(op: Any, params: dict[str, Any]) -> Any:
         return op.apply(inputs, params)
 
     return step
+
+
+# Every op on small inputs --------------------------------------------------------------------------------------------
+
+
+def derivation(name: str, seed: int = 0) -> str:
+    """The derivation of the op ``name`` as text for a terminal.  Raises KeyError for a name that is no op."""
+    if name not in REGISTRY:
+        raise KeyError(f"no op called {name!r}; there are {', '.join(REGISTRY)}")
+    op = REGISTRY[name]
+    lines = [f"{name.lstrip('_')}: {plain(op.formula)}", ""]
+    for i, key in enumerate(op.inputs or op.derivatives):
+        bar = named(input_symbol(op, i) if op.inputs else "x_i").bar
+        lines.append(f"  {plain(bar)} = {plain(op.derivatives[key])}")
+    worked = example_of(op, seed)
+    lines += ["", "With numbers", "", _below(worked)]
+    if op.definition is not None:
+        twin = example_of(op, seed, twin=True)
+        difference = max((np.abs(twin.gradients[k] - g).max(initial=0) for k, g in worked.gradients.items()), default=0)
+        lines += [
+            "", "The same in plain operations, one at a time", "", _below(twin), "",
+            f"The one rule and the plain operations give the same gradients: largest difference {difference:.0e}."]
+    return "\n".join(lines)
+
+
+def example_of(op: Op[Any], seed: int = 0, twin: bool = False) -> Explanation:
+    """A small example of ``op`` explained, in the letters of its formula; with ``twin``, of its definition."""
+    rng = np.random.default_rng(seed)
+    small = [e for e in examples(op, rng) if all(x is None or is_small(x) for x in e.inputs)]
+    small = [
+        e for e in small
+        if is_small(run(op, e, *(Tensor(x) if isinstance(x, np.ndarray) else x for x in e.inputs)).data)
+    ] or small
+    chosen = next((e for e in small if any(np.ndim(x) == 2 for x in e.inputs)), small[0])
+    inputs = [
+        Tensor(np.round(x, 1), requires_grad=True, name=input_symbol(op, i))
+        if isinstance(x, np.ndarray) and x.dtype.kind == "f" else x for i, x in enumerate(chosen.inputs)]
+    plainer = op.definition if twin else None
+    out = plainer(*inputs, **chosen.params) if plainer is not None else run(op, chosen, *inputs)
+    out.name = output_symbol(op)
+    return explain(out, gradient=np.round(rng.normal(size=out.shape), 1))
+
+
+def _below(e: Explanation) -> str:
+    return "\n".join("  " + line if line else line for line in str(e).splitlines())

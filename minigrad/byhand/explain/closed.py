@@ -1,9 +1,9 @@
 r"""Closed forms: where the steps of the chain rule contract to one expression, :math:`\bar W = X^\top (P - Y) / N`.
 
 Not a proof, but a search.  The rules below write expressions in the letters of the graph; one is believed when it is a
-constant times the gradient, with the same constant at the recorded point and at two random ones, and when every mask, clip
-or maximum on the way has taken both of its branches at these points.  What is found for one tensor is handed on through
-linear maps and activations (``THROUGH``); a loss of several terms is taken term by term.
+constant times the gradient, with the same constant at the recorded point and at two random ones, and when every mask,
+clip or maximum on the way has taken both of its branches at these points.  What is found for one tensor is handed on
+through linear maps and activations (``THROUGH``); a loss of several terms is taken term by term.
 
 It has more than 300 lines because the rules are of no use without the search that tries them.
 """
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..recording import Call, call_of, conform, is_result, is_tensor, sigmoid
-from .names import Names, is_transpose
+from .describe import Names, is_transpose
 from .notation import Name, constant, plain
 
 MOST_STEPS, MOST_NUMBERS, MOST_PAIRS = 120, 50_000, 2_000
@@ -120,8 +120,10 @@ def _points(order: Sequence[Any], calls: Sequence[Call]) -> list[Point] | None:
     points = []
     for spread in (0.0, 0.4, 1.0):
         for _ in range(4):
-            moved = {k: x * np.exp(spread * rng.normal(size=x.shape)) if (x > 0).all() else x + spread * rng.normal(size=x.shape)
-                     for k, x in leaves.items()}  # fmt: skip
+            moved = {}
+            for k, x in leaves.items():
+                step = spread * rng.normal(size=x.shape)
+                moved[k] = x * np.exp(step) if (x > 0).all() else x + step
             try:
                 point = Point(calls, moved)
             except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError):
@@ -146,8 +148,8 @@ def _parts(output: Any, seed: np.ndarray) -> Iterator[tuple[Any, float, set[floa
             waiting += [(x, c if (k == 0 and op != "negative") or op == "add" else -c, numbers)
                         for k, x in enumerate(call.inputs) if call.wants(k)]  # fmt: skip
         elif (
-            call is not None and op in ("multiply", "divide") and sum(map(call.wants, (0, 1))) == 1
-            and call.wants(0) | (op == "multiply")
+            call is not None and op in ("multiply", "divide") and call.wants(0) != call.wants(1)
+            and (call.wants(0) or op == "multiply")
         ):
             k = 0 if call.wants(0) else 1
             number = float(np.asarray(call.arrays[1 - k]))
@@ -188,7 +190,8 @@ class Search:
                 means.add(call.param("targets").size)
             elif call.op.name == "divide" and np.ndim(x := call.arrays[1]) == 0 and np.isfinite(x) and x == int(x):
                 means.add(int(x))
-        self.sizes = {1: 0.0} | {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1}  # how far-fetched each is
+        odd = {n: 0.2 if n in means else 1.0 for n in sizes | means if n > 1}
+        self.sizes = {1: 0.0} | odd  # how far-fetched each is
         self.hot = list(self._one_hot())
 
     def _one_hot(self) -> Iterator[Term]:
@@ -206,7 +209,7 @@ class Search:
             self.picked[letter] = f"${letter}$ is 1 at the target of each row, and 0 elsewhere"
             yield Term(letter, [hot] * len(self.points))
 
-    # What can be said of one gradient -------------------------------------------------------------------------------------
+    # What can be said of one gradient --------------------------------------------------------------------------------
 
     def form(self, t: Any) -> Form | None:
         """The closed form of the gradient of a tensor."""
@@ -235,10 +238,8 @@ class Search:
                 return None
             cs.append(float(np.vdot(value, g)) / square)
             top = float(np.abs(g).max(initial=0))
-            if (
-                not top or not np.isfinite(square) or np.abs(g - cs[-1] * value).max() > TOLERANCE * top
-                or len(term.latex) > LONGEST
-            ):
+            apart = np.abs(g - cs[-1] * value).max()
+            if not top or not np.isfinite(square) or apart > TOLERANCE * top or len(term.latex) > LONGEST:
                 return None
         if np.ptp(cs) <= TOLERANCE * abs(cs[0]):
             return Form(cs[0], term)
@@ -260,9 +261,8 @@ class Search:
             if above is None or written is None:
                 continue
             latex, rank = written
-            values = [
-                p.pull(call, np.broadcast_to(v, call.out.shape))[i]
-                for p, v in zip(self.points, above.term.values, strict=True)]
+            pairs = zip(self.points, above.term.values, strict=True)
+            values = [p.pull(call, np.broadcast_to(v, call.out.shape))[i] for p, v in pairs]
             sign = -1.0 if latex.startswith("-") else 1.0
             term = Term(latex.removeprefix("-"), [sign * v for v in values], rank)
             forms.append(above._replace(c=sign * above.c, term=term))
@@ -281,15 +281,13 @@ class Search:
             if not any(id(x) in after for x in call.inputs):
                 continue
             after.add(id(call.result))
-            if call.op.name in SIDES:
-                sides = [
-                    SIDES[call.op.name](call, p.values[id(call.result)], *p.read[id(call.result)][:2])
-                    for p in self.points]
+            if side := SIDES.get(call.op.name):
+                sides = [side(call, p.values[id(call.result)], *p.read[id(call.result)][:2]) for p in self.points]
                 if all(np.all(s) for s in sides) or not any(np.any(s) for s in sides):
                     return False
         return True
 
-    # Letters ----------------------------------------------------------------------------------------------------------------
+    # Letters ---------------------------------------------------------------------------------------------------------
 
     def letter(self, x: Any, depth: int = 3) -> Term:
         """A tensor or an array: by the reader's name, or else written out while that is short."""
@@ -304,9 +302,7 @@ class Search:
 
     def given(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape and a name: leaves, constants, targets, and what the reader named."""
-        return [self.letter(x) for x in self._alike(shape, True)] + [
-            term for term in self.hot if term.values[0].shape == shape
-        ]
+        return [*map(self.letter, self._alike(shape, True)), *(h for h in self.hot if h.values[0].shape == shape)]
 
     def letters(self, shape: tuple[int, ...]) -> list[Term]:
         """What has a shape: what has a name, functions of it, then the other results."""
@@ -363,7 +359,7 @@ def _double(x: Any) -> Any:
     return np.array(x, np.float64) if np.asarray(x).dtype.kind == "f" else x
 
 
-# The rules: expressions that may be the gradient of t -------------------------------------------------------------------
+# The rules: expressions that may be the gradient of t ----------------------------------------------------------------
 
 
 def _pairs(make: Callable[[np.ndarray, np.ndarray], np.ndarray], a: Term, b: Term) -> list[np.ndarray]:
@@ -398,25 +394,26 @@ def _symmetric(s: Search, t: Any) -> Iterator[Term]:
 
 def _inverse(s: Search, t: Any) -> Iterator[Term]:
     """A⁻ᵀ, of log |det A|."""
-    if (
-        t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1]
-        and all(np.linalg.cond(v) < 1e8 for v in s.letter(t).values)
-    ):
-        a = s.letter(t)
+    a = s.letter(t)
+    square = t.data.ndim == 2 and t.data.shape[0] == t.data.shape[1]
+    if square and all(np.linalg.cond(v) < 1e8 for v in a.values):
         yield Term(rf"{a.within(LETTER)}^{{-\top}}", [np.linalg.inv(v).T for v in a.values])
 
 
 def _activation(s: Search, t: Any) -> Iterator[Term]:
-    """Through softmax, σ or tanh, whichever way they were computed: p ⊙ (p̄ − rowsum(p̄ ⊙ p)), ȳ ⊙ y ⊙ (1 − y), ȳ ⊙ (1 − y ⊙ y)."""
+    """Through softmax, σ or tanh, however computed: p ⊙ (p̄ − rowsum(p̄ ⊙ p)), ȳ ⊙ y ⊙ (1 − y), ȳ ⊙ (1 − y ⊙ y)."""
     z = s.letter(t).values
+
+    def is_result_of(f: Callable[[Any], np.ndarray], node: Any) -> bool:
+        pairs = zip(z, s.points, strict=True)
+        return all(np.allclose(f(v), p.values[id(node)], rtol=1e-10, atol=1e-14) for v, p in pairs)
+
     for call in s.calls:
-        y, node = s.points[0].values[id(call.result)], call.result
-        kind = next((k for k, f in FUNCTIONS.items() if y.ndim and y.shape == t.data.shape and all(
-            np.allclose(f(v), p.values[id(node)], rtol=1e-10, atol=1e-14) for v, p in zip(z, s.points, strict=True))), "")  # fmt: skip
-        above = s.form(node) if kind and node is not t else None
-        if above is None:
-            continue
-        yield _slope(kind, s.letter(node, 0), above.term)
+        node, shape = call.result, s.points[0].values[id(call.result)].shape
+        alike = shape == t.data.shape != ()
+        kind = next((k for k, f in FUNCTIONS.items() if alike and is_result_of(f, node)), "")
+        if above := s.form(node) if kind and node is not t else None:
+            yield _slope(kind, s.letter(node, 0), above.term)
 
 
 def _slope(kind: str, y: Term, g: Term) -> Term:
@@ -429,8 +426,7 @@ def _slope(kind: str, y: Term, g: Term) -> Term:
     slopes: dict[str, tuple[str, int, Callable[[Any, Any], Any]]] = {
         "sigmoid": (rf"{own} \odot (1 - {own})", ENTRYWISE, lambda y, g: g * y * (1 - y)),
         "tanh": (rf"1 - {own} \odot {own}", SUM, lambda y, g: g * (1 - y * y)),
-        "exp": (own, LETTER, lambda y, g: g * y),
-    }
+        "exp": (own, LETTER, lambda y, g: g * y)}
     slope, rank, derivative = slopes[kind]
     values = _pairs(derivative, y, g)
     return Term(slope, values, rank) if g.latex == "1" else Term(
@@ -438,23 +434,20 @@ def _slope(kind: str, y: Term, g: Term) -> Term:
 
 
 FUNCTIONS: dict[str, Callable[[Any], np.ndarray]] = {
-    "softmax": _softmax,
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "exp": np.exp,
-}
+    "softmax": _softmax, "sigmoid": sigmoid, "tanh": np.tanh, "exp": np.exp,
+}  # fmt: skip
 RULES = (_one, _difference, _symmetric, _inverse, _activation)
 
 
-# Ops through which a form is handed on: (search, call, number of the input, form of the result) to LaTeX and rank --------
+# Ops through which a form is handed on: (search, call, number of the input, form of the result) to LaTeX and rank ----
 
 
 def _product(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
     if call.op.name == "linear" and i == 2:
         return _summed(s, call, i, g)
     other, mine, others = s.letter(call.inputs[1 - i]), np.ndim(call.arrays[i]), np.ndim(call.arrays[1 - i])
-    transposed = (
-        other.latex.removesuffix(r"^\top") if other.latex.endswith(r"^\top") else rf"{other.within(LETTER)}^\top")
+    turned = other.latex.endswith(r"^\top")
+    transposed = other.latex.removesuffix(r"^\top") if turned else rf"{other.within(LETTER)}^\top"
     if g.latex == "1":
         return (other.latex, other.rank) if mine == others == 1 else None
     left, right = g.within(PRODUCT), other.within(PRODUCT)
@@ -492,8 +485,8 @@ def _mask(s: Search, call: Call, i: int, g: Term) -> tuple[str, int] | None:
 
 
 THROUGH: dict[str, Callable[[Search, Call, int, Term], tuple[str, int] | None]] = {
-    "matmul": _product, "linear": _product, "add": _summed, "subtract": _summed, "negative": _summed, "swapaxes": _turned,
-    "transpose": _turned, "relu": _mask, "maximum": _mask,
+    "matmul": _product, "linear": _product, "add": _summed, "subtract": _summed, "negative": _summed,
+    "swapaxes": _turned, "transpose": _turned, "relu": _mask, "maximum": _mask,
 }  # fmt: skip
 
 SIDES: dict[str, Callable[..., Any]] = {  # which branch each entry took: (call, result, inputs)
@@ -503,21 +496,22 @@ SIDES: dict[str, Callable[..., Any]] = {  # which branch each entry took: (call,
 }  # fmt: skip
 
 
-# How a result without a name is written ------------------------------------------------------------------------------------
+# How a result without a name is written ------------------------------------------------------------------------------
 
 
 def _written_product(call: Call, a: Term, b: Term, *bias: Term) -> tuple[str, int]:
     rows, columns = np.ndim(call.arrays[0]) == 1, np.ndim(call.arrays[1]) == 1
     if rows and not columns and not bias:
         return rf"{b.within(LETTER)}^\top {a.within(PRODUCT)}", PRODUCT
-    product = (
-        rf"{a.within(LETTER)}^\top {b.within(PRODUCT)}" if rows and columns
-        else f"{a.within(PRODUCT)} {b.within(PRODUCT)}")
+    product = f"{a.within(PRODUCT)} {b.within(PRODUCT)}"
+    if rows and columns:
+        product = rf"{a.within(LETTER)}^\top {b.within(PRODUCT)}"
     return (f"{product} + {bias[0].latex}", SUM) if bias else (product, PRODUCT)
 
 
 WRITTEN: dict[str, Callable[..., tuple[str, int]]] = {
-    "matmul": _written_product, "linear": _written_product, "inv": lambda call, a: (rf"{a.within(LETTER)}^{{-1}}", LETTER),
+    "matmul": _written_product, "linear": _written_product,
+    "inv": lambda call, a: (rf"{a.within(LETTER)}^{{-1}}", LETTER),
     "add": lambda call, a, b: (f"{a.latex} + {b.latex}", SUM),
     "subtract": lambda call, a, b: (f"{a.latex} - {b.within(ENTRYWISE)}", SUM),
     "softmax": lambda call, z: (rf"\operatorname{{softmax}}({z.latex})", LETTER),

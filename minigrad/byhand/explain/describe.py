@@ -1,22 +1,240 @@
-r"""How a lecturer would write particular calls, where an op's own formula is too general: a product with a vector, a
-sum along one axis, a power with a known exponent, attention without a mask; and the numbers inside a fused rule.
+r"""What each tensor is called, and how a lecturer would write each call.
 
-It has more than 300 lines because it is a table, ``PHRASES``, with a few lines for each op.
+A tensor goes by its own name, the caller's variable, or a letter that no other has.  An op's own formula is too general
+for some calls: a product with a vector, a sum along one axis, a power with a known exponent, attention without a mask;
+these are written anew, with the numbers inside a fused rule.
+
+It has more than 300 lines because it ends in a table, ``PHRASES``, with a few lines for each op.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..recording import Call, attention_mask, attention_weights, sigmoid
+from ..recording import Call, attention_mask, attention_weights, call_of, inputs_of, is_result, is_tensor, sigmoid
 from ..recording import softmax as softmax_values
-from .names import COLUMN, ROW, Phrase, derivative, in_words, input_symbol, is_transpose, parameter
-from .notation import constant, escape, scientific, size
+from .notation import Name, constant, escape, named, scientific, size, symbols, tokens
+
+RESULTS = {"softmax": "P", "attention": "O", "_cross_entropy": "L"}  # the usual letter for the result of an op
+MATRICES, VECTORS = "ABDEFGHRUYZ", "abdfghrvwyz"  # for the rest; none that is something else in a formula or an index
+
+
+class Names:
+    """The Name of every tensor, array and number in a graph; ``order`` lists the tensors, oldest first.
+
+    ``given`` maps names to tensors or arrays (``locals()`` will do), or is a Module, whose parameters have names.
+    """
+
+    def __init__(self, order: Sequence[Any], given: Any = None) -> None:
+        self.by_id: dict[int, Name] = {}
+        self.long: dict[int, str] = {}  # the full names of parameters that are shortened to W_up and the like
+        self.taken: set[str] = set()
+        self._given = _by_identity(given)
+        order = [x for t in order if is_result(t) for x in (*(y for y in inputs_of(t) if _is_leaf(y)), t)] or order
+        constants = [x for t in order for x in inputs_of(t) if _is_constant(x)]
+        for x in (*order, *constants):
+            if id(x) not in self.by_id and (name := self._own_name(x)):
+                self._claim(x, self._parameter(x, name, order) if "." in name else named(name))
+        for t in order:
+            if id(t) not in self.by_id and _transposes(t):
+                self._claim_transpose(t)
+        self._claim_letters(list({id(t): t for t in order if id(t) not in self.by_id}.values()), order)
+        unnamed = list({id(x): x for x in constants if id(x) not in self.by_id}.values())
+        for i, x in enumerate(unnamed, 1):
+            self._claim(x, Name("C", str(i) if len(unnamed) > 1 else ""))
+
+    def of(self, x: Any) -> Name:
+        """The name of an input: a Name for a tensor or an array, the number itself for a number."""
+        if id(x) in self.by_id:
+            return self.by_id[id(x)]
+        return Name(constant(float(np.asarray(getattr(x, "data", x)))), number=True)
+
+    def given_name(self, x: Any) -> str:
+        """The reader's own name of a tensor, as it was written; empty without one."""
+        return self._own_name(x) or ""
+
+    def __contains__(self, latex: str) -> bool:
+        return latex in self.taken
+
+    def _own_name(self, x: Any) -> str | None:
+        return self._given.get(id(x)) or (getattr(x, "name", None) if is_tensor(x) else None)
+
+    def _claim(self, x: Any, name: Name) -> None:
+        unique, n = name, 2
+        while unique.latex in self.taken:
+            unique, n = name.numbered(n), n + 1
+        self.taken.add(unique.latex)
+        self.by_id[id(x)] = unique
+
+    def _parameter(self, x: Any, name: str, order: Sequence[Any]) -> Name:
+        r"""``layers.0.ffn.up.weight`` as :math:`W_\text{up}`, with the letter of the first formula that uses it."""
+        *path, kind = name.split(".")
+        calls = (call for t in order if (call := call_of(t)) is not None)
+        letter = next((input_symbol(call.op, i) for call in calls for i, y in enumerate(call.inputs) if y is x), "")
+        if letter not in ("W", r"\gamma", "b", r"\beta"):
+            letter = {"weight": "W", "bias": "b"}.get(kind, "")
+        if not letter:
+            return named(name)
+        self.long[id(x)] = name
+        for depth in range(1, len(path) + 1):
+            short = Name(letter, rf"\mathrm{{{escape('.'.join(path[-depth:]))}}}")
+            if short.latex not in self.taken:
+                return short
+        return named(name)
+
+    def _claim_transpose(self, t: Any) -> None:
+        base = self.by_id.get(id(inputs_of(t)[0]))
+        if base is not None and not base.transposed:
+            name = Name(base.base, base.index, transposed=True)
+            if name.latex not in self.taken:
+                self._claim(t, name)
+
+    def _claim_letters(self, unnamed: list[Any], order: Sequence[Any]) -> None:
+        scores = {id(inputs_of(t)[0]) for t in order if _op_name(t) == "softmax"}
+        wanted = {}
+        for t in unnamed:
+            usual = RESULTS.get(_op_name(t)) or ("S" if id(t) in scores else "")
+            wanted[id(t)] = usual or ("L" if t is order[-1] and not t.data.ndim else "Z" if t.data.ndim > 1 else "z")
+        for letter, pool in (("Z", MATRICES), ("z", VECTORS)):
+            rest = [t for t in unnamed if wanted[id(t)] == letter and not _transposes(t)]
+            free = [c for c in pool if c not in self.taken]
+            if len(rest) <= len(free):
+                wanted |= {id(t): c for t, c in zip(rest, free, strict=False)}
+        transposes = defaultdict(list)
+        for t in unnamed:
+            if _transposes(t):
+                transposes[id(inputs_of(t)[0])].append(t)
+        totals, seen = Counter(wanted.values()), Counter[str]()
+        for t in unnamed:
+            if id(t) in self.by_id:
+                continue
+            letter = wanted[id(t)]
+            seen[letter] += 1
+            alone = totals[letter] == 1 and letter not in self.taken
+            name = Name(letter, "" if alone else str(seen[letter]))
+            while name.latex in self.taken:
+                seen[letter] += 1
+                name = Name(letter, str(seen[letter]))
+            self._claim(t, name)
+            for later in transposes[id(t)]:  # the transpose of an unnamed tensor is called after it
+                if id(later) not in self.by_id:
+                    self._claim_transpose(later)
+
+
+def _op_name(t: Any) -> str:
+    call = call_of(t)
+    return call.op.name if call else ""
+
+
+def _transposes(t: Any) -> bool:
+    call = call_of(t)
+    return call is not None and is_transpose(call)
+
+
+def _is_leaf(x: Any) -> bool:
+    return is_tensor(x) and x.requires_grad and not is_result(x)
+
+
+def _is_constant(x: Any) -> bool:
+    if is_tensor(x):
+        return not x.requires_grad and x.data.ndim > 0
+    return isinstance(x, np.ndarray)
+
+
+def _by_identity(given: Any) -> dict[int, str]:
+    if given is None:
+        return {}
+    if hasattr(given, "named_parameters"):
+        given = dict(given.named_parameters())
+    if not isinstance(given, Mapping):
+        raise TypeError(
+            "names: expected a dictionary of tensors such as {'Q': Q} or locals(), or a Module; got"
+            f" {type(given).__name__}")
+    found: dict[int, str] = {}
+    for name, x in given.items():
+        if (is_tensor(x) or isinstance(x, np.ndarray)) and not str(name).startswith("_"):
+            found.setdefault(id(x), str(name))
+    return found
+
+
+COLUMN, ROW = (-1, 1), (1, -1)  # how a vector stands in a product of matrices
+ALIASES = {"weight": ("W", r"\gamma"), "bias": ("b", r"\beta", "M"), "logits": ("x",)}
+
+
+@dataclass
+class Phrase:
+    """The formula of a call, for each input its derivative (and the index that the gradient carries there), notes, the
+    values of letters that the formulas define, as a function of the upstream gradient, and how a vector stands in a
+    product.
+    """
+
+    formula: str
+    derivatives: list[tuple[str, str]]
+    notes: list[str] = field(default_factory=list)
+    values: Callable[[np.ndarray], dict[str, Any]] = lambda g: {}
+    vectors: tuple[int, ...] | None = None
+
+
+def derivative(op: Any, i: int) -> str:
+    key = op.inputs[i] if i < len(op.inputs) else next(iter(op.derivatives), "")
+    unknown = rf"\operatorname{{vjp}}_{{{input_symbol(op, i)}}}(\bar {output_symbol(op)})"
+    return op.derivatives.get(key) or op.derivatives.get("*") or unknown
+
+
+def output_symbol(op: Any) -> str:
+    """The letter on the left of the formula."""
+    return next((t for t in tokens(op.formula.partition("=")[0]) if t.removeprefix("\\").isalpha()), "y")
+
+
+def input_symbol(op: Any, i: int) -> str:
+    """The letter by which the formula calls an input: its name, the capital, the first letter, or a usual alias."""
+    if op.variadic or i >= len(op.inputs):
+        return f"x_{i + 1}"
+    name = op.inputs[i]
+    used = symbols(op.formula).union(*map(symbols, op.derivatives.values())) - {output_symbol(op)}
+    for candidate in (name, name.upper(), *ALIASES.get(name, ()), "\\" + name, name[:1], name[:1].upper()):
+        if candidate in used:
+            return candidate
+    return name if len(name) == 1 else rf"\mathtt{{{escape(name)}}}"
+
+
+def parameter(name: str, value: Any) -> str:
+    return f"{name.replace('_', ' ')}: {in_words(value)}"
+
+
+def in_words(value: Any) -> str:
+    """A parameter in words; arrays whole when they are small."""
+    if isinstance(value, np.ndarray):
+        return str(value.tolist()) if value.size <= 16 else f"array of shape {value.shape}"
+    if isinstance(value, slice):
+        start, stop, step = ("" if v is None else str(v) for v in (value.start, value.stop, value.step))
+        return f"{start}:{stop}" + (f":{step}" if step else "")
+    if isinstance(value, tuple):
+        return ", ".join(map(in_words, value)) if value else "()"
+    if isinstance(value, type):
+        return value.__name__
+    return "..." if value is Ellipsis else str(value)
+
+
+def is_transpose(call: Call) -> bool:
+    """Whether the call only exchanges the last two axes."""
+    n = call.out.ndim
+    if n < 2 or call.op.name not in ("swapaxes", "transpose"):
+        return False
+    if call.op.name == "swapaxes":
+        return {call.param("axis1") % n, call.param("axis2") % n} == {n - 1, n - 2}
+    axes = call.param("axes")
+    return (n == 2 and axes is None) or (axes is not None and [i % n for i in axes] == [*range(n - 2), n - 1, n - 2])
+
+
+# Calls in words ------------------------------------------------------------------------------------------------------
 
 
 def phrase(call: Call) -> Phrase:
@@ -39,7 +257,7 @@ def phrase(call: Call) -> Phrase:
     return said
 
 
-# Elementwise ----------------------------------------------------------------------------------------------------------
+# Elementwise ---------------------------------------------------------------------------------------------------------
 
 
 def _power(call: Call, said: Phrase) -> None:
@@ -96,12 +314,10 @@ def _select(call: Call, said: Phrase) -> None:
     condition = np.asarray(call.param("condition"))
     said.values = lambda g: {"m": condition.astype(float)}
     said.notes = [
-        f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"
-    ]
+        f"$m$ is 1 where the condition holds ({int(condition.sum())} of {condition.size} entries) and 0 elsewhere"]
 
 
-# Reductions -----------------------------------------------------------------------------------------------------------
-
+# Reductions ----------------------------------------------------------------------------------------------------------
 
 REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each result
     "sum": (r"y_K = \sum_R x_I", r"\bar y_K"),
@@ -110,15 +326,13 @@ REDUCTIONS = {  # x_I, y_K with the reduced indices R; n entries go into each re
     "min": (r"y_K = \min_R x_I", r"\bar y_K \, [x_I = y_K] / \text{number of ties}"),
     "var": (r"y_K = \tfrac{1}{m} \sum_R (x_I - \mu_K)^2", r"\tfrac{2}{m} \bar y_K (x_I - \mu_K)"),
     "logsumexp": (r"y_K = \log \sum_R e^{x_I}", r"\bar y_K \, e^{x_I - y_K}"),
-    "prod": (r"y_K = \prod_R x_I", r"\bar y_K \, \textstyle\prod \text{ of the other factors}"),
-}
+    "prod": (r"y_K = \prod_R x_I", r"\bar y_K \, \textstyle\prod \text{ of the other factors}")}
 
 
 def axes_of(axis: Any, ndim: int) -> tuple[int, ...]:
     """The reduced axes as non-negative numbers."""
-    return tuple(
-        i % ndim for i in (range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,))
-    )
+    given = range(ndim) if axis is None else axis if isinstance(axis, tuple | list) else (axis,)
+    return tuple(i % ndim for i in given)
 
 
 def _reduction(call: Call, said: Phrase) -> None:
@@ -126,11 +340,8 @@ def _reduction(call: Call, said: Phrase) -> None:
     reduced = axes_of(axis, x.ndim)
     letters = "ijklmnpq"[: x.ndim]
     n = math.prod(x.shape[i] for i in reduced)
-    filled = {
-        "I": letters,
-        "K": "".join(c for i, c in enumerate(letters) if i not in reduced),
-        "R": ", ".join(c for i, c in enumerate(letters) if i in reduced),
-    }
+    kept, gone = ([c for i, c in enumerate(letters) if (i in reduced) == inside] for inside in (False, True))
+    filled = {"I": letters, "K": "".join(kept), "R": ", ".join(gone)}
 
     def fill(template: str) -> str:
         for key, index in filled.items():
@@ -145,27 +356,26 @@ def _reduction(call: Call, said: Phrase) -> None:
     said.notes = [f"{where}, {n} in each {call.op.name}" if x.ndim else "of a single number"]
 
 
-# Products and shapes --------------------------------------------------------------------------------------------------
+# Products and shapes -------------------------------------------------------------------------------------------------
 
 
 def _matmul(call: Call, said: Phrase) -> None:
     """Vectors are columns; a leading index n counts the products of a batch."""
     a, b = call.arrays
     columns, rows = np.ndim(b) == 1, np.ndim(a) == 1
-    batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 and (columns or rows) else ""
+    batch = "_n" if max(np.ndim(a), np.ndim(b)) > 2 else ""
+    total = r"\textstyle\sum_n " if batch else ""
     if columns or rows:
         said.vectors = COLUMN
         said.notes = ["vectors are columns"]
     if columns and rows:
         said.formula, said.derivatives = r"C = A^\top B", [("", r"\bar C B"), ("", r"A \bar C")]
     elif columns:
-        total = r"\textstyle\sum_n " if batch else ""
         said.derivatives = [(batch[1:], rf"\bar C{batch} B^\top"), ("", rf"{total}A{batch}^\top \bar C{batch}")]
     elif rows:
-        total = r"\textstyle\sum_n " if batch else ""
         said.formula = rf"C{batch} = B{batch}^\top A"
         said.derivatives = [("", rf"{total}B{batch} \bar C{batch}"), (batch[1:], rf"A \bar C{batch}^\top")]
-    elif np.ndim(b) == 2 and np.ndim(a) > 2:
+    elif np.ndim(b) == 2 and batch:
         said.derivatives[1] = ("", r"\textstyle\sum_n A_n^\top \bar C_n")
         said.notes = ["one matrix for the whole batch $n$"]
 
@@ -179,8 +389,8 @@ def _exchange(call: Call, said: Phrase) -> None:
         said.formula, said.derivatives = r"y = x^\top", [("", r"\bar y^\top")]
         said.notes = ["the last two axes exchanged"] if call.out.ndim > 2 else []
     else:
-        said.formula, said.derivatives = (
-            r"y = x \text{ with its axes in another order}", [("", r"\bar y \text{ with the axes put back}")])
+        said.formula = r"y = x \text{ with its axes in another order}"
+        said.derivatives = [("", r"\bar y \text{ with the axes put back}")]
         axes = call.param("axes") or range(call.out.ndim)[::-1]
         order = f"in the order {tuple(axes)}"
         if call.op.name == "swapaxes":
@@ -189,13 +399,11 @@ def _exchange(call: Call, said: Phrase) -> None:
 
 
 def _reshape(call: Call, said: Phrase) -> None:
-    x = np.shape(call.arrays[0])
-    word = "in another shape" if call.op.name == "reshape" else "repeated to a larger shape"
-    said.formula = said.formula.replace(
-        rf"\text{{ {word}}}", rf"\text{{ {'as' if call.op.name == 'reshape' else 'repeated to'} {call.out.shape}}}"
-    )
+    x, repeated = np.shape(call.arrays[0]), call.op.name == "broadcast_to"
+    word, shown = ("repeated to a larger shape", "repeated to") if repeated else ("in another shape", "as")
+    said.formula = said.formula.replace(rf"\text{{ {word}}}", rf"\text{{ {shown} {call.out.shape}}}")
     said.notes = [f"from {x} to {call.out.shape}"]
-    if call.op.name == "broadcast_to":
+    if repeated:
         said.derivatives = [("", r"\bar y")]  # summed over the repeated axes, as for every broadcast input
 
 
@@ -232,15 +440,14 @@ def _einsum(call: Call, said: Phrase) -> None:
     said.formula = (
         (f"Y_{{{target}}}" if target else "Y") + " = " + (rf"\sum_{{{','.join(summed)}}} " if summed else "")
         + r" \, ".join(terms))
-    said.derivatives = []
     sources = subscripts.split("->")[0].split(",")
     upstream = rf"\bar Y_{{{target}}}" if target else r"\bar Y"
+    said.derivatives = []
     for i, mine in enumerate(sources):
         others = [t for j, t in enumerate(terms) if j != i]
         rest = [c for c in dict.fromkeys(target + "".join(s for j, s in enumerate(sources) if j != i)) if c not in mine]
-        said.derivatives.append(
-            (mine, (rf"\sum_{{{','.join(rest)}}} " if rest else "") + r" \, ".join([upstream, *others]))
-        )
+        total = rf"\sum_{{{','.join(rest)}}} " if rest else ""
+        said.derivatives.append((mine, total + r" \, ".join([upstream, *others])))
     said.notes = [f"einsum {subscripts}"]
 
 
@@ -248,8 +455,7 @@ def _recomputed(call: Call, said: Phrase) -> None:
     said.notes = ["a checkpoint: what $f$ computed was not kept, and is computed again on the way back"]
 
 
-# Library ops -----------------------------------------------------------------------------------------------------------
-
+# Library ops ---------------------------------------------------------------------------------------------------------
 
 ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 
@@ -257,8 +463,7 @@ ROOT_2_OVER_PI = math.sqrt(2 / math.pi)
 def gelu_slopes(x: Any, y: np.ndarray, g: np.ndarray) -> dict[str, Any]:
     return {
         "s": sigmoid(2 * ROOT_2_OVER_PI * (x + 0.044715 * x**3)),
-        "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x),
-    }
+        "w": 2 * ROOT_2_OVER_PI * (1 + 3 * 0.044715 * x * x)}
 
 
 def softmax(call: Call, said: Phrase) -> None:
@@ -272,7 +477,7 @@ def softmax(call: Call, said: Phrase) -> None:
     said.values = lambda g: {"p": np.exp(call.out)} if call.op.name == "log_softmax" else {}
 
 
-# Fused ----------------------------------------------------------------------------------------------------------------
+# Fused ---------------------------------------------------------------------------------------------------------------
 
 
 def attention(call: Call, said: Phrase) -> None:
@@ -280,8 +485,7 @@ def attention(call: Call, said: Phrase) -> None:
     mask, causal, scale = (call.param(p) for p in ("mask", "causal", "scale"))
     tau = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     said.notes = [
-        rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"
-    ]
+        rf"$\tau = 1/\sqrt{{d}} = 1/\sqrt{{{q.shape[-1]}}}$" if scale is None else rf"$\tau = {constant(tau)}$"]
     added = [] if bias is None else ["M"]
     if mask is not None:
         added.append(r"M_\text{mask}")
@@ -290,21 +494,18 @@ def attention(call: Call, said: Phrase) -> None:
         added.append(r"M_\text{causal}")
         said.notes.append(
             r"$M_\text{causal}$ is −∞ where the key is a later word than the query, so that its weight in $P$ is 0, and"
-            r" 0 elsewhere"
-        )
+            r" 0 elsewhere")
     _rewrite(said, {" + M": "".join(f" + {m}" for m in added)})
     grouped = q.ndim > 2 and q.shape[-3] != k.shape[-3]
     if grouped:
         said.notes.append(
             f"{q.shape[-3]} query heads share {k.shape[-3]} key and value heads; their gradients are summed in each"
-            " group"
-        )
+            " group")
     keep = attention_mask(call)
     if keep is not None:
         said.notes.append(
             f"$D$ is the dropout mask of the weights: 0 with probability {call.param('dropout'):g}, "
-            f"and 1/{1 - call.param('dropout'):g} elsewhere"
-        )
+            f"and 1/{1 - call.param('dropout'):g} elsewhere")
         said.formula = re.sub(r"= (.*) \\, V", r"= \\big(\1 \\odot D\\big) V", said.formula)
         _rewrite(said, {r"P^\top": r"(P \odot D)^\top", r"\bar O V^\top": r"\bar O V^\top \odot D"})
 
@@ -335,13 +536,11 @@ def cross_entropy(call: Call, said: Phrase) -> None:
     elif reduction == "sum":
         said.formula = said.formula.replace(r"\tfrac1N ", "")
         said.derivatives = [("", said.derivatives[0][1].replace(" / N", ""))]
-    wanted = in_words(targets)
-    said.notes = [f"row $n$ of $T$ is 1 at target $n$ and 0 elsewhere; targets {wanted}"]
+    hot, rest = "1", "0 elsewhere"
     if smoothing:
-        v = x.shape[-1]
-        said.notes = [rf"row $n$ of $T$ is $1 - \varepsilon + \varepsilon/{v}$ at target $n$ and "
-                      rf"$\varepsilon/{v}$ elsewhere, "
-                      rf"$\varepsilon = {scientific(smoothing)}$; targets {wanted}"]  # fmt: skip
+        rest = rf"\varepsilon/{x.shape[-1]}"
+        hot, rest = f"$1 - \\varepsilon + {rest}$", rf"${rest}$ elsewhere, $\varepsilon = {scientific(smoothing)}$"
+    said.notes = [f"row $n$ of $T$ is {hot} at target $n$ and {rest}; targets {in_words(targets)}"]
     if reduction == "mean":
         said.notes.append(f"$N$ = {max(1, int(counted.sum()))} targets")
     if not counted.all():
@@ -352,11 +551,8 @@ def cross_entropy(call: Call, said: Phrase) -> None:
         t = np.full(x.shape, smoothing / x.shape[-1]).reshape(-1, x.shape[-1])
         rows = np.flatnonzero(counted.ravel())
         t[rows, targets.ravel()[rows]] += 1 - smoothing
-        return {
-            "p": p * counted[..., None],
-            "T": t.reshape(x.shape) * counted[..., None],
-            "N": max(1, int(counted.sum())),
-        }
+        t = t.reshape(x.shape) * counted[..., None]
+        return {"p": p * counted[..., None], "T": t, "N": max(1, int(counted.sum()))}
 
     said.values = inside
 
@@ -366,8 +562,7 @@ def norm(call: Call, said: Phrase) -> None:
     eps = call.param("eps")
     said.notes = [
         rf"$\langle\cdot\rangle$ is the mean over the last axis, of size {x.shape[-1]}; $\varepsilon ="
-        rf" {scientific(eps)}$"
-    ]
+        rf" {scientific(eps)}$"]
     centred = x - x.mean(axis=-1, keepdims=True) if call.op.name == "layer_norm" else x
     s = 1 / np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + eps)
     if call.op.name == "layer_norm":
@@ -376,10 +571,8 @@ def norm(call: Call, said: Phrase) -> None:
 
     def inside(g: np.ndarray) -> dict[str, Any]:
         u = g * weight
-        return {
-            r"\hat{x}": normalised, "s": s, "u": u, "m": u.mean(axis=-1, keepdims=True),
-            "c": (u * normalised).mean(axis=-1, keepdims=True)
-        }  # fmt: skip
+        m, c = (v.mean(axis=-1, keepdims=True) for v in (u, u * normalised))
+        return {r"\hat{x}": normalised, "s": s, "u": u, "m": m, "c": c}
 
     said.values = inside
 

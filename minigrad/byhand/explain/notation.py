@@ -23,29 +23,19 @@ TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|\s+|.", re.DOTALL)
 OPAQUE = {r"\text", r"\operatorname", r"\mathrm", r"\mathtt"}  # their argument is prose, not symbols
 ACCENTS = {r"\bar": "\u0304", r"\hat": "\u0302"}
 GREEK = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η",
-    "theta": "θ", "kappa": "κ",
-    "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "ϕ",
-    "varphi": "φ", "chi": "χ",
-    "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ", "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ",
-    "Omega": "Ω", "ell": "ℓ",
-    "zeta": "ζ", "iota": "ι", "upsilon": "υ", "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ",
-    "varrho": "ϱ",
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ϵ", "varepsilon": "ε", "eta": "η", "theta": "θ",
+    "kappa": "κ", "lambda": "λ", "mu": "μ", "nu": "ν", "xi": "ξ", "pi": "π", "rho": "ρ", "sigma": "σ", "tau": "τ",
+    "phi": "ϕ", "varphi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω", "Gamma": "Γ", "Delta": "Δ", "Theta": "Θ",
+    "Lambda": "Λ", "Phi": "Φ", "Psi": "Ψ", "Omega": "Ω", "ell": "ℓ", "zeta": "ζ", "iota": "ι", "upsilon": "υ",
+    "Sigma": "Σ", "Pi": "Π", "Xi": "Ξ", "Upsilon": "Υ", "vartheta": "ϑ", "varrho": "ϱ",
 }  # fmt: skip
-COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()} | {
-    "ε": r"\epsilon",
-    "φ": r"\phi",
-    "ο": "o",
-    "ς": r"\varsigma",
-}
+COMMANDS = {letter: f"\\{name}" for name, letter in GREEK.items()}
+COMMANDS |= {"ε": r"\epsilon", "φ": r"\phi", "ο": "o", "ς": r"\varsigma"}
 SIGNS = {
-    "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩",
-    "top": "ᵀ", "infty": "∞",
-    "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂",
-    "approx": "≈", "in": "∈",
-    "quad": "\x00", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "big": "", "Big": "", "left": "", "right": "",
-    "textstyle": "",
-    "{": "{", "}": "}", "#": "#", "_": "_", "%": "%", "&": "&", "|": "‖",
+    "odot": "⊙", "cdot": "·", "times": "×", "le": "≤", "ge": "≥", "ne": "≠", "langle": "⟨", "rangle": "⟩", "top": "ᵀ",
+    "infty": "∞", "dots": "…", "to": "→", "sum": "Σ", "prod": "Π", "int": "∫", "vert": "|", "mid": "|", "partial": "∂",
+    "approx": "≈", "in": "∈", "quad": "\x00", ",": " ", ";": " ", ":": " ", " ": " ", "!": "", "big": "", "Big": "",
+    "left": "", "right": "", "textstyle": "", "{": "{", "}": "}", "#": "#", "_": "_", "%": "%", "&": "&", "|": "‖",
 }  # fmt: skip
 RAISED = dict(zip("0123456789+-=()nix", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱˣ", strict=True)) | {"ᵀ": "ᵀ"}
 LOWERED = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
@@ -89,7 +79,7 @@ def joined(parts: list[str]) -> str:
     return out
 
 
-# Names ----------------------------------------------------------------------------------------------------------------
+# Names ---------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -145,12 +135,11 @@ def named(name: str) -> Name:
     return Name(COMMANDS.get(match[1], match[1]) if letter else "\\" + match[1], index)
 
 
-# Substitution ---------------------------------------------------------------------------------------------------------
+# Substitution --------------------------------------------------------------------------------------------------------
 
 
 def substitute(latex: str, names: Mapping[str, Name]) -> str:
-    r"""``latex`` with each symbol that is a key of ``names`` replaced, also under \bar and \hat; not in indices nor in
-    prose."""
+    r"""``latex`` with each symbol in ``names`` replaced, also under \bar and \hat; not in indices nor in prose."""
     parts, out, i = tokens(latex), [], 0
     while i < len(parts):
         part = parts[i]
@@ -224,7 +213,7 @@ def symbols(latex: str) -> set[str]:
     return found
 
 
-# Text -----------------------------------------------------------------------------------------------------------------
+# Text ----------------------------------------------------------------------------------------------------------------
 
 
 def plain(latex: str) -> str:
@@ -305,8 +294,7 @@ def _script(text: str, kind: str) -> str:
     return kind + (text if re.fullmatch(r"\w[\w.ᵢⱼₖₙ]*", text) else f"({text})")
 
 
-# Numbers ---------------------------------------------------------------------------------------------------------------
-
+# Numbers -------------------------------------------------------------------------------------------------------------
 
 SMALL = 36  # entries of an array that is still shown whole
 LONGEST = 10  # entries of a row or column that is still shown whole
@@ -327,8 +315,7 @@ class Numbers:
 
 
 def numbers(x: Any, digits: int = 4) -> Numbers:
-    """``x`` with ``digits`` significant digits for its largest entry, and as many decimals for the others; fewer where
-    that is exact."""
+    """``x`` with ``digits`` significant digits for its largest entry, and as many decimals; fewer if exact."""
     x = np.asarray(x)
     noise = 1e-9 if x.dtype.kind != "f" else max(1e-9, 2 * float(np.finfo(x.dtype).eps))
     x = x.astype(float)
@@ -398,8 +385,7 @@ def size(x: Any) -> str:
 
 
 def latex(x: Any, digits: int = 4) -> str:
-    """An array as LaTeX: a matrix in brackets (a vector is a row), several side by side for more axes, or its shape
-    and norm."""
+    """An array as LaTeX: a matrix (a vector is a row), several side by side for more axes, or its shape and norm."""
     x = np.asarray(x)
     shape = r" \times ".join(map(str, x.shape))
     if not is_small(x):
@@ -418,7 +404,7 @@ def latex(x: Any, digits: int = 4) -> str:
     return (front + (rf"\Big[{inside}\Big]" if len(matrices) > 1 else inside)).replace("∞", r"\infty")
 
 
-# Text in two dimensions -----------------------------------------------------------------------------------------------
+# Text in two dimensions ----------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -474,8 +460,7 @@ def block(x: Any, digits: int = 4) -> Block:
         else:
             ends = ["⎡⎤", *["⎢⎥"] * (len(rows) - 2), "⎣⎦"]
             parts.append(
-                Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2)
-            )
+                Block([f"{end[0]} {row} {end[1]}" for row, end in zip(rows, ends, strict=True)], (len(rows) - 1) // 2))
         if i + 1 < len(grids):
             parts.append(Block([" | "]))
     return beside(*parts)

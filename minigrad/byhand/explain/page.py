@@ -61,8 +61,7 @@ OPENING, CLOSING = ("(", r"\langle"), (")", r"\rangle")
 
 
 def _rows(sides: Sequence[Side], digits: int, limit: int) -> list[Row]:
-    """The sides of an equation, as many in a row as fit (two at least in the first); a side that is too long is broken
-    before an operator."""
+    """The sides of an equation, as many in a row as fit (two at least in the first); long ones broken at operators."""
     rows: list[Row] = [[("", sides[0])]]
     used = margin = _side_block(sides[0], digits).width
     for side in sides[1:]:
@@ -97,7 +96,7 @@ def _broken(side: Side, digits: int, limit: int) -> list[Side]:
     return best
 
 
-# Text -----------------------------------------------------------------------------------------------------------------
+# Text ----------------------------------------------------------------------------------------------------------------
 
 
 def _side_block(side: Side, digits: int) -> notation.Block:
@@ -120,10 +119,7 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
     for item in items:
         if isinstance(item, Heading):
             title = _mathematics(item.text, plain)
-            if item.level == 1:
-                lines += ["", title, "=" * notation.columns(title)]
-            else:
-                lines += ["", title]
+            lines += ["", title, *(["=" * notation.columns(title)] if item.level == 1 else [])]
         elif isinstance(item, Sentence):
             lines += textwrap.wrap(
                 _mathematics(item.text, plain), WIDTH - 2, initial_indent="  ", subsequent_indent="  ",
@@ -138,7 +134,7 @@ def text(items: Iterable[Item], digits: int = 4) -> str:
     return "\n".join(lines).strip("\n")
 
 
-# LaTeX, Markdown and HTML ---------------------------------------------------------------------------------------------
+# LaTeX, Markdown and HTML --------------------------------------------------------------------------------------------
 
 
 def _side_latex(side: Side, digits: int) -> str:
@@ -166,16 +162,18 @@ def equation(item: Equation, digits: int = 4) -> str:
     return "\\begin{aligned}\n" + " \\\\\n".join([first, *others]) + "\n\\end{aligned}"
 
 
+def _each(
+    items: Iterable[Item], heading: Callable[[Heading], str], prose: Callable[[str], str], display: str, digits: int
+) -> list[str]:
+    """Every item written; ``display`` is what stands around an equation, with § in its place."""
+    return [
+        heading(x) if isinstance(x, Heading) else prose(x.text) if isinstance(x, Sentence)
+        else display.replace("§", equation(x, digits)) for x in items]
+
+
 def markdown(items: Iterable[Item], digits: int = 4) -> str:
     """Markdown with mathematics between dollars, as Jupyter and GitHub read it."""
-    out = []
-    for item in items:
-        if isinstance(item, Heading):
-            out.append("#" * (item.level + 1) + " " + item.text)
-        elif isinstance(item, Sentence):
-            out.append(item.text)
-        else:
-            out.append(f"$$\n{equation(item, digits)}\n$$")
+    out = _each(items, lambda h: "#" * (h.level + 1) + " " + h.text, str, "$$\n§\n$$", digits)
     return "\n\n".join(out) + "\n"
 
 
@@ -193,51 +191,38 @@ DOCUMENT = r"""\documentclass[11pt]{article}
 
 def whole_document(items: Iterable[Item], digits: int = 4) -> str:
     """A whole LaTeX document, with every formula within the margins."""
-    out = []
-    for item in items:
-        if isinstance(item, Heading):
-            title = _mathematics(item.text, lambda m: rf"\fit{{{m}}}" if len(m) > 90 else f"${m}$", _ascii)
-            out.append(rf"\subsection*{{{title}}}" if item.level == 1 else rf"\medskip\textbf{{{title}}}\par")
-        elif isinstance(item, Sentence):
-            out.append(_mathematics(item.text, lambda m: f"${m}$", _ascii))
-        else:
-            out.append(f"\\begin{{center}}\n\\fit{{{equation(item, digits)}}}\n\\end{{center}}")
+
+    def heading(h: Heading) -> str:
+        title = _mathematics(h.text, lambda m: rf"\fit{{{m}}}" if len(m) > 90 else f"${m}$", _ascii)
+        return rf"\subsection*{{{title}}}" if h.level == 1 else rf"\medskip\textbf{{{title}}}\par"
+
+    out = _each(items, heading, _latex_prose, "\\begin{center}\n\\fit{§}\n\\end{center}", digits)
     return DOCUMENT + typed("\n\n".join(out)) + "\n\\end{document}\n"
 
 
 def latex(items: Iterable[Item], digits: int = 4) -> str:
     """LaTeX to paste into a document that uses amsmath."""
-    out = []
-    for item in items:
-        if isinstance(item, Heading):
-            title = _mathematics(item.text, lambda m: f"${m}$", _ascii)
-            out.append(rf"\subsection*{{{title}}}" if item.level == 1 else rf"\paragraph{{{title}}}")
-        elif isinstance(item, Sentence):
-            out.append(_mathematics(item.text, lambda m: f"${m}$", _ascii))
-        else:
-            out.append(f"\\[\n{equation(item, digits)}\n\\]")
-    return "\n\n".join(out) + "\n"
+
+    def heading(h: Heading) -> str:
+        return rf"\{'subsection*' if h.level == 1 else 'paragraph'}{{{_latex_prose(h.text)}}}"
+
+    return "\n\n".join(_each(items, heading, _latex_prose, "\\[\n§\n\\]", digits)) + "\n"
+
+
+def _latex_prose(text: str) -> str:
+    return _mathematics(text, lambda m: f"${m}$", _ascii)
+
+
+LATEX_SIGNS = {
+    "−": "$-$", "∞": r"$\infty$", "Σ": r"$\sum$", "≤": r"$\le$", "≥": r"$\ge$", "⊙": r"$\odot$", "²": "$^2$",
+    "½": r"$\tfrac12$", "√": r"$\surd$", "×": r"$\times$", "…": r"\dots{}", "∂": r"$\partial$", "·": r"$\cdot$",
+    "∥": r"$\|$",
+}  # fmt: skip
 
 
 def _ascii(text: str) -> str:
     text = "".join(f"${COMMANDS[c]}$" if c in COMMANDS else c for c in escape(text))
-    replaced = {
-        "−": "$-$",
-        "∞": r"$\infty$",
-        "Σ": r"$\sum$",
-        "≤": r"$\le$",
-        "≥": r"$\ge$",
-        "⊙": r"$\odot$",
-        "²": "$^2$",
-        "½": r"$\tfrac12$",
-        "√": r"$\surd$",
-        "×": r"$\times$",
-        "…": r"\dots{}",
-        "∂": r"$\partial$",
-        "·": r"$\cdot$",
-        "∥": r"$\|$",
-    }
-    return "".join(replaced.get(c, c if c.isascii() else typed(c)) for c in text)
+    return "".join(LATEX_SIGNS.get(c, c if c.isascii() else typed(c)) for c in text)
 
 
 STYLE = (
@@ -250,18 +235,22 @@ STYLE = (
 
 def as_html(items: Iterable[Item], digits: int = 4) -> str:
     """HTML with the mathematics between dollars, which a notebook typesets (MathJax)."""
-    out, open_step = [STYLE, '<div class="worked">'], False
+    out, opened = [STYLE, '<div class="worked">'], False
     for item in items:
         if isinstance(item, Heading):
-            out.append("</div>" * open_step)
-            open_step = item.level > 1
-            title = _mathematics(item.text, lambda m: f"${html.escape(m)}$", html.escape)
-            out.append(f'<div class="step"><h4>{title}</h4>' if open_step else f"<h3>{title}</h3>")
+            out.append("</div>" * opened)
+            opened = item.level > 1
+            title = _html_prose(item.text)
+            out.append(f'<div class="step"><h4>{title}</h4>' if opened else f"<h3>{title}</h3>")
         elif isinstance(item, Sentence):
-            out.append(f"<p>{_mathematics(item.text, lambda m: f'${html.escape(m)}$', html.escape)}</p>")
+            out.append(f"<p>{_html_prose(item.text)}</p>")
         else:
             out.append(f'<div class="math">$$\n{html.escape(equation(item, digits))}\n$$</div>')
-    return "\n".join([*out, "</div>" * open_step + "</div>"])
+    return "\n".join([*out, "</div>" * opened + "</div>"])
+
+
+def _html_prose(text: str) -> str:
+    return _mathematics(text, lambda m: f"${html.escape(m)}$", html.escape)
 
 
 def typed(text: str) -> str:
@@ -274,8 +263,7 @@ def typed(text: str) -> str:
 GREEK_NAMES = {letter: name for name, letter in GREEK.items()}
 
 
-# The steps of an explanation -------------------------------------------------------------------------------------------
-
+# The steps of an explanation -----------------------------------------------------------------------------------------
 
 DEFINITION = r", \quad "  # between a formula and the letters that it defines
 
@@ -362,15 +350,15 @@ class Explanation:
     replay: Any = field(default=None, repr=False)
 
     def code(self) -> str:
-        """The same as Python that runs with NumPy alone: forward, then backward, a line for each op, with the reader's letters.
+        """The same as Python that runs with NumPy alone: forward, then backward, a line for each op.
 
-        ``derivation(**explanation.arrays())`` returns the value and a dict of gradients.  Raises RuntimeError for a graph with
-        an op that has no text, such as one recorded by ``checkpoint``.
+        ``derivation(**explanation.arrays())`` returns the value and a dict of gradients.  Raises RuntimeError for a
+        graph with an op that has no text, such as one recorded by ``checkpoint``.
         """
         return str(self.replay.program.source(plain=True))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What the function that ``code()`` defines takes: the leaves, and constants too large to be written out, by name."""
+        """What the function that ``code()`` defines takes, by name: leaves, and constants too large to write out."""
         return dict(self.replay.program.arrays(plain=True))
 
     def items(self) -> list[Item]:
@@ -426,11 +414,8 @@ def _items(e: Explanation) -> list[Item]:
     items.append(Heading("Result"))
     scalar = e.seed.size == 1 and bool((e.seed == 1).all())
     for name, value in e.results:
-        items.append(
-            Equation(
-                [*([[rf"\partial {e.output.latex} / \partial {name.latex}"]] if scalar else []), [name.bar], [value]]
-            )
-        )
+        derivative: list[Side] = [[rf"\partial {e.output.latex} / \partial {name.latex}"]] if scalar else []
+        items.append(Equation([*derivative, [name.bar], [value]]))
     if e.closed:
         items.append(Heading("In one expression"))
         note = "".join(f"; {note}" for note in dict.fromkeys(form.note for form in e.closed.values() if form.note))
@@ -454,14 +439,10 @@ def _title(formula: str) -> str:
 def _legend(e: Explanation) -> list[str]:
     scalar = e.seed.size == 1 and bool((e.seed == 1).all())
     steps = [b for b in e.backward if isinstance(b, Backward)]
-    everything = " ".join(
-        [f.formula + f.symbol for b in steps for f in b.flows] + [f.formula for b in steps for f in b.letters]
-    )
-    start = rf"A bar is a gradient: $\bar{{x}} = \partial {e.output.latex} / \partial x$"
-    if not scalar:
-        start = (
-            rf"A bar is a gradient: $\bar{{x}} = \partial L / \partial x$ for the $L$ whose gradient ${e.output.bar}$"
-            r" is given")
+    formulas = [f.formula + f.symbol for b in steps for f in b.flows] + [f.formula for b in steps for f in b.letters]
+    everything = " ".join(formulas)
+    start = rf"A bar is a gradient: $\bar{{x}} = \partial {e.output.latex if scalar else 'L'} / \partial x$"
+    start += "" if scalar else f" for the $L$ whose gradient ${e.output.bar}$ is given"
     lines = [start] + [text for sign, text in LEGEND if re.search(sign, everything)]
     return ["; ".join(lines) + "."]
 
@@ -496,14 +477,12 @@ def _meeting(m: Meeting) -> list[Item]:
 
 OPERATORS = {
     r"\odot": r" \odot ", r"\cdot": r" \cdot ", "+": " + ", "-": " - ", "/": " / ", "(": "(", ")": ")",
-    r"\langle": r"\langle ",
-    r"\rangle": r"\rangle ", r"\big": "", r"\,": r"\,",
+    r"\langle": r"\langle ", r"\rangle": r"\rangle ", r"\big": "", r"\,": r"\,",
 }  # fmt: skip
 
 
 def numeric(latex: str, values: dict[str, Any]) -> list[Piece] | None:
-    """A formula with its symbols replaced by their arrays; None when it is not made of small matrices, sums and
-    products, or is a single symbol."""
+    """A formula with arrays for its symbols; None for one symbol, or more than small sums and products."""
     parts, out, i, arrays = tokens(latex), list[Piece](), 0, 0
     while i < len(parts):
         part = parts[i]
