@@ -34,8 +34,7 @@ class Work:
 
     @property
     def flops(self) -> int:
-        """All of them."""
-        return sum(self.by_op.values())
+        return self.by_op.total()
 
 
 class Seen(np.ndarray):
