@@ -23,7 +23,7 @@ from minigrad import abs as absolute
 from minigrad import exp, log_softmax, take
 
 from ..data.tokenizers import Tokenizer
-from .corpus import Sentence
+from .corpus import Sentence, shuffled
 
 KINDS = ("ratio", "kl")
 
@@ -64,16 +64,14 @@ def additional(found: Sequence[Sentence], more: Iterable[Sentence], rng: np.rand
     if missing := {key: n for key, n in lacking.items() if n > 0}:
         (occupation, male), n = next(iter(missing.items()))
         raise ValueError(f"additional: {n} more {'male' if male else 'female'} sentences about {occupation!r} are needed than there are")
-    both = [*found, *added]
-    return [both[i] for i in rng.permutation(len(both))]
+    return shuffled([*found, *added], rng)
 
 
 def augmented(found: Sequence[Sentence], rng: np.random.Generator, share: float = 1.0) -> list[Sentence]:
     """The sentences and the twins of a ``share`` of those that have one, in random order; with share 1 the text is balanced exactly."""
     if not 0 <= share <= 1:
         raise ValueError(f"augmented: share={share}; expected 0 (nothing added) to 1 (every twin)")
-    both = [*found, *(s.twin for s in found if s.twin != s and rng.random() < share)]
-    return [both[i] for i in rng.permutation(len(both))]
+    return shuffled([*found, *(s.twin for s in found if s.twin != s and rng.random() < share)], rng)
 
 
 # Penalty -----------------------------------------------------------------------------------------------------------------

