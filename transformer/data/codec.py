@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .tokenizers import Tokenizer
+from .tokenizers import Remembered, Tokenizer
 
 PAD, BEGIN, END = "\0", "\2", "\3"  # the control characters of ASCII made for it: null, start of text, end of text
 
@@ -21,7 +21,7 @@ class Codec:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.pad, self.begin, self.end = (self._id(c) for c in (PAD, BEGIN, END))
-        self._known: dict[str, np.ndarray] = {}
+        self._known = Remembered(self._ids)
 
     def _id(self, character: str) -> int:
         ids = self.tokenizer.encode(character)
@@ -29,12 +29,11 @@ class Codec:
             raise ValueError(f"Codec: {character!r} takes {len(ids)} tokens of this tokenizer; expected one")
         return int(ids[0])
 
+    def _ids(self, text: str) -> np.ndarray:
+        return np.append(self.tokenizer.encode(text), self.end).astype(np.int64)
+
     def encode(self, text: str) -> np.ndarray:
         """The ids of a text, and END."""
-        if text not in self._known:
-            self._known[text] = np.append(self.tokenizer.encode(text), self.end).astype(np.int64)
-            if len(self._known) > 50_000:
-                self._known.pop(next(iter(self._known)))
         return self._known[text]
 
     def decode(self, ids: Any) -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .codec import Codec, padded
-from .tokenizers import Tokenizer
+from .tokenizers import Remembered, Tokenizer
 from .wordpiece import WordPieceTokenizer
 
 
@@ -43,19 +43,18 @@ class Pieces:
         else:
             codec = Codec(tokenizer)
             self.begin, self.end, self.pad = codec.begin, codec.end, codec.pad
-        self._known: dict[str, list[int]] = {}
+        self._known = Remembered(self._ids)
 
     def of(self, word: str) -> list[int]:
         """The ids of a word within a text; of one that the tokenizer makes nothing of, PAD."""
-        if word not in self._known:
-            if isinstance(self.tokenizer, WordPieceTokenizer):
-                ids = self.tokenizer.encode(word)[1:-1]
-            else:  # as it stands in a text: after a space, but for punctuation
-                ids = self.tokenizer.encode(f" {word}" if word[:1].isalnum() else word)
-            self._known[word] = [int(i) for i in ids] or [self.pad]
-            if len(self._known) > 50_000:
-                self._known.pop(next(iter(self._known)))
         return self._known[word]
+
+    def _ids(self, word: str) -> list[int]:
+        if isinstance(self.tokenizer, WordPieceTokenizer):
+            ids = self.tokenizer.encode(word)[1:-1]
+        else:  # as it stands in a text: after a space, but for punctuation
+            ids = self.tokenizer.encode(f" {word}" if word[:1].isalnum() else word)
+        return [int(i) for i in ids] or [self.pad]
 
     def row(self, parts: Sequence[Sequence[str]], max_length: int) -> Row:
         """BEGIN, then the words of each part and END; the n-th part is segment n, from 0.

@@ -11,7 +11,7 @@ import unicodedata
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,6 +25,7 @@ from .files import brief, parse_json, read_bytes
 Ids = npt.NDArray[np.integer[Any]]
 
 BLOCK = 1 << 18             # characters that CharTokenizer.encode looks up at once
+CACHE_ENTRIES = 1 << 15     # words whose pieces are remembered
 
 
 class Tokenizer(ABC):
@@ -173,6 +174,19 @@ class CharTokenizer(Tokenizer):
         if not isinstance(vocabulary, str):
             raise ValueError(f"its vocabulary is a {type(vocabulary).__name__}, expected a string")
         return cls(vocabulary)
+
+
+class Remembered(dict[str, Any]):
+    """What a function returned for each word, worked out when it is first asked for; emptied when it is full."""
+
+    def __init__(self, function: Callable[[str], Any]) -> None:
+        self.function = function
+
+    def __missing__(self, word: str) -> Any:
+        if len(self) >= CACHE_ENTRIES:
+            self.clear()
+        self[word] = found = self.function(word)
+        return found
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:

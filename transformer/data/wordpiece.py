@@ -20,12 +20,12 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from . import codec
 from .files import brief, read_bytes
-from .tokenizers import Ids, Tokenizer, _checked_text, _encoded
+from .tokenizers import Ids, Remembered, Tokenizer, _checked_text, _encoded
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST_WORD = 100  # characters; a longer word is [UNK]
-CACHE_ENTRIES = 1 << 15  # words whose pieces are remembered
 CJK = [  # blocks whose characters are words of their own
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B920, 0x2CEAF),
     (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
@@ -94,7 +94,7 @@ class WordPieceTokenizer(Tokenizer):
             raise ValueError(f"max_length is {max_length}, expected at least 2, for [CLS] and [SEP]")
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (self._ids[token] for token in SPECIAL)
         self._longest = max(map(len, self.vocabulary))
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._cache = Remembered(self._pieces)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -116,7 +116,7 @@ class WordPieceTokenizer(Tokenizer):
         _encoded(_checked_text(text, allow_empty=True), "utf-8")
         room, ids = self.max_length - 2, []
         for part in re.split(r"(\[(?:PAD|UNK|CLS|SEP|MASK)\])", text):  # a special token written out in the text is that token
-            ids += [self._ids[part]] if part in SPECIAL else [i for word in self.words(part) for i in self._pieces(word)]
+            ids += [self._ids[part]] if part in SPECIAL else [i for word in self.words(part) for i in self._cache[word]]
         return np.array([self.cls_id, *ids[:room], self.sep_id], self.id_dtype)
 
     def words(self, text: str) -> list[str]:
@@ -131,11 +131,8 @@ class WordPieceTokenizer(Tokenizer):
 
     def padded(self, rows: Sequence[Ids]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows of ids as one array (B, T), and its attention mask."""
-        ids = np.full((len(rows), max(map(len, rows))), self.pad_id, np.int64)
-        mask = np.zeros_like(ids)
-        for padded, real, row in zip(ids, mask, rows, strict=True):
-            padded[: len(row)], real[: len(row)] = row, 1
-        return ids, mask
+        ids, real = codec.padded(rows, self.pad_id)
+        return ids, real.astype(np.int64)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Ids (T,) to text: pieces joined, words apart, special tokens left out; what normalising lost does not come back."""
@@ -166,14 +163,9 @@ class WordPieceTokenizer(Tokenizer):
         return cls(**given)
 
     def _pieces(self, word: str) -> tuple[int, ...]:
-        pieces = self._cache.get(word)
-        if pieces is None:
-            if len(self._cache) >= CACHE_ENTRIES:
-                self._cache.clear()
-            pieces = self._cache[word] = self._longest_match_first(word) if len(word) <= LONGEST_WORD else (self.unknown_id,)
-        return pieces
-
-    def _longest_match_first(self, word: str) -> tuple[int, ...]:
+        """The longest known piece first; [UNK] for a word that is too long, or cannot be cut so."""
+        if len(word) > LONGEST_WORD:
+            return (self.unknown_id,)
         ids, start = [], 0
         while start < len(word):
             prefix = "##" if start else ""
