@@ -123,7 +123,6 @@ def true_gap(skew: float) -> float:
 
 
 def checked_skew(skew: float) -> None:
-    """ValueError for anything but a number from 0 to 1."""
     if not 0 <= skew <= 1:
         raise ValueError(f"corpus: skew={skew}; expected 0 (he and she alike) to 1 (never against the stereotype)")
 

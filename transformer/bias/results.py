@@ -54,7 +54,6 @@ def cell(found: Estimate, digits: int = 2) -> str:
 
 
 def cure_table(results: Sequence[Result]) -> str:
-    """Markdown: one row for each cure."""
     columns = ("cure", "gap", "of it gone, %", "gap at starts", "gap, unseen templates", "perplexity, balanced text, %", "perplexity, skewed text, %")
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for cure, row in compared(results).items():
@@ -65,7 +64,6 @@ def cure_table(results: Sequence[Result]) -> str:
 
 
 def skew_table(results: Sequence[Result]) -> str:
-    """Markdown: the measured gap at each known skew."""
     lines = ["| skew of the text | its own gap | measured gap |", "| --- | --- | --- |"]
     for skew, rows in by_skew(results).items():
         lines.append(f"| {skew:g} | {true_gap(skew):.2f} | {cell(mean([r.gap for r in rows]))} |")
@@ -78,7 +76,6 @@ def by_skew(results: Iterable[Result]) -> dict[float, list[Result]]:
 
 
 def report(skews: Sequence[Result], cures: Sequence[Result], steps: int) -> str:
-    """Both tables under their headings."""
     seeds = sorted({r.seed for r in cures})
     command = f"python -m transformer bias --experiment --seeds {len(seeds)} --steps {steps}"
     return (

@@ -66,7 +66,6 @@ class LanguageModel:
         return row, max(1, len(head))  # what nothing stands before has no probability
 
     def can_write(self, text: str) -> bool:
-        """Whether the tokenizer knows every character or word of the text."""
         try:
             self.encoded("", text)
         except ValueError:

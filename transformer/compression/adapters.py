@@ -57,7 +57,6 @@ class LowRank(nn.Module):
 
 
 def low_rank_cost(m: LowRank, n: int, wants: bool) -> Cost:
-    """The map itself, two thin products, and the sum."""
     (rows, rank), columns = m.A.shape, m.B.shape[1]
     return linear_cost(m.base, n, wants) + product(n, rows, rank, wants) + product(n, rank, columns) + kept(2 * n * columns)
 

@@ -128,7 +128,6 @@ def experts(m: Experts, n: int) -> Cost:
 
 
 def embedded(m: Positions, B: int, T: int, C: int) -> Cost:
-    """Adding positions to the embeddings."""
     if isinstance(m, SinusoidalPositions):
         return kept(B * T * C + T * C)
     return kept(B * T * C if isinstance(m, LearnedPositions) else 0)
@@ -191,7 +190,6 @@ def latent_projections(m: LatentAttention, B: int, T: int, wants: bool) -> Cost:
 
 
 def attention(name: str, m: Any, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
-    """The projections and what lies between them."""
     latent = isinstance(m, LatentAttention)  # in training and reading at once keys and values are made, and attention is the usual one
     yield name, "projections", latent_projections(m, B, T, wants) if latent else projections(m, B, T, S, wants)
     yield name, "scores", scores(m, B, T, S, causal, dense)

@@ -127,7 +127,6 @@ def kept_bytes(output: Tensor, model: nn.Module) -> int:
 
 
 def arrays_in(x: Any) -> Iterator[np.ndarray]:
-    """The arrays in nested lists and tuples."""
     if isinstance(x, np.ndarray):
         yield x
     elif isinstance(x, list | tuple):

@@ -5,19 +5,6 @@ from .circuits import composition, copying, head_weights, ov_circuit, prefix_mat
 from .hooks import Captured, captured, entries, head_entries, patched
 
 __all__ = [
-    "Captured",
-    "captured",
-    "composition",
-    "contributions",
-    "copying",
-    "direct_logits",
-    "entries",
-    "head_entries",
-    "head_weights",
-    "logit_lens",
-    "ov_circuit",
-    "patched",
-    "prefix_matching",
-    "previous_token",
-    "qk_circuit",
-]
+    "Captured", "captured", "composition", "contributions", "copying", "direct_logits", "entries", "head_entries", "head_weights", "logit_lens",
+    "ov_circuit", "patched", "prefix_matching", "previous_token", "qk_circuit",
+]  # fmt: skip

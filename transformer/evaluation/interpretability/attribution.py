@@ -50,17 +50,14 @@ def contributions(model: GPT, input_ids: Any) -> dict[str, np.ndarray]:
 def layer_names(what: str, model: Any) -> list[str]:
     """The sites of the residual stream after each block; TypeError for a model whose stream is not a sum."""
     if not isinstance(model, GPT):
-        raise TypeError(
-            f"{what}: a model of type {type(model).__name__}; expected a GPT, whose blocks only add to the stream"
-        )
+        raise TypeError(f"{what}: a model of type {type(model).__name__}; expected a GPT, whose blocks only add to the stream")
     return [f"layers.{i}" for i in range(len(model.layers))]
 
 
 def direct_logits(model: GPT, input_ids: Any) -> dict[str, np.ndarray]:
     """The logits (B, T, V) of each of the ``contributions``, the last norm's scale held fixed: they sum to the model's.
 
-    A layer norm's shift has a part of its own, "norm.bias".  Raises TypeError for a norm that is not known to be linear
-    but for its scale.
+    A layer norm's shift has a part of its own, "norm.bias".  Raises TypeError for a norm that is not known to be linear but for its scale.
     """
     parts = contributions(model, input_ids)
     norm, x = model.norm, np.sum(list(parts.values()), axis=0)
@@ -86,6 +83,4 @@ def logit_lens(model: GPT, input_ids: Any) -> dict[str, np.ndarray]:
     layers = layer_names("logit_lens", model)
     with evaluating(model), no_grad(), captured(model, "layers.0.input", *layers) as seen:
         model(input_ids)
-        return {
-            site.replace("layers.0.input", "embedding"): model.readout(stream).data for site, stream in seen.items()
-        }
+        return {site.replace("layers.0.input", "embedding"): model.readout(stream).data for site, stream in seen.items()}

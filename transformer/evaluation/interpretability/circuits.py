@@ -36,10 +36,7 @@ def qk_circuit(attention: MultiHeadAttention, head: int) -> np.ndarray:
     Raises ValueError for rotary positions, with which there is another matrix for each distance.
     """
     if isinstance(attention.positions, RotaryPositions):
-        raise ValueError(
-            "qk_circuit: with rotary positions the scores have another matrix for each distance; "
-            "look at attention_maps(model) instead"
-        )
+        raise ValueError("qk_circuit: with rotary positions the scores have another matrix for each distance; look at attention_maps(model) instead")
     q, k, _, _ = head_weights(attention, head)
     return q @ k.T / math.sqrt(attention.head_dim)
 
@@ -53,9 +50,8 @@ def ov_circuit(attention: MultiHeadAttention, head: int) -> np.ndarray:
 def composition(writes: np.ndarray, reads: np.ndarray) -> float:
     r"""How much of what an earlier head writes a later one reads, 0 to 1: :math:`\|W_1 W_2\| / (\|W_1\| \|W_2\|)`.
 
-    The norms are Frobenius's.  ``writes`` is the W_OV of the earlier head; ``reads`` is of the later one W_QK for its
-    queries, ``W_QK.T`` for its keys, W_OV for its values.
-    Two random (C, C) matrices of rank D give about 1/√C.
+    The norms are Frobenius's.  ``writes`` is the W_OV of the earlier head; ``reads`` is of the later one W_QK for its queries,
+    ``W_QK.T`` for its keys, W_OV for its values.  Two random (C, C) matrices of rank D give about 1/√C.
     """
     return float(np.linalg.norm(writes @ reads) / (np.linalg.norm(writes) * np.linalg.norm(reads)))
 
@@ -74,8 +70,7 @@ def prefix_matching(weights: Any, ids: Any) -> np.ndarray:
     weights, ids = np.asarray(weights), np.asarray(ids)
     B, T = ids.shape if ids.ndim == 2 else (0, 0)
     if weights.ndim != 4 or (len(weights), *weights.shape[2:]) != (B, T, T):
-        what = f"weights {weights.shape} for ids {ids.shape}"
-        raise ValueError(f"prefix_matching: {what}; expected (B, H, T, T) and (B, T)")
+        raise ValueError(f"prefix_matching: weights {weights.shape} for ids {ids.shape}; expected (B, H, T, T) and (B, T)")
     follows = np.zeros((B, T, T), bool)  # query i, key j: ids[j − 1] = ids[i] and j ≤ i
     follows[:, :, 1:] = (ids[:, :, None] == ids[:, None, :-1]) & np.tri(T, T - 1, -1, dtype=bool)
     seen = follows.any(axis=-1)  # (B, T)
