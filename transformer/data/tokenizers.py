@@ -176,13 +176,13 @@ class CharTokenizer(Tokenizer):
         return cls(vocabulary)
 
 
-class Remembered(dict[str, Any]):
+class Remembered(dict[Any, Any]):
     """What a function returned for each word, worked out when it is first asked for; emptied when it is full."""
 
-    def __init__(self, function: Callable[[str], Any]) -> None:
+    def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
-    def __missing__(self, word: str) -> Any:
+    def __missing__(self, word: Any) -> Any:
         if len(self) >= CACHE_ENTRIES:
             self.clear()
         self[word] = found = self.function(word)

@@ -32,18 +32,12 @@ CJK = [  # blocks whose characters are words of their own
 ]  # fmt: skip
 
 
-class Rule(dict[int, str]):
-    """What becomes of each character, for ``str.translate``; worked out once, when the character is first seen."""
-
-    def __init__(self, rule: Callable[[str], str]) -> None:
-        self.rule = rule
-
-    def __missing__(self, code_point: int) -> str:
-        self[code_point] = result = self.rule(chr(code_point))
-        return result
+def for_each(rule: Callable[[str], str]) -> Remembered:
+    """What becomes of each character, as ``str.translate`` asks for it: by code point."""
+    return Remembered(lambda code_point: rule(chr(code_point)))
 
 
-@Rule
+@for_each
 def CLEANED(c: str) -> str:
     """Control characters go, white space is a space, CJK characters get space around them."""
     if c in "\t\n\r" or unicodedata.category(c)[0] == "Z":
@@ -53,9 +47,9 @@ def CLEANED(c: str) -> str:
     return f" {c} " if any(first <= ord(c) <= last for first, last in CJK) else c
 
 
-ACCENTS_STRIPPED = Rule(lambda c: "" if unicodedata.category(c) == "Mn" else c)
-LOWERCASED = Rule(str.lower)  # one by one: Σ is σ wherever it stands
-PUNCTUATION_APART = Rule(lambda c: f" {c} " if unicodedata.category(c)[0] == "P" or c in "$+<=>^`|~" else c)
+ACCENTS_STRIPPED = for_each(lambda c: "" if unicodedata.category(c) == "Mn" else c)
+LOWERCASED = for_each(str.lower)  # one by one: Σ is σ wherever it stands
+PUNCTUATION_APART = for_each(lambda c: f" {c} " if unicodedata.category(c)[0] == "P" or c in "$+<=>^`|~" else c)
 
 
 def normalise(text: str, lowercase: bool = True, strip_accents: bool | None = None) -> str:
