@@ -22,6 +22,7 @@ import numpy as np
 from minigrad import abs as absolute
 from minigrad import exp, log_softmax, take
 
+from ..data.codec import padded
 from ..data.tokenizers import Tokenizer
 from .corpus import Sentence, shuffled
 
@@ -100,14 +101,10 @@ class CounterfactualPenalty:
                 raise ValueError(f"CounterfactualPenalty: pair {i} has rows of {tuple(map(len, pair))} tokens; expected one or more in each")
         if kind == "kl":
             check_alignment(pairs, swapped_ids)
-        width = max(len(before) + max(len(x), len(y)) for before, x, y in pairs)
-        self.ids = np.zeros((len(pairs), 2, width), np.int64)
-        self.counted = np.zeros((len(pairs), 2, width), np.float32)  # 1 for the tokens of x and of swap(x)
-        for i, (before, *both) in enumerate(pairs):
-            for j, row in enumerate(both):
-                stop = len(before) + len(row)
-                self.ids[i, j, :stop] = np.concatenate([before, row])
-                self.counted[i, j, len(before) : stop] = 1
+        starts = np.repeat([len(before) for before, _, _ in pairs], 2)
+        ids, real = padded([np.concatenate([before, row]) for before, *both in pairs for row in both], 0)
+        counted = real & (np.arange(ids.shape[1]) >= starts[:, None])  # the tokens of x and of swap(x)
+        self.ids, self.counted = ids.reshape(len(pairs), 2, -1), counted.astype(np.float32).reshape(len(pairs), 2, -1)
         self.strength, self.kind, self.swapped_ids, self.batch_size = strength, kind, swapped_ids, batch_size
 
     def __call__(self, model: Any, rng: np.random.Generator) -> Any:

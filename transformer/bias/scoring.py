@@ -39,9 +39,8 @@ class LanguageModel:
         """
         if isinstance(texts, str):
             raise TypeError(f"token_scores: expected a list of texts, got one text; write [{texts[:20]!r}]")
-        before = [""] * len(texts) if after is None else list(after)
         rows, firsts = [], []
-        for context, text in zip(before, texts, strict=True):
+        for context, text in zip([""] * len(texts) if after is None else after, texts, strict=True):
             row, first = self.encoded(context, text)
             if first == len(row):
                 raise ValueError(f"token_scores: no token to score in {text!r}; expected some text")

@@ -10,8 +10,6 @@ draw the lines to beat (Jurafsky & Martin, Speech and Language Processing, 3rd e
 All are scored on the same targets as the network: every token of the validation ids but the first.
 """
 
-import codecs
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -27,7 +25,7 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 IGNORE_INDEX = -100         # the target of a padded position; pass it to cross_entropy as ignore_index
-BLOCK = 1 << 20             # bytes read, or ids counted, at once
+BLOCK = 1 << 20             # ids counted at once
 LAMBDAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
 
 
@@ -62,14 +60,7 @@ def read_text(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) 
     files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not files:
         raise ValueError("no files to read; pass at least one text file")
-    pieces: list[str] = []
-    for file in files:
-        before = len(pieces)
-        pieces.extend(_decoded_blocks(file))
-        if not any(pieces[before:]):
-            raise ValueError(f"{file} is empty; pass a file with text in it")
-        pieces.append("\n")
-    return "".join(pieces[:-1])
+    return "\n".join(map(_decoded, files))
 
 
 def train_validation_split(
@@ -155,27 +146,23 @@ def bigram_loss(train_ids: npt.ArrayLike, validation_ids: npt.ArrayLike, vocab_s
     return _bigram_losses(train, validation, vocab_size, [LAMBDAS[int(np.argmin(held_out))]])[0]
 
 
-def _decoded_blocks(file: Path) -> Iterator[str]:
+def _decoded(file: Path) -> str:
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; pass the text files in it, such as {file / 'book.txt'}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}; check the name, or pass another text")
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
-    position = 0
-    with open(file, "rb") as stream:
-        while True:
-            block = stream.read(BLOCK)
-            position += len(block)
-            try:
-                yield decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:         # error.object ends where the block ends
-                offset = position - len(error.object) + error.start
-                byte = error.object[error.start]
-                guess = "UTF-16" if offset == 0 and byte in (0xFE, 0xFF) else "WINDOWS-1252"
-                raise ValueError(f"{file} is not UTF-8: byte 0x{byte:02x} at offset {offset} ({error.reason}); save it "
-                                 f"as UTF-8 in an editor, or try: iconv -f {guess} -t UTF-8 {file} > new.txt") from None
-            if not block:
-                return
+    data = file.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:                 # error.object begins after the BOM
+        offset = len(data) - len(error.object) + error.start
+        guess = "UTF-16" if offset == 0 and data[0] in (0xFE, 0xFF) else "WINDOWS-1252"
+        raise ValueError(f"{file} is not UTF-8: byte 0x{data[offset]:02x} at offset {offset} ({error.reason}); save it "
+                         f"as UTF-8 in an editor, or try: iconv -f {guess} -t UTF-8 {file} > new.txt") from None
+    if not text:
+        raise ValueError(f"{file} is empty; pass a file with text in it")
+    del data
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _padded_rows(window: Ids, context_length: int) -> tuple[Ints, Ints]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data.files import library
+from .perplexity import ngrams
 
 
 class Share(NamedTuple):
@@ -157,13 +158,13 @@ def token_f1(found: Sequence[str], wanted: Sequence[str]) -> Estimate:
     for one, other in paired("token_f1", found, wanted, "answers"):
         a, b = normalised(one), normalised(other)
         common = (Counter(a) & Counter(b)).total()
-        each.append([float(a == b) if not a or not b else 2 * common / (len(a) + len(b))])
+        each.append(float(a == b) if not a or not b else 2 * common / (len(a) + len(b)))
     return mean_of(each)
 
 
-def mean_of(each: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of scores (N, 1) of examples."""
-    return estimate([(*row, 1) for row in each], lambda sums: sums[..., 0] / sums[..., 1])
+def mean_of(each: Sequence[float]) -> Estimate:
+    """The mean of scores (N,) of examples."""
+    return estimate([(score, 1) for score in each], lambda sums: sums[..., 0] / sums[..., 1])
 
 
 # Summaries ------------------------------------------------------------------------------------------------------------
@@ -185,12 +186,12 @@ def rouge(found: Sequence[str], wanted: Sequence[str]) -> dict[str, Estimate]:
         "ROUGE-2": lambda a, b: common_ngrams(a, b, 2),
         "ROUGE-L": common_subsequence,
     }
-    return {name: mean_of([[score(a, b)] for a, b in pairs]) for name, score in measures.items()}
+    return {name: mean_of([score(a, b) for a, b in pairs]) for name, score in measures.items()}
 
 
 def common_ngrams(a: list[str], b: list[str], n: int) -> float:
     """F1 of the n-grams of two texts."""
-    one, other = (Counter(zip(*(words[i:] for i in range(n)), strict=False)) for words in (a, b))
+    one, other = (Counter(ngrams(words, n)) for words in (a, b))
     return float(f1(np.array([(one & other).total(), one.total(), other.total()])))
 
 
