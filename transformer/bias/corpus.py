@@ -81,10 +81,6 @@ class WordTokenizer(Tokenizer):
         if len(self._ids) != len(self.vocabulary):
             raise ValueError(f"the vocabulary of {len(self.vocabulary)} words has {len(self._ids)} different ones; list each word once")
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
-
     def encode(self, text: str) -> Ids:
         """Text to ids (T,); ValueError names a word that is not in the vocabulary."""
         words = text.split()
@@ -95,12 +91,6 @@ class WordTokenizer(Tokenizer):
     def decode(self, ids: Any) -> str:
         """Ids (T,) to words with a space between them."""
         return " ".join(self.vocabulary[i] for i in self._checked_ids(ids))
-
-    def token_bytes(self, token_id: int) -> bytes:
-        return self.vocabulary[self._checked_id(token_id)].encode("utf-8")
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "vocabulary": self.vocabulary}
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:

@@ -110,10 +110,6 @@ class GPT2Tokenizer(Tokenizer):
         ordered = dict.fromkeys([*CHARACTER.values(), *tokens[256:], END_OF_TEXT])
         return cls({token: i for i, token in enumerate(ordered)}, merges)
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
-
     def encode(self, text: str) -> Ids:
         """Text to ids (T,); ValueError only for lone surrogates."""
         _encoded(_checked_text(text, allow_empty=True), "utf-8")

@@ -101,10 +101,6 @@ class WordPieceTokenizer(Tokenizer):
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {brief(error)}") from error
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
-
     def encode(self, text: str) -> Ids:
         """Text to ids (T,), [CLS] first and [SEP] last, T at most ``max_length``; ValueError only for lone surrogates."""
         _encoded(_checked_text(text, allow_empty=True), "utf-8")
@@ -142,7 +138,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def to_dict(self) -> dict[str, Any]:
         settings = {"lowercase": self.lowercase, "strip_accents": self.strip_accents, "max_length": self.max_length}
-        return {"kind": self.kind, "vocabulary": self.vocabulary, **settings}
+        return {**super().to_dict(), **settings}
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:
