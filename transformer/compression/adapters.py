@@ -23,9 +23,6 @@ import numpy as np
 from minigrad import Tensor, linear, load, nn, save
 from minigrad.random import generator
 
-from .costs import LINEARS, Cost, kept, product
-from .costs import linear as linear_cost
-
 FORMAT = "attention-by-hand adapter 1"
 TARGETS = ("q_proj", "v_proj", "up", "down")
 
@@ -54,14 +51,6 @@ class LowRank(nn.Module):
 
     def describe(self) -> str:
         return f"rank {self.rank}, scale {self.scale:g}"
-
-
-def low_rank_cost(m: LowRank, n: int, wants: bool) -> Cost:
-    (rows, rank), columns = m.A.shape, m.B.shape[1]
-    return linear_cost(m.base, n, wants) + product(n, rows, rank, wants) + product(n, rank, columns) + kept(2 * n * columns)
-
-
-LINEARS[LowRank] = low_rank_cost
 
 
 def places(model: nn.Module, kind: type, names: Iterable[str] | None = None) -> Iterator[tuple[str, nn.Module, str, Any]]:

@@ -15,7 +15,7 @@ attention, ``L`` width of the latent vector, ``R`` of the turned key; of experts
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, 
 from ..models.experts import Experts
 from ..models.latent import LatentAttention
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+from .adapters import LowRank
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,12 @@ def product(n: int, k: int, m: int, left: bool = True, right: bool = True) -> Co
 
 # Layers ------------------------------------------------------------------------------------------------------------------
 
-LINEARS: dict[type, Callable[..., Cost]] = {}  # what stands in place of a Linear, such as an adapter, brings a formula of its own
-
 
 def linear(m: Any, n: int, wants: bool = True) -> Cost:
     """x (n, in) → (n, out); ``wants``: x wants a gradient."""
-    if type(m) in LINEARS:
-        return LINEARS[type(m)](m, n, wants)
+    if isinstance(m, LowRank):  # the map itself, two thin products, and the sum
+        (rows, rank), columns = m.A.shape, m.B.shape[1]
+        return linear(m.base, n, wants) + product(n, rows, rank, wants) + product(n, rank, columns) + kept(2 * n * columns)
     n_in, n_out = m.weight.shape
     return product(n, n_in, n_out, wants, m.weight.requires_grad)
 
@@ -84,7 +84,7 @@ def activated(m: Any, n: int, activation: str, fused: bool = True) -> Cost:
 
 
 def out_features(m: Any) -> int:
-    return getattr(m, "base", m).weight.shape[1]
+    return (m.base if isinstance(m, LowRank) else m).weight.shape[1]
 
 
 def norm(m: Any, n: int) -> Cost:

@@ -67,8 +67,7 @@ def train_validation_split(
     ids: npt.ArrayLike, context_length: int, validation_fraction: float = 0.1
 ) -> tuple[Ids, Ids]:
     """The first ids to train on and the last to validate on, as views; ValueError when a part has no full window."""
-    array = _checked_ids(ids)
-    _checked_size("context_length", context_length)
+    array = _checked_ids(ids, context_length=context_length)
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected a number between 0 and 1, say 0.1")
     cut = array.size - round(array.size * validation_fraction)
@@ -90,9 +89,7 @@ def held_out(ids: Ids, context_length: int) -> tuple[Ids, Ids]:
 
 def batch(ids: npt.ArrayLike, batch_size: int, context_length: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Inputs and targets (B, T), windows at random places; the targets are the inputs one step later."""
-    array = _checked_ids(ids)
-    _checked_size("batch_size", batch_size)
-    _checked_size("context_length", context_length)
+    array = _checked_ids(ids, batch_size=batch_size, context_length=context_length)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is {rng!r}, expected a random generator: np.random.default_rng(seed)")
     if array.size < context_length + 1:
@@ -108,9 +105,7 @@ def sequential_batches(ids: npt.ArrayLike, batch_size: int, context_length: int)
 
     The last batch may have fewer rows; its last row is padded with input 0 and target `IGNORE_INDEX`.
     """
-    array = _checked_ids(ids)
-    _checked_size("batch_size", batch_size)
-    _checked_size("context_length", context_length)
+    array = _checked_ids(ids, batch_size=batch_size, context_length=context_length)
     if array.size < 2:
         raise ValueError(f"{array.size} ids hold no target: pass at least 2")
     step = batch_size * context_length
@@ -222,12 +217,14 @@ def _blocks(ids: Ids, vocab_size: int, overlap: int = 0) -> Iterator[Ints]:
         yield block
 
 
-def _checked_ids(ids: npt.ArrayLike) -> Ids:
+def _checked_ids(ids: npt.ArrayLike, **sizes: int) -> Ids:
     array = np.asarray(ids)
     if array.ndim != 1:
         raise ValueError(f"ids have shape {array.shape}, expected one row of token ids (N,)")
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"ids have dtype {array.dtype}, expected integers; encode the text with a tokenizer first")
+    for name, value in sizes.items():
+        _checked_size(name, value)
     return array
 
 
