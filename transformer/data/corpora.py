@@ -191,9 +191,7 @@ def _pair_counts(ids: Ids, vocab_size: int) -> tuple[Ints, Ints]:
     for block in _blocks(ids, vocab_size, overlap=1):
         new, count = np.unique(block[:-1] * vocab_size + block[1:], return_counts=True)
         pairs, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
-        old, times = times, np.zeros(pairs.size, np.int64)
-        times[which[: old.size]] = old
-        times[which[old.size :]] += count
+        times = np.bincount(which, np.concatenate([times, count])).astype(np.int64)
     return pairs, times
 
 
