@@ -68,10 +68,12 @@ class BPETokenizer(Tokenizer):
 
     def encode(self, text: str) -> Ids:
         """Text to ids (T,): every chunk merged in the order learned; ValueError only for lone surrogates."""
-        _encoded(_checked_text(text, allow_empty=True), "utf-8")
         ids = bytearray()
-        for match in CHUNK.finditer(text):
-            ids += self._cache[match.group()]
+        try:
+            for match in CHUNK.finditer(_checked_text(text, allow_empty=True)):
+                ids += self._cache[match.group()]
+        except UnicodeEncodeError:
+            _encoded(text, "utf-8")                             # says where the lone surrogate stands
         return np.frombuffer(ids, self.id_dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
