@@ -314,13 +314,13 @@ def data_package(read: Callable[[], Any], levels: int) -> Callable[[Path], Any]:
     """Read as if the folder, so many levels above the file, were the package."""
 
     def inner(path: Path) -> Any:
-        before = real.folder
-        real.folder = lambda source: path.parents[levels]  # type: ignore[assignment]
+        before = real.package_folder
+        real.package_folder = lambda module, missing: path.parents[levels]  # type: ignore[assignment]
         try:
             found = read()
             return list(found.pairs) if hasattr(found, "pairs") else list(found)
         finally:
-            real.folder = before
+            real.package_folder = before
 
     return inner
 

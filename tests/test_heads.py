@@ -6,7 +6,7 @@ import pytest
 from minigrad import manual_seed, no_grad
 from transformer import SpanReader, Tagger
 from transformer.compression.adapters import add_adapters, merge_adapters
-from transformer.data.pieces import Pieces
+from transformer.data.codec import Pieces
 from transformer.data.tasks import PairTask, Tagged
 from transformer.models.build import build_model
 from transformer.pretrained import load_pretrained, load_sentence_encoder, save_pretrained

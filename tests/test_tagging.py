@@ -11,8 +11,8 @@ from minigrad import manual_seed
 from transformer import BERT, AlibiBias, SpanReader, Tagger
 from transformer.checks import shaken
 from transformer.data.bpe import BPETokenizer
+from transformer.data.codec import Pieces
 from transformer.data.corpora import IGNORE_INDEX
-from transformer.data.pieces import Pieces
 from transformer.data.tasks import MADE, PairTask, Question, Tagged
 from transformer.data.tasks.sentences import question
 from transformer.data.wordpiece import SPECIAL, WordPieceTokenizer

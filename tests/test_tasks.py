@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from transformer import BPETokenizer, CharTokenizer
-from transformer.data.pieces import Pieces
+from transformer.data.codec import Pieces
 from transformer.data.tasks import MADE, Pair, PairTask, addition, dates, in_words, reversal, sentences, sorting
 from transformer.data.tasks.dates import CASES, FIRST, FORMS
 from transformer.training.recipes import make_tokenizer

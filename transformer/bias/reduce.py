@@ -22,10 +22,12 @@ import numpy as np
 from minigrad import abs as absolute
 from minigrad import exp, log_softmax, take
 
+from ..data.codec import padded
 from ..data.tokenizers import Tokenizer
-from .corpus import Sentence
+from .corpus import Sentence, shuffled
 
 KINDS = ("ratio", "kl")
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray]  # ids: what stands before, x, swap(x)
 
 
 # Data --------------------------------------------------------------------------------------------------------------------
@@ -64,16 +66,14 @@ def additional(found: Sequence[Sentence], more: Iterable[Sentence], rng: np.rand
     if missing := {key: n for key, n in lacking.items() if n > 0}:
         (occupation, male), n = next(iter(missing.items()))
         raise ValueError(f"additional: {n} more {'male' if male else 'female'} sentences about {occupation!r} are needed than there are")
-    both = [*found, *added]
-    return [both[i] for i in rng.permutation(len(both))]
+    return shuffled([*found, *added], rng)
 
 
 def augmented(found: Sequence[Sentence], rng: np.random.Generator, share: float = 1.0) -> list[Sentence]:
     """The sentences and the twins of a ``share`` of those that have one, in random order; with share 1 the text is balanced exactly."""
     if not 0 <= share <= 1:
         raise ValueError(f"augmented: share={share}; expected 0 (nothing added) to 1 (every twin)")
-    both = [*found, *(s.twin for s in found if s.twin != s and rng.random() < share)]
-    return [both[i] for i in rng.permutation(len(both))]
+    return shuffled([*found, *(s.twin for s in found if s.twin != s and rng.random() < share)], rng)
 
 
 # Penalty -----------------------------------------------------------------------------------------------------------------
@@ -88,12 +88,7 @@ class CounterfactualPenalty:
     """
 
     def __init__(
-        self,
-        pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
-        strength: float,
-        kind: str = "ratio",
-        swapped_ids: np.ndarray | None = None,
-        batch_size: int = 8,
+        self, pairs: Sequence[Triple], strength: float, kind: str = "ratio", swapped_ids: np.ndarray | None = None, batch_size: int = 8
     ) -> None:
         if kind not in KINDS:
             raise ValueError(f"CounterfactualPenalty: kind={kind!r}; expected one of {', '.join(KINDS)}")
@@ -106,14 +101,10 @@ class CounterfactualPenalty:
                 raise ValueError(f"CounterfactualPenalty: pair {i} has rows of {tuple(map(len, pair))} tokens; expected one or more in each")
         if kind == "kl":
             check_alignment(pairs, swapped_ids)
-        width = max(len(before) + max(len(x), len(y)) for before, x, y in pairs)
-        self.ids = np.zeros((len(pairs), 2, width), np.int64)
-        self.counted = np.zeros((len(pairs), 2, width), np.float32)  # 1 for the tokens of x and of swap(x)
-        for i, (before, *both) in enumerate(pairs):
-            for j, row in enumerate(both):
-                stop = len(before) + len(row)
-                self.ids[i, j, :stop] = np.concatenate([before, row])
-                self.counted[i, j, len(before) : stop] = 1
+        starts = np.repeat([len(before) for before, _, _ in pairs], 2)
+        ids, real = padded([np.concatenate([before, row]) for before, *both in pairs for row in both], 0)
+        counted = real & (np.arange(ids.shape[1]) >= starts[:, None])  # the tokens of x and of swap(x)
+        self.ids, self.counted = ids.reshape(len(pairs), 2, -1), counted.astype(np.float32).reshape(len(pairs), 2, -1)
         self.strength, self.kind, self.swapped_ids, self.batch_size = strength, kind, swapped_ids, batch_size
 
     def __call__(self, model: Any, rng: np.random.Generator) -> Any:
@@ -132,7 +123,7 @@ class CounterfactualPenalty:
         return self.strength / self.batch_size * (both_ways * counted[0::2]).sum()
 
 
-def check_alignment(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], swapped_ids: np.ndarray | None) -> None:
+def check_alignment(pairs: Sequence[Triple], swapped_ids: np.ndarray | None) -> None:
     """ValueError unless the pairs can be compared place by place."""
     if swapped_ids is None:
         raise ValueError("CounterfactualPenalty: kind 'kl' needs swapped_ids, for each token the one of the swapped text")
@@ -144,13 +135,9 @@ def check_alignment(pairs: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], 
 
 
 def running_pairs(
-    texts: Sequence[tuple[str, str]],
-    tokenizer: Tokenizer,
-    context_length: int,
-    rng: np.random.Generator,
-    separator: str = "",
+    texts: Sequence[tuple[str, str]], tokenizer: Tokenizer, context_length: int, rng: np.random.Generator, separator: str = "",
     from_start: bool = False,
-) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+) -> list[Triple]:
     """(before, x, swap(x)) for each of the ``texts`` (x, swap(x)) whose two differ, with a random length of the running text before it.
 
     The running text is every x with ``separator`` after it; texts that do not fit the context are left out.  ``from_start`` leaves one

@@ -78,7 +78,6 @@ def pronouns(model: LanguageModel, seed: int) -> Iterator[str]:
 
 
 def continuations(model: LanguageModel, seed: int) -> Iterator[str]:
-    """What the model writes after neutral prompts."""
     prompts = [prompt for prompt in PROMPTS if model.can_write(prompt)]
     if not hasattr(model.model, "context_length") or not prompts:
         yield "Continuations: left out, as this model does not write, or not these prompts.\n"
@@ -127,7 +126,6 @@ def embeddings(model: LanguageModel) -> Iterator[str]:
 
 
 def battery_lines(vectors: Vectors, lists: dict[str, list[str]]) -> Iterator[str]:
-    """One line for each test."""
     for name, w in weat_battery(vectors, lists).items():
         yield f"    {name:<46}effect size {w.effect_size:+.2f}   p {'<' if w.p_value < 0.001 else '='} {max(w.p_value, 0.001):.3f}"
 

@@ -16,11 +16,11 @@ MARKERS = {"augmentation": "o", "ratio penalty": "s", "KL penalty": "^"}
 SINGLE = {"re-weighting": "P", "additional data": "X", "ratio penalty at starts": "d", "projection": "v"}
 
 
-def by_cure(results: Iterable[Result]) -> dict[Cure, list[Result]]:
-    """The results of each cure, in the order of their seeds."""
-    found: dict[Cure, list[Result]] = {}
+def grouped(results: Iterable[Result], by: str) -> dict[Any, list[Result]]:
+    """The results of each cure, or at each skew, in the order in which they come."""
+    found: dict[Any, list[Result]] = {}
     for result in results:
-        found.setdefault(result.cure, []).append(result)
+        found.setdefault(getattr(result, by), []).append(result)
     return found
 
 
@@ -31,7 +31,7 @@ def mean(values: Sequence[float]) -> Estimate:
 
 def compared(results: Sequence[Result]) -> dict[Cure, dict[str, Estimate]]:
     """For each cure: the gaps; how much of the baseline's gap is gone, and how much the perplexities grow, in percent, seed by seed."""
-    groups = by_cure(results)
+    groups = grouped(results, "cure")
     baseline = {r.seed: r for r in groups[BASELINE]}
     table = {}
     for cure, rows in groups.items():
@@ -54,7 +54,6 @@ def cell(found: Estimate, digits: int = 2) -> str:
 
 
 def cure_table(results: Sequence[Result]) -> str:
-    """Markdown: one row for each cure."""
     columns = ("cure", "gap", "of it gone, %", "gap at starts", "gap, unseen templates", "perplexity, balanced text, %", "perplexity, skewed text, %")
     lines = ["| " + " | ".join(columns) + " |", "| --- " * len(columns) + "|"]
     for cure, row in compared(results).items():
@@ -65,7 +64,6 @@ def cure_table(results: Sequence[Result]) -> str:
 
 
 def skew_table(results: Sequence[Result]) -> str:
-    """Markdown: the measured gap at each known skew."""
     lines = ["| skew of the text | its own gap | measured gap |", "| --- | --- | --- |"]
     for skew, rows in by_skew(results).items():
         lines.append(f"| {skew:g} | {true_gap(skew):.2f} | {cell(mean([r.gap for r in rows]))} |")
@@ -74,14 +72,10 @@ def skew_table(results: Sequence[Result]) -> str:
 
 def by_skew(results: Iterable[Result]) -> dict[float, list[Result]]:
     """The results at each skew, in rising order."""
-    found: dict[float, list[Result]] = {}
-    for result in sorted(results, key=lambda r: (r.skew, r.seed)):
-        found.setdefault(result.skew, []).append(result)
-    return found
+    return grouped(sorted(results, key=lambda r: (r.skew, r.seed)), "skew")
 
 
 def report(skews: Sequence[Result], cures: Sequence[Result], steps: int) -> str:
-    """Both tables under their headings."""
     seeds = sorted({r.seed for r in cures})
     command = f"python -m transformer bias --experiment --seeds {len(seeds)} --steps {steps}"
     return (

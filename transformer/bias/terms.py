@@ -14,7 +14,6 @@ def pairs(table: str) -> dict[str, str]:
 
 
 def words(table: str) -> frozenset[str]:
-    """The words of a table."""
     return frozenset(table.split())
 
 

@@ -12,8 +12,7 @@ from minigrad import no_grad
 
 from .. import plots
 from ..attention import attention_maps
-from ..data.codec import Codec
-from ..data.pieces import Pieces
+from ..data.codec import Codec, Pieces
 from ..data.tasks import sentences
 from ..data.tokenizers import Tokenizer
 from ..decoding.translate import cross_attention

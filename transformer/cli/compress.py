@@ -15,7 +15,7 @@ from ..compression.counting import count
 from ..compression.packing import KINDS, pack_run
 from ..compression.quantization import BLOCKS
 from ..data import corpora
-from ..data.texts import held_out
+from ..data.corpora import held_out
 from ..models.build import build_model
 from ..training.checkpoints import RunFolder
 from ..training.console import progress_bar

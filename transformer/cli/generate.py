@@ -15,8 +15,7 @@ import numpy as np
 
 from minigrad.storage import write_atomically
 
-from ..data.codec import Codec
-from ..data.pieces import Pieces
+from ..data.codec import Codec, Pieces
 from ..data.tasks import sentences
 from ..data.tokenizers import Tokenizer
 from ..decoding.generate import beam_search

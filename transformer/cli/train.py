@@ -14,7 +14,7 @@ from minigrad import manual_seed
 
 from .. import plots
 from ..data.bpe import BPETokenizer
-from ..data.texts import TEXTS, load_text
+from ..data.real import TEXTS, load_text
 from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..models.build import build_model
 from ..models.gpt import FEED_FORWARDS, NORMS, POSITIONS

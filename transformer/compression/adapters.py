@@ -23,9 +23,6 @@ import numpy as np
 from minigrad import Tensor, linear, load, nn, save
 from minigrad.random import generator
 
-from .costs import LINEARS, Cost, kept, product
-from .costs import linear as linear_cost
-
 FORMAT = "attention-by-hand adapter 1"
 TARGETS = ("q_proj", "v_proj", "up", "down")
 
@@ -53,17 +50,7 @@ class LowRank(nn.Module):
         return self.scale * (self.A.data @ self.B.data)
 
     def describe(self) -> str:
-        """Rank and scale."""
         return f"rank {self.rank}, scale {self.scale:g}"
-
-
-def low_rank_cost(m: LowRank, n: int, wants: bool) -> Cost:
-    """The map itself, two thin products, and the sum."""
-    (rows, rank), columns = m.A.shape, m.B.shape[1]
-    return linear_cost(m.base, n, wants) + product(n, rows, rank, wants) + product(n, rank, columns) + kept(2 * n * columns)
-
-
-LINEARS[LowRank] = low_rank_cost
 
 
 def places(model: nn.Module, kind: type, names: Iterable[str] | None = None) -> Iterator[tuple[str, nn.Module, str, Any]]:
@@ -89,9 +76,14 @@ def add_adapters(model: nn.Module, rank: int = 4, alpha: float | None = None, ta
         known = sorted({name for _, _, name, _ in places(model, nn.Linear)})
         raise ValueError(f"add_adapters: no Linear is named {' or '.join(targets)}; this {type(model).__name__} has {', '.join(known)}")
     new = [LowRank(inner, rank, alpha) for _, _, _, inner in found]  # a rank too large is told here, before anything is changed
+    return put_on(model, [(around, name, adapted) for (_, around, name, _), adapted in zip(found, new, strict=True)])
+
+
+def put_on(model: nn.Module, new: list[tuple[nn.Module, str, LowRank]]) -> list[nn.Parameter]:
+    """Each adapter in its place, and all else fixed; returns the parameters to train."""
     for p in model.parameters():
         p.requires_grad = False
-    for (_, around, name, _), adapted in zip(found, new, strict=True):
+    for around, name, adapted in new:
         setattr(around, name, adapted)
     return trainable(model)
 
@@ -188,8 +180,4 @@ def load_adapters(model: nn.Module, path: str | Path) -> list[nn.Parameter]:
         adapted = LowRank(inner, A.shape[1], scale * A.shape[1])
         adapted.A.data, adapted.B.data = A, B
         new.append((around, last, adapted))
-    for p in model.parameters():
-        p.requires_grad = False
-    for around, last, adapted in new:
-        setattr(around, last, adapted)
-    return trainable(model)
+    return put_on(model, new)

@@ -9,12 +9,13 @@ Causal attention: our blocks skip keys that no query of a block may see, so :mat
 ``dense`` they are counted whole, :math:`4 B H T S D`, as most papers and PyTorch's counter do.
 
 Sources: Kaplan et al. (2020), section 2.1 (FLOPs of a Transformer); Korthikanti et al. (2022), section 4.1 (activations).
-``B`` batch, ``T`` length, ``S`` source length, ``n`` rows (B · T), ``C`` width, ``H`` heads or hidden width, ``D`` head width.
+``B`` batch, ``T`` length, ``S`` source length, ``n`` rows (B · T), ``C`` width, ``H`` heads or hidden width, ``D`` head width; of latent
+attention, ``L`` width of the latent vector, ``R`` of the turned key; of experts, ``E`` all of them, ``k`` for each token.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -24,7 +25,10 @@ from minigrad.ops.attention import KEPT, ROWS
 
 from ..attention import MultiHeadAttention
 from ..layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, NoFeedForward, NoNorm, RMSNorm, SwiGLU
+from ..models.experts import Experts
+from ..models.latent import LatentAttention
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions
+from .adapters import LowRank
 
 
 @dataclass(frozen=True)
@@ -58,15 +62,12 @@ def product(n: int, k: int, m: int, left: bool = True, right: bool = True) -> Co
 
 # Layers ------------------------------------------------------------------------------------------------------------------
 
-LINEARS: dict[type, Callable[..., Cost]] = {}  # what stands in place of a Linear, such as an adapter, brings a formula of its own
-FEED_FORWARDS: dict[type, Callable[..., Cost]] = {}  # and so does what stands in place of a feed-forward network,
-ATTENTIONS: dict[type, Callable[..., Iterator[Part]]] = {}  # or of attention
-
 
 def linear(m: Any, n: int, wants: bool = True) -> Cost:
     """x (n, in) → (n, out); ``wants``: x wants a gradient."""
-    if type(m) in LINEARS:
-        return LINEARS[type(m)](m, n, wants)
+    if isinstance(m, LowRank):  # the map itself, two thin products, and the sum
+        (rows, rank), columns = m.A.shape, m.B.shape[1]
+        return linear(m.base, n, wants) + product(n, rows, rank, wants) + product(n, rank, columns) + kept(2 * n * columns)
     n_in, n_out = m.weight.shape
     return product(n, n_in, n_out, wants, m.weight.requires_grad)
 
@@ -83,8 +84,7 @@ def activated(m: Any, n: int, activation: str, fused: bool = True) -> Cost:
 
 
 def out_features(m: Any) -> int:
-    """How many numbers a linear map gives."""
-    return getattr(m, "base", m).weight.shape[1]
+    return (m.base if isinstance(m, LowRank) else m).weight.shape[1]
 
 
 def norm(m: Any, n: int) -> Cost:
@@ -96,14 +96,13 @@ def norm(m: Any, n: int) -> Cost:
 
 
 def dropout(m: nn.Dropout, numbers: int) -> Cost:
-    """The mask and the product."""
-    return kept(2 * numbers if m.p else 0)
+    return kept(2 * numbers if m.p else 0)  # the mask and the product
 
 
 def feed_forward(m: nn.Module, n: int) -> Cost:
     """Two linear maps and an activation, or three and a gate."""
-    if type(m) in FEED_FORWARDS:
-        return FEED_FORWARDS[type(m)](m, n)
+    if isinstance(m, Experts):
+        return experts(m, n)
     if isinstance(m, SwiGLU):
         inner = n * out_features(m.up)
         return activated(m.gate, n, "silu") + linear(m.up, n) + kept(inner) + dropout(m.dropout, inner) + linear(m.down, n)
@@ -115,8 +114,20 @@ def feed_forward(m: nn.Module, n: int) -> Cost:
     raise TypeError(f"count: no formula for a feed-forward of type {type(m).__name__}; it knows FeedForward, SwiGLU and NoFeedForward")
 
 
+def experts(m: Experts, n: int) -> Cost:
+    """The router, and k experts for each token: their number changes the parameters, and not the products."""
+    E, C, F = m.gate.shape
+    k, rows = m.per_token, n * m.per_token
+    router = linear(m.router, n) + kept(n * E + rows)  # the probabilities, and those of the chosen
+    if k > 1:
+        router = router + kept(n + rows)  # their sum, and their parts of it
+    inner = product(rows, C, F) * 2 + product(rows, F, C) + kept(rows * F * 3)  # silu, its slope, and the gated product
+    around = kept(rows * C * 3 + n * C)  # taken, put back, weighted, summed
+    shared = Cost() if m.shared is None else feed_forward(m.shared, n) + kept(n * out_features(m.shared.down))
+    return router + inner + around + shared
+
+
 def embedded(m: Positions, B: int, T: int, C: int) -> Cost:
-    """Adding positions to the embeddings."""
     if isinstance(m, SinusoidalPositions):
         return kept(B * T * C + T * C)
     return kept(B * T * C if isinstance(m, LearnedPositions) else 0)
@@ -140,14 +151,16 @@ def visible(T: int, S: int, causal: bool) -> int:
     return sum(min(rows, t) * max(0, S - T + t) for t in range(T, 0, -rows))
 
 
-def scores(m: MultiHeadAttention, B: int, T: int, S: int, causal: bool = False, dense: bool = False) -> Cost:
-    """softmax(QKᵀ) V: two products; backward four, and QKᵀ again where the weights are too many to keep."""
-    heads, D = m.num_heads, m.head_dim
-    pairs = B * heads * (T * S if dense else visible(T, S, causal))
-    remembered = B * heads * T * S <= KEPT
-    bias = (heads if isinstance(m.positions, AlibiBias) else 1 if m.window else 0) * T * S
+def scores(m: Any, B: int, T: int, S: int, causal: bool, dense: bool) -> Cost:
+    """softmax(QKᵀ) V, keys D wide and values V: two products; backward four, and QKᵀ again where the weights are too many to keep."""
+    H, D, V = m.num_heads, m.head_dim, m.head_dim
+    if isinstance(m, LatentAttention):
+        D, V = D + m.rotary_dim, m.value_dim
+    pairs = B * H * (T * S if dense else visible(T, S, causal))
+    remembered = B * H * T * S <= KEPT
+    bias = (H if isinstance(m.positions, AlibiBias) else 1 if getattr(m, "window", None) else 0) * T * S
     again = 0 if remembered or dense else 2 * pairs * D
-    return Cost(4 * pairs * D, 8 * pairs * D + again, (pairs if remembered else B * heads * T) + B * T * heads * D + bias)
+    return Cost(2 * pairs * (D + V), 4 * pairs * (D + V) + again, (pairs if remembered else B * H * T) + B * T * H * V + bias)
 
 
 def projections(m: MultiHeadAttention, B: int, T: int, S: int, wants: bool = True) -> Cost:
@@ -162,12 +175,23 @@ def projections(m: MultiHeadAttention, B: int, T: int, S: int, wants: bool = Tru
     return q + k + v + out + normed + turned + Cost(cache=2 * B * held * m.num_kv_heads * m.head_dim)
 
 
+def latent_projections(m: LatentAttention, B: int, T: int, wants: bool) -> Cost:
+    """To the latent vectors and up again; a cache holds one latent vector and one turned key."""
+    H, D, R, L, n = m.num_heads, m.head_dim, m.rotary_dim, m.latent_dim, B * T
+    cost = linear(m.kv_down, n, wants) + norm(m.kv_norm, n) + linear(m.k_up, n) + linear(m.v_up, n) + linear(m.out_proj, n)
+    if m.q_down is None:
+        cost += linear(m.q_proj, n, wants)
+    else:
+        cost += linear(m.q_down, n, wants) + norm(m.q_norm, n) + linear(m.q_proj, n)
+    if m.k_rotary is not None:  # turned, and put beside what is not
+        turned = rotated(m.positions, H, B, T, R) + rotated(m.positions, 1, B, T, R)
+        cost += linear(m.k_rotary, n, wants) + turned + kept(2 * n * H * (D + R))
+    return cost + Cost(cache=n * (L + R))
+
+
 def attention(name: str, m: Any, B: int, T: int, S: int, causal: bool, dense: bool, wants: bool = True) -> Iterator[Part]:
-    """The projections and what lies between them."""
-    if type(m) in ATTENTIONS:
-        yield from ATTENTIONS[type(m)](name, m, B, T, S, causal, dense, wants)
-        return
-    yield name, "projections", projections(m, B, T, S, wants)
+    latent = isinstance(m, LatentAttention)  # in training and reading at once keys and values are made, and attention is the usual one
+    yield name, "projections", latent_projections(m, B, T, wants) if latent else projections(m, B, T, S, wants)
     yield name, "scores", scores(m, B, T, S, causal, dense)
 
 
@@ -180,14 +204,12 @@ def sublayer(m: Any, norm_module: Any, B: int, T: int) -> Cost:
 def encoder_layer(
     name: str, m: EncoderLayer, B: int, T: int, causal: bool = False, dense: bool = False, wants: bool = True
 ) -> Iterator[Part]:
-    """Self-attention and feed-forward."""
     yield from attention(f"{name}.self_attention", m.self_attention, B, T, T, causal, dense, wants)
     yield f"{name}.ffn", "feed-forward", feed_forward(m.ffn, B * T)
     yield name, "norms and sums", sublayer(m, m.norm1, B, T) + sublayer(m, m.norm2, B, T)
 
 
 def decoder_layer(name: str, m: DecoderLayer, B: int, T: int, S: int, dense: bool = False) -> Iterator[Part]:
-    """Causal self-attention, attention to the source, feed-forward."""
     yield from attention(f"{name}.self_attention", m.self_attention, B, T, T, True, dense)
     yield from attention(f"{name}.cross_attention", m.cross_attention, B, T, S, False, dense)
     yield f"{name}.ffn", "feed-forward", feed_forward(m.ffn, B * T)
@@ -204,7 +226,6 @@ def encoder(name: str, m: Encoder, B: int, T: int, dense: bool) -> Iterator[Part
 
 
 def decoder(name: str, m: Decoder, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """All layers, and the last norm if there is one."""
     for i, layer in enumerate(m.layers):
         yield from decoder_layer(f"{name}.layers.{i}", layer, B, T, S, dense)
     if m.norm is not None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from minigrad import nn
 
-from .costs import Cost
 from .model_costs import FAMILIES
 
 COLUMNS = ("forward_flops", "training_flops", "parameters", "weight_bytes", "activation_bytes", "cache_bytes")
@@ -30,6 +28,11 @@ class Row:
     cache_bytes: int = 0
 
 
+def summed(column: str, meaning: str) -> Any:
+    """The total of a column as a property of a Table."""
+    return property(lambda table: sum(getattr(row, column) for row in table.rows), doc=meaning)
+
+
 @dataclass(frozen=True)
 class Table:
     """The parts of a model for ``batch`` sequences of ``length`` tokens; its totals have the names of a row's columns."""
@@ -38,47 +41,20 @@ class Table:
     batch: int
     length: int
 
-    def total(self, column: str) -> int:
-        """The sum of a column."""
-        return sum(getattr(row, column) for row in self.rows)
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers the model has; shared ones count once."""
-        return self.total("parameters")
-
-    @property
-    def forward_flops(self) -> int:
-        """FLOPs of a forward pass over the batch."""
-        return self.total("forward_flops")
-
-    @property
-    def training_flops(self) -> int:
-        """FLOPs of a forward and a backward pass over the batch; the optimizer's are not counted."""
-        return self.total("training_flops")
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the weights; a gradient has as many, and Adam's memory twice as many."""
-        return self.total("weight_bytes")
-
-    @property
-    def activation_bytes(self) -> int:
-        """Bytes that a training step keeps from the forward to the backward pass."""
-        return self.total("activation_bytes")
-
-    @property
-    def cache_bytes(self) -> int:
-        """Bytes of the keys and values of the batch, in generation."""
-        return self.total("cache_bytes")
+    parameters = summed("parameters", "How many numbers the model has; shared ones count once.")
+    forward_flops = summed("forward_flops", "FLOPs of a forward pass over the batch.")
+    training_flops = summed("training_flops", "FLOPs of a forward and a backward pass over the batch; the optimizer's are not counted.")
+    bytes = summed("weight_bytes", "Bytes of the weights; a gradient has as many, and Adam's memory twice as many.")
+    activation_bytes = summed("activation_bytes", "Bytes that a training step keeps from the forward to the backward pass.")
+    cache_bytes = summed("cache_bytes", "Bytes of the keys and values of the batch, in generation.")
 
     def by_layer(self) -> Table:
         """The same with one row for each layer."""
         merged = []
         for name, rows in itertools.groupby(self.rows, key=lambda row: layer_of(row.name)):
-            group = list(rows)
-            part = group[0].part if len(group) == 1 else ""
-            merged.append(Row(name, part, **{column: sum(getattr(row, column) for row in group) for column in COLUMNS}))
+            first, *more = rows
+            totals = {column: sum(getattr(row, column) for row in (first, *more)) for column in COLUMNS}
+            merged.append(Row(name, "" if more else first.part, **totals))
         return Table(tuple(merged), self.batch, self.length)
 
     def __str__(self) -> str:
@@ -90,7 +66,6 @@ class Table:
         return "\n".join([text[0], rule, *text[1:-1], rule, text[-1]])
 
     def line(self, name: str, row: Any) -> tuple[str, ...]:
-        """A line of the printed table."""
         share = f"{row.forward_flops / max(1, self.forward_flops):.1%}"
         flops = [amount(n, "FLOP") for n in (row.forward_flops, row.training_flops)]
         sizes = [amount(n, "B") for n in (getattr(row, "weight_bytes", self.bytes), row.activation_bytes, row.cache_bytes)]
@@ -117,7 +92,10 @@ def count(model: nn.Module, batch: int = 1, length: int | None = None, source_le
     most papers do, and not as computed here.  Activations are those of the training mode: with dropout if the model has any.
     Raises TypeError for a kind of model without a formula, ValueError for sizes below 1.
     """
-    formula = formula_of(model)
+    formula = next((formula for kind, formula in FAMILIES.items() if isinstance(model, kind)), None)
+    if formula is None:
+        known = ", ".join(kind.__name__ for kind in FAMILIES)
+        raise TypeError(f"count: no formula for {type(model).__name__}; it knows {known}")
     longest = getattr(model, "context_length", getattr(model, "max_length", None))
     length = longest if length is None else length
     if length is None or length < 1 or batch < 1 or (source_length is not None and source_length < 1):
@@ -125,7 +103,7 @@ def count(model: nn.Module, batch: int = 1, length: int | None = None, source_le
     if longest is not None and max(length, source_length or 0) > longest:
         raise ValueError(f"count: length={max(length, source_length or 0)}; this {type(model).__name__} reads up to {longest} tokens")
     parts = list(formula(model, batch, length, length if source_length is None else source_length, dense))
-    sizes = dict(assigned(model, [name for name, _, _ in parts]))
+    sizes = assigned(model, [name for name, _, _ in parts])
     first = {name: i for i, (name, _, _) in reversed(list(enumerate(parts)))}
     item = model.parameters()[0].dtype.itemsize
     rows = []
@@ -136,16 +114,7 @@ def count(model: nn.Module, batch: int = 1, length: int | None = None, source_le
     return Table(tuple(rows), batch, length)
 
 
-def formula_of(model: nn.Module) -> Callable[..., Iterator[tuple[str, str, Cost]]]:
-    """The formula of the model's class; TypeError when there is none."""
-    for kind, formula in FAMILIES.items():
-        if isinstance(model, kind):
-            return formula
-    known = ", ".join(kind.__name__ for kind in FAMILIES)
-    raise TypeError(f"count: no formula for {type(model).__name__}; it knows {known}")
-
-
-def assigned(model: nn.Module, parts: list[str]) -> Iterator[tuple[str, tuple[int, int]]]:
+def assigned(model: nn.Module, parts: list[str]) -> dict[str, tuple[int, int]]:
     """How many numbers, and bytes, each part holds: a parameter belongs to the part with the longest name that begins its own."""
     found: dict[str, tuple[int, int]] = {}
     for name, p in model.named_parameters():
@@ -154,4 +123,4 @@ def assigned(model: nn.Module, parts: list[str]) -> Iterator[tuple[str, tuple[in
         found[owner] = (number + p.size, size + p.data.nbytes)
     if lost := [owner for owner in found if owner not in parts]:
         raise TypeError(f"count: no formula for {lost[0]} of {type(model).__name__}")
-    yield from found.items()
+    return found

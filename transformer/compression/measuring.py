@@ -34,8 +34,7 @@ class Work:
 
     @property
     def flops(self) -> int:
-        """All of them."""
-        return sum(self.by_op.values())
+        return self.by_op.total()
 
 
 class Seen(np.ndarray):
@@ -128,7 +127,6 @@ def kept_bytes(output: Tensor, model: nn.Module) -> int:
 
 
 def arrays_in(x: Any) -> Iterator[np.ndarray]:
-    """The arrays in nested lists and tuples."""
     if isinstance(x, np.ndarray):
         yield x
     elif isinstance(x, list | tuple):

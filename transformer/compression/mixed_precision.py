@@ -44,7 +44,6 @@ FORMATS = {
 
 
 def checked_format(name: str) -> Format:
-    """The limits of the format of that name; ValueError for another."""
     if name not in FORMATS:
         raise ValueError(f"format {name!r}; expected one of {', '.join(FORMATS)}")
     return FORMATS[name]

@@ -13,18 +13,16 @@ from ..models.classifier import Classifier, ImageClassifier
 from ..models.gpt import GPT
 from ..models.rnn import AdditiveAttention, Cell, GRUCell, RecurrentLM, Seq2SeqRNN
 from ..models.transformer import Transformer
-from . import newer  # noqa: F401  (it tells ``costs`` of latent attention and of experts)
 from .costs import Cost, Part, activated, decoder, dropout, embedded, encoder, encoder_layer, kept, linear, norm, product
 
 
-def vocabulary(weight: Any, n: int) -> Cost:
-    """Logits from the transposed embedding matrix (V, C)."""
-    V, C = weight.shape
-    return product(n, C, V, right=weight.requires_grad)
+def logits(output: Any, embedding: Any, n: int) -> Cost:
+    """By a linear map, or where there is none by the transposed embedding matrix (V, C)."""
+    V, C = embedding.shape
+    return product(n, C, V, right=embedding.requires_grad) if output is None else linear(output, n)
 
 
 def gpt(m: GPT, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """Embedding, causal layers, logits."""
     C = m.token_embedding.weight.shape[1]
     yield "token_embedding", "lookup", kept(B * T * C) + dropout(m.dropout, B * T * C)
     yield "positions", "lookup", embedded(m.positions, B, T, C)
@@ -32,22 +30,20 @@ def gpt(m: GPT, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
         wants = i > 0 or m.token_embedding.weight.requires_grad  # where all but adapters is fixed, the first layer's input wants none
         yield from encoder_layer(f"layers.{i}", layer, B, T, True, dense, wants)
     yield "norm", "norm", norm(m.norm, B * T)
-    yield "output", "logits", vocabulary(m.token_embedding.weight, B * T) if m.output is None else linear(m.output, B * T)
+    yield "output", "logits", logits(m.output, m.token_embedding.weight, B * T)
 
 
 def transformer(m: Transformer, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """Encoder over S tokens, decoder over T."""
     C = m.embedding_dim
     for name, length in (("embedding", S), ("target_embedding", T)):
         yield name, "lookup", kept(2 * B * length * C)
         yield "positions", "lookup", embedded(m.positions, B, length, C) + dropout(m.dropout, B * length * C)
     yield from encoder("encoder", m.encoder, B, S, dense)
     yield from decoder("decoder", m.decoder, B, T, S, dense)
-    yield "output", "logits", vocabulary(m.embedding.weight, B * T) if m.output is None else linear(m.output, B * T)
+    yield "output", "logits", logits(m.output, m.embedding.weight, B * T)
 
 
 def classifier(m: Classifier, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """Encoder, pooling, one linear map."""
     C = m.embedding_dim
     yield "embedding", "lookup", kept(2 * B * T * C) + embedded(m.positions, B, T, C) + dropout(m.dropout, B * T * C)
     yield from encoder("encoder", m.encoder, B, T, dense)
@@ -60,15 +56,13 @@ def image_classifier(m: ImageClassifier, B: int, T: int, S: int, dense: bool) ->
     pixels, C = m.embedding.weight.shape
     if m.max_length != T:
         raise ValueError(f"count: length={T}; this ImageClassifier always reads {m.max_length} patches")
-    first = linear(m.embedding, B * T, wants=False) + kept(B * T * pixels)
-    yield "embedding", "patches", first
+    yield "embedding", "patches", linear(m.embedding, B * T, wants=False) + kept(B * T * pixels)
     yield "positions", "lookup", embedded(m.positions, B, T, C) + dropout(m.dropout, B * T * C)
     yield from encoder("encoder", m.encoder, B, T, dense)
     yield "head", "classes", kept(B * C) + dropout(m.dropout, B * C) + linear(m.head, B)
 
 
 def bert(m: BERT, B: int, T: int, S: int, dense: bool, prefix: str = "") -> Iterator[Part]:
-    """Three embeddings, a norm, the encoder."""
     n, C = B * T, m.embedding_dim
     yield f"{prefix}token_embedding", "lookup", kept(n * C)
     yield f"{prefix}segment_embedding", "lookup", kept(2 * n * C)
@@ -78,15 +72,13 @@ def bert(m: BERT, B: int, T: int, S: int, dense: bool, prefix: str = "") -> Iter
 
 
 def masked_lm(m: MaskedLM, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """BERT, one more layer, logits."""
     yield from bert(m.bert, B, T, S, dense, "bert.")
     yield "transform", "head", activated(m.transform, B * T, m.activation, fused=False)
     yield "norm", "norm", norm(m.norm, B * T)
-    yield "bias", "logits", vocabulary(m.bert.token_embedding.weight, B * T)
+    yield "bias", "logits", logits(None, m.bert.token_embedding.weight, B * T)
 
 
 def token_head(m: Tagger | SpanReader, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """BERT, one linear map of every token."""
     yield from bert(m.bert, B, T, S, dense, "bert.")
     cost = dropout(m.dropout, B * T * m.embedding_dim) + linear(m.head, B * T)
     yield "head", "labels" if isinstance(m, Tagger) else "pointers", cost
@@ -124,14 +116,12 @@ def seq2seq_rnn(m: Seq2SeqRNN, B: int, T: int, S: int, dense: bool) -> Iterator[
 
 
 def recurrent_lm(m: RecurrentLM, B: int, T: int, S: int, dense: bool) -> Iterator[Part]:
-    """Cells on cells, logits."""
     C = m.token_embedding.weight.shape[1]
     yield "token_embedding", "lookup", kept(2 * B * T * C)
     for i, cell in enumerate(m.cells):
         yield f"cells.{i}", "steps", dropout(m.dropout, B * T * C) + steps(cell, B, T)
-    weight, out = m.token_embedding.weight, m.output
     before = kept(B * T * C) + dropout(m.dropout, B * T * C)
-    yield "output", "logits", before + (vocabulary(weight, B * T) if out is None else linear(out, B * T))
+    yield "output", "logits", before + logits(m.output, m.token_embedding.weight, B * T)
 
 
 FAMILIES: dict[type, Callable[..., Iterator[Part]]] = {

@@ -31,13 +31,18 @@ class Quantized:
 
     def array(self) -> np.ndarray:
         """s q, in float32."""
-        rows, columns = (np.arange(n) // b for n, b in zip(self.values.shape, self.block, strict=True))
-        return self.values * self.scales[rows][:, columns]
+        return self.values * spread(self.scales, self.values.shape, self.block)
 
     @property
     def bytes(self) -> int:
         """One for each value, two for each scale."""
         return self.values.size + 2 * self.scales.size
+
+
+def spread(scales: np.ndarray, shape: tuple[int, ...], block: tuple[int, int]) -> np.ndarray:
+    """For each entry of a matrix of this shape the scale of its block."""
+    rows, columns = (np.arange(n) // b for n, b in zip(shape, block, strict=True))
+    return scales[rows][:, columns]
 
 
 def block_of(shape: tuple[int, ...], by: str = "channel", axis: int = 0, group: int = 64) -> tuple[int, int]:
@@ -66,6 +71,5 @@ def quantize(w: Any, by: str = "channel", axis: int = 0, group: int = 64) -> Qua
             top = np.maximum.reduceat(top, np.arange(0, w.shape[i], step), axis=i)
     scales = from_bfloat16(to_bfloat16(top / np.float32(127)))
     scales = np.where(scales > 0, scales, np.float32(1))
-    rows, columns = (np.arange(n) // b for n, b in zip(w.shape, block, strict=True))
-    values = np.rint(w / scales[rows][:, columns])
+    values = np.rint(w / spread(scales, w.shape, block))
     return Quantized(np.clip(values, -127, 127).astype(np.int8), scales, block)

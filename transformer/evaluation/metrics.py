@@ -16,6 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..data.files import library
+from .perplexity import ngrams
+
 
 class Share(NamedTuple):
     """How many of how many are right, and the interval in which the true rate lies with 95 % confidence."""
@@ -27,7 +30,6 @@ class Share(NamedTuple):
 
     @property
     def rate(self) -> float:
-        """The share that is right."""
         return self.right / self.of
 
     def __str__(self) -> str:
@@ -50,11 +52,16 @@ def share(right: Any, z: float = 1.96) -> Share:
     return Share(int(outcomes.sum()), n, max(0.0, float(middle - half)), min(1.0, float(middle + half)))
 
 
+def paired(measure: str, found: Sequence[str], wanted: Sequence[str], what: str = "texts") -> list[tuple[str, str]]:
+    """Each text with its reference; ValueError when there are not as many."""
+    if len(found) != len(wanted):
+        raise ValueError(f"{measure}: {len(found)} {what} for {len(wanted)} references; expected as many")
+    return list(zip(found, wanted, strict=True))
+
+
 def exact_match(written: Sequence[str], wanted: Sequence[str]) -> Share:
     """The share of texts that are right to the last character."""
-    if len(written) != len(wanted):
-        raise ValueError(f"exact_match: {len(written)} texts for {len(wanted)} references; expected as many")
-    return share([a == b for a, b in zip(written, wanted, strict=True)])
+    return share([a == b for a, b in paired("exact_match", written, wanted)])
 
 
 def wrong_first(shown: Sequence[tuple[str, str, str]], count: int = 3) -> list[tuple[str, str, str]]:
@@ -134,9 +141,7 @@ def span_f1(found: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> 
     Raises ValueError when the numbers of sentences or of tags differ.  Source: Tjong Kim Sang & De Meulder (2003).
     """
     if len(found) != len(wanted) or any(len(a) != len(b) for a, b in zip(found, wanted, strict=False)):
-        raise ValueError(
-            f"span_f1: {len(found)} tagged sentences for {len(wanted)}; expected as many, with as many tags in each"
-        )
+        raise ValueError(f"span_f1: {len(found)} tagged sentences for {len(wanted)}; expected as many, with as many tags in each")
     pairs = [(set(spans(a)), set(spans(b))) for a, b in zip(found, wanted, strict=True)]
     return estimate([(len(a & b), len(a), len(b)) for a, b in pairs], f1)
 
@@ -148,22 +153,18 @@ def normalised(answer: str) -> list[str]:
 
 
 def token_f1(found: Sequence[str], wanted: Sequence[str]) -> Estimate:
-    """The mean F1 of the words of answers, "" for none.
-
-    Source: Rajpurkar et al. (2016), section 6.1; (2018) for no answer.
-    """
-    if len(found) != len(wanted):
-        raise ValueError(f"token_f1: {len(found)} answers for {len(wanted)} references; expected as many")
+    """The mean F1 of the words of answers, "" for none.  Source: Rajpurkar et al. (2016), section 6.1; (2018) for no answer."""
     each = []
-    for a, b in zip(map(normalised, found), map(normalised, wanted), strict=True):
+    for one, other in paired("token_f1", found, wanted, "answers"):
+        a, b = normalised(one), normalised(other)
         common = (Counter(a) & Counter(b)).total()
-        each.append([float(a == b) if not a or not b else 2 * common / (len(a) + len(b))])
+        each.append(float(a == b) if not a or not b else 2 * common / (len(a) + len(b)))
     return mean_of(each)
 
 
-def mean_of(each: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of scores (N, 1) of examples."""
-    return estimate([(*row, 1) for row in each], lambda sums: sums[..., 0] / sums[..., 1])
+def mean_of(each: Sequence[float]) -> Estimate:
+    """The mean of scores (N,) of examples."""
+    return estimate([(score, 1) for score in each], lambda sums: sums[..., 0] / sums[..., 1])
 
 
 # Summaries ------------------------------------------------------------------------------------------------------------
@@ -179,20 +180,18 @@ def rouge(found: Sequence[str], wanted: Sequence[str]) -> dict[str, Estimate]:
 
     Source: Lin (2004), sections 2 and 3, without stemming.  Raises ValueError when the numbers of texts differ.
     """
-    if len(found) != len(wanted):
-        raise ValueError(f"rouge: {len(found)} texts for {len(wanted)} references; expected as many")
-    pairs = [(rouge_words(a), rouge_words(b)) for a, b in zip(found, wanted, strict=True)]
+    pairs = [(rouge_words(a), rouge_words(b)) for a, b in paired("rouge", found, wanted)]
     measures: dict[str, Callable[[list[str], list[str]], float]] = {
         "ROUGE-1": lambda a, b: common_ngrams(a, b, 1),
         "ROUGE-2": lambda a, b: common_ngrams(a, b, 2),
         "ROUGE-L": common_subsequence,
     }
-    return {name: mean_of([[score(a, b)] for a, b in pairs]) for name, score in measures.items()}
+    return {name: mean_of([score(a, b) for a, b in pairs]) for name, score in measures.items()}
 
 
 def common_ngrams(a: list[str], b: list[str], n: int) -> float:
     """F1 of the n-grams of two texts."""
-    one, other = (Counter(zip(*(words[i:] for i in range(n)), strict=False)) for words in (a, b))
+    one, other = (Counter(ngrams(words, n)) for words in (a, b))
     return float(f1(np.array([(one & other).total(), one.total(), other.total()])))
 
 
@@ -210,23 +209,17 @@ def common_subsequence(a: list[str], b: list[str]) -> float:
 
 def seqeval_f1(found: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> float:
     """F1 of spans (0 to 100) by seqeval; ImportError without the extra."""
-    try:
-        from seqeval.metrics import f1_score
-    except ImportError:
-        raise ImportError('the same by seqeval needs the extra "scores": pip install -e ".[scores]"') from None
+    seqeval = library("seqeval.metrics", 'the same by seqeval needs the extra "scores": pip install -e ".[scores]"')
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tags without spans, for which it says 0, as we do
-        return 100 * float(f1_score([list(tags) for tags in wanted], [list(tags) for tags in found]))
+        return 100 * float(seqeval.f1_score([list(tags) for tags in wanted], [list(tags) for tags in found]))
 
 
 def rouge_scores(found: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
     """ROUGE-1, ROUGE-2 and ROUGE-L (0 to 100) by rouge-score, without stemming; ImportError without the extra."""
-    try:
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError:
-        raise ImportError('the same by rouge-score needs the extra "scores": pip install -e ".[scores]"') from None
     names = {"ROUGE-1": "rouge1", "ROUGE-2": "rouge2", "ROUGE-L": "rougeL"}
-    scorer = RougeScorer(list(names.values()))
+    missing = 'the same by rouge-score needs the extra "scores": pip install -e ".[scores]"'
+    scorer = library("rouge_score.rouge_scorer", missing).RougeScorer(list(names.values()))
     each = [scorer.score(b, a) for a, b in zip(found, wanted, strict=True)]
     return {ours: 100 * float(np.mean([one[theirs].fmeasure for one in each])) for ours, theirs in names.items()}
 
@@ -236,10 +229,7 @@ def translation_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[st
 
     Sources: Papineni et al. (2002); Popović (2015); Post (2018) for why one fixed implementation.  Raises ImportError without the extra.
     """
-    try:
-        import sacrebleu
-    except ImportError:
-        raise ImportError('BLEU and chrF need the extra "sacrebleu": pip install -e ".[sacrebleu]"') from None
+    sacrebleu = library("sacrebleu", 'BLEU and chrF need the extra "sacrebleu": pip install -e ".[sacrebleu]"')
     if len(written) != len(wanted) or not written:
         raise ValueError(f"translation_scores: {len(written)} texts for {len(wanted)} references; expected as many, and at least one")
     return {

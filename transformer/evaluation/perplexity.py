@@ -38,11 +38,14 @@ def predictions(model: Any, ids: Any, stride: int | None = None, batch_size: int
     groups = window_groups(ids, model.context_length, stride, batch_size)
     with evaluating(model), no_grad():
         for group in groups:
-            yield predict(model, ids, *group)
+            yield predict(model, ids, group)
 
 
-def window_groups(ids: np.ndarray, context: int, stride: int | None, batch_size: int) -> list[tuple[list[int], int]]:
-    """Windows that are read together: where each begins, and up to which place the groups before have predicted."""
+Windows = list[tuple[int, int]]  # where each begins, and the first place that no window before it has reached
+
+
+def window_groups(ids: np.ndarray, context: int, stride: int | None, batch_size: int) -> list[Windows]:
+    """Windows that are read together, as they are of one length."""
     stride = context if stride is None else stride
     if not 1 <= stride <= context:
         raise ValueError(f"token_losses: stride={stride}; expected 1 to {context}, the context length")
@@ -50,19 +53,17 @@ def window_groups(ids: np.ndarray, context: int, stride: int | None, batch_size:
         raise ValueError(f"token_losses: expected two token ids or more in one row, got shape {ids.shape}")
     n = len(ids) - 1
     width = min(context, n)
-    starts = list(range(0, max(1, n - context + stride), stride))
-    full = [s for s in starts if s + width <= n]
-    groups = [full[i : i + batch_size] for i in range(0, len(full), batch_size)] + [[s] for s in starts if s + width > n]
-    return list(zip(groups, [0, *(min(group[-1] + width, n) for group in groups[:-1])], strict=True))
+    windows = [(s, s - stride + width if s else 0) for s in range(0, max(1, n - context + stride), stride)]
+    full = [w for w in windows if w[0] + width <= n]
+    return [full[i : i + batch_size] for i in range(0, len(full), batch_size)] + [[w] for w in windows[len(full) :]]
 
 
-def predict(model: Any, ids: np.ndarray, starts: list[int], done: int) -> tuple[np.ndarray, np.ndarray]:
-    """The places from ``done`` on that these windows reach, and their logits."""
-    n = len(ids) - 1
-    inputs = np.stack([ids[s : min(s + model.context_length, n)] for s in starts]).astype(np.int64)  # (B, T)
-    logits = model(inputs).data  # (B, T, V)
-    places = np.array(starts)[:, None] + np.arange(inputs.shape[1])  # (B, T)
-    fresh = places >= np.array([done, *(s + inputs.shape[1] for s in starts[:-1])])[:, None]
+def predict(model: Any, ids: np.ndarray, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """The places that these windows reach first, and their logits."""
+    starts, firsts = np.array(windows).T
+    places = starts[:, None] + np.arange(min(model.context_length, len(ids) - 1 - starts[0]))  # (B, T)
+    logits = model(ids[places].astype(np.int64)).data  # (B, T, V)
+    fresh = places >= firsts[:, None]
     if fresh.all():
         return places.ravel(), logits.reshape(-1, logits.shape[-1])
     return places[fresh], logits[fresh]
@@ -75,8 +76,8 @@ def token_losses(model: Any, ids: Any, stride: int | None = None, batch_size: in
     """
     ids = np.asarray(ids)
 
-    def losses_of(group: tuple[list[int], int]) -> tuple[np.ndarray, np.ndarray]:
-        places, logits = predict(model, ids, *group)
+    def losses_of(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+        places, logits = predict(model, ids, windows)
         return places, cross_entropy(logits, ids[places + 1].astype(np.int64), reduction="none").data
 
     losses = np.full(max(0, ids.size - 1), np.nan)

@@ -53,7 +53,6 @@ class Quality:
 
 
 def words(text: str) -> list[str]:
-    """Words and punctuation marks."""
     return re.findall(r"\w+|[^\w\s]", text)
 
 

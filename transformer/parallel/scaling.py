@@ -83,7 +83,6 @@ class Layout:
 
     @property
     def workers(self) -> int:
-        """N."""
         return self.data * self.tensor * self.pipeline
 
 
@@ -101,7 +100,6 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """Of the whole step."""
         return self.compute + self.bubble + self.data + self.tensor + self.pipeline + self.optimizer
 
 

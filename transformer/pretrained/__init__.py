@@ -106,10 +106,8 @@ def format_of(model: Any) -> str:
     if isinstance(model, BERT | MaskedLM | Tagger | SpanReader):
         return "bert"
     if not isinstance(model, GPT):
-        raise TypeError(
-            f"save_pretrained: {type(model).__name__} has no format of the transformers library; "
-            "expected a GPT, BERT, MaskedLM, Tagger or SpanReader"
-        )
+        expected = "expected a GPT, BERT, MaskedLM, Tagger or SpanReader"
+        raise TypeError(f"save_pretrained: {type(model).__name__} has no format of the transformers library; {expected}")
     reasons = []
     for name in ("gpt2", "llama"):
         try:

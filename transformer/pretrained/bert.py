@@ -18,11 +18,8 @@ from .names import NUMBER, Format, Row, module, require, setting
 
 Model = BERT | MaskedLM | Tagger | SpanReader
 CLASSES: dict[type, str] = {
-    BERT: "BertModel",
-    MaskedLM: "BertForMaskedLM",
-    Tagger: "BertForTokenClassification",
-    SpanReader: "BertForQuestionAnswering",
-}
+    BERT: "BertModel", MaskedLM: "BertForMaskedLM", Tagger: "BertForTokenClassification", SpanReader: "BertForQuestionAnswering",
+}  # fmt: skip
 HEADS: dict[type, str] = {Tagger: "classifier", SpanReader: "qa_outputs"}  # what they call the one linear map
 
 
@@ -52,11 +49,9 @@ def build(config: Mapping[str, Any], names: Iterable[str]) -> Model:
     if "classifier.weight" in names:
         if "pooler.dense.weight" in names:
             raise ValueError(
-                "config.json: the classifier stands on the pooler, so it is one of whole texts, not read here; "
-                "expected BertForTokenClassification"
+                "config.json: the classifier stands on the pooler, so it is one of whole texts, not read here; expected BertForTokenClassification"
             )
-        dropout = setting(config, "classifier_dropout", bert.dropout.p, NUMBER)
-        return Tagger(bert, labels(config), dropout)
+        return Tagger(bert, labels(config), setting(config, "classifier_dropout", bert.dropout.p, NUMBER))
     return SpanReader(bert) if "qa_outputs.weight" in names else bert
 
 
@@ -76,10 +71,7 @@ def config(model: Any) -> dict[str, Any]:
     bert = model if isinstance(model, BERT) else model.bert
     layer = bert.encoder.layers[0]
     if type(bert.positions) is not LearnedPositions or type(layer.self_attention.positions) is not Positions:
-        raise ValueError(
-            f"save_pretrained: this {type(model).__name__} has other positions than learned ones, which BERT's format "
-            "cannot express"
-        )
+        raise ValueError(f"save_pretrained: this {type(model).__name__} has other positions than learned ones, which BERT's format cannot express")
     own: dict[str, Any] = {}
     if isinstance(model, Tagger):
         own = {"id2label": {str(i): name for i, name in enumerate(model.labels)}, "classifier_dropout": model.dropout.p}
@@ -105,7 +97,6 @@ def config(model: Any) -> dict[str, Any]:
 
 
 def table(model: Any) -> list[Row]:
-    """Their names and ours."""
     linear = partial(module, transposed=True)
     inside = "" if isinstance(model, BERT) else "bert."  # there and here
     bert = model.bert if inside else model

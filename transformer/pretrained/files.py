@@ -27,11 +27,9 @@ DTYPES = {
 
 def safetensors_library() -> Any:
     """The safetensors package; ImportError that names our extra when it is not installed."""
-    try:
-        import safetensors.numpy
-    except ImportError as error:
-        raise ImportError('safetensors files need the safetensors package: pip install -e ".[pretrained]"') from error
-    return safetensors
+    missing = 'safetensors files need the safetensors package: pip install -e ".[pretrained]"'
+    files.library("safetensors.numpy", missing)
+    return files.library("safetensors", missing)
 
 
 def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -120,7 +118,6 @@ def is_name(text: str) -> bool:
 
 
 def json_text(content: Mapping[str, Any]) -> str:
-    """A JSON object as a text for people."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -65,7 +65,6 @@ def config(model: Any) -> dict[str, Any]:
 
 
 def table(model: Any) -> list[Row]:
-    """Their names and ours."""
     rows = [Row("transformer.wte.weight", ("token_embedding.weight",)), Row("transformer.wpe.weight", ("positions.weight",))]
     for i in range(len(model.layers)):
         theirs, ours = f"transformer.h.{i}", f"layers.{i}"

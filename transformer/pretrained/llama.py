@@ -109,7 +109,6 @@ def interleaving(num_heads: int, head_dim: int) -> np.ndarray:
 
 
 def table(model: Any) -> list[Row]:
-    """Their names and ours."""
     attention, ffn = model.layers[0].self_attention, model.layers[0].ffn
     linear = partial(module, bias=attention.q_proj.bias is not None, transposed=True)
     mlp = partial(module, bias=ffn.up.bias is not None, transposed=True)

@@ -82,10 +82,8 @@ def to_theirs(table: Sequence[Row], state: Mapping[str, np.ndarray]) -> dict[str
 
 def module(theirs: str, *ours: str, bias: bool = True, transposed: bool = False, order: np.ndarray | None = None) -> list[Row]:
     """The rows of a module of theirs with a weight and perhaps a bias, which is several modules side by side here."""
-    return [
-        Row(f"{theirs}.{leaf}", tuple(f"{name}.{leaf}" for name in ours), transposed, order)
-        for leaf in (["weight", "bias"] if bias else ["weight"])
-    ]
+    leaves = ["weight", "bias"] if bias else ["weight"]
+    return [Row(f"{theirs}.{leaf}", tuple(f"{name}.{leaf}" for name in ours), transposed, order) for leaf in leaves]
 
 
 NUMBER = (int, float)

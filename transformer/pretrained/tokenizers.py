@@ -18,64 +18,57 @@ from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..data.wordpiece import LONGEST_WORD, SPECIAL, WordPieceTokenizer
 from .files import json_text, read_json
 
-EACH_CHARACTER = {"type": "Split", "pattern": {"Regex": r"[\s\S]"}, "behavior": "Isolated", "invert": False}
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
 TOKENIZER_FILES = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json")
+
+
+def cut_by(regex: str) -> dict[str, Any]:
+    """The cutting of a text into all that a pattern matches, in the words of that library."""
+    return {"type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": False}
+
+
 SPACE = r"\s\x1c-\x1f"  # Python's white space
-OUR_CHUNKS = {  # transformer.data.bpe.CHUNK, in the words of that library
-    "type": "Sequence",
-    "pretokenizers": [
-        {
-            "type": "Split",
-            "pattern": {
-                "Regex": rf" ?[\p{{L}}\p{{Nl}}\p{{No}}]{{1,64}}| ?\p{{Nd}}{{1,3}}| ?[^{SPACE}\p{{L}}\p{{N}}]{{1,64}}"
-                rf"|[{SPACE}]{{1,64}}(?![^{SPACE}])|[{SPACE}]{{1,64}}"
-            },
-            "behavior": "Isolated",
-            "invert": False,
-        },
-        BYTE_LEVEL,
-    ],
-}
+CHUNK = (  # that of transformer.data.bpe
+    rf" ?[\p{{L}}\p{{Nl}}\p{{No}}]{{1,64}}| ?\p{{Nd}}{{1,3}}| ?[^{SPACE}\p{{L}}\p{{N}}]{{1,64}}|[{SPACE}]{{1,64}}(?![^{SPACE}])|[{SPACE}]{{1,64}}"
+)
+EACH_CHARACTER = cut_by(r"[\s\S]")
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+OUR_CHUNKS = {"type": "Sequence", "pretokenizers": [cut_by(CHUNK), BYTE_LEVEL]}
 
 
 def read_tokenizer(folder: str | Path) -> Tokenizer:
     """The tokenizer in a checkpoint folder; FileNotFoundError when there is none, ValueError for a damaged file or an unknown kind."""
     folder = Path(folder)
     if (folder / "vocab.txt").is_file():
-        options = _options(folder)
-        return WordPieceTokenizer.from_file(folder / "vocab.txt", **options)
+        return WordPieceTokenizer.from_file(folder / "vocab.txt", **_options(folder))
     if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         return GPT2Tokenizer.from_files(folder / "vocab.json", folder / "merges.txt")
-    if (folder / "tokenizer.json").is_file():
+    if (file := folder / "tokenizer.json").is_file():
         try:
-            return _from_json(read_json(folder / "tokenizer.json"), _options(folder))
+            return _from_json(read_json(file), _options(folder))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             if str(folder) in str(error):
                 raise
             if isinstance(error, ValueError):
-                raise ValueError(f"{folder / 'tokenizer.json'}: {brief(error, 600)}") from error
-            reason = f"damaged, or not a tokenizer of the transformers library ({brief(repr(error))})"
-            raise ValueError(f"{folder / 'tokenizer.json'}: {reason}") from error
+                raise ValueError(f"{file}: {brief(error, 600)}") from error
+            raise ValueError(f"{file}: damaged, or not a tokenizer of the transformers library ({brief(repr(error))})") from error
     raise FileNotFoundError(f"{folder}: no tokenizer; expected vocab.txt, vocab.json with merges.txt, or tokenizer.json")
 
 
 def _options(folder: Path) -> dict[str, Any]:
     """What stands beside the vocabulary of BERT's tokenizer."""
     options: dict[str, Any] = {}
-    if (folder / "tokenizer_config.json").is_file():
-        config = read_json(folder / "tokenizer_config.json")
+    if (file := folder / "tokenizer_config.json").is_file():
+        config = read_json(file)
         if config.get("tokenize_chinese_chars") is False:
-            raise ValueError(f"{folder / 'tokenizer_config.json'}: tokenize_chinese_chars is false; here CJK characters always stand alone")
+            raise ValueError(f"{file}: tokenize_chinese_chars is false; here CJK characters always stand alone")
         for name in ("do_lower_case", "strip_accents"):
             if not isinstance(config.get(name), bool | None):
-                raise ValueError(f"{folder / 'tokenizer_config.json'}: {name} is {config[name]!r:.80}; expected true, false or null")
+                raise ValueError(f"{file}: {name} is {config[name]!r:.80}; expected true, false or null")
         lower = config.get("do_lower_case")
         options = {"lowercase": True if lower is None else lower, "strip_accents": config.get("strip_accents")}
         if isinstance(longest := config.get("model_max_length"), int) and 2 <= longest < 1 << 31:  # 10³⁰ stands for none
             options["max_length"] = longest
-    if (folder / "sentence_bert_config.json").is_file():
-        file = folder / "sentence_bert_config.json"
+    if (file := folder / "sentence_bert_config.json").is_file():
         longest = read_json(file).get("max_seq_length", options.get("max_length", 512))
         if isinstance(longest, bool) or not isinstance(longest, int) or not 2 <= longest < 1 << 31:
             raise ValueError(f"{file}: max_seq_length is {str(longest)[:40]!r}; expected a whole number from 2 on")

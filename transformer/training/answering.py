@@ -17,8 +17,7 @@ import numpy as np
 from minigrad import Tensor, cross_entropy, no_grad
 
 from ..attention import as_bias
-from ..data.codec import by_length
-from ..data.pieces import Arrays, Pieces, Row
+from ..data.codec import Arrays, Pieces, Row, by_length
 from ..data.tasks.base import PairTask
 from ..data.tasks.sentences import Question, text
 from ..data.tokenizers import Tokenizer

@@ -10,10 +10,10 @@ from typing import Any
 from ..data import real
 from ..data.bpe import BPETokenizer
 from ..data.codec import BEGIN, END, PAD
+from ..data.real import TEXTS
 from ..data.tasks import MADE, PairTask
 from ..data.tasks.entities import LABELS as ENTITIES
 from ..data.tasks.roles import LABELS as ROLES
-from ..data.texts import TEXTS
 from ..data.tokenizers import CharTokenizer, Tokenizer
 from ..evaluation import metrics
 from ..models.build import MODELS

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data.corpora import default_text_name
-from ..data.texts import TEXTS, held_out, load_text
+from ..data.corpora import default_text_name, held_out
+from ..data.real import TEXTS, load_text
 from ..data.tokenizers import Tokenizer
 from .objectives import LanguageModelling, Objective
 from .recipes import RECIPES, objective

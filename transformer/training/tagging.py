@@ -17,9 +17,8 @@ import numpy as np
 
 from minigrad import Tensor, cross_entropy, no_grad
 
-from ..data.codec import by_length, padded
+from ..data.codec import Arrays, Pieces, Row, by_length, padded
 from ..data.corpora import IGNORE_INDEX
-from ..data.pieces import Arrays, Pieces, Row
 from ..data.tasks.base import PairTask
 from ..data.tasks.sentences import Tagged
 from ..data.tokenizers import Tokenizer

@@ -16,21 +16,14 @@ from .dates import MONTHS
 from .sentences import Question, a, begun, one, pick
 
 NAMES = (
-    "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack", "Kate", "Leo", "Maria", "Nora",
-    "Oscar", "Paula", "Quentin", "Rosa", "Simon", "Tina", "Ursula", "Victor", "Wanda", "Yusuf",
+    "Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Irene", "Jack", "Kate", "Leo", "Maria", "Nora", "Oscar", "Paula",
+    "Quentin", "Rosa", "Simon", "Tina", "Ursula", "Victor", "Wanda", "Yusuf",
 )  # fmt: skip
-TOWNS = (
-    "Rome", "Oslo", "Cairo", "Lima", "New York", "Paris", "Cape Town", "Delhi", "Boston", "San Marino", "Kyoto",
-    "Quito",
-)  # fmt: skip
+TOWNS = ("Rome", "Oslo", "Cairo", "Lima", "New York", "Paris", "Cape Town", "Delhi", "Boston", "San Marino", "Kyoto", "Quito")
 JOBS = (
-    "baker", "ship builder", "judge", "taxi driver", "painter", "nurse", "piano tuner", "pilot", "farmer", "tax lawyer",
-    "cook", "teacher",
+    "baker", "ship builder", "judge", "taxi driver", "painter", "nurse", "piano tuner", "pilot", "farmer", "tax lawyer", "cook", "teacher",
 )  # fmt: skip
-GAMES = (
-    "chess", "the violin", "tennis", "the double bass", "football", "the harp", "golf", "the tin whistle", "the drums",
-    "cards",
-)  # fmt: skip
+GAMES = ("chess", "the violin", "tennis", "the double bass", "football", "the harp", "golf", "the tin whistle", "the drums", "cards")
 GOODS = ("cat", "boat", "horse", "house", "car", "clock", "parrot", "piano", "tent", "bicycle", "garden", "goat")
 COLOURS = ("grey", "white", "old", "small", "very fat", "ugly")
 
@@ -91,9 +84,9 @@ def facts(rng: np.random.Generator, people: list[str]) -> list[Fact]:
 def asked(rng: np.random.Generator, told: list[Fact], people: list[str]) -> tuple[str, Fact | None, bool]:
     """A question, the fact that answers it, if any, and whether it asks for the person."""
     who = bool(rng.integers(2))
-    fact: Fact | None = told[int(rng.integers(len(told)))]
-    assert fact is not None
-    person, kind, head, _ = fact
+    answer = one(rng, told)
+    fact: Fact | None = answer
+    person, kind, head, _ = answer
     if rng.random() < 0.35:  # of the same kind, but it is not told
         fact = None
         heads, persons = {f.head for f in told}, {f.person for f in told if f.kind == kind}

@@ -32,7 +32,6 @@ def month(date: datetime.date) -> str:
 
 
 def weekday(date: datetime.date) -> str:
-    """The day's English name."""
     return WEEKDAYS[date.weekday()]
 
 

@@ -12,15 +12,15 @@ import numpy as np
 
 from .base import PairTask
 from .dates import MONTHS, WEEKDAYS
-from .sentences import Tagged, begun, one
+from .sentences import Tagged, begun, bio_labels, bio_tags, one
 
 KINDS = ("PER", "LOC", "ORG", "DATE")
-LABELS = ("O", *(f"{place}-{kind}" for kind in KINDS for place in "BI"))
+LABELS = bio_labels(KINDS)
 NAMES = (
-    "Jordan", "Chelsea", "Austin", "Sydney", "Paris", "Florence", "Lincoln", "Washington", "Houston", "Dallas",
-    "Madison", "Georgia", "Charlotte", "Victoria", "Lourdes", "Carolina", "Logan", "Orlando", "Alexandria",
-    "Savannah", "Brooklyn", "Kent", "Chester", "Cleveland", "Jackson", "Hamilton", "Nelson", "Wellington",
-    "Melbourne", "Preston", "Lancaster", "Stanley", "Morgan", "Holland", "Israel", "Verona",
+    "Jordan", "Chelsea", "Austin", "Sydney", "Paris", "Florence", "Lincoln", "Washington", "Houston", "Dallas", "Madison", "Georgia",
+    "Charlotte", "Victoria", "Lourdes", "Carolina", "Logan", "Orlando", "Alexandria", "Savannah", "Brooklyn", "Kent", "Chester",
+    "Cleveland", "Jackson", "Hamilton", "Nelson", "Wellington", "Melbourne", "Preston", "Lancaster", "Stanley", "Morgan", "Holland",
+    "Israel", "Verona",
 )  # fmt: skip
 GIRLS = ("April", "May", "June")
 FIRMS = ("Motors", "Airlines", "Steel", "Foods", "Insurance")
@@ -88,10 +88,9 @@ def entities() -> PairTask[Tagged]:
         words: list[str] = []
         tags: list[str] = []
         for part in re.split(r"(\{\w+\})", parts + " ."):
-            kind = part.strip("{}")
-            found = (entity(rng, kind) if part.startswith("{") else part).split()
-            label = "DATE" if kind == "MONTH" else kind
-            tags += [f"B-{label}", *[f"I-{label}"] * (len(found) - 1)] if part.startswith("{") else ["O"] * len(found)
+            kind = part.strip("{}") if part.startswith("{") else ""
+            found = (entity(rng, kind) if kind else part).split()
+            tags += bio_tags("DATE" if kind == "MONTH" else kind, len(found))
             words += found
         names = (word for word, tag in zip(words, tags, strict=True) if tag != "O")
         return Tagged(begun(words), tuple(tags), " ".join(names))

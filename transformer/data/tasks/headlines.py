@@ -14,25 +14,22 @@ from .dates import WEEKDAYS
 from .sentences import begun, one, pick, text
 
 TOWNS = (
-    "Oslo", "Rome", "Cairo", "Lima", "Boston", "Delhi", "Kyoto", "Quito", "Paris", "Leeds", "Turin", "Ghent", "Perth",
-    "Accra", "Malmo", "Porto",
+    "Oslo", "Rome", "Cairo", "Lima", "Boston", "Delhi", "Kyoto", "Quito", "Paris", "Leeds", "Turin", "Ghent", "Perth", "Accra", "Malmo",
+    "Porto",
 )  # fmt: skip
 PLACES = (
-    "library", "station", "museum", "school", "market", "hospital", "theatre", "bakery", "castle", "hotel", "harbour",
-    "factory", "church", "bank", "cinema", "stadium",
+    "library", "station", "museum", "school", "market", "hospital", "theatre", "bakery", "castle", "hotel", "harbour", "factory", "church",
+    "bank", "cinema", "stadium",
 )  # fmt: skip
 NUMBERS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "twenty")
 EVENTS = {  # what it is called, and how the report tells it
     "fire": ("smoke rose from the roof of the {place}", "flames spread through the {place}", "the {place} burned down"),
-    "flood": (
-        "water ran into the {place}", "the river rose into the cellar of the {place}",
-        "boats were needed at the {place}",
-    ),
+    "flood": ("water ran into the {place}", "the river rose into the cellar of the {place}", "boats were needed at the {place}"),
     "robbery": ("masked men took all the money from the {place}", "thieves emptied the safe of the {place}"),
     "explosion": ("a loud bang broke every window of the {place}", "a gas pipe burst under the {place}"),
     "strike": ("the workers of the {place} put down their tools", "nobody came to work at the {place}"),
     "collapse": ("the roof of the {place} fell in", "a wall of the {place} gave way"),
-}  # fmt: skip
+}
 WEATHER = (
     "It was a {mood} {day} morning .", "The {day} began like any other .", "The sun had not yet risen on {day} .",
     "{day} was market day , and the streets were full .", "A {mood} {day} it was .",
@@ -40,12 +37,10 @@ WEATHER = (
 MOODS = ("cold", "warm", "quiet", "grey", "windy", "rainy")
 WHERE = ("People in {town} will not forget it .", "The mayor of {town} came at once .", "All of {town} heard of it .")
 HARM = {
-    "hurt": (
-        "{n} people were taken to hospital .", "A doctor treated {n} people .", "Ambulances brought away {n} people .",
-    ),
+    "hurt": ("{n} people were taken to hospital .", "A doctor treated {n} people .", "Ambulances brought away {n} people ."),
     "kill": ("{n} people died .", "{n} people lost their lives .", "For {n} people , help came too late ."),
     "spare": ("Nobody was hurt .", "All were safe in the end .", "Luckily , nobody was inside ."),
-}  # fmt: skip
+}
 OLD = (
     "Ten years ago , the {event} at the {place} of {town} had hurt {n} people .",
     "It was not like the {event} of {town} , where {n} people died in a {place} .",

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from .base import PairTask
-from .sentences import Tagged, a, begun, one
+from .sentences import Tagged, a, begun, bio_labels, bio_tags, one
 
 KINDS = ("AGENT", "PATIENT", "RECIPIENT")
-LABELS = ("O", *(f"{place}-{kind}" for kind in KINDS for place in "BI"))
+LABELS = bio_labels(KINDS)
 PEOPLE = (
     "nurse", "pilot", "doctor", "farmer", "teacher", "student", "baker", "singer", "painter", "lawyer", "sailor",
     "queen", "king", "judge", "guard", "child", "girl", "boy", "woman", "man", "dog", "cat", "horse", "bear",
@@ -43,7 +43,6 @@ def someone(rng: np.random.Generator) -> str:
 
 
 def something(rng: np.random.Generator) -> str:
-    """A noun phrase for a thing."""
     return f"the {one(rng, LOOKS)} {one(rng, THINGS)}" if rng.integers(3) == 0 else f"the {one(rng, THINGS)}"
 
 
@@ -52,7 +51,7 @@ def clause(rng: np.random.Generator) -> list[list[Piece]]:
     if rng.integers(3) == 0:
         past, given = forms_of(one(rng, GIVEN))
         giver, taker, gift = (someone(rng), "AGENT"), (someone(rng), "RECIPIENT"), (something(rng), "PATIENT")
-        return choose(rng, [
+        return one(rng, [
             [[giver, (past, "V"), taker, gift]],
             [[giver, (past, "V"), gift, TO, taker]],
             [[taker, WAS, (given, "V"), gift, BY, giver]],
@@ -63,7 +62,7 @@ def clause(rng: np.random.Generator) -> list[list[Piece]]:
     past2, done2 = forms_of(one(rng, DONE))  # of a verb in a relative clause, with someone else, y
     x, p, y = someone(rng), someone(rng), someone(rng)
     agent, patient, active, passive = (x, "AGENT"), (p, "PATIENT"), (past, "V"), (done, "V")
-    return choose(rng, [
+    return one(rng, [
         [[agent, active, patient]],
         [[patient, WAS, passive, BY, agent]],
         [[patient, WAS, passive]],
@@ -78,11 +77,6 @@ def clause(rng: np.random.Generator) -> list[list[Piece]]:
     ])  # fmt: skip
 
 
-def choose(rng: np.random.Generator, clauses: list[list[list[Piece]]]) -> list[list[Piece]]:
-    """One of them."""
-    return clauses[int(rng.integers(len(clauses)))]
-
-
 def forms_of(verb: str) -> tuple[str, str]:
     """Past and participle."""
     past, _, participle = verb.partition("/")
@@ -93,8 +87,8 @@ def roles() -> PairTask[Tagged]:
     """The sentence itself decides its part, whichever of its verbs is marked."""
 
     def make(rng: np.random.Generator) -> Tagged:
-        one_clause, other = clause(rng), clause(rng)
-        seen, link = one_clause[int(rng.integers(len(one_clause)))], (one(rng, LINKS), "")
+        views, other = clause(rng), clause(rng)
+        seen, link = one(rng, views), (one(rng, LINKS), "")
         plain = [(piece[0], "") for piece in other[0]]
         pieces = seen if rng.integers(3) == 0 else [*seen, link, *plain] if rng.integers(2) else [*plain, link, *seen]
         words: list[str] = []
@@ -103,8 +97,8 @@ def roles() -> PairTask[Tagged]:
         for part, role in [*pieces, (".", "")]:
             found = part.split()
             if role == "V":
-                predicate = len(words)
-            tags += ["O"] * len(found) if role in ("", "V") else [f"B-{role}", *[f"I-{role}"] * (len(found) - 1)]
+                predicate, role = len(words), ""
+            tags += bio_tags(role, len(found))
             words += found
         return Tagged(begun(words), tuple(tags), " ".join(words), predicate)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 WORD = re.compile(r"\w+(?:['’.-]\w+)*|[^\w\s]")
 MARK = "*"  # stands before and after the predicate
 
@@ -84,6 +85,16 @@ def question(string: str) -> Question:
     return Question(parts[:end], parts[end:], None, "")
 
 
+def bio_labels(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The tags for spans of these kinds: O outside of them, B-X at the beginning of an X, I-X inside."""
+    return ("O", *(f"{place}-{kind}" for kind in kinds for place in "BI"))
+
+
+def bio_tags(kind: str, count: int) -> list[str]:
+    """The tags of ``count`` words that are one span of this kind, or outside for ""."""
+    return [f"B-{kind}", *[f"I-{kind}"] * (count - 1)] if kind else ["O"] * count
+
+
 def a(noun: str) -> str:
     """With its article: a cat, an old cat."""
     return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
@@ -95,11 +106,10 @@ def begun(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(w[0].upper() + w[1:] if b == "." else w for b, w in zip(before, parts, strict=False))
 
 
-def pick(rng: np.random.Generator, choices: Sequence[str], count: int = 1) -> list[str]:
+def pick(rng: np.random.Generator, choices: Sequence[str], count: int) -> list[str]:
     """So many different ones of them."""
     return [choices[i] for i in rng.permutation(len(choices))[:count]]
 
 
-def one(rng: np.random.Generator, choices: Sequence[str]) -> str:
-    """One of them."""
+def one(rng: np.random.Generator, choices: Sequence[T]) -> T:
     return choices[int(rng.integers(len(choices)))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -9,29 +10,24 @@ import numpy as np
 from .base import Pair, PairTask
 
 
-def random_text(rng: np.random.Generator, symbols: str, length: int) -> str:
-    """Symbols drawn alike."""
-    return "".join([symbols[i] for i in rng.integers(0, len(symbols), length).tolist()])
+def rewriting(name: str, symbols: str, length: int, rewrite: Callable[[str], str], test_size: int) -> PairTask:
+    """Random symbols, and what becomes of them."""
+
+    def make(rng: np.random.Generator) -> Pair:
+        text = "".join([symbols[i] for i in rng.integers(0, len(symbols), length).tolist()])
+        return Pair(text, rewrite(text), text)
+
+    return PairTask(name, f"{name} {length} symbols out of {len(symbols)}", make, test_size=test_size)
 
 
 def copying(symbols: str = "abcdefghijk", length: int = 10) -> PairTask:
     """Write what you read."""
-
-    def make(rng: np.random.Generator) -> Pair:
-        text = random_text(rng, symbols, length)
-        return Pair(text, text, text)
-
-    return PairTask("copy", f"copy {length} symbols out of {len(symbols)}", make)
+    return rewriting("copy", symbols, length, str, test_size=2000)
 
 
 def reversal(symbols: str = "0123456789", length: int = 16, test_size: int = 10_000) -> PairTask:
     """Write what you read from its end to its beginning."""
-
-    def make(rng: np.random.Generator) -> Pair:
-        text = random_text(rng, symbols, length)
-        return Pair(text, text[::-1], text)
-
-    return PairTask("reverse", f"reverse {length} symbols out of {len(symbols)}", make, test_size=test_size)
+    return rewriting("reverse", symbols, length, lambda text: text[::-1], test_size)
 
 
 def sorting(symbols: str = "012", length: int = 6) -> PairTask:

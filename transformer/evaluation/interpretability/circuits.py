@@ -1,12 +1,20 @@
-r"""The two circuits of a head, as matrices, and what its attention gives away about its job.
+r"""The two circuits of a head, as matrices, what its attention gives away about its job, and what each part of a GPT adds to the logits.
 
 With the residual stream :math:`x_t` as a row of width C, a head h without biases does two things that are independent:
 
 .. math:: \text{where it looks:} \quad s_{ij} = x_i \, W_{QK} \, x_j^\top, \quad W_{QK} = W^Q_h W^{K\top}_h / \sqrt{D}
    \qquad \text{what it moves:} \quad x_j \, W_{OV}, \quad W_{OV} = W^V_h W^O_h
 
-Sources: Elhage et al. (2021) for circuits and composition, Olsson et al. (2022) for prefix matching.
-``B`` batch, ``T`` length, ``H`` heads, ``C`` model width, ``D`` head width.
+Every block adds to the residual stream, so at the end it is a sum over all that was ever written,
+
+.. math:: x = e + \sum_{l} \Big( b_l + \sum_h z_{lh} W^O_{lh} + \mathrm{ffn}_l \Big),
+   \qquad \text{logits} = \mathrm{Norm}(x)\, W_U ,
+
+and with the norm's scale held at its value every part has logits of its own, which add up to the model's.
+The **logit lens** reads the stream itself, block by block, as if the model ended there.
+
+Sources: Elhage et al. (2021) for circuits, composition and the sum, Olsson et al. (2022) for prefix matching, nostalgebraist (2020) for the lens.
+``B`` batch, ``T`` length, ``H`` heads, ``C`` model width, ``D`` head width, ``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -16,8 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from minigrad import no_grad
+
 from ...attention import MultiHeadAttention
+from ...decoding.window import evaluating
+from ...layers import LayerNorm, NoNorm, RMSNorm
+from ...models.gpt import GPT
 from ...positions import RotaryPositions
+from .hooks import captured
 
 
 def head_weights(attention: MultiHeadAttention, head: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -36,10 +50,7 @@ def qk_circuit(attention: MultiHeadAttention, head: int) -> np.ndarray:
     Raises ValueError for rotary positions, with which there is another matrix for each distance.
     """
     if isinstance(attention.positions, RotaryPositions):
-        raise ValueError(
-            "qk_circuit: with rotary positions the scores have another matrix for each distance; "
-            "look at attention_maps(model) instead"
-        )
+        raise ValueError("qk_circuit: with rotary positions the scores have another matrix for each distance; look at attention_maps(model) instead")
     q, k, _, _ = head_weights(attention, head)
     return q @ k.T / math.sqrt(attention.head_dim)
 
@@ -53,9 +64,8 @@ def ov_circuit(attention: MultiHeadAttention, head: int) -> np.ndarray:
 def composition(writes: np.ndarray, reads: np.ndarray) -> float:
     r"""How much of what an earlier head writes a later one reads, 0 to 1: :math:`\|W_1 W_2\| / (\|W_1\| \|W_2\|)`.
 
-    The norms are Frobenius's.  ``writes`` is the W_OV of the earlier head; ``reads`` is of the later one W_QK for its
-    queries, ``W_QK.T`` for its keys, W_OV for its values.
-    Two random (C, C) matrices of rank D give about 1/√C.
+    The norms are Frobenius's.  ``writes`` is the W_OV of the earlier head; ``reads`` is of the later one W_QK for its queries,
+    ``W_QK.T`` for its keys, W_OV for its values.  Two random (C, C) matrices of rank D give about 1/√C.
     """
     return float(np.linalg.norm(writes @ reads) / (np.linalg.norm(writes) * np.linalg.norm(reads)))
 
@@ -74,8 +84,7 @@ def prefix_matching(weights: Any, ids: Any) -> np.ndarray:
     weights, ids = np.asarray(weights), np.asarray(ids)
     B, T = ids.shape if ids.ndim == 2 else (0, 0)
     if weights.ndim != 4 or (len(weights), *weights.shape[2:]) != (B, T, T):
-        what = f"weights {weights.shape} for ids {ids.shape}"
-        raise ValueError(f"prefix_matching: {what}; expected (B, H, T, T) and (B, T)")
+        raise ValueError(f"prefix_matching: weights {weights.shape} for ids {ids.shape}; expected (B, H, T, T) and (B, T)")
     follows = np.zeros((B, T, T), bool)  # query i, key j: ids[j − 1] = ids[i] and j ≤ i
     follows[:, :, 1:] = (ids[:, :, None] == ids[:, None, :-1]) & np.tri(T, T - 1, -1, dtype=bool)
     seen = follows.any(axis=-1)  # (B, T)
@@ -87,3 +96,65 @@ def prefix_matching(weights: Any, ids: Any) -> np.ndarray:
 def previous_token(weights: Any) -> np.ndarray:
     """(H,): how much of its attention (B, H, T, T) a head gives to the position before, from the second position on."""
     return np.diagonal(np.asarray(weights), -1, 2, 3).mean(axis=(0, 2))
+
+
+# What each part adds to the logits -----------------------------------------------------------------------------------------
+
+
+def contributions(model: GPT, input_ids: Any) -> dict[str, np.ndarray]:
+    """What each part writes into the residual stream, (B, T, C) each: they add up to what enters the last norm.
+
+    The names are "embedding", "layers.0.head 0", …, "layers.0.out_proj.bias" where there is one, "layers.0.ffn", …
+    """
+    layers = layer_names("contributions", model)
+    heads, ffns = [f"{name}.self_attention.out_proj.input" for name in layers], [f"{name}.ffn" for name in layers]
+    with evaluating(model), no_grad(), captured(model, "layers.0.input", *heads, *ffns) as seen:
+        model(input_ids)
+    parts = {"embedding": seen["layers.0.input"].data}
+    for name, layer, z, ffn in zip(layers, model.layers, heads, ffns, strict=True):
+        attention = layer.self_attention
+        outputs = np.split(seen[z].data, attention.num_heads, axis=-1)
+        parts |= {f"{name}.head {h}": output @ head_weights(attention, h)[3] for h, output in enumerate(outputs)}
+        if attention.out_proj.bias is not None:
+            parts[f"{name}.out_proj.bias"] = np.broadcast_to(attention.out_proj.bias.data, parts["embedding"].shape)
+        parts[f"{name}.ffn"] = seen[ffn].data
+    return parts
+
+
+def layer_names(what: str, model: Any) -> list[str]:
+    """The sites of the residual stream after each block; TypeError for a model whose stream is not a sum."""
+    if not isinstance(model, GPT):
+        raise TypeError(f"{what}: a model of type {type(model).__name__}; expected a GPT, whose blocks only add to the stream")
+    return [f"layers.{i}" for i in range(len(model.layers))]
+
+
+def direct_logits(model: GPT, input_ids: Any) -> dict[str, np.ndarray]:
+    """The logits (B, T, V) of each of the ``contributions``, the last norm's scale held fixed: they sum to the model's.
+
+    A layer norm's shift has a part of its own, "norm.bias".  Raises TypeError for a norm that is not known to be linear but for its scale.
+    """
+    parts = contributions(model, input_ids)
+    norm, x = model.norm, np.sum(list(parts.values()), axis=0)
+    unembedding = model.token_embedding.weight.data.T if model.output is None else model.output.weight.data  # (C, V)
+    if isinstance(norm, NoNorm):
+        return {name: part @ unembedding for name, part in parts.items()}
+    if not isinstance(norm, LayerNorm | RMSNorm):
+        raise TypeError(f"direct_logits: a norm of type {type(norm).__name__}; expected LayerNorm, RMSNorm or NoNorm")
+    centred = isinstance(norm, LayerNorm)
+
+    def centre(y: np.ndarray) -> np.ndarray:
+        return y - y.mean(axis=-1, keepdims=True) if centred else y
+
+    scale = norm.weight.data / np.sqrt((centre(x) ** 2).mean(axis=-1, keepdims=True) + norm.eps)
+    logits = {name: centre(part) * scale @ unembedding for name, part in parts.items()}
+    if centred and norm.bias is not None:
+        logits["norm.bias"] = np.broadcast_to(norm.bias.data @ unembedding, next(iter(logits.values())).shape)
+    return logits
+
+
+def logit_lens(model: GPT, input_ids: Any) -> dict[str, np.ndarray]:
+    """The logits (B, T, V) as if the model ended there: "embedding", then "layers.0", … up to its own."""
+    layers = layer_names("logit_lens", model)
+    with evaluating(model), no_grad(), captured(model, "layers.0.input", *layers) as seen:
+        model(input_ids)
+        return {site.replace("layers.0.input", "embedding"): model.readout(stream).data for site, stream in seen.items()}

@@ -35,10 +35,7 @@ class Captured(Mapping[str, Tensor]):
     def __getitem__(self, site: str) -> Tensor:
         calls = self.calls[site]
         if len(calls) != 1:
-            raise LookupError(
-                f"captured: {site!r} ran {len(calls)} times; "
-                f"run the model once within the block, or look at .calls[{site!r}]"
-            )
+            raise LookupError(f"captured: {site!r} ran {len(calls)} times; run the model once within the block, or look at .calls[{site!r}]")
         return calls[0]
 
     def __iter__(self) -> Iterator[str]:
@@ -57,14 +54,11 @@ def captured(model: nn.Module, *sites: str) -> Iterator[Captured]:
     """
     seen = Captured(sites)
 
-    def keep(site: str) -> Callable[[Tensor], Tensor]:
-        def kept(x: Tensor) -> Tensor:
-            seen.calls[site].append(x)
-            return x
+    def keep(site: str, x: Tensor) -> Tensor:
+        seen.calls[site].append(x)
+        return x
 
-        return kept
-
-    with _standing_at("captured", model, {site: keep(site) for site in sites}):
+    with _standing_at("captured", model, sites, keep):
         yield seen
 
 
@@ -73,31 +67,25 @@ def patched(model: nn.Module, patches: Mapping[str, Any]) -> Iterator[None]:
     """Within it the activation at each site is replaced: by a Tensor or array of its shape, or by a function of it.
 
     Gradients flow into a Tensor, and through a function.  ``entries`` replaces a part only.
-    Raises ValueError for an unknown site or another shape, RuntimeError inside of a program and for a site that nothing
-    passed.
+    Raises ValueError for an unknown site or another shape, RuntimeError inside of a program and for a site that nothing passed.
     """
-    passed = dict.fromkeys(patches, 0)
+    passed = set()
 
-    def replace(site: str, patch: Any) -> Callable[[Tensor], Tensor]:
-        def replaced(x: Tensor) -> Tensor:
-            passed[site] += 1
-            new = patch(x) if callable(patch) else patch
-            new = new if isinstance(new, Tensor) else Tensor(np.asarray(new, x.dtype))
-            if new.shape != x.shape or new.dtype != x.dtype:
-                raise ValueError(
-                    f"patched: {site!r} holds {x.shape} {x.dtype}, the patch {new.shape} {new.dtype}; "
-                    "both runs need inputs of the same shape, and a part is replaced by entries(value, index)"
-                )
-            return new
+    def replace(site: str, x: Tensor) -> Tensor:
+        passed.add(site)
+        new = patches[site](x) if callable(patches[site]) else patches[site]
+        new = new if isinstance(new, Tensor) else Tensor(np.asarray(new, x.dtype))
+        if new.shape != x.shape or new.dtype != x.dtype:
+            raise ValueError(
+                f"patched: {site!r} holds {x.shape} {x.dtype}, the patch {new.shape} {new.dtype}; "
+                "both runs need inputs of the same shape, and a part is replaced by entries(value, index)"
+            )
+        return new
 
-        return replaced
-
-    with _standing_at("patched", model, {site: replace(site, patch) for site, patch in patches.items()}):
+    with _standing_at("patched", model, patches, replace):
         yield
-    if idle := [site for site, times in passed.items() if not times]:
-        raise RuntimeError(
-            f"patched: nothing passed {idle[0]!r}, so that nothing was replaced; does the model call that module?"
-        )
+    if idle := [site for site in patches if site not in passed]:
+        raise RuntimeError(f"patched: nothing passed {idle[0]!r}, so that nothing was replaced; does the model call that module?")
 
 
 def entries(value: Any, index: Any) -> Callable[[Tensor], Tensor]:
@@ -151,10 +139,10 @@ class _Shadow:
 
 
 @contextmanager
-def _standing_at(what: str, model: nn.Module, actions: Mapping[str, Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Within it each action stands at its site, and programs run as usual, so that none passes it by."""
+def _standing_at(what: str, model: nn.Module, sites: Iterable[str], act: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
+    """Within it ``act(site, x)`` stands at each site, and programs run as usual, so that none passes it by."""
     _refuse_program(what)
-    places = [(*module_at(what, model, site), _checked(what, site, action)) for site, action in actions.items()]
+    places = [(*module_at(what, model, site), _checked(what, site, act)) for site in dict.fromkeys(sites)]
     declare.intercepted += 1
     try:
         for module, of_input, action in places:
@@ -177,21 +165,16 @@ def _rows(module: Any, of_input: bool) -> list[Callable[[Any], Tensor]]:
     return module.forward.before if of_input else module.forward.behind
 
 
-def _checked(what: str, site: str, action: Callable[[Tensor], Tensor]) -> Callable[[Any], Tensor]:
-    def act(x: Any) -> Tensor:
+def _checked(what: str, site: str, act: Callable[[str, Tensor], Tensor]) -> Callable[[Any], Tensor]:
+    def action(x: Any) -> Tensor:
         _refuse_program(what)
         if not isinstance(x, Tensor):
-            raise TypeError(
-                f"{what}: what passes {site!r} is of type {type(x).__name__}; only Tensors can be read and replaced"
-            )
-        return action(x)
+            raise TypeError(f"{what}: what passes {site!r} is of type {type(x).__name__}; only Tensors can be read and replaced")
+        return act(site, x)
 
-    return act
+    return action
 
 
 def _refuse_program(what: str) -> None:
     if mode.get().tape is not None:
-        raise RuntimeError(
-            f"{what}: it would be recorded into a program, and replayed after the block has ended; "
-            "call the function itself"
-        )
+        raise RuntimeError(f"{what}: it would be recorded into a program, and replayed after the block has ended; call the function itself")
