@@ -10,6 +10,7 @@ from typing import Any
 from ..data import corpora
 from ..parallel import world
 from ..training.checkpoints import RunFolder
+from ..training.examples import verdict
 from ..training.objectives import LanguageModelling
 from ..training.run_data import is_task, objective_of_run
 from .options import UsageError, say
@@ -62,7 +63,7 @@ def print_result(result: dict[str, Any]) -> None:
         if label != "examples":
             say(f"{label:<{width}}{value:.1f}" if isinstance(value, float) else f"{label:<{width}}{value}")
     for source, text, target in result.get("examples", ()):
-        say(f"    {source} → {text}" + ("" if text == target else f"   (right: {target})"))
+        say("    " + verdict(source, text, target))
 
 
 def as_json(result: dict[str, Any]) -> str:
