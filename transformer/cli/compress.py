@@ -22,7 +22,7 @@ from ..training.console import progress_bar
 from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling
 from ..training.settings import Settings
-from .options import positive
+from .options import language_model, positive
 
 
 def add_commands(commands: Any) -> None:
@@ -56,6 +56,7 @@ def add_commands(commands: Any) -> None:
 
 def adapt_command(args: argparse.Namespace) -> int:
     """The new folder, and what was gained."""
+
     def shown(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """``map``, with the time left; the validation text is read before and after."""
         everything = list(items)
@@ -65,10 +66,8 @@ def adapt_command(args: argparse.Namespace) -> int:
             bar.update(1)
         bar.close()
 
-    source, target = RunFolder(args.dir), RunFolder(args.out)
-    model, tokenizer, config = source.load_model()
-    if not hasattr(model, "context_length"):
-        raise ValueError(f"{args.dir}: is a {config['kind']} for the task {config['task']}; adapt is for language models of a text")
+    target = RunFolder(args.out)
+    model, tokenizer, config = language_model(args)
     train_ids, validation_ids = held_out(tokenizer.encode(corpora.read_text(args.text)), model.context_length)
     work = LanguageModelling(train_ids, validation_ids, model.context_length, tokenizer)
     settings = Settings(
@@ -84,7 +83,7 @@ def adapt_command(args: argparse.Namespace) -> int:
     after, alone = work.evaluate(model, spread=shown), target.path / "adapter.npz"
     kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer", "compressed", "task")}
     text = {"text": [str(Path(file).resolve()) for file in args.text], "task": None, "data": work.fingerprint()}
-    with target.beginning({**kept, **text, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer):
+    with target.beginning({**kept, **text, "adapted": {"from": str(Path(args.dir).resolve()), "rank": args.rank}}, tokenizer):
         save_adapters(model, alone)
         target.save_best(merge_adapters(model).state_dict())
     target.lock.give_back()

@@ -34,6 +34,7 @@ HELP = """\
   :again             write the last continuation anew
   :help   :quit      (Ctrl-C ends the text that is being written, Ctrl-D leaves)
   ::text             a text that begins with a colon"""
+BEGIN = "Write the beginning of a text, or :help."
 SHOWN = 8  # candidates that :why lists
 
 
@@ -99,7 +100,7 @@ class Session:
     def run(self) -> int:
         """Answer line after line."""
         if self.terminal:
-            self.say(f"{self.settings()}\nWrite the beginning of a text, or :help.")
+            self.say(f"{self.settings()}\n{BEGIN}")
         while (line := self.read()) is not None:
             try:
                 if not self.answer(line):
@@ -150,14 +151,12 @@ class Session:
             name, _, rest = line[1:].partition(" ")
             return self.order(name, rest.strip())
         if line:
-            ids = self.tokenizer.encode(line).astype(np.int64)
-            self.prompt, self.written = ids, []
+            self.prompt, self.written = self.tokenizer.encode(line).astype(np.int64), []
             self.output.write(line)
-            self.write()
-        elif len(self.prompt):
+        if len(self.prompt):
             self.write()
         else:
-            self.say("Write the beginning of a text, or :help.")
+            self.say(BEGIN)
         return True
 
     def order(self, name: str, rest: str) -> bool:
@@ -173,8 +172,7 @@ class Session:
         elif name == "tokens":
             self.list_tokens()
         elif name == "again":
-            if not len(self.prompt):
-                raise ValueError("nothing has been written yet; write the beginning of a text")
+            self.check_written(len(self.prompt))
             self.written = []
             self.output.write(self.tokenizer.decode(self.prompt))
             self.write()
@@ -182,11 +180,16 @@ class Session:
             raise ValueError(f"no command :{name}; there are :why, :tokens, :set, :again, :help and :quit (and ::text for a text with a colon)")
         return True
 
+    def check_written(self, count: int) -> None:
+        """ValueError for a command that is about a text, where there is none."""
+        if not count:
+            raise ValueError("nothing has been written yet; write the beginning of a text")
+
     def write(self) -> None:
         """Stream a continuation of what stands there, remembering what each token was chosen from."""
         ids = np.append(self.prompt, [w.token for w in self.written]).astype(np.int64)
+        last: Step | None = None
         try:
-            last: Step | None = None
             for step, piece in text_steps(self.model, self.tokenizer, ids, self.tokens, self.sampling, self.rng, self.stop):
                 if step is not last:  # the last one comes twice when it left half a character
                     self.written.append(explain(step))
@@ -242,10 +245,8 @@ class Session:
 
     def why(self, rest: str) -> None:
         """``:why``, ``:why N``, ``:why N M`` or ``:why TEXT``."""
-        if not self.written:
-            raise ValueError("nothing has been written yet; write the beginning of a text")
-        count = len(self.written)
-        parts = rest.split()
+        count, parts = len(self.written), rest.split()
+        self.check_written(count)
         if not parts:
             first = last = count
         elif len(parts) <= 2 and all(part.isdecimal() for part in parts):

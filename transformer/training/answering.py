@@ -43,7 +43,7 @@ class Answering(OnTask):
     def __init__(
         self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12
     ) -> None:
-        self.task, self.pieces, self.max_length, self.longest = task, Pieces(tokenizer), max_length, longest
+        self.task, self.tokenizer, self.pieces, self.max_length, self.longest = task, tokenizer, Pieces(tokenizer), max_length, longest
 
     def collate(self, questions: Sequence[Question]) -> SpanBatch:
         """Questions as arrays."""

@@ -13,6 +13,7 @@ from minigrad import no_grad
 
 from ..data.codec import by_length
 from ..data.tasks.base import PairTask
+from ..data.tokenizers import Tokenizer
 from ..decoding.window import Spread, evaluating
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class OnTask:
     """An objective on a task: how it draws its examples, and which of them it holds out."""
 
     task: PairTask[Any]
+    tokenizer: Tokenizer
     collate: Callable[..., Any]  # examples as arrays
 
     @functools.cached_property

@@ -43,7 +43,7 @@ class Tagging(OnTask):
         max_length: int = 512,
         class_weights: Any = None,
     ) -> None:
-        self.task, self.pieces, self.labels, self.max_length = task, Pieces(tokenizer), tuple(labels), max_length
+        self.task, self.tokenizer, self.pieces, self.labels, self.max_length = task, tokenizer, Pieces(tokenizer), tuple(labels), max_length
         self.class_weights = class_weights
         self._numbers = {label: i for i, label in enumerate(self.labels)}
         strange = {tag for example in self.validation for tag in example.tags} - set(self.labels)

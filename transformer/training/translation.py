@@ -39,7 +39,7 @@ class Translation(OnTask):
     measure = "validation loss"
 
     def __init__(self, task: PairTask, tokenizer: Tokenizer, scores: Scores = lambda written, wanted: {}) -> None:
-        self.task, self.codec, self.scores = task, Codec(tokenizer), scores
+        self.task, self.tokenizer, self.codec, self.scores = task, tokenizer, Codec(tokenizer), scores
 
     def collate(self, pairs: Sequence[Pair]) -> PairBatch:
         """Pairs as arrays."""
