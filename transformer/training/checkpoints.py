@@ -23,8 +23,7 @@ from minigrad.storage import write_atomically
 
 from ..data.files import check_finite, parse_json, read_bytes
 from ..data.tokenizers import Tokenizer, load_tokenizer
-from ..models.build import build_model
-from ..models.outline import outline
+from ..models.build import build_model, outline
 from .locking import FolderLock
 from .log import LOG_COLUMNS, append, log_bytes, read_rows
 

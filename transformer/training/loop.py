@@ -21,7 +21,7 @@ from minigrad.programs import Program, Refused
 from minigrad.random import drawing_from, generator
 
 from ..decoding.window import evaluating
-from ..models.recomputing import recompute_layers
+from ..models.stacks import recompute_layers
 from .averaging import WeightAverage
 from .checkpoints import RunFolder
 from .console import Pace, clean_stop, progress_bar, sample_lines
