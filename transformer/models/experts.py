@@ -15,8 +15,8 @@ Sources: Shazeer et al. (2017), section 2; Fedus, Zoph & Shazeer (2022), section
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from minigrad import Tensor, grouped_linear, nn, recorded, silu, softmax, take, take_along_axis
 from minigrad.random import generator
 
+from ..attention import keeping
 from ..layers import SwiGLU
 
 
@@ -57,9 +58,7 @@ class Experts(nn.Module):
         shared_dim: int = 0,
     ) -> None:
         if not 1 <= per_token <= num_experts:
-            raise ValueError(
-                f"Experts: per_token={per_token} of num_experts={num_experts}; expected 1 up to all of them"
-            )
+            raise ValueError(f"Experts: per_token={per_token} of num_experts={num_experts}; expected 1 up to all of them")
         ffn_dim = max(1, round(8 * embedding_dim / (3 * per_token))) if ffn_dim is None else ffn_dim
         self.num_experts, self.per_token = num_experts, per_token
         self.router = nn.Linear(embedding_dim, num_experts, bias=False)
@@ -114,25 +113,16 @@ def sorting(chosen: np.ndarray, num_experts: int) -> tuple[np.ndarray, np.ndarra
 # Balance -----------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def routings(model: nn.Module) -> Iterator[dict[str, list[Routing]]]:
+def routings(model: nn.Module) -> AbstractContextManager[dict[str, list[Routing]]]:
     """Within it, every Experts layer of ``model`` keeps its routings: names to lists, one for each call."""
-    found = {name: m for name, m in model.named_modules() if isinstance(m, Experts)}
-    for m in found.values():
-        m.kept_routings = []
-    try:
-        yield {name: m.kept_routings for name, m in found.items() if m.kept_routings is not None}
-    finally:
-        for m in found.values():
-            m.kept_routings = None
+    return keeping(model, "kept_routings")
 
 
 def load_balance(routing: Routing) -> Tensor:
     """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all tokens choose the same experts
     with certainty."""
-    return (
-        loads(routing.chosen, routing.probabilities) * routing.probabilities.mean(axis=0)
-    ).sum() * routing.probabilities.shape[-1]
+    P = routing.probabilities  # (N, E)
+    return (loads(routing.chosen, P) * P.mean(axis=0)).sum() * P.shape[-1]
 
 
 @recorded
@@ -145,7 +135,5 @@ def imbalance(kept: Mapping[str, Sequence[Routing]]) -> Any:
     """The mean load-balance loss of everything that ``routings`` kept; ValueError when that is nothing."""
     losses = [load_balance(routing) for kept_here in kept.values() for routing in kept_here]
     if not losses:
-        raise ValueError(
-            "imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'"
-        )
+        raise ValueError("imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'")
     return sum(losses[1:], losses[0]) * (1 / len(losses))
