@@ -20,7 +20,8 @@ from ..data.corpora import read_text
 from ..data.pieces import Pieces
 from ..data.tasks import sentences
 from ..data.tokenizers import Tokenizer
-from ..decoding.generate import beam_search, generate
+from ..decoding.beams import beam_search
+from ..decoding.generate import generate
 from ..decoding.sampling import Sampling
 from ..decoding.translate import check_length, translate
 from ..decoding.window import Spread, evaluating
