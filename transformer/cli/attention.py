@@ -29,7 +29,6 @@ from .options import UsageError
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     attention = commands.add_parser("attention", help="draw the attention maps of a text")
     attention.set_defaults(run=attention_command)
     attention.add_argument("dir", metavar="DIR")

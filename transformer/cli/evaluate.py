@@ -17,7 +17,6 @@ from .options import UsageError, say
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     evaluate = commands.add_parser("evaluate", help="loss, perplexity and bits per character, against simple lines; scores of a task")
     evaluate.set_defaults(run=evaluate_command, shared=True)
     evaluate.add_argument("dir", metavar="DIR")
@@ -67,6 +66,5 @@ def print_result(result: dict[str, Any]) -> None:
 
 
 def as_json(result: dict[str, Any]) -> str:
-    """The scores for programs."""
     plain = {k.replace(" ", "_"): {**v._asdict(), "rate": v.rate} if hasattr(v, "_asdict") else v for k, v in result.items()}
     return json.dumps(plain, indent=2, ensure_ascii=False)

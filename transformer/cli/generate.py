@@ -38,7 +38,6 @@ GROUP = 16  # prompts that are read together
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     write = commands.add_parser("generate", help="write text with a trained model")
     write.set_defaults(run=generate_command)
     write.add_argument("dir", metavar="DIR")
@@ -97,7 +96,6 @@ def generate_command(args: argparse.Namespace) -> int:
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:
-    """What the options say of sampling."""
     return Sampling(**{"temperature": 0.8} | {name: getattr(args, name) for name in options.SAMPLING if options.given(args, name)})
 
 

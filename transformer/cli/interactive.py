@@ -98,7 +98,6 @@ class Session:
     # Reading ----------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Answer line after line."""
         if self.terminal:
             self.say(f"{self.settings()}\n{BEGIN}")
         while (line := self.read()) is not None:
@@ -137,7 +136,6 @@ class Session:
         return input("> ")
 
     def say(self, text: str) -> None:
-        """One or more lines."""
         self.output.write(text + "\n")
         self.output.flush()
 
@@ -160,7 +158,6 @@ class Session:
         return True
 
     def order(self, name: str, rest: str) -> bool:
-        """A line that begins with a colon."""
         if name in ("quit", "q", "exit"):
             return False
         if name == "help":
@@ -202,7 +199,6 @@ class Session:
     # Settings ---------------------------------------------------------------------------------------------------------
 
     def settings(self) -> str:
-        """The strategy in words."""
         stop = "" if self.stop is None else f", up to {json.dumps(self.stop, ensure_ascii=False)}"
         return f"{self.sampling}; {self.tokens} tokens at a time{stop}"
 
@@ -270,7 +266,6 @@ class Session:
         return tuple(int(n) + 1 for n in np.searchsorted(ends, [at, at + len(text.encode()) - 1], side="right"))  # type: ignore[return-value]
 
     def show(self, number: int) -> None:
-        """The candidates for one token."""
         w = self.written[number - 1]
         before = np.append(self.prompt, [v.token for v in self.written[: number - 1]]).astype(np.int64)
         context = "".join(map(self.tokenizer.token, before[-24:].tolist()))[-24:]

@@ -21,7 +21,6 @@ from .options import check_folder, language_model
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     parser = commands.add_parser("quality", help="likelihood, diversity and repetition of each decoding strategy")
     parser.set_defaults(run=quality_command)
     parser.add_argument("dir", metavar="DIR")

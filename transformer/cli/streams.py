@@ -47,12 +47,10 @@ class Lasting:
         self.stream, self.gone = stream, False
 
     def write(self, text: str) -> int:
-        """As the stream does."""
         self._try(lambda: self.stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """As the stream does."""
         self._try(self.stream.flush)
 
     def _try(self, action: Any) -> None:

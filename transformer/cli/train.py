@@ -42,7 +42,6 @@ LANGUAGE_MODEL: dict[str, Any] = {
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     train = commands.add_parser("train", help="train a language model, or a model for a task, into a run folder")
     train.set_defaults(run=train_command, works=True, shared=True)
     train.add_argument("--text", nargs="+", metavar="FILE", help="UTF-8 text files; default: the text that every Python carries")
@@ -58,7 +57,6 @@ def add_commands(commands: Any) -> None:
 
 
 def add_model_options(train: argparse.ArgumentParser) -> None:
-    """The shape of the model."""
     train.add_argument("--layers", type=positive, metavar="N")
     train.add_argument("--heads", type=positive, metavar="N")
     train.add_argument("--kv-heads", type=positive, metavar="N", help="key/value heads, fewer than --heads to share them")
@@ -143,7 +141,6 @@ class Job(NamedTuple):
 
 
 def begun(args: argparse.Namespace) -> Job:
-    """A new run."""
     if args.task and args.text:
         raise UsageError("--task brings its own data; leave out --text")
     folder = RunFolder(args.out or world().first(next_run))
@@ -176,7 +173,6 @@ def text_settings(args: argparse.Namespace) -> Settings:
 
 
 def continued(args: argparse.Namespace) -> Job:
-    """A run that goes on."""
     if not args.out:
         raise UsageError("--resume needs --out DIR, the folder of the run to continue")
     folder = RunFolder(args.out)
@@ -226,7 +222,6 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
 
 
 def opening(job: Job, work: Objective, model: Any) -> str:
-    """What is trained on what."""
     count = f"{model.num_parameters():,} parameters"
     if not isinstance(work, LanguageModelling) or job.text is None or job.tokenizer is None:
         task = job.config["task"]
@@ -270,7 +265,6 @@ def show(trainer: Trainer, work: Objective, config: dict[str, Any], result: dict
 
 
 def next_steps(path: Path, config: dict[str, Any]) -> list[str]:
-    """What to do with a language model that has been trained."""
     steps = [(f"python -m transformer generate {path} --interactive", "write with it; :why shows what a token was chosen from")]
     if config["kind"] == "GPT":
         steps.append((f"python -m transformer page {path} --out page.html", "the model as a page: look into every head"))

@@ -107,5 +107,4 @@ def take_stepper(model: Any) -> Stepper:
 
 
 def give_back(model: Any, stepper: Stepper) -> None:
-    """Let others use it."""
     _free.setdefault(model, []).append(stepper)

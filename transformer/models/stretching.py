@@ -40,7 +40,6 @@ class Interpolated:
         check(self, factor=self.factor)
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Angles per token to angles per token."""
         return theta / self.factor
 
 
@@ -61,7 +60,6 @@ class RaisedBase:
         return cls(factor * max(length, original_length) / original_length - (factor - 1))
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Angles per token to angles per token."""
         return theta * self.factor ** (-np.arange(len(theta)) / max(1, len(theta) - 1))
 
 
@@ -96,7 +94,6 @@ class Yarn:
         return math.log(2 * math.pi * turns / self.original_length) / step
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Angles per token to angles per token."""
         first = max(math.floor(self.pair(self.fast, theta)), 0)
         last = min(math.ceil(self.pair(self.slow, theta)), 2 * len(theta) - 1)
         slowed = np.clip((np.arange(len(theta)) - first) / max(last - first, 1e-3), 0, 1)

@@ -89,11 +89,9 @@ class Answering(OnTask):
         }
 
     def tokens(self, batch: SpanBatch) -> int:
-        """B · T."""
         return batch.arrays.ids.size
 
     def wanted(self, example: Question) -> Span:
-        """Where the answer stands."""
         return example.span
 
 

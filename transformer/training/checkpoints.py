@@ -231,7 +231,6 @@ class RunFolder:
         return lines
 
     def rewrite_log(self, rows: list[list[str]]) -> None:
-        """Replace the log by these rows."""
         write_atomically(self.log_file, lambda file: file.write(log_bytes([LOG_COLUMNS, *rows])))
 
     def read_log(self) -> list[list[str]]:

@@ -87,7 +87,6 @@ class Classification:
         return [f"{self.classes[int(row.argmax())]} ({row.max():.0%})" for row in p]
 
     def tokens(self, batch: Any) -> int:
-        """Ids, or pixels."""
         return batch[0][0].size
 
     def fingerprint(self) -> int:

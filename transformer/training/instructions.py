@@ -138,7 +138,6 @@ class Instructions:
         return {"loss": self.evaluate(model, spread=spread), "exact match": share(right)}
 
     def tokens(self, batch: Rows) -> int:
-        """B · T."""
         return batch.inputs.size
 
     def fingerprint(self) -> int:

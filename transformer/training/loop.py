@@ -137,7 +137,6 @@ class Trainer:
         return [self.progress.step, value, lr, norm, None]
 
     def loss(self, batch: Any) -> Any:
-        """The objective's loss of a batch, or of a part of one."""
         return self.objective.loss(self.model, batch, self.settings.label_smoothing)
 
     def gradients(self, batch: Any, share: float) -> float:
@@ -228,7 +227,6 @@ class Trainer:
         return self.progress
 
     def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], seen: float, text: str) -> None:
-        """Tell the user how it goes."""
         message = f"step {row[0]:>5}  training loss {seen:.3f}  {self.objective.measure} {row[-1]:.3f}"
         message += sample_lines(text)
         if self.unrecorded:

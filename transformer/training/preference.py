@@ -111,7 +111,6 @@ class Preferences:
         }
 
     def tokens(self, batch: PreferenceBatch) -> int:
-        """Of both answers, with the prompt read twice."""
         return batch.chosen.inputs.size + batch.rejected.inputs.size
 
     def fingerprint(self) -> int:

@@ -202,7 +202,6 @@ def pair_task(name: str) -> PairTask[Any]:
 
 
 def classified(name: str) -> real.Examples:
-    """The data of a task whose answer is a class."""
     return {"digits": real.digits, "reviews": real.reviews, "boolq": real.boolq}[name]()
 
 
@@ -245,7 +244,6 @@ def summary_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, A
 
 
 def translation_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
-    """BLEU and chrF, by the library."""
     return metrics.by_library(lambda: metrics.translation_scores(written, wanted))
 
 

@@ -90,7 +90,6 @@ class Tagging(OnTask):
         return {"test span F1": span_f1(found, wanted), **library, "examples": wrong_first(shown)}
 
     def tokens(self, batch: tuple[Arrays, np.ndarray]) -> int:
-        """B · T."""
         return batch[1].size
 
 

@@ -86,5 +86,4 @@ class Translation(OnTask):
         return result
 
     def tokens(self, batch: PairBatch) -> int:
-        """Of sources and targets."""
         return batch.sources.size + batch.targets.size
