@@ -161,16 +161,19 @@ class Trainer:
 
     def evaluate(self, limit: int | None = None) -> float:
         """The objective's measure of validation, usually the loss, over about ``limit`` tokens (all when None)."""
-        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, 1])):
-            return self.objective.evaluate(self.model, limit, spread=self.workers.spread)
+        return self.measured(self.objective.evaluate, limit, 1)
 
     def evaluate_seen(self, limit: int | None = None) -> float:
         """The same on training data, where the objective can tell; else the mean loss of the last 50 batches."""
-        measured = getattr(self.objective, "evaluate_seen", None)
-        if measured is None:
+        seen = getattr(self.objective, "evaluate_seen", None)
+        if seen is None:
             return float(np.mean(self.losses[-50:]))
-        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, 2])):
-            return float(measured(self.model, limit, spread=self.workers.spread))
+        return self.measured(seen, limit, 2)
+
+    def measured(self, measure: Callable[..., float], limit: int | None, stream: int) -> float:
+        """What ``measure`` finds on about ``limit`` tokens; what it draws disturbs nothing."""
+        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, stream])):
+            return float(measure(self.model, limit, spread=self.workers.spread))
 
     def sample(self, tokens: int | None = None) -> str:
         """What the model can do now, drawn from a generator of its own so that the run is not disturbed."""
