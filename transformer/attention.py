@@ -218,16 +218,12 @@ class Window:
     sinks: int = 0
 
     def __post_init__(self) -> None:
-        if (
-            any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in (self.size, self.sinks))
-            or self.size < 1
-            or self.sinks < 0
-        ):
+        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (self.size, self.sinks))
+        if not whole or self.size < 1 or self.sinks < 0:
             raise ValueError(f"{self}: expected a size of 1 or more, and 0 sinks or more, whole numbers")
 
     def mask(self, places: np.ndarray, target_length: int, mask: np.ndarray | None = None) -> np.ndarray:
-        """Boolean, (T, S) or as ``mask`` broadcasts with it: what the last ``target_length`` of the places see; the
-        future is not hidden."""
+        """Boolean, (T, S) or as ``mask`` broadcasts: what the last ``target_length`` places see, the future included."""
         near = np.abs(places[-target_length:, None] - places) < self.size  # (T, S)
         if mask is None:
             return near | (places < self.sinks)
@@ -252,8 +248,7 @@ def places_of(k: np.ndarray) -> np.ndarray:
 def windowed(
     window: Window, positions: Positions, places: np.ndarray, q: np.ndarray, mask: np.ndarray | None
 ) -> np.ndarray:
-    """The window of queries q (..., T, D), a mask (booleans, or floats to add) and the positions' bias, as one thing to
-    add to the scores."""
+    """The window of queries q (..., T, D), a mask (booleans, or floats) and the positions' bias as one thing to add."""
     length, total = q.shape[-2], int(places[-1]) + 1
     boolean = mask is not None and mask.dtype == bool
     if mask is not None and mask.shape[-1] == total:

@@ -89,13 +89,8 @@ def draw_attention(model: Any, tokenizer: Tokenizer, ids: np.ndarray, path: Path
     plots.save(plots.plot_attention(weights, [tokenizer.token(int(i)) for i in ids]), path)
 
 
-def self_attention(
-    model: Tagger | SpanReader, pieces: Pieces, text: str
-) -> tuple[list[np.ndarray], list[str], list[str]]:
-    """Where each token of a text looks: for each layer (heads, T, T), the tokens, and what the model says of them.
-
-    A tagger says the tag of a word, a reader marks the words of its answer.
-    """
+def self_attention(model: Tagger | SpanReader, pieces: Pieces, text: str) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Where each token of a text looks, for each layer (heads, T, T); the tokens; and these with the model's tags, or its answer marked."""
     if isinstance(model, Tagger):
         example = sentences.tagged(text)
         row = tagging.read(pieces, example, model.max_length)

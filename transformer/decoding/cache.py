@@ -76,11 +76,9 @@ class KVCache:
         return keys[:, :, :stop], values[:, :, :stop]
 
     def slide(self, k: Any, v: Any, window: Window, mask: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Forget what no query to come can see, add keys and values (B, H, T, D), and return those there are and their
-        places (S,).
+        """Forget what no query to come can see, add keys and values (B, H, T, D), and return all with their places (S,).
 
-        ``mask`` (B, 1, 1, all keys up to the new ones) says where the rows' padding is, so that each keeps its own
-        sinks.
+        ``mask`` (B, 1, 1, all keys up to the new ones) says where the rows' padding is: each keeps its own sinks.
         """
         self.check(k)
         places = np.arange(self._length, self._length + k.shape[-2])
@@ -114,16 +112,14 @@ class KVCache:
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens (speculative decoding).
 
-        Where a window has let go of something that they look at, all is forgotten: ``length`` is then 0, and the tokens
-        are to be read again.
+        Where a window has let go of something that they look at, all is forgotten, and they are to be read again.
         """
         if not 0 <= length <= self.length:
             raise ValueError(f"KVCache: cannot keep {length} of {self.length} tokens")
         self.cut(length if self.reaches(length) else 0)
 
     def reaches(self, length: int) -> bool:
-        """Whether it can go back to its first ``length`` tokens: it has let go of nothing since it held no more than
-        they."""
+        """Whether it can go back to its first ``length`` tokens: it has let go of nothing since it held just them."""
         if self._places is not None and length < self._length:
             missing = self._length - len(self._places)  # let go of before the newest were added
             return length >= self._length - self._newest or not missing

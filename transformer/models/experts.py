@@ -29,16 +29,14 @@ from ..layers import SwiGLU
 
 
 class Routing(NamedTuple):
-    """One call of an Experts layer: the router's ``probabilities`` (N, E) and, for each token, the experts ``chosen``
-    (N, k), the first one first."""
+    """One call of an Experts layer: the router's probabilities (N, E), and each token's experts (N, k), best first."""
 
     probabilities: Tensor
     chosen: np.ndarray
 
 
 class Experts(nn.Module):
-    """``num_experts`` SwiGLU networks, ``per_token`` of them for each token: (..., C) → (..., C); a ``shared_dim`` adds
-    one for all tokens.
+    """SwiGLU networks, ``per_token`` of them for each token: (..., C) → (..., C); a ``shared_dim`` adds one for all.
 
     ``ffn_dim`` is the width of one expert, by default such that a token's experts together cost what one SwiGLU would.
     With one expert per token its output is multiplied by P itself, or else nothing would teach the router.  Experts
@@ -68,8 +66,7 @@ class Experts(nn.Module):
         self.shared = SwiGLU(embedding_dim, shared_dim) if shared_dim else None
 
     def forward(self, x: Any) -> Tensor:
-        """Only the chosen experts are computed: the tokens are sorted by expert, go through them in groups, and back to
-        their places."""
+        """Only the chosen experts are computed: tokens are sorted by expert, go through in groups, and back."""
         rows = x.reshape(-1, x.shape[-1])  # (N, C)
         P = softmax(self.router(rows))  # (N, E)
         chosen = likeliest(P, self.per_token)  # (N, k)
@@ -102,8 +99,7 @@ def likeliest(P: np.ndarray, k: int) -> np.ndarray:
 
 @recorded
 def sorting(chosen: np.ndarray, num_experts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The choices (N, k) expert after expert: which token each is of, where each choice lies in that order, and how
-    many each expert has (E,)."""
+    """The choices (N, k) expert after expert: of which token each is, where each lies now, how many an expert has (E,)."""
     order = np.argsort(chosen.ravel(), kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
@@ -119,8 +115,7 @@ def routings(model: nn.Module) -> AbstractContextManager[dict[str, list[Routing]
 
 
 def load_balance(routing: Routing) -> Tensor:
-    """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all tokens choose the same experts
-    with certainty."""
+    """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all are sure of the same experts."""
     P = routing.probabilities  # (N, E)
     return (loads(routing.chosen, P) * P.mean(axis=0)).sum() * P.shape[-1]
 

@@ -31,8 +31,7 @@ from ..positions import Positions, RotaryPositions
 
 
 class LatentAttention(nn.Module):
-    """Self-attention whose cache holds L + R numbers per token in place of 2·H·D; called and cached as
-    MultiHeadAttention is.
+    """Self-attention whose cache holds L + R numbers per token, not 2·H·D; called and cached as MultiHeadAttention is.
 
     ``latent_dim`` L is by default a quarter of the width; R is the width of the rotary ``positions`` (0 for other
     schemes); queries go through a latent vector too when ``query_dim`` says how wide.  ``norm``, called with (width,
@@ -89,8 +88,7 @@ class LatentAttention(nn.Module):
         causal: bool = False,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """(B, T, C) → (B, T, C), self-attention only; with a ``cache`` it adds to what that holds, and reads it without
-        making keys of it."""
+        """(B, T, C) → (B, T, C), self-attention only; what a ``cache`` holds is added to, and read as it is."""
         if (key is not None and key is not query) or (value is not None and value is not query):
             raise ValueError("LatentAttention: it is for self-attention; use MultiHeadAttention for keys and values of another text")
         start = 0 if cache is None else cache.length
@@ -115,8 +113,7 @@ class LatentAttention(nn.Module):
         return joined(content, turned), joined(keys, shared), values, None
 
     def absorbed(self, content: Any, turned: Any, c: Any, k: Any) -> tuple[Any, Any, Any, Any]:
-        """The same scores with W^UK on the queries' side: one head of keys [c, k] and values c, and W^UV for what comes
-        out."""
+        """The same scores with W^UK on the queries' side: one head of keys [c, k] and values c, and W^UV afterwards."""
         k_up = swapaxes(self.k_up.weight.reshape(self.latent_dim, self.num_heads, self.head_dim), 0, 1)  # (H, L, D)
         v_up = swapaxes(self.v_up.weight.reshape(self.latent_dim, self.num_heads, self.value_dim), 0, 1)  # (H, L, Dv)
         return joined(content @ k_up.mT, turned), joined(c, k), c, v_up

@@ -45,8 +45,7 @@ class Interpolated:
 
 @dataclass(frozen=True)
 class RaisedBase:
-    r"""The base :math:`b \cdot s^{D/(D-2)}` ("NTK-aware"): :math:`\theta_i \, s^{-2i/(D-2)}`.  Source: Peng et al.
-    (2024), eq. 14 and 15."""
+    r"""The base :math:`b \cdot s^{D/(D-2)}` ("NTK-aware"): :math:`\theta_i \, s^{-2i/(D-2)}`.  Peng et al., eq. 14 and 15."""
 
     factor: float
 
@@ -55,8 +54,7 @@ class RaisedBase:
 
     @classmethod
     def dynamic(cls, factor: float, original_length: int, length: int) -> RaisedBase:
-        """For a text of ``length`` tokens as much as it needs ("dynamic NTK"): nothing up to the length of training,
-        then more and more."""
+        """As much as ``length`` tokens need ("dynamic NTK"): nothing up to the length of training, then more and more."""
         return cls(factor * max(length, original_length) / original_length - (factor - 1))
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
@@ -65,12 +63,10 @@ class RaisedBase:
 
 @dataclass(frozen=True)
 class Yarn:
-    r"""Pairs that turn more than ``fast`` times within ``original_length`` stay, those below ``slow`` turns become s
-    times slower, others in between.
+    r"""Pairs that turn more than ``fast`` times within ``original_length`` stay, those below ``slow`` become s times slower.
 
-    In between means linear in the pair's number, from whole number to whole number.  Queries and keys become longer by
-    the ``amplitude`` :math:`0.1 \ln s + 1`, so that scores grow by its square.  Source: Peng et al. (2024), eq. 17 to
-    22.
+    Between them it is linear in the pair's number, from whole number to whole number.  Queries and keys become longer by
+    the ``amplitude`` :math:`0.1 \ln s + 1`, so that scores grow by its square.  Source: Peng et al. (2024), eq. 17 to 22.
     """
 
     factor: float

@@ -130,8 +130,7 @@ class Instructions:
     def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
         """Loss and exact match on the validation prompts.
 
-        Whoever writes the likeliest token each time writes an answer exactly if each of its tokens is the likeliest after those before
-        it: so one pass over the right answers tells.
+        One pass over the right answers tells: one is written exactly if each of its tokens is the likeliest after those before it.
         """
         found = likeliest(model, self.validation)
         right = [np.array_equal(said, answer) for said, (_, answer) in zip(found, self.validation, strict=True)]
