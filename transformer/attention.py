@@ -245,9 +245,7 @@ def places_of(k: np.ndarray) -> np.ndarray:
 
 
 @recorded
-def windowed(
-    window: Window, positions: Positions, places: np.ndarray, q: np.ndarray, mask: np.ndarray | None
-) -> np.ndarray:
+def windowed(window: Window, positions: Positions, places: np.ndarray, q: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
     """The window of queries q (..., T, D), a mask (booleans, or floats) and the positions' bias as one thing to add."""
     length, total = q.shape[-2], int(places[-1]) + 1
     boolean = mask is not None and mask.dtype == bool

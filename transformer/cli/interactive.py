@@ -160,22 +160,19 @@ class Session:
     def order(self, name: str, rest: str) -> bool:
         if name in ("quit", "q", "exit"):
             return False
-        if name == "help":
-            self.say(HELP)
-        elif name == "set":
-            self.change(rest)
-        elif name == "why":
-            self.why(rest)
-        elif name == "tokens":
-            self.list_tokens()
-        elif name == "again":
-            self.check_written(len(self.prompt))
-            self.written = []
-            self.output.write(self.tokenizer.decode(self.prompt))
-            self.write()
-        else:
+        orders = {"help": lambda: self.say(HELP), "set": lambda: self.change(rest), "why": lambda: self.why(rest)}
+        orders |= {"tokens": self.list_tokens, "again": self.again}
+        if name not in orders:
             raise ValueError(f"no command :{name}; there are :why, :tokens, :set, :again, :help and :quit (and ::text for a text with a colon)")
+        orders[name]()
         return True
+
+    def again(self) -> None:
+        """Write the last continuation anew."""
+        self.check_written(len(self.prompt))
+        self.written = []
+        self.output.write(self.tokenizer.decode(self.prompt))
+        self.write()
 
     def check_written(self, count: int) -> None:
         """ValueError for a command that is about a text, where there is none."""

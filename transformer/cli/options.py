@@ -127,9 +127,7 @@ def settings_of(config: Mapping[str, Any], where: Path, steps: int | None = None
     training = config.get("training")
     names = {field.name for field in fields(Settings)}
     if not isinstance(training, dict) or not set(training) <= names:
-        raise ValueError(
-            f"{where}: not a configuration of this project: 'training' is {training!r:.80}; expected settings of the training"
-        )
+        raise ValueError(f"{where}: not a configuration of this project: 'training' is {training!r:.80}; expected settings of the training")
     try:
         return Settings(**{**training, **({} if steps is None else {"steps": steps})})
     except ValueError as error:

@@ -27,9 +27,7 @@ def open_closed() -> list[str]:
 
 def reader_gone(error: OSError) -> bool:
     """Whether a write failed because nobody reads any more; Windows calls it an invalid argument."""
-    return isinstance(error, BrokenPipeError) or (
-        os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
-    )
+    return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL and error.filename is None)
 
 
 def discard(stream: Any) -> None:

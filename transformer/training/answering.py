@@ -40,9 +40,7 @@ class Answering(OnTask):
 
     measure = "validation share of wrong answers"
 
-    def __init__(
-        self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12
-    ) -> None:
+    def __init__(self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12) -> None:
         self.task, self.tokenizer, self.pieces, self.max_length, self.longest = task, tokenizer, Pieces(tokenizer), max_length, longest
 
     def collate(self, questions: Sequence[Question]) -> SpanBatch:
@@ -58,9 +56,7 @@ class Answering(OnTask):
     def loss(self, model: Any, batch: SpanBatch, label_smoothing: float = 0.0) -> Tensor:
         """The mean cross-entropy of the two pointers, in nats."""
         if label_smoothing:
-            raise ValueError(
-                f"Answering: label_smoothing={label_smoothing} would reward pointing outside the passage; leave it at 0"
-            )
+            raise ValueError(f"Answering: label_smoothing={label_smoothing} would reward pointing outside the passage; leave it at 0")
         logits = model(*batch.arrays)
         return cross_entropy(logits + as_bias(batch.allowed, logits.dtype), batch.targets)
 

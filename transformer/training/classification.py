@@ -62,9 +62,11 @@ class Classification:
     def logits(self, model: Any, inputs: Any, batch_size: int = 64, spread: Spread = map) -> np.ndarray:
         """(N, classes) of any number of examples; texts of like length are read together."""
         lengths = [0 if self.codec is None else len(self.codec.encode(text)) for text in inputs]
-        return np.stack(
-            read_together(model, lambda places: model(*self.arrays([inputs[i] for i in places])).data, lengths, batch_size, spread)
-        )
+
+        def read(places: np.ndarray) -> np.ndarray:
+            return model(*self.arrays([inputs[i] for i in places])).data
+
+        return np.stack(read_together(model, read, lengths, batch_size, spread))
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The share of validation examples that get a wrong class; ``limit`` counts examples here."""

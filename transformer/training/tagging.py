@@ -103,9 +103,7 @@ def read(pieces: Pieces, example: Tagged, max_length: int) -> Row:
     return row
 
 
-def tag(
-    model: Any, pieces: Pieces, examples: Sequence[Tagged], batch_size: int = 64, spread: Spread = map
-) -> list[tuple[str, ...]]:
+def tag(model: Any, pieces: Pieces, examples: Sequence[Tagged], batch_size: int = 64, spread: Spread = map) -> list[tuple[str, ...]]:
     """The most likely tag of each word of each sentence; sentences of like length are read together."""
     rows = [read(pieces, example, model.max_length) for example in examples]
 
