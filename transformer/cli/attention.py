@@ -29,9 +29,7 @@ from .options import UsageError
 
 
 def add_commands(commands: Any) -> None:
-    attention = commands.add_parser("attention", help="draw the attention maps of a text")
-    attention.set_defaults(run=attention_command)
-    attention.add_argument("dir", metavar="DIR")
+    attention = options.on_run(commands, "attention", attention_command, "draw the attention maps of a text")
     attention.add_argument("--text", metavar="S", help="what the model reads (a run on a task has an example of its own)")
     attention.add_argument("--target", metavar="S", help="what a translating model writes; default: what it would write")
     attention.add_argument("--out", metavar="PNG", help="default: attention.png in the run folder")

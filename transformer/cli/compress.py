@@ -22,29 +22,25 @@ from ..training.console import progress_bar
 from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling
 from ..training.settings import Settings
-from .options import language_model, positive
+from .options import language_model, on_run, positive
 
 
 def add_commands(commands: Any) -> None:
-    table = commands.add_parser("count", help="parameters, FLOPs and bytes of a model, layer by layer")
-    table.set_defaults(run=count_command)
-    table.add_argument("dir", metavar="DIR")
+    table = on_run(commands, "count", count_command, "parameters, FLOPs and bytes of a model, layer by layer")
     table.add_argument("--batch", type=positive, metavar="N", help="default: that of the training")
     table.add_argument("--length", type=positive, metavar="N", help="tokens of each sequence; default: as many as the model can read")
     table.add_argument("--dense", action="store_true", help="count causal attention whole, also the part that is skipped")
     table.add_argument("--parts", action="store_true", help="what lies within each layer, too")
 
-    press = commands.add_parser("compress", help="store a run's weights in fewer bits, in a folder that generate and evaluate read")
-    press.set_defaults(run=compress_command, works=True)
-    press.add_argument("dir", metavar="DIR")
+    says = "store a run's weights in fewer bits, in a folder that generate and evaluate read"
+    press = on_run(commands, "compress", compress_command, says, works=True)
     press.add_argument("--to", required=True, choices=KINDS)
     press.add_argument("--by", choices=BLOCKS, help="int8: which weights share a scale (default: channel)")
     press.add_argument("--group", type=positive, metavar="N", help="int8 --by group: how many (default 64)")
     press.add_argument("--out", required=True, metavar="DIR", help="the new run folder")
 
-    adapt = commands.add_parser("adapt", help="teach a run's model another text with low-rank adapters, into a new folder")
-    adapt.set_defaults(run=adapt_command, works=True)
-    adapt.add_argument("dir", metavar="DIR")
+    says = "teach a run's model another text with low-rank adapters, into a new folder"
+    adapt = on_run(commands, "adapt", adapt_command, says, works=True)
     adapt.add_argument("--text", nargs="+", required=True, metavar="FILE", help="UTF-8 text files, in the characters that the model knows")
     adapt.add_argument("--rank", type=positive, default=2, metavar="N", help="of the adapters (default 2)")
     adapt.add_argument("--steps", type=positive, default=400, metavar="N", help="default 400")

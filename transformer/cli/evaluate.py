@@ -13,13 +13,12 @@ from ..training.checkpoints import RunFolder
 from ..training.examples import verdict
 from ..training.objectives import LanguageModelling
 from ..training.run_data import is_task, objective_of_run
-from .options import UsageError, say
+from .options import UsageError, on_run, say
 
 
 def add_commands(commands: Any) -> None:
-    evaluate = commands.add_parser("evaluate", help="loss, perplexity and bits per character, against simple lines; scores of a task")
-    evaluate.set_defaults(run=evaluate_command, shared=True)
-    evaluate.add_argument("dir", metavar="DIR")
+    says = "loss, perplexity and bits per character, against simple lines; scores of a task"
+    evaluate = on_run(commands, "evaluate", evaluate_command, says, shared=True)
     evaluate.add_argument("--text", nargs="+", metavar="FILE", help="another text; default: the validation part of the training text")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 

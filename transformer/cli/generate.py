@@ -38,9 +38,7 @@ GROUP = 16  # prompts that are read together
 
 
 def add_commands(commands: Any) -> None:
-    write = commands.add_parser("generate", help="write text with a trained model")
-    write.set_defaults(run=generate_command)
-    write.add_argument("dir", metavar="DIR")
+    write = options.on_run(commands, "generate", generate_command, "write text with a trained model")
     write.add_argument("--prompt", help="default: a new line, or what the vocabulary has in its place")
     write.add_argument("--prompts", metavar="FILE", help="a prompt on each line; writes a JSON object for each, in order")
     write.add_argument("--out", metavar="FILE", help="where the answers to --prompts go; default: standard output")

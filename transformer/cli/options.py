@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,14 @@ SIZES = {  # option: argument of the model
 
 class UsageError(Exception):
     """A user's mistake, as one line."""
+
+
+def on_run(commands: Any, name: str, run: Callable[[argparse.Namespace], int], says: str, **defaults: Any) -> argparse.ArgumentParser:
+    """Add a command whose first argument is the folder of a run."""
+    command: argparse.ArgumentParser = commands.add_parser(name, help=says)
+    command.set_defaults(run=run, **defaults)
+    command.add_argument("dir", metavar="DIR")
+    return command
 
 
 def positive(text: str) -> int:

@@ -17,13 +17,11 @@ from ..evaluation.quality import BEAMS, HELD_OUT, SWEEPS, TABLE, Quality, measur
 from ..training.console import progress_bar
 from ..training.objectives import LanguageModelling
 from ..training.run_data import objective_of_run
-from .options import check_folder, language_model
+from .options import check_folder, language_model, on_run
 
 
 def add_commands(commands: Any) -> None:
-    parser = commands.add_parser("quality", help="likelihood, diversity and repetition of each decoding strategy")
-    parser.set_defaults(run=quality_command)
-    parser.add_argument("dir", metavar="DIR")
+    parser = on_run(commands, "quality", quality_command, "likelihood, diversity and repetition of each decoding strategy")
     parser.add_argument("--prompts", type=int, default=16, metavar="N", help="how many openings of held-out text to continue")
     parser.add_argument("--tokens", type=int, default=200, metavar="N", help="how many tokens to write for each")
     parser.add_argument("--seed", type=int, default=0, metavar="N")

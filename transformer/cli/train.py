@@ -57,15 +57,12 @@ def add_commands(commands: Any) -> None:
 
 
 def add_model_options(train: argparse.ArgumentParser) -> None:
-    train.add_argument("--layers", type=positive, metavar="N")
-    train.add_argument("--heads", type=positive, metavar="N")
-    train.add_argument("--kv-heads", type=positive, metavar="N", help="key/value heads, fewer than --heads to share them")
-    train.add_argument("--width", type=positive, metavar="N")
-    train.add_argument("--context", type=positive, metavar="N")
+    shared = "key/value heads, fewer than --heads to share them"
+    for size, says in {"layers": None, "heads": None, "kv-heads": shared, "width": None, "context": None}.items():
+        train.add_argument(f"--{size}", type=positive, metavar="N", help=says)
     train.add_argument("--dropout", type=float, metavar="X")
-    train.add_argument("--positions", choices=list(POSITIONS))
-    train.add_argument("--norm", choices=list(NORMS))
-    train.add_argument("--ffn", choices=list(FEED_FORWARDS))
+    for part, kinds in {"positions": list(POSITIONS), "norm": list(NORMS), "ffn": list(FEED_FORWARDS)}.items():
+        train.add_argument(f"--{part}", choices=kinds)
     train.add_argument("--distinct-layers", type=positive, metavar="N", help="so many sets of weights for all --layers; default: one for each")
 
 
