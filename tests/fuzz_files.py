@@ -35,7 +35,7 @@ import numpy as np
 import minigrad as mg
 from minigrad import load, save, storage
 from transformer import GPT, BPETokenizer, CharTokenizer, GPT2Tokenizer, WordPieceTokenizer
-from transformer.cli.prompts import read_prompts
+from transformer.cli.generate import read_prompts
 from transformer.compression.adapters import add_adapters, load_adapters, save_adapters
 from transformer.compression.packing import pack_run
 from transformer.data import real

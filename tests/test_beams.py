@@ -7,8 +7,7 @@ import pytest
 from small_models import Table, certain, log_probability, tiny
 
 from transformer import GPT, beam_search, generate
-from transformer.decoding.beams import largest
-from transformer.decoding.generate import beam_hypotheses
+from transformer.decoding.beams import beam_hypotheses, largest
 from transformer.models.gpt import POSITIONS
 
 

@@ -9,7 +9,8 @@ from small_models import Table, certain, tiny
 import minigrad as mg
 from minigrad import no_grad
 from transformer import beam_search, generate
-from transformer.decoding.generate import speculative_generate, steps
+from transformer.decoding.generate import steps
+from transformer.decoding.speculative import speculative_generate
 from transformer.models.gpt import POSITIONS
 
 

@@ -13,7 +13,7 @@ import minigrad as mg
 from tests.fuzz_files import TEXT, checkpoint, run_folder
 from transformer import GPT, GPT2Tokenizer, WordPieceTokenizer
 from transformer.data.files import DEEPEST, parse_json, read_bytes
-from transformer.models.outline import outline
+from transformer.models.build import outline
 from transformer.training.checkpoints import RunFolder
 
 

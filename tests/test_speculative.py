@@ -8,9 +8,8 @@ import pytest
 from small_models import Table, certain, chi_square, log_probability, tiny
 
 from transformer import GPT, generate
-from transformer.decoding.generate import speculative_generate
 from transformer.decoding.sampling import Sampling
-from transformer.decoding.speculative import residual
+from transformer.decoding.speculative import residual, speculative_generate
 from transformer.models.gpt import POSITIONS
 
 

@@ -31,7 +31,7 @@ from transformer import (
 from transformer.checks import shaken
 from transformer.cli import main
 from transformer.data.tokenizers import CharTokenizer
-from transformer.decoding.generate import speculative_generate
+from transformer.decoding.speculative import speculative_generate
 from transformer.models.build import build_model
 from transformer.models.experts import Routing, imbalance, load_balance, routings
 from transformer.models.stretching import Interpolated, RaisedBase, Yarn

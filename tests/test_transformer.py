@@ -526,7 +526,7 @@ def test_cached_logits_equal_uncached_ones_up_to_the_context_limit(rng, scheme, 
         assert cached.dtype == np.float32
         assert np.abs(cached - whole).max() < 1e-5 * max(1, np.abs(whole).max())
         for i in range(2):
-            keys, values = cache.layer(i)._keys, cache.layer(i)._values
+            keys, values = cache.layer(i)._held
             assert keys.dtype == values.dtype == np.float32
             assert keys.shape == (2, kv_heads, 24, 4)
     with no_grad(), pytest.raises(ValueError, match="25 tokens exceed the context of 24"):

@@ -7,7 +7,8 @@ from .data.byte_level import GPT2Tokenizer
 from .data.codec import Codec
 from .data.tokenizers import CharTokenizer
 from .data.wordpiece import WordPieceTokenizer
-from .decoding.generate import beam_search, generate
+from .decoding.beams import beam_search
+from .decoding.generate import generate
 from .decoding.translate import translate
 from .evaluation.perplexity import perplexity
 from .layers import Decoder, DecoderLayer, Encoder, EncoderLayer, FeedForward, LayerNorm, RMSNorm, SwiGLU

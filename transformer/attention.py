@@ -11,7 +11,7 @@ with :math:`Q = X W^Q`, :math:`K = X W^K`, :math:`V = X W^V`.  Source: Vaswani e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,15 +49,10 @@ class MultiHeadAttention(nn.Module):
         window: Window | None = None,
     ) -> None:
         num_kv_heads = num_heads if num_kv_heads is None else num_kv_heads
-        if num_heads < 1 or embedding_dim < 1 or embedding_dim % num_heads:
-            raise ValueError(
-                f"MultiHeadAttention: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; "
-                f"{divisors(embedding_dim)} would"
-            )
+        self.head_dim = head_width("MultiHeadAttention", embedding_dim, num_heads)
         if num_kv_heads < 1 or num_heads % num_kv_heads:
             raise ValueError(f"MultiHeadAttention: num_heads={num_heads} is no multiple of num_kv_heads={num_kv_heads}")
         self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
-        self.head_dim = embedding_dim // num_heads
         self.dropout = dropout
         kv_dim = num_kv_heads * self.head_dim
         self.q_proj = nn.Linear(embedding_dim, embedding_dim, bias)
@@ -96,14 +91,9 @@ class MultiHeadAttention(nn.Module):
                 k, v = cache.append(k, v)
         if self.window is not None:
             k, v, mask = self.within(self.window, q, k, v, mask, cross, cache)
-        elif (bias := self.positions.between(q, k)) is not None:
-            mask = bias if mask is None else as_bias(mask, q.dtype) + bias
-        dropout = self.dropout if self.training else 0.0
-        out = scaled_dot_product_attention(q, k, v, mask, causal, dropout=dropout, return_weights=self.kept_weights is not None)
-        if self.kept_weights is not None:
-            out, weights = out
-            self.kept_weights.append(weights.data)
-        return self.out_proj(join_heads(out))  # (B, T, C)
+        else:
+            mask = biased(mask, self.positions.between(q, k), q.dtype)
+        return self.out_proj(join_heads(attend(self, q, k, v, mask, causal)))  # (B, T, C)
 
     def within(self, window: Window, q: Any, k: Any, v: Any, mask: Any, cross: bool, cache: KVCache | None) -> tuple[Any, Any, Any]:
         """The keys and values within reach, and what is added to their scores: the window, the mask and the positions' bias."""
@@ -111,10 +101,18 @@ class MultiHeadAttention(nn.Module):
             raise ValueError("MultiHeadAttention: a window is for self-attention; queries and keys of two texts have no distance")
         if isinstance(mask, Tensor) and mask.requires_grad:
             raise ValueError("MultiHeadAttention: a learned mask would get no gradient beside a window; leave one of them out")
-        if cache is None:
-            return k, v, windowed(window, self.positions, places_of(k), q, mask)
-        k, v, places = cache.slide(k, v, window, mask)
+        k, v, places = (k, v, places_of(k)) if cache is None else cache.slide(k, v, window, mask)
         return k, v, windowed(window, self.positions, places, q, mask)
+
+
+def attend(layer: Any, q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float | None = None) -> Tensor:
+    """Scaled dot-product attention with a layer's dropout, while it trains, and with its weights kept, within ``attention_maps``."""
+    dropout, keep = layer.dropout if layer.training else 0.0, layer.kept_weights is not None
+    out = scaled_dot_product_attention(q, k, v, mask, causal, scale, dropout, return_weights=keep)
+    if keep:
+        out, weights = out
+        layer.kept_weights.append(weights.data)
+    return out
 
 
 def heads(x: Any, count: int, norm: nn.Module | None) -> Any:
@@ -123,22 +121,30 @@ def heads(x: Any, count: int, norm: nn.Module | None) -> Any:
     return x if norm is None else norm(x)
 
 
-def divisors(n: int) -> str:
-    """The numbers of heads that would divide the width ``n``, for messages."""
-    return ", ".join(str(i) for i in range(1, min(n, 64) + 1) if n % i == 0)
+def head_width(what: str, embedding_dim: int, num_heads: int) -> int:
+    """D = C/H; ValueError, with the numbers of heads that would do, when that is no whole number."""
+    if num_heads < 1 or embedding_dim < 1 or embedding_dim % num_heads:
+        divisors = ", ".join(str(i) for i in range(1, min(embedding_dim, 64) + 1) if embedding_dim % i == 0)
+        raise ValueError(f"{what}: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; {divisors} would")
+    return embedding_dim // num_heads
+
+
+def attention_maps(model: nn.Module) -> AbstractContextManager[dict[str, list[np.ndarray]]]:
+    """Within it, every attention of ``model``, of whatever kind, keeps its weights: names to lists of (B, H, T, S), one for each call."""
+    return keeping(model, "kept_weights")
 
 
 @contextmanager
-def attention_maps(model: nn.Module) -> Iterator[dict[str, list[np.ndarray]]]:
-    """Within it, every attention of ``model``, of whatever kind, keeps its weights: names to lists of (B, H, T, S), one for each call."""
-    found: dict[str, Any] = {name: m for name, m in model.named_modules() if hasattr(type(m), "kept_weights")}
+def keeping(model: nn.Module, attribute: str) -> Iterator[dict[str, list[Any]]]:
+    """Within it, every module that has the attribute adds to a list there at each call: names to lists."""
+    found = {name: m for name, m in model.named_modules() if hasattr(type(m), attribute)}
     for m in found.values():
-        m.kept_weights = []
+        setattr(m, attribute, [])
     try:
-        yield {name: kept for name, m in found.items() if (kept := m.kept_weights) is not None}
+        yield {name: getattr(m, attribute) for name, m in found.items()}
     finally:
         for m in found.values():
-            m.kept_weights = None
+            setattr(m, attribute, None)
 
 
 # Masks: boolean, True = may attend; rows are queries and columns are keys; they broadcast to (B, H, T, S) and combine with & ----
@@ -181,6 +187,11 @@ def shares(attention_mask: Any, dtype: Any) -> np.ndarray:
     return (mask / np.maximum(mask.sum(axis=1, keepdims=True), 1))[..., None].astype(dtype)
 
 
+def biased(mask: Any, bias: Any, dtype: Any) -> Any:
+    """A mask and the positions' bias as one thing to add to the scores; either may be None."""
+    return mask if bias is None else bias if mask is None else as_bias(mask, dtype) + bias
+
+
 def as_bias(mask: Any, dtype: Any) -> Any:
     """A boolean mask as something to add to scores, 0 where it allows and −∞ where it forbids; a float mask as it is."""
     return closed(mask, dtype) if mask.dtype == bool else mask
@@ -207,16 +218,12 @@ class Window:
     sinks: int = 0
 
     def __post_init__(self) -> None:
-        if (
-            any(isinstance(n, bool) or not isinstance(n, int | np.integer) for n in (self.size, self.sinks))
-            or self.size < 1
-            or self.sinks < 0
-        ):
+        whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in (self.size, self.sinks))
+        if not whole or self.size < 1 or self.sinks < 0:
             raise ValueError(f"{self}: expected a size of 1 or more, and 0 sinks or more, whole numbers")
 
     def mask(self, places: np.ndarray, target_length: int, mask: np.ndarray | None = None) -> np.ndarray:
-        """Boolean, (T, S) or as ``mask`` broadcasts with it: what the last ``target_length`` of the places see; the
-        future is not hidden."""
+        """Boolean, (T, S) or as ``mask`` broadcasts: what the last ``target_length`` places see, the future included."""
         near = np.abs(places[-target_length:, None] - places) < self.size  # (T, S)
         if mask is None:
             return near | (places < self.sinks)
@@ -238,11 +245,8 @@ def places_of(k: np.ndarray) -> np.ndarray:
 
 
 @recorded
-def windowed(
-    window: Window, positions: Positions, places: np.ndarray, q: np.ndarray, mask: np.ndarray | None
-) -> np.ndarray:
-    """The window of queries q (..., T, D), a mask (booleans, or floats to add) and the positions' bias, as one thing to
-    add to the scores."""
+def windowed(window: Window, positions: Positions, places: np.ndarray, q: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """The window of queries q (..., T, D), a mask (booleans, or floats) and the positions' bias as one thing to add."""
     length, total = q.shape[-2], int(places[-1]) + 1
     boolean = mask is not None and mask.dtype == bool
     if mask is not None and mask.shape[-1] == total:

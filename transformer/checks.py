@@ -133,14 +133,13 @@ def check_everything(only: str | None = None) -> int:
     names = {n.lstrip("_"): n for n in REGISTRY}
     rng = np.random.default_rng(0)
     mg.manual_seed(0)
-    every = list(cases(rng))
-    chosen = every if only is None else [case for case in every if case[1].partition(",")[0].lower() == only.lower()]
-    if only is not None and only.lstrip("_") not in names and not chosen:
-        labels = dict.fromkeys(name.partition(",")[0] for _, name, *_ in every)
-        raise ValueError(f"--op {only}: no such op, layer or model; there are {', '.join([*sorted(names), *labels])}")
-    failures = 0
-    ops = [] if only is not None and chosen else list(names.values()) if only is None else [names[only.lstrip("_")]]
+    chosen, ops, failures = list(cases(rng)), list(names.values()), 0
     if only is not None:
+        labels = dict.fromkeys(name.partition(",")[0] for _, name, *_ in chosen)
+        chosen = [case for case in chosen if case[1].partition(",")[0].lower() == only.lower()]
+        ops = [names[only.lstrip("_")]] if not chosen and only.lstrip("_") in names else []
+        if not chosen and not ops:
+            raise ValueError(f"--op {only}: no such op, layer or model; there are {', '.join([*sorted(names), *labels])}")
         for name in ops:
             print(derivation(name) + "\n")
     print(f"{'':9}{'name':<34}{'first order':>12}{'second order':>14}  verdict")

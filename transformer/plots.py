@@ -17,8 +17,6 @@ STYLE: dict[Any, Any] = {
     "lines.linewidth": 1.8,
 }  # fmt: skip
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe & Ito (2008), safe for the colour-blind
-
-
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))  # with COLOURS, so that lines differ in greyscale too
 
 
@@ -166,17 +164,13 @@ def plot_attention(
     height = max(square, readable)  # a few queries over many keys: rows higher than wide, so that they have room for their names
     fig, axes = figure(side * columns + 1.0, height * rows + 1.0, rows, columns, squeeze=False, sharex=True, sharey=True)
     size, size_y = (min(9.0, max(4.0, 68 * inches / n)) for inches, n in ((side, max(len(keys), len(queries))), (height, len(queries))))
-    aspect = "equal" if height == square else "auto"
     for i, layer in enumerate(weights):
         for j, w in enumerate(layer):
             ax = axes[i][j]
-            image = ax.imshow(w, vmin=0, vmax=1, cmap="Greys", interpolation="nearest", aspect=aspect)
-            ax.grid(False)
+            image = draw_matrix(ax, w, low=0, high=1)
+            ax.set_aspect("equal" if height == square else "auto")
             ax.set_xticks(range(len(keys)), keys, rotation=90 if max(map(len, keys)) > 1 else 0, fontsize=size, parse_math=False)
             ax.set_yticks(range(len(queries)), queries, fontsize=size_y, parse_math=False)
-            ax.tick_params(length=0)
-            for spine in ax.spines.values():
-                spine.set_visible(True)
             if i == 0:
                 ax.set_title(f"head {j + 1}", fontsize=10)
             if j == 0:

@@ -6,6 +6,7 @@ took 0.25 s with one thread, and 1.4 to 2.6 s with two at a load of 8.  The libr
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import MutableMapping, Sequence
@@ -17,14 +18,8 @@ def limit_threads(command: Sequence[str], environment: MutableMapping[str, str] 
     """Set the variables for ``command``, the words of a command line: to N with ``--threads N``, else to 1 unless the user has set one."""
     if not is_ours(command):
         return
-    wanted = next(
-        (
-            word.partition("=")[2] or after
-            for word, after in zip(command, [*command[1:], ""], strict=True)
-            if word.split("=")[0] == "--threads"
-        ),
-        "",
-    )
+    words = itertools.pairwise([*command, ""])
+    wanted = next((word.partition("=")[2] or after for word, after in words if word.split("=")[0] == "--threads"), "")
     if wanted.isdecimal() and int(wanted) > 0:
         environment.update(dict.fromkeys(VARIABLES, wanted))
     elif not any(environment.get(name) for name in VARIABLES):

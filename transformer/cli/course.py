@@ -14,26 +14,14 @@ EPILOG = "docs/teaching.md leads from a clone to graded submissions."
 
 
 def add_commands(commands: Any) -> None:
-    """The subcommands and their options."""
-    course = commands.add_parser(
-        "course", help="for lecturers: hand out the chapters, and grade what comes back", epilog=EPILOG
-    )
+    course = commands.add_parser("course", help="for lecturers: hand out the chapters, and grade what comes back", epilog=EPILOG)
     parts = course.add_subparsers(dest="part", required=True, metavar="release|grade")
 
-    release = parts.add_parser(
-        "release", help="write the students' edition, the solutions as pages, and slides", epilog=EPILOG
-    )
-    release.add_argument(
-        "--seed-per-student", metavar="ROSTER", help="a table (CSV) of students: each gets exercises with other numbers"
-    )
+    release = parts.add_parser("release", help="write the students' edition, the solutions as pages, and slides", epilog=EPILOG)
+    release.add_argument("--seed-per-student", metavar="ROSTER", help="a table (CSV) of students: each gets exercises with other numbers")
     release.add_argument("--seed", type=int, default=0, metavar="N", help="of these numbers (default 0)")
-    release.add_argument(
-        "--only",
-        nargs="+",
-        choices=("students", "solutions", "slides"),
-        metavar="PART",
-        help="students, solutions or slides",
-    )
+    kinds = ("students", "solutions", "slides")
+    release.add_argument("--only", nargs="+", choices=kinds, metavar="PART", help="students, solutions or slides")
     release.add_argument("--no-pdf", action="store_true", help="the solutions as HTML only")
 
     grade = parts.add_parser("grade", help="grade the notebooks below DIR/submitted", epilog=EPILOG)
@@ -41,21 +29,12 @@ def add_commands(commands: Any) -> None:
     grade.add_argument("--out", metavar="FOLDER", help="where the tables and the feedback go (default DIR/grades)")
     grade.add_argument("--students", nargs="+", metavar="NAME", help="only these")
     grade.add_argument("--seconds", type=float, default=20.0, metavar="N", help="that an answer may take (default 20)")
-    grade.add_argument(
-        "--megabytes",
-        type=positive,
-        default=2000,
-        metavar="N",
-        help="of address space that an answer may use (default 2000)",
-    )
+    grade.add_argument("--megabytes", type=positive, default=2000, metavar="N", help="of address space that an answer may use (default 2000)")
     for part in (release, grade):
         part.add_argument("dir", metavar="DIR", help="the folder of the course")
         part.add_argument("--chapters", nargs="+", metavar="NN", help="only these, such as 03 05")
-        part.add_argument(
-            "--book",
-            metavar="FOLDER",
-            help="the folder notebooks of a clone (default: the one beside this library, or below this folder)",
-        )
+        where = "the folder notebooks of a clone (default: the one beside this library, or below this folder)"
+        part.add_argument("--book", metavar="FOLDER", help=where)
         part.set_defaults(run=course_command, works=True)
 
 
@@ -73,9 +52,7 @@ def course_command(args: argparse.Namespace) -> int:
 
 def find_book(given: str | None = None) -> Path:
     """The folder with the chapters.  Raises ValueError when it is not at hand: the installed library alone has none."""
-    places = (
-        [Path(given)] if given else [Path(__file__).resolve().parents[2] / "notebooks", Path.cwd() / "notebooks"]
-    )
+    places = [Path(given)] if given else [Path(__file__).resolve().parents[2] / "notebooks", Path.cwd() / "notebooks"]
     for place in places:
         if (place / "chapters").is_dir() and (place / "course" / "command.py").is_file():
             return place.resolve()

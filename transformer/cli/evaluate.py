@@ -10,16 +10,15 @@ from typing import Any
 from ..data import corpora
 from ..parallel import world
 from ..training.checkpoints import RunFolder
+from ..training.examples import verdict
 from ..training.objectives import LanguageModelling
 from ..training.run_data import is_task, objective_of_run
-from .options import UsageError, say
+from .options import UsageError, on_run, say
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
-    evaluate = commands.add_parser("evaluate", help="loss, perplexity and bits per character, against simple lines; scores of a task")
-    evaluate.set_defaults(run=evaluate_command, shared=True)
-    evaluate.add_argument("dir", metavar="DIR")
+    says = "loss, perplexity and bits per character, against simple lines; scores of a task"
+    evaluate = on_run(commands, "evaluate", evaluate_command, says, shared=True)
     evaluate.add_argument("--text", nargs="+", metavar="FILE", help="another text; default: the validation part of the training text")
     evaluate.add_argument("--json", action="store_true", help="print JSON")
 
@@ -62,10 +61,9 @@ def print_result(result: dict[str, Any]) -> None:
         if label != "examples":
             say(f"{label:<{width}}{value:.1f}" if isinstance(value, float) else f"{label:<{width}}{value}")
     for source, text, target in result.get("examples", ()):
-        say(f"    {source} → {text}" + ("" if text == target else f"   (right: {target})"))
+        say("    " + verdict(source, text, target))
 
 
 def as_json(result: dict[str, Any]) -> str:
-    """The scores for programs."""
     plain = {k.replace(" ", "_"): {**v._asdict(), "rate": v.rate} if hasattr(v, "_asdict") else v for k, v in result.items()}
     return json.dumps(plain, indent=2, ensure_ascii=False)

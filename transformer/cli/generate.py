@@ -16,27 +16,28 @@ import numpy as np
 from minigrad.storage import write_atomically
 
 from ..data.codec import Codec, Pieces
+from ..data.corpora import read_text
 from ..data.tasks import sentences
 from ..data.tokenizers import Tokenizer
-from ..decoding.generate import beam_search
+from ..decoding.beams import beam_search
+from ..decoding.generate import generate
 from ..decoding.sampling import Sampling
 from ..decoding.translate import check_length, translate
-from ..decoding.window import Spread
+from ..decoding.window import Spread, evaluating
 from ..parallel import world
 from ..training import answering, tagging
 from ..training.checkpoints import RunFolder
 from ..training.classification import Classification
 from ..training.run_data import is_task, objective_of_run
-from . import options, prompts
+from . import options
 from .interactive import Session, text_steps
 from .options import UsageError, positive
 
+GROUP = 16  # prompts that are read together
+
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
-    write = commands.add_parser("generate", help="write text with a trained model")
-    write.set_defaults(run=generate_command)
-    write.add_argument("dir", metavar="DIR")
+    write = options.on_run(commands, "generate", generate_command, "write text with a trained model")
     write.add_argument("--prompt", help="default: a new line, or what the vocabulary has in its place")
     write.add_argument("--prompts", metavar="FILE", help="a prompt on each line; writes a JSON object for each, in order")
     write.add_argument("--out", metavar="FILE", help="where the answers to --prompts go; default: standard output")
@@ -92,9 +93,7 @@ def generate_command(args: argparse.Namespace) -> int:
 
 
 def sampling_of(args: argparse.Namespace) -> Sampling:
-    """What the options say of sampling."""
-    usual = {"temperature": 0.8}
-    return Sampling(**{**usual, **{name: getattr(args, name) for name in options.SAMPLING if options.given(args, name)}})
+    return Sampling(**{"temperature": 0.8} | {name: getattr(args, name) for name in options.SAMPLING if options.given(args, name)})
 
 
 def default_prompt(tokenizer: Tokenizer) -> str:
@@ -110,25 +109,71 @@ def generate_all(args: argparse.Namespace, folder: RunFolder) -> int:
     """An answer to every line of a file."""
     if args.prompt is not None or args.interactive:
         raise UsageError("--prompts brings its own prompts; leave out --prompt and --interactive")
-    if args.out and not Path(args.out).parent.is_dir():
-        raise UsageError(f"--out {args.out}: no such folder {Path(args.out).parent}")
+    if args.out:
+        options.check_folder("--out", args.out)
     config = folder.config()
     options.check_generation(args, config.get("kind", "GPT"))
-    lines, workers = prompts.read_prompts(args.prompts), world()
+    lines, workers = read_prompts(args.prompts), world()
     if is_task(config):
         texts = answers(folder, lines, args.beams or 1, args.tokens, spread=workers.spread)
     else:
         model, tokenizer, _ = folder.load_model()
         sampling, tokens = sampling_of(args), 300 if args.tokens is None else args.tokens
-        rows = prompts.encoded(tokenizer, lines, args.prompts)
+        rows = encoded(tokenizer, lines, args.prompts)
         seed = workers.first(lambda: int(np.random.default_rng().integers(1 << 32)) if args.seed is None else args.seed)
-        texts = prompts.continuations(model, tokenizer, rows, tokens, sampling, seed, args.stop, args.beams or 0, workers.spread)
+        texts = continuations(model, tokenizer, rows, tokens, sampling, seed, args.stop, args.beams or 0, workers.spread)
     found = "".join(json.dumps({"prompt": line, "text": text}, ensure_ascii=False) + "\n" for line, text in zip(lines, texts, strict=True))
     if args.out:
         workers.first(lambda: write_atomically(args.out, lambda file: file.write(found.encode("utf-8"))))
     else:
         sys.stdout.write(found)
     return 0
+
+
+# Prompts from a file: in order, and the same text however many processes share the work, since neighbours are read together in groups
+# that are the same for any number of them, and each prompt has a random generator of its own ---------------------------------------------
+
+
+def read_prompts(path: str | Path) -> list[str]:
+    """The lines of a UTF-8 file; ValueError for an empty one, with its number, as for a file that is not text."""
+    prompts = read_text(path).removesuffix("\n").split("\n")
+    for number, prompt in enumerate(prompts, 1):
+        if not prompt:
+            raise ValueError(f"{path}, line {number}: is empty; every line is a prompt of at least one character")
+    return prompts
+
+
+def encoded(tokenizer: Tokenizer, prompts: Sequence[str], where: str | Path) -> list[np.ndarray]:
+    """The ids of each prompt; ValueError with the number of the line that the tokenizer cannot read."""
+    rows = []
+    for number, prompt in enumerate(prompts, 1):
+        try:
+            rows.append(tokenizer.encode(prompt))
+        except ValueError as error:
+            raise ValueError(f"{where}, line {number}: {error}") from error
+    return rows
+
+
+def continuations(
+    model: Any, tokenizer: Tokenizer, rows: Sequence[np.ndarray], tokens: int, sampling: Sampling, seed: int, stop: str | None = None,
+    num_beams: int = 0, spread: Spread = map,
+) -> list[str]:  # fmt: skip
+    """What follows each prompt (ids): up to ``tokens``, or to the end of the text ``stop``; by beam search where ``num_beams``."""
+
+    def write(group: range) -> list[str]:
+        prompts = [rows[i] for i in group]
+        if num_beams:
+            found = [beam_search(model, prompt, tokens, num_beams) for prompt in prompts]
+        else:
+            own = [np.random.default_rng([seed, i]) for i in group]
+            sequences = [tokenizer.encode(stop).tolist()] if stop else None
+            found = list(generate(model, prompts, tokens, **vars(sampling), rng=own, stop_sequences=sequences))
+        texts = [tokenizer.decode(ids[len(prompt) :]) for prompt, ids in zip(prompts, found, strict=True)]
+        return [text[: text.find(stop) + len(stop)] if stop and stop in text else text for text in texts]
+
+    groups = [range(start, min(start + GROUP, len(rows))) for start in range(0, len(rows), GROUP)]
+    with evaluating(model):
+        return [text for texts in spread(write, groups) for text in texts]
 
 
 def answers(folder: RunFolder, texts: Sequence[str], num_beams: int = 1, limit: int | None = None, spread: Spread = map) -> list[str]:

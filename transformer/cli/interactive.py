@@ -34,6 +34,7 @@ HELP = """\
   :again             write the last continuation anew
   :help   :quit      (Ctrl-C ends the text that is being written, Ctrl-D leaves)
   ::text             a text that begins with a colon"""
+BEGIN = "Write the beginning of a text, or :help."
 SHOWN = 8  # candidates that :why lists
 
 
@@ -97,9 +98,8 @@ class Session:
     # Reading ----------------------------------------------------------------------------------------------------------
 
     def run(self) -> int:
-        """Answer line after line."""
         if self.terminal:
-            self.say(f"{self.settings()}\nWrite the beginning of a text, or :help.")
+            self.say(f"{self.settings()}\n{BEGIN}")
         while (line := self.read()) is not None:
             try:
                 if not self.answer(line):
@@ -136,7 +136,6 @@ class Session:
         return input("> ")
 
     def say(self, text: str) -> None:
-        """One or more lines."""
         self.output.write(text + "\n")
         self.output.flush()
 
@@ -150,43 +149,41 @@ class Session:
             name, _, rest = line[1:].partition(" ")
             return self.order(name, rest.strip())
         if line:
-            ids = self.tokenizer.encode(line).astype(np.int64)
-            self.prompt, self.written = ids, []
+            self.prompt, self.written = self.tokenizer.encode(line).astype(np.int64), []
             self.output.write(line)
-            self.write()
-        elif len(self.prompt):
+        if len(self.prompt):
             self.write()
         else:
-            self.say("Write the beginning of a text, or :help.")
+            self.say(BEGIN)
         return True
 
     def order(self, name: str, rest: str) -> bool:
-        """A line that begins with a colon."""
         if name in ("quit", "q", "exit"):
             return False
-        if name == "help":
-            self.say(HELP)
-        elif name == "set":
-            self.change(rest)
-        elif name == "why":
-            self.why(rest)
-        elif name == "tokens":
-            self.list_tokens()
-        elif name == "again":
-            if not len(self.prompt):
-                raise ValueError("nothing has been written yet; write the beginning of a text")
-            self.written = []
-            self.output.write(self.tokenizer.decode(self.prompt))
-            self.write()
-        else:
+        orders = {"help": lambda: self.say(HELP), "set": lambda: self.change(rest), "why": lambda: self.why(rest)}
+        orders |= {"tokens": self.list_tokens, "again": self.again}
+        if name not in orders:
             raise ValueError(f"no command :{name}; there are :why, :tokens, :set, :again, :help and :quit (and ::text for a text with a colon)")
+        orders[name]()
         return True
+
+    def again(self) -> None:
+        """Write the last continuation anew."""
+        self.check_written(len(self.prompt))
+        self.written = []
+        self.output.write(self.tokenizer.decode(self.prompt))
+        self.write()
+
+    def check_written(self, count: int) -> None:
+        """ValueError for a command that is about a text, where there is none."""
+        if not count:
+            raise ValueError("nothing has been written yet; write the beginning of a text")
 
     def write(self) -> None:
         """Stream a continuation of what stands there, remembering what each token was chosen from."""
         ids = np.append(self.prompt, [w.token for w in self.written]).astype(np.int64)
+        last: Step | None = None
         try:
-            last: Step | None = None
             for step, piece in text_steps(self.model, self.tokenizer, ids, self.tokens, self.sampling, self.rng, self.stop):
                 if step is not last:  # the last one comes twice when it left half a character
                     self.written.append(explain(step))
@@ -199,7 +196,6 @@ class Session:
     # Settings ---------------------------------------------------------------------------------------------------------
 
     def settings(self) -> str:
-        """The strategy in words."""
         stop = "" if self.stop is None else f", up to {json.dumps(self.stop, ensure_ascii=False)}"
         return f"{self.sampling}; {self.tokens} tokens at a time{stop}"
 
@@ -242,10 +238,8 @@ class Session:
 
     def why(self, rest: str) -> None:
         """``:why``, ``:why N``, ``:why N M`` or ``:why TEXT``."""
-        if not self.written:
-            raise ValueError("nothing has been written yet; write the beginning of a text")
-        count = len(self.written)
-        parts = rest.split()
+        count, parts = len(self.written), rest.split()
+        self.check_written(count)
         if not parts:
             first = last = count
         elif len(parts) <= 2 and all(part.isdecimal() for part in parts):
@@ -269,7 +263,6 @@ class Session:
         return tuple(int(n) + 1 for n in np.searchsorted(ends, [at, at + len(text.encode()) - 1], side="right"))  # type: ignore[return-value]
 
     def show(self, number: int) -> None:
-        """The candidates for one token."""
         w = self.written[number - 1]
         before = np.append(self.prompt, [v.token for v in self.written[: number - 1]]).astype(np.int64)
         context = "".join(map(self.tokenizer.token, before[-24:].tolist()))[-24:]

@@ -14,17 +14,14 @@ from .. import plots
 from ..decoding.sampling import Sampling
 from ..evaluation.perplexity import model_calibration, predictive_entropy, token_losses
 from ..evaluation.quality import BEAMS, HELD_OUT, SWEEPS, TABLE, Quality, measure, openings, write
-from ..training.checkpoints import RunFolder
 from ..training.console import progress_bar
 from ..training.objectives import LanguageModelling
 from ..training.run_data import objective_of_run
+from .options import check_folder, language_model, on_run
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
-    parser = commands.add_parser("quality", help="likelihood, diversity and repetition of each decoding strategy")
-    parser.set_defaults(run=quality_command)
-    parser.add_argument("dir", metavar="DIR")
+    parser = on_run(commands, "quality", quality_command, "likelihood, diversity and repetition of each decoding strategy")
     parser.add_argument("--prompts", type=int, default=16, metavar="N", help="how many openings of held-out text to continue")
     parser.add_argument("--tokens", type=int, default=200, metavar="N", help="how many tokens to write for each")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
@@ -37,11 +34,8 @@ def quality_command(args: argparse.Namespace) -> int:
     if args.prompts < 1 or args.tokens < 8 or args.seed < 0:
         raise ValueError(f"quality: --prompts {args.prompts}, --tokens {args.tokens}, --seed {args.seed}; expected at least 1, 8 and 0")
     out = Path(args.out) if args.out else Path(args.dir) / "quality.png"
-    model, tokenizer, config = RunFolder(args.dir).load_model()
-    if not hasattr(model, "context_length"):
-        raise ValueError(f"{args.dir}: is a {config['kind']} for the task {config['task']}; quality is for language models of a text")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"--out {out}: no such folder {out.parent}")
+    model, tokenizer, config = language_model(args)
+    check_folder("--out", out)
     work = objective_of_run(config, tokenizer)
     assert isinstance(work, LanguageModelling)
     ids = work.validation_ids

@@ -27,9 +27,7 @@ def open_closed() -> list[str]:
 
 def reader_gone(error: OSError) -> bool:
     """Whether a write failed because nobody reads any more; Windows calls it an invalid argument."""
-    return isinstance(error, BrokenPipeError) or (
-        os.name == "nt" and error.errno == errno.EINVAL and error.filename is None
-    )
+    return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL and error.filename is None)
 
 
 def discard(stream: Any) -> None:
@@ -47,12 +45,10 @@ class Lasting:
         self.stream, self.gone = stream, False
 
     def write(self, text: str) -> int:
-        """As the stream does."""
         self._try(lambda: self.stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """As the stream does."""
         self._try(self.stream.flush)
 
     def _try(self, action: Any) -> None:

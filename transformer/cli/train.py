@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import signal
 from collections.abc import Callable
@@ -41,7 +42,6 @@ LANGUAGE_MODEL: dict[str, Any] = {
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
     train = commands.add_parser("train", help="train a language model, or a model for a task, into a run folder")
     train.set_defaults(run=train_command, works=True, shared=True)
     train.add_argument("--text", nargs="+", metavar="FILE", help="UTF-8 text files; default: the text that every Python carries")
@@ -57,32 +57,23 @@ def add_commands(commands: Any) -> None:
 
 
 def add_model_options(train: argparse.ArgumentParser) -> None:
-    """The shape of the model."""
-    train.add_argument("--layers", type=positive, metavar="N")
-    train.add_argument("--heads", type=positive, metavar="N")
-    train.add_argument("--kv-heads", type=positive, metavar="N", help="key/value heads, fewer than --heads to share them")
-    train.add_argument("--width", type=positive, metavar="N")
-    train.add_argument("--context", type=positive, metavar="N")
+    shared = "key/value heads, fewer than --heads to share them"
+    for size, says in {"layers": None, "heads": None, "kv-heads": shared, "width": None, "context": None}.items():
+        train.add_argument(f"--{size}", type=positive, metavar="N", help=says)
     train.add_argument("--dropout", type=float, metavar="X")
-    train.add_argument("--positions", choices=list(POSITIONS))
-    train.add_argument("--norm", choices=list(NORMS))
-    train.add_argument("--ffn", choices=list(FEED_FORWARDS))
+    for part, kinds in {"positions": list(POSITIONS), "norm": list(NORMS), "ffn": list(FEED_FORWARDS)}.items():
+        train.add_argument(f"--{part}", choices=kinds)
     train.add_argument("--distinct-layers", type=positive, metavar="N", help="so many sets of weights for all --layers; default: one for each")
 
 
 def add_training_options(train: argparse.ArgumentParser) -> None:
     """Every field of Settings is an option."""
-    names = {"batch_size": "--batch"}
+    takes: dict[type, dict[str, Any]] = {
+        bool: {"action": "store_const", "const": True}, str: {"choices": OPTIMIZERS},
+        int: {"type": int, "metavar": "N"}, float: {"type": float, "metavar": "X"},
+    }  # fmt: skip
     for field in fields(Settings):
-        kind = type(field.default)
-        option = names.get(field.name, "--" + field.name.replace("_", "-"))
-        if kind is bool:
-            train.add_argument(option, dest=field.name, action="store_const", const=True)
-            continue
-        if kind is str:
-            train.add_argument(option, dest=field.name, choices=OPTIMIZERS)
-            continue
-        train.add_argument(option, dest=field.name, type=kind, metavar="N" if kind is int else "X")
+        train.add_argument(options.name_of(field.name), dest=field.name, **takes[type(field.default)])
 
 
 # Commands ----------------------------------------------------------------------------------------------------------------
@@ -101,10 +92,8 @@ def first_run(parse: Callable[[list[str]], argparse.Namespace]) -> int:
 
 def next_run() -> Path:
     """The first free runs/NNN."""
-    number = 1
-    while (path := Path("runs") / f"{number:03}").exists():
-        number += 1
-    return path
+    paths = (Path("runs") / f"{number:03}" for number in itertools.count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def train_command(args: argparse.Namespace) -> int:
@@ -149,7 +138,6 @@ class Job(NamedTuple):
 
 
 def begun(args: argparse.Namespace) -> Job:
-    """A new run."""
     if args.task and args.text:
         raise UsageError("--task brings its own data; leave out --text")
     folder = RunFolder(args.out or world().first(next_run))
@@ -168,7 +156,7 @@ def begun(args: argparse.Namespace) -> Job:
     use = {**LANGUAGE_MODEL, **{name: value for name, value in vars(args).items() if value is not None}}
     learned: Tokenizer = CharTokenizer.train(text) if use["tokenizer"] == "char" else BPETokenizer.train(text, use["vocab"])
     config = {
-        **language_model(use, learned.vocab_size), "training": {f.name: getattr(settings, f.name) for f in fields(Settings)},
+        **language_model(use, learned.vocab_size), "training": vars(settings),
         "text": [str(Path(t).resolve()) for t in args.text] if args.text else None, "task": args.task,
     }  # fmt: skip
     return Job(folder, config, settings, learned, text)
@@ -182,15 +170,13 @@ def text_settings(args: argparse.Namespace) -> Settings:
 
 
 def continued(args: argparse.Namespace) -> Job:
-    """A run that goes on."""
     if not args.out:
         raise UsageError("--resume needs --out DIR, the folder of the run to continue")
     folder = RunFolder(args.out)
     config = folder.config()
     if args.task and args.task != config.get("task"):
         raise UsageError(f"--task {args.task}: the run in {args.out} is on {config.get('task') or 'a text'}; leave out --task")
-    for kind in {"compressed", "adapted"} & set(config):
-        raise ValueError(f"{folder.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
+    folder.check_trainable(config)
     own = None if config.get("tokenizer") is None else folder.tokenizer()
     settings = options.settings_of(config, folder.config_file, args.steps)
     options.check_resumed(args, config, own)
@@ -218,23 +204,21 @@ def language_model(use: dict[str, Any], vocab_size: int) -> dict[str, Any]:
         "vocab_size": vocab_size, "embedding_dim": use["width"], "num_layers": use["layers"], "context_length": use["context"],
         "dropout": use["dropout"],
     }  # fmt: skip
+    kind = use.get("model") or "gpt"
+    if kind not in ("gpt", "rnn"):
+        raise UsageError(f"--model {kind} is for tasks on pairs; a language model of a text is gpt or rnn")
+    own = {
+        "num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"],
+        "ffn": use["ffn"], "tie_embeddings": use["tied"],
+    } if kind == "gpt" else {"cell": use["cell"]}  # fmt: skip
     shared = {"distinct_layers": use["distinct_layers"]} if use.get("distinct_layers") else {}
-    if use.get("model") in (None, "gpt"):
-        own = {
-            "num_heads": use["heads"], "num_kv_heads": use.get("kv_heads"), "norm": use["norm"], "positions": use["positions"],
-            "ffn": use["ffn"], "tie_embeddings": use["tied"],
-        }  # fmt: skip
-        return {"kind": "GPT", "model": {**sizes, **own}, **shared}
-    if use["model"] != "rnn":
-        raise UsageError(f"--model {use['model']} is for tasks on pairs; a language model of a text is gpt or rnn")
-    return {"kind": "RecurrentLM", "model": {**sizes, "cell": use["cell"]}, **shared}
+    return {"kind": {"gpt": "GPT", "rnn": "RecurrentLM"}[kind], "model": {**sizes, **own}, **shared}
 
 
 # What is shown -----------------------------------------------------------------------------------------------------------
 
 
 def opening(job: Job, work: Objective, model: Any) -> str:
-    """What is trained on what."""
     count = f"{model.num_parameters():,} parameters"
     if not isinstance(work, LanguageModelling) or job.text is None or job.tokenizer is None:
         task = job.config["task"]
@@ -248,13 +232,12 @@ def draw_loss(trainer: Trainer, work: Objective) -> None:
     """loss.png, with the lines to beat where there are some."""
     if not trainer.losses or not trainer.folder:
         return
-    steps = list(range(1, len(trainer.losses) + 1))
     if isinstance(work, LanguageModelling):
-        figure = plots.plot_loss(steps, trainer.losses, trainer.validation, work.lines)
+        how: dict[str, Any] = {"baselines": work.lines}
     else:
-        each = {Classification: "example", Tagging: "word", Answering: "end of an answer"}
-        unit = f"nats per {each.get(type(work), 'token')}"
-        figure = plots.plot_loss(steps, trainer.losses, trainer.validation, unit=unit, measure=work.measure)
+        each = {Classification: "example", Tagging: "word", Answering: "end of an answer"}.get(type(work), "token")
+        how = {"unit": f"nats per {each}", "measure": work.measure}
+    figure = plots.plot_loss(range(1, len(trainer.losses) + 1), trainer.losses, trainer.validation, **how)
     plots.save(figure, trainer.folder.path / "loss.png")
 
 
@@ -279,7 +262,6 @@ def show(trainer: Trainer, work: Objective, config: dict[str, Any], result: dict
 
 
 def next_steps(path: Path, config: dict[str, Any]) -> list[str]:
-    """What to do with a language model that has been trained."""
     steps = [(f"python -m transformer generate {path} --interactive", "write with it; :why shows what a token was chosen from")]
     if config["kind"] == "GPT":
         steps.append((f"python -m transformer page {path} --out page.html", "the model as a page: look into every head"))

@@ -3,12 +3,11 @@
 - ``counting`` (``costs``, ``model_costs``, ``measuring``): parameters, FLOPs and bytes, by formula and by watching;
 - ``mixed_precision``: float16 and bfloat16, and training that rounds to them;
 - ``quantization``: eight bits for a weight;  ``packing``: weights on disk in sixteen or eight bits;
-- ``adapters``: a small difference to train in place of all weights;  ``sharing``: one set of weights for several layers;
-- ``recomputing``: memory for time.  (Gradient accumulation is an option of the Trainer, attention without a T×T array the rule.)
+- ``adapters``: a small difference to train in place of all weights;  ``share_layers``: one set of weights for several layers;
+- ``recompute_layers``: memory for time.  (Gradient accumulation is an option of the Trainer, attention without a T×T array the rule.)
 """
 
-from ..models.recomputing import recompute_layers
-from ..models.sharing import share_layers
+from ..models.stacks import recompute_layers, share_layers
 from .adapters import LowRank, add_adapters, load_adapters, merge_adapters, remove_adapters, save_adapters, trainable
 from .counting import Row, Table, count
 from .measuring import Work, kept_bytes, watch

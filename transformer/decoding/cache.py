@@ -23,8 +23,7 @@ class KVCache:
     def __init__(self, max_length: int = 2048) -> None:
         self.max_length = max_length
         self._length = 0
-        self._keys: np.ndarray | None = None
-        self._values: np.ndarray | None = None
+        self._held: tuple[np.ndarray, np.ndarray] | None = None  # keys and values, with room for more unless a window sees them
         self._places: np.ndarray | None = None  # of what a window has left; None: all are there
         self._newest = 0  # how many tokens were added since it last let go of any
         self._layers: list[KVCache] = []
@@ -33,9 +32,8 @@ class KVCache:
     @property
     def nbytes(self) -> int:
         """The bytes of the keys and values that it holds, of all layers."""
-        own = () if self._keys is None else self.contents()
-        inner = (*self._layers, *([self._memory] if self._memory else []))
-        return sum(array.nbytes for array in own) + sum(cache.nbytes for cache in inner)
+        own = () if self._held is None else self.contents()
+        return sum(array.nbytes for array in own) + sum(cache.nbytes for cache in self._inner())
 
     @property
     def length(self) -> int:
@@ -54,45 +52,45 @@ class KVCache:
             self._memory = KVCache(length)
         return self._memory
 
+    def _inner(self) -> list[KVCache]:
+        return self._layers if self._memory is None else [*self._layers, self._memory]
+
     def contents(self) -> tuple[np.ndarray, np.ndarray]:
         """All the keys and values, (B, H, S, D)."""
-        if self._keys is None or self._values is None:
+        if self._held is None:
             raise ValueError("KVCache: it holds nothing yet")
-        held = self._length if self._places is None else len(self._places)
-        return self._keys[..., :held, :], self._values[..., :held, :]
+        stop = self._length if self._places is None else len(self._places)
+        return self._held[0][..., :stop, :], self._held[1][..., :stop, :]
 
     def append(self, k: Any, v: Any) -> tuple[np.ndarray, np.ndarray]:
         """Add keys and values (B, H, T, D), Tensors or arrays, and return all of them, (B, H, S, D)."""
         self.check(k)
-        if self._keys is None or self._values is None:
-            self._keys = np.empty((*k.shape[:-2], self.max_length, k.shape[-1]), k.dtype)
-            self._values = np.empty((*v.shape[:-2], self.max_length, v.shape[-1]), v.dtype)
-        stop = self._length + k.shape[-2]
-        self._keys[:, :, self._length : stop] = k.data if isinstance(k, Tensor) else k
-        self._values[:, :, self._length : stop] = v.data if isinstance(v, Tensor) else v
+        if self._held is None:
+            keys = np.empty((*k.shape[:-2], self.max_length, k.shape[-1]), k.dtype)
+            self._held = keys, np.empty((*v.shape[:-2], self.max_length, v.shape[-1]), v.dtype)
+        keys, values = self._held
+        start, stop = self._length, self._length + k.shape[-2]
+        keys[:, :, start:stop] = k.data if isinstance(k, Tensor) else k
+        values[:, :, start:stop] = v.data if isinstance(v, Tensor) else v
         self._length = stop
-        return self._keys[:, :, :stop], self._values[:, :, :stop]
+        return keys[:, :, :stop], values[:, :, :stop]
 
     def slide(self, k: Any, v: Any, window: Window, mask: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Forget what no query to come can see, add keys and values (B, H, T, D), and return those there are and their
-        places (S,).
+        """Forget what no query to come can see, add keys and values (B, H, T, D), and return all with their places (S,).
 
-        ``mask`` (B, 1, 1, all keys up to the new ones) says where the rows' padding is, so that each keeps its own
-        sinks.
+        ``mask`` (B, 1, 1, all keys up to the new ones) says where the rows' padding is: each keeps its own sinks.
         """
         self.check(k)
-        new = np.arange(self._length, self._length + k.shape[-2])
+        places = np.arange(self._length, self._length + k.shape[-2])
+        self._length, self._newest = self._length + len(places), len(places)
         k, v = (x.data if isinstance(x, Tensor) else x for x in (k, v))
-        if self._keys is None or self._values is None or self._places is None:
-            self._keys, self._values, self._places = k, v, new
-        else:
+        if self._held is not None and self._places is not None:
             shown = None if mask is None or mask.dtype != bool else np.asarray(mask)[..., self._places]
             kept = window.kept(self._places, shown)
-            self._keys = np.concatenate([self._keys[:, :, kept], k], axis=2)
-            self._values = np.concatenate([self._values[:, :, kept], v], axis=2)
-            self._places = np.concatenate([self._places[kept], new])
-        self._length, self._newest = self._length + len(new), len(new)
-        return self._keys, self._values, self._places
+            k, v = (np.concatenate([old[:, :, kept], new], axis=2) for old, new in zip(self._held, (k, v), strict=True))
+            places = np.concatenate([self._places[kept], places])
+        self._held, self._places = (k, v), places
+        return k, v, places
 
     def check(self, k: Any) -> None:
         """Raise RuntimeError or ValueError for keys (B, H, T, D) that cannot be added."""
@@ -101,31 +99,27 @@ class KVCache:
         stop = self._length + k.shape[-2]
         if stop > self.max_length:
             raise ValueError(f"KVCache: {stop} tokens exceed its max_length={self.max_length}")
-        if self._keys is not None and k.shape[:-2] != self._keys.shape[:-2]:
-            raise ValueError(
-                f"KVCache: keys of shape {k.shape} after keys of batch and heads {self._keys.shape[:-2]}; use a new cache"
-            )
+        if self._held is not None and k.shape[:-2] != (known := self._held[0].shape[:-2]):
+            raise ValueError(f"KVCache: keys of shape {k.shape} after keys of batch and heads {known}; use a new cache")
 
     def take(self, rows: np.ndarray) -> None:
         """Keep these rows of the batch, in this order; one may be taken several times (beam search)."""
-        for inner in (*self._layers, *([self._memory] if self._memory else [])):
+        for inner in self._inner():
             inner.take(rows)
-        if self._keys is not None and self._values is not None:
-            self._keys, self._values = self._keys[rows], self._values[rows]
+        if self._held is not None:
+            self._held = self._held[0][rows], self._held[1][rows]
 
     def truncate(self, length: int) -> None:
         """Forget all but the first ``length`` tokens (speculative decoding).
 
-        Where a window has let go of something that they look at, all is forgotten: ``length`` is then 0, and the tokens
-        are to be read again.
+        Where a window has let go of something that they look at, all is forgotten, and they are to be read again.
         """
         if not 0 <= length <= self.length:
             raise ValueError(f"KVCache: cannot keep {length} of {self.length} tokens")
         self.cut(length if self.reaches(length) else 0)
 
     def reaches(self, length: int) -> bool:
-        """Whether it can go back to its first ``length`` tokens: it has let go of nothing since it held no more than
-        they."""
+        """Whether it can go back to its first ``length`` tokens: it has let go of nothing since it held just them."""
         if self._places is not None and length < self._length:
             missing = self._length - len(self._places)  # let go of before the newest were added
             return length >= self._length - self._newest or not missing
@@ -135,13 +129,9 @@ class KVCache:
         """Keep the first ``length`` tokens, of every layer."""
         for layer in self._layers:
             layer.cut(length)
-        if self._places is not None and self._keys is not None and self._values is not None:
-            held = int(np.searchsorted(self._places, length))
-            self._keys, self._values, self._places = (
-                self._keys[:, :, :held],
-                self._values[:, :, :held],
-                self._places[:held],
-            )
+        if self._held is not None and self._places is not None:
+            stop = int(np.searchsorted(self._places, length))
+            self._held, self._places = (self._held[0][:, :, :stop], self._held[1][:, :, :stop]), self._places[:stop]
             self._newest = max(0, self._newest - (self._length - length))
         if not self._layers:
             self._length = length

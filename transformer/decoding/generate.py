@@ -12,31 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .beams import Hypothesis, beam_hypotheses, beam_search
-from .sampling import Filter, Sampling, draw, min_p_filter, penalise_repetition, softmax, temperature_filter, top_k_filter, top_p_filter
-from .speculative import Speculation, speculative_generate
-from .window import Reader, Seed, Stop, Stops, as_generator, checked_count, checked_prompts, evaluating, pad_left, window_start
-
-__all__ = [
-    "Filter",
-    "Hypothesis",
-    "Reader",
-    "Sampling",
-    "Speculation",
-    "Step",
-    "beam_hypotheses",
-    "beam_search",
-    "generate",
-    "min_p_filter",
-    "penalise_repetition",
-    "softmax",
-    "speculative_generate",
-    "steps",
-    "temperature_filter",
-    "top_k_filter",
-    "top_p_filter",
-    "window_start",
-]
+from .sampling import Sampling, draw
+from .window import Reader, Seed, Stop, Stops, as_generator, checked_count, checked_prompts, evaluating, pad_left
 
 Rng = Seed | Sequence[np.random.Generator | int]
 

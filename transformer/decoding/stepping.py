@@ -6,6 +6,7 @@ The cache grows, so its arrays have another length at each step; the program loo
 from __future__ import annotations
 
 import weakref
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,68 +20,54 @@ from ..attention import KVCache
 _free: weakref.WeakKeyDictionary[Any, list[Stepper]] = weakref.WeakKeyDictionary()  # of each model, those that nobody uses
 
 
+@dataclass(frozen=True)
 class Running:
     """A cache, or one layer of it, as a program sees it: which one it is, and how long, is looked up at each call."""
 
-    def __init__(self, stepper: Stepper, layer: int | None = None) -> None:
-        self.stepper, self.index = stepper, layer
+    stepper: Stepper
+    index: int = 0
 
     @property
-    def length(self) -> Any:
-        """How many tokens it holds, (1,)."""
-        return length_of(self.stepper)
+    @recorded
+    def length(self) -> np.ndarray:
+        """(1,): how many tokens the cache held when the step began."""
+        return np.array([self.stepper.start])
 
     def layer(self, i: int) -> Running:
         """The cache of layer ``i``."""
         return Running(self.stepper, i)
 
-    def append(self, k: Any, v: Any) -> Any:
+    @partial(recorded, effects=True)
+    def append(self, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Add keys and values (B, H, 1, D) and return all of them."""
-        return append(self.stepper, self.index, k, v)
+        return self.stepper.cache.layer(self.index).append(k, v)
 
-    def slide(self, k: Any, v: Any, window: Any, mask: Any = None) -> Any:
-        """The same within a window; returns also their places."""
-        return slide(self.stepper, self.index, k, v, window)
+    @partial(recorded, effects=True)
+    def slide(self, k: np.ndarray, v: np.ndarray, window: Any, mask: Any = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same within a window; returns also their places.  No row is padded when a program reads."""
+        return self.stepper.cache.layer(self.index).slide(k, v, window)
 
     def memory(self, length: int) -> Remembered:
         """What the layer's cross-attention attends to."""
         return Remembered(self.stepper, self.index)
 
 
+@dataclass(frozen=True)
 class Remembered:
     """The keys and values of a memory, which stay the same from step to step."""
 
-    def __init__(self, stepper: Stepper, layer: int | None) -> None:
-        self.stepper, self.layer = stepper, layer
-        self.length = stepper.cache.layer(layer or 0).memory(0).length
+    stepper: Stepper
+    index: int
 
-    def contents(self) -> Any:
+    @property
+    def length(self) -> int:
+        """How many there are."""
+        return self.stepper.cache.layer(self.index).memory(0).length
+
+    @recorded
+    def contents(self) -> tuple[np.ndarray, np.ndarray]:
         """All of them."""
-        return memory_of(self.stepper, self.layer)
-
-
-@recorded
-def memory_of(stepper: Stepper, layer: int) -> tuple[np.ndarray, np.ndarray]:
-    """The keys and values of what a layer's cross-attention attends to."""
-    return stepper.cache.layer(layer).memory(0).contents()
-
-
-@recorded
-def length_of(stepper: Stepper) -> np.ndarray:
-    """(1,): how many tokens the cache held when the step began."""
-    return np.array([stepper.start])
-
-
-@partial(recorded, effects=True)
-def append(stepper: Stepper, layer: int, k: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Put keys and values into the cache of a layer, and return all of them."""
-    return stepper.cache.layer(layer).append(k, v)
-
-
-@partial(recorded, effects=True)
-def slide(stepper: Stepper, layer: int, k: np.ndarray, v: np.ndarray, window: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same where a layer sees a window; no row is padded, when a program reads."""
-    return stepper.cache.layer(layer).slide(k, v, window)
+        return self.stepper.cache.layer(self.index).memory(0).contents()
 
 
 class Stepper:
@@ -120,5 +107,4 @@ def take_stepper(model: Any) -> Stepper:
 
 
 def give_back(model: Any, stepper: Stepper) -> None:
-    """Let others use it."""
     _free.setdefault(model, []).append(stepper)

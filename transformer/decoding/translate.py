@@ -15,10 +15,10 @@ import numpy as np
 from minigrad import nn, no_grad
 
 from ..attention import KVCache, attention_maps
-from ..data.codec import Codec, by_length
+from ..data.codec import Codec
 from .beams import beam_search
 from .generate import generate
-from .window import Spread, checked_count, evaluating
+from .window import Spread, checked_count, evaluating, read_together
 
 
 class GivenSource(nn.Module):
@@ -68,13 +68,7 @@ def translate(
             found = list(generate(given, np.full((len(ids), 1), codec.begin), limit, temperature=0, stop=codec.end))
         return [codec.decode(row) for row in found]
 
-    out = [""] * len(texts)
-    groups = list(by_length([len(codec.encode(text)) for text in texts], 1 if num_beams > 1 else batch_size))
-    with evaluating(model):
-        for places, written in zip(groups, spread(write, groups), strict=True):
-            for i, text in zip(places, written, strict=True):
-                out[i] = text
-    return out
+    return read_together(model, write, [len(codec.encode(text)) for text in texts], 1 if num_beams > 1 else batch_size, spread)
 
 
 def check_length(model: Any, codec: Codec, text: str) -> np.ndarray:

@@ -32,6 +32,7 @@ from minigrad import nn, no_grad
 from minigrad.random import generator
 
 from ..attention import KVCache
+from ..data.codec import by_length
 from .stepping import give_back, take_stepper
 
 Stop = int | Collection[int] | None
@@ -127,6 +128,19 @@ def evaluating(model: Any, what: str = "") -> Iterator[None]:
                 del _evaluated[id(model)]
                 for module, mode in modes:
                     module.training = mode
+
+
+def read_together(
+    model: Any, read: Callable[[np.ndarray], Iterable[Any]], lengths: Sequence[int], batch_size: int = 64, spread: Spread = map
+) -> list[Any]:
+    """What ``read`` returns for each row of these lengths, in their order; it gets the places of rows of like length, ``batch_size`` at a time."""
+    out: list[Any] = [None] * len(lengths)
+    groups = list(by_length(lengths, batch_size))
+    with evaluating(model), no_grad():
+        for places, found in zip(groups, spread(read, groups), strict=True):
+            for i, one in zip(places, found, strict=True):
+                out[i] = one
+    return out
 
 
 def checked_count(what: str, argument: str, value: Any, least: int = 0) -> None:

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from ..data.tokenizers import Tokenizer
-from ..decoding.generate import beam_search, generate
+from ..decoding.beams import beam_search
+from ..decoding.generate import generate
 from ..decoding.sampling import Sampling
 from .perplexity import distinct_n, repetition_rate, token_losses
 

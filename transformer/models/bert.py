@@ -8,7 +8,7 @@ to two numbers (where an answer begins, and where it ends).  Source: Devlin et a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -104,11 +104,30 @@ class MaskedLM(nn.Module):
 class TokenHead(nn.Module):
     """BERT, dropout, and one linear map of every token's vector to ``outputs`` numbers; two heads share it."""
 
+    new_bert: Callable[..., BERT] = BERT
+
     def __init__(self, bert: BERT, outputs: int, dropout: float) -> None:
         self.bert = bert
         self.vocab_size, self.max_length, self.embedding_dim = bert.vocab_size, bert.max_length, bert.embedding_dim
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(bert.embedding_dim, outputs)
+
+    @classmethod
+    def sized(
+        cls,
+        vocab_size: int,
+        embedding_dim: int,
+        num_heads: int,
+        num_layers: int,
+        max_length: int,
+        ffn_dim: int | None = None,
+        num_segments: int = 2,
+        dropout: float = 0.1,
+        **head: Any,
+    ) -> Self:
+        """The head on a new BERT of these sizes; ``head`` is what it takes besides, such as a Tagger's ``labels``."""
+        sizes = {"num_layers": num_layers, "max_length": max_length, "ffn_dim": ffn_dim, "num_segments": num_segments, "dropout": dropout}
+        return cls(cls.new_bert(vocab_size, embedding_dim, num_heads, **sizes), **head)
 
     def outputs(self, input_ids: Any, attention_mask: Any, segment_ids: Any) -> Tensor:
         """(B, T) → (B, T, outputs)."""
@@ -128,23 +147,6 @@ class Tagger(TokenHead):
             raise ValueError(f"Tagger: labels {list(self.labels)}; expected two different names or more")
         super().__init__(bert, len(self.labels), bert.dropout.p if dropout is None else dropout)
 
-    @classmethod
-    def sized(
-        cls,
-        labels: Sequence[str],
-        vocab_size: int,
-        embedding_dim: int,
-        num_heads: int,
-        num_layers: int,
-        max_length: int,
-        ffn_dim: int | None = None,
-        num_segments: int = 2,
-        dropout: float = 0.1,
-    ) -> Self:
-        """A Tagger with a new BERT of these sizes."""
-        sizes = (vocab_size, embedding_dim, num_heads, num_layers, max_length, ffn_dim, num_segments, dropout)
-        return cls(BERT(*sizes), labels)
-
     def forward(self, input_ids: Any, attention_mask: Any = None, segment_ids: Any = None) -> Tensor:
         """Ids (B, T) → logits (B, T, L); arguments as for BERT."""
         return self.outputs(input_ids, attention_mask, segment_ids)
@@ -163,31 +165,20 @@ class SpanReader(TokenHead):
             raise ValueError(f"SpanReader: num_segments={bert.num_segments}; expected 2 or more: question and passage")
         super().__init__(bert, 2, dropout)
 
-    @classmethod
-    def sized(
-        cls,
-        vocab_size: int,
-        embedding_dim: int,
-        num_heads: int,
-        num_layers: int,
-        max_length: int,
-        ffn_dim: int | None = None,
-        num_segments: int = 2,
-        dropout: float = 0.1,
-    ) -> Self:
-        """A SpanReader with a new BERT of these sizes, built to look things up.
+    @staticmethod
+    def new_bert(vocab_size: int, embedding_dim: int, num_heads: int, **sizes: Any) -> BERT:
+        """A BERT of these sizes, built to look things up.
 
         Its attention falls off with distance (ALiBi), so that what stands together is read together; its keys start as
         its queries, and its words larger than positions and segments, so that a word of the question finds the same
         word in the passage.  Without them, training stands still for thousands of steps before it finds either.
         Sources: Press et al. (2022); Trockman & Kolter (2023), section 4, for the start.
         """
-        sizes = (vocab_size, embedding_dim, num_heads, num_layers, max_length, ffn_dim, num_segments, dropout)
-        bert = BERT(*sizes, distances=AlibiBias(num_heads))
+        bert = BERT(vocab_size, embedding_dim, num_heads, distances=AlibiBias(num_heads), **sizes)
         bert.token_embedding.weight.data *= np.float32(8)
         for layer in bert.encoder.layers:
             layer.self_attention.k_proj.weight.data[...] = layer.self_attention.q_proj.weight.data
-        return cls(bert)
+        return bert
 
     def forward(self, input_ids: Any, attention_mask: Any = None, segment_ids: Any = None) -> Tensor:
         """Ids (B, T) → logits (B, 2, T); arguments as for BERT."""

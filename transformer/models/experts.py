@@ -15,8 +15,8 @@ Sources: Shazeer et al. (2017), section 2; Fedus, Zoph & Shazeer (2022), section
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,20 +24,19 @@ import numpy as np
 from minigrad import Tensor, grouped_linear, nn, recorded, silu, softmax, take, take_along_axis
 from minigrad.random import generator
 
+from ..attention import keeping
 from ..layers import SwiGLU
 
 
 class Routing(NamedTuple):
-    """One call of an Experts layer: the router's ``probabilities`` (N, E) and, for each token, the experts ``chosen``
-    (N, k), the first one first."""
+    """One call of an Experts layer: the router's probabilities (N, E), and each token's experts (N, k), best first."""
 
     probabilities: Tensor
     chosen: np.ndarray
 
 
 class Experts(nn.Module):
-    """``num_experts`` SwiGLU networks, ``per_token`` of them for each token: (..., C) → (..., C); a ``shared_dim`` adds
-    one for all tokens.
+    """SwiGLU networks, ``per_token`` of them for each token: (..., C) → (..., C); a ``shared_dim`` adds one for all.
 
     ``ffn_dim`` is the width of one expert, by default such that a token's experts together cost what one SwiGLU would.
     With one expert per token its output is multiplied by P itself, or else nothing would teach the router.  Experts
@@ -57,9 +56,7 @@ class Experts(nn.Module):
         shared_dim: int = 0,
     ) -> None:
         if not 1 <= per_token <= num_experts:
-            raise ValueError(
-                f"Experts: per_token={per_token} of num_experts={num_experts}; expected 1 up to all of them"
-            )
+            raise ValueError(f"Experts: per_token={per_token} of num_experts={num_experts}; expected 1 up to all of them")
         ffn_dim = max(1, round(8 * embedding_dim / (3 * per_token))) if ffn_dim is None else ffn_dim
         self.num_experts, self.per_token = num_experts, per_token
         self.router = nn.Linear(embedding_dim, num_experts, bias=False)
@@ -69,8 +66,7 @@ class Experts(nn.Module):
         self.shared = SwiGLU(embedding_dim, shared_dim) if shared_dim else None
 
     def forward(self, x: Any) -> Tensor:
-        """Only the chosen experts are computed: the tokens are sorted by expert, go through them in groups, and back to
-        their places."""
+        """Only the chosen experts are computed: tokens are sorted by expert, go through in groups, and back."""
         rows = x.reshape(-1, x.shape[-1])  # (N, C)
         P = softmax(self.router(rows))  # (N, E)
         chosen = likeliest(P, self.per_token)  # (N, k)
@@ -103,8 +99,7 @@ def likeliest(P: np.ndarray, k: int) -> np.ndarray:
 
 @recorded
 def sorting(chosen: np.ndarray, num_experts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The choices (N, k) expert after expert: which token each is of, where each choice lies in that order, and how
-    many each expert has (E,)."""
+    """The choices (N, k) expert after expert: of which token each is, where each lies now, how many an expert has (E,)."""
     order = np.argsort(chosen.ravel(), kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(order.size)
@@ -114,25 +109,15 @@ def sorting(chosen: np.ndarray, num_experts: int) -> tuple[np.ndarray, np.ndarra
 # Balance -----------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def routings(model: nn.Module) -> Iterator[dict[str, list[Routing]]]:
+def routings(model: nn.Module) -> AbstractContextManager[dict[str, list[Routing]]]:
     """Within it, every Experts layer of ``model`` keeps its routings: names to lists, one for each call."""
-    found = {name: m for name, m in model.named_modules() if isinstance(m, Experts)}
-    for m in found.values():
-        m.kept_routings = []
-    try:
-        yield {name: m.kept_routings for name, m in found.items() if m.kept_routings is not None}
-    finally:
-        for m in found.values():
-            m.kept_routings = None
+    return keeping(model, "kept_routings")
 
 
 def load_balance(routing: Routing) -> Tensor:
-    """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all tokens choose the same experts
-    with certainty."""
-    return (
-        loads(routing.chosen, routing.probabilities) * routing.probabilities.mean(axis=0)
-    ).sum() * routing.probabilities.shape[-1]
+    """E Σ f_e P̄_e, a scalar: k when probabilities or choices are even, up to E when all are sure of the same experts."""
+    P = routing.probabilities  # (N, E)
+    return (loads(routing.chosen, P) * P.mean(axis=0)).sum() * P.shape[-1]
 
 
 @recorded
@@ -145,7 +130,5 @@ def imbalance(kept: Mapping[str, Sequence[Routing]]) -> Any:
     """The mean load-balance loss of everything that ``routings`` kept; ValueError when that is nothing."""
     losses = [load_balance(routing) for kept_here in kept.values() for routing in kept_here]
     if not losses:
-        raise ValueError(
-            "imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'"
-        )
+        raise ValueError("imbalance: no Experts layer was called within routings(model); build the model with ffn='experts'")
     return sum(losses[1:], losses[0]) * (1 / len(losses))

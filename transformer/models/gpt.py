@@ -14,7 +14,7 @@ from typing import Any
 
 from minigrad import Tensor, linear, nn
 
-from ..attention import KVCache, MultiHeadAttention, Window, divisors, padding_mask
+from ..attention import KVCache, MultiHeadAttention, Window, head_width, padding_mask
 from ..layers import EncoderLayer, FeedForward, LayerNorm, NoFeedForward, NoNorm, RMSNorm, SwiGLU
 from ..positions import AlibiBias, LearnedPositions, Positions, RotaryPositions, SinusoidalPositions, StretchedRotation
 from .experts import Experts
@@ -121,8 +121,7 @@ class GPT(nn.Module):
             raise ValueError(f"GPT: attention={attention!r}; expected one kind or more, such as 'full'")
         self.vocab_size, self.context_length = vocab_size, context_length
         self.token_embedding = nn.Embedding(vocab_size, embedding_dim)
-        if embedding_dim % num_heads:
-            raise ValueError(f"GPT: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; {divisors(embedding_dim)} would")
+        head_width("GPT", embedding_dim, num_heads)
         if isinstance(positions, Positions):
             self.positions = positions
         else:
@@ -130,19 +129,11 @@ class GPT(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
             [EncoderLayer(
-                embedding_dim,
-                num_heads,
-                dropout=dropout,
-                norm_first=True,
-                num_kv_heads=num_kv_heads,
-                positions=self.positions,
-                norm=make_norm,
-                ffn=make_ffn(embedding_dim, ffn_dim, bias=bias),
-                bias=bias,
-                attention=turns[i % len(turns)],
+                embedding_dim, num_heads, dropout=dropout, norm_first=True, num_kv_heads=num_kv_heads, positions=self.positions,
+                norm=make_norm, ffn=make_ffn(embedding_dim, ffn_dim, bias=bias), bias=bias, attention=turns[i % len(turns)],
             )
             for i in range(num_layers)]
-        )
+        )  # fmt: skip
         for layer in self.layers:
             layer.scale_residuals(1 / math.sqrt(2 * num_layers))
         self.norm = make_norm(embedding_dim, bias=bias)

@@ -3,8 +3,8 @@ r"""Multi-head latent attention: one small vector per token, from which every he
 .. math:: c_s = \operatorname{norm}(x_s W^{DKV}), \qquad k_{h s} = [\, c_s W^{UK}_h,\; R_s\, x_s W^{KR} \,], \qquad v_{h s} = c_s W^{UV}_h
 
 A cache holds c and the turned key R x W^KR, which all heads share, and nothing else.  Rotary positions need that key of
-their own (they are
-*decoupled*): were the position turned into c W^UK, the matrix could not be moved to the other side of the dot product.  Without it, it can:
+their own (they are *decoupled*): were the position turned into c W^UK, the matrix could not be moved to the other side
+of the dot product.  Without it, it can:
 
 .. math:: q_{h t} \cdot (c_s W^{UK}_h) = (q_{h t} W^{UK\top}_h) \cdot c_s, \qquad
    \sum_s p_{h t s}\, c_s W^{UV}_h = \big(\textstyle\sum_s p_{h t s}\, c_s\big) W^{UV}_h
@@ -23,25 +23,15 @@ from typing import Any
 
 import numpy as np
 
-from minigrad import (
-    Tensor,
-    broadcast_to,
-    concatenate,
-    join_heads,
-    nn,
-    scaled_dot_product_attention,
-    split_heads,
-    swapaxes,
-)
+from minigrad import Tensor, broadcast_to, concatenate, join_heads, nn, split_heads, swapaxes
 
-from ..attention import KVCache, as_bias, divisors
+from ..attention import KVCache, attend, biased, head_width
 from ..layers import RMSNorm
 from ..positions import Positions, RotaryPositions
 
 
 class LatentAttention(nn.Module):
-    """Self-attention whose cache holds L + R numbers per token in place of 2·H·D; called and cached as
-    MultiHeadAttention is.
+    """Self-attention whose cache holds L + R numbers per token, not 2·H·D; called and cached as MultiHeadAttention is.
 
     ``latent_dim`` L is by default a quarter of the width; R is the width of the rotary ``positions`` (0 for other
     schemes); queries go through a latent vector too when ``query_dim`` says how wide.  ``norm``, called with (width,
@@ -67,16 +57,12 @@ class LatentAttention(nn.Module):
         norm: Callable[..., nn.Module] = RMSNorm,
     ) -> None:
         if num_kv_heads not in (None, num_heads):
-            raise ValueError(
-                f"LatentAttention: num_kv_heads={num_kv_heads}; its heads share a latent vector: give latent_dim instead"
-            )
-        if num_heads < 1 or (head_dim is None and embedding_dim % num_heads):
-            raise ValueError(
-                f"LatentAttention: embedding_dim={embedding_dim} does not divide into num_heads={num_heads}; {divisors(embedding_dim)} would"
-            )
+            raise ValueError(f"LatentAttention: num_kv_heads={num_kv_heads}; its heads share a latent vector: give latent_dim instead")
+        if head_dim is None or num_heads < 1:
+            head_dim = head_width("LatentAttention", embedding_dim, num_heads)
         self.num_heads, self.dropout = num_heads, dropout
         self.positions = Positions() if positions is None else positions
-        self.head_dim = embedding_dim // num_heads if head_dim is None else head_dim  # D, without the turned part
+        self.head_dim = head_dim  # D, without the turned part
         self.value_dim = self.head_dim if value_dim is None else value_dim
         self.rotary_dim = self.positions.head_dim if isinstance(self.positions, RotaryPositions) else 0
         self.latent_dim = max(1, embedding_dim // 4) if latent_dim is None else latent_dim
@@ -102,32 +88,22 @@ class LatentAttention(nn.Module):
         causal: bool = False,
         cache: KVCache | None = None,
     ) -> Tensor:
-        """(B, T, C) → (B, T, C), self-attention only; with a ``cache`` it adds to what that holds, and reads it without
-        making keys of it."""
+        """(B, T, C) → (B, T, C), self-attention only; what a ``cache`` holds is added to, and read as it is."""
         if (key is not None and key is not query) or (value is not None and value is not query):
-            raise ValueError(
-                "LatentAttention: it is for self-attention; use MultiHeadAttention for keys and values of another text"
-            )
+            raise ValueError("LatentAttention: it is for self-attention; use MultiHeadAttention for keys and values of another text")
         start = 0 if cache is None else cache.length
         x = query if self.q_down is None or self.q_norm is None else self.q_norm(self.q_down(query))
         q = split_heads(self.q_proj(x), self.num_heads)  # (B, H, T, D + R)
         content, turned = q[..., : self.head_dim], self.positions.rotate(q[..., self.head_dim :], start)
         c: Any = split_heads(self.kv_norm(self.kv_down(query)), 1)  # (B, 1, S, L)
-        k: Any = (
-            c[..., :0] if self.k_rotary is None else self.positions.rotate(split_heads(self.k_rotary(query), 1), start)
-        )  # (B, 1, S, R)
+        k: Any = c[..., :0]  # (B, 1, S, R)
+        if self.k_rotary is not None:
+            k = self.positions.rotate(split_heads(self.k_rotary(query), 1), start)
         if cache is not None:
             k, c = cache.append(k, c)
-        bias = self.positions.between(q, k)
-        if bias is not None:
-            mask = bias if mask is None else as_bias(mask, q.dtype) + bias
+        mask = biased(mask, self.positions.between(q, k), q.dtype)
         q, k, v, after = self.expanded(content, turned, c, k) if cache is None else self.absorbed(content, turned, c, k)
-        dropout = self.dropout if self.training else 0.0
-        scale, keep = 1 / math.sqrt(self.head_dim + self.rotary_dim), self.kept_weights is not None
-        out = scaled_dot_product_attention(q, k, v, mask, causal, scale, dropout, return_weights=keep)
-        if self.kept_weights is not None:
-            out, weights = out
-            self.kept_weights.append(weights.data)
+        out = attend(self, q, k, v, mask, causal, 1 / math.sqrt(self.head_dim + self.rotary_dim))
         return self.out_proj(join_heads(out if after is None else out @ after))
 
     def expanded(self, content: Any, turned: Any, c: Any, k: Any) -> tuple[Any, Any, Any, Any]:
@@ -137,8 +113,7 @@ class LatentAttention(nn.Module):
         return joined(content, turned), joined(keys, shared), values, None
 
     def absorbed(self, content: Any, turned: Any, c: Any, k: Any) -> tuple[Any, Any, Any, Any]:
-        """The same scores with W^UK on the queries' side: one head of keys [c, k] and values c, and W^UV for what comes
-        out."""
+        """The same scores with W^UK on the queries' side: one head of keys [c, k] and values c, and W^UV afterwards."""
         k_up = swapaxes(self.k_up.weight.reshape(self.latent_dim, self.num_heads, self.head_dim), 0, 1)  # (H, L, D)
         v_up = swapaxes(self.v_up.weight.reshape(self.latent_dim, self.num_heads, self.value_dim), 0, 1)  # (H, L, Dv)
         return joined(content @ k_up.mT, turned), joined(c, k), c, v_up

@@ -58,7 +58,6 @@ class Cell(nn.Module):
         raise TypeError(f"{type(self).__name__} defines no step")
 
     def start(self, batch: int) -> State:
-        """A state of zeros."""
         return (np.zeros((batch, self.hidden_dim), self.recurrent.dtype),) * self.states
 
 

@@ -40,14 +40,12 @@ class Interpolated:
         check(self, factor=self.factor)
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Angles per token to angles per token."""
         return theta / self.factor
 
 
 @dataclass(frozen=True)
 class RaisedBase:
-    r"""The base :math:`b \cdot s^{D/(D-2)}` ("NTK-aware"): :math:`\theta_i \, s^{-2i/(D-2)}`.  Source: Peng et al.
-    (2024), eq. 14 and 15."""
+    r"""The base :math:`b \cdot s^{D/(D-2)}` ("NTK-aware"): :math:`\theta_i \, s^{-2i/(D-2)}`.  Peng et al., eq. 14 and 15."""
 
     factor: float
 
@@ -56,23 +54,19 @@ class RaisedBase:
 
     @classmethod
     def dynamic(cls, factor: float, original_length: int, length: int) -> RaisedBase:
-        """For a text of ``length`` tokens as much as it needs ("dynamic NTK"): nothing up to the length of training,
-        then more and more."""
+        """As much as ``length`` tokens need ("dynamic NTK"): nothing up to the length of training, then more and more."""
         return cls(factor * max(length, original_length) / original_length - (factor - 1))
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Angles per token to angles per token."""
         return theta * self.factor ** (-np.arange(len(theta)) / max(1, len(theta) - 1))
 
 
 @dataclass(frozen=True)
 class Yarn:
-    r"""Pairs that turn more than ``fast`` times within ``original_length`` stay, those below ``slow`` turns become s
-    times slower, others in between.
+    r"""Pairs that turn more than ``fast`` times within ``original_length`` stay, those below ``slow`` become s times slower.
 
-    In between means linear in the pair's number, from whole number to whole number.  Queries and keys become longer by
-    the ``amplitude`` :math:`0.1 \ln s + 1`, so that scores grow by its square.  Source: Peng et al. (2024), eq. 17 to
-    22.
+    Between them it is linear in the pair's number, from whole number to whole number.  Queries and keys become longer by
+    the ``amplitude`` :math:`0.1 \ln s + 1`, so that scores grow by its square.  Source: Peng et al. (2024), eq. 17 to 22.
     """
 
     factor: float
@@ -96,7 +90,6 @@ class Yarn:
         return math.log(2 * math.pi * turns / self.original_length) / step
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Angles per token to angles per token."""
         first = max(math.floor(self.pair(self.fast, theta)), 0)
         last = min(math.ceil(self.pair(self.slow, theta)), 2 * len(theta) - 1)
         slowed = np.clip((np.arange(len(theta)) - first) / max(last - first, 1e-3), 0, 1)

@@ -15,8 +15,8 @@ import numpy as np
 from ..data.files import brief, check_finite
 from ..data.tokenizers import Tokenizer
 from ..models.bert import BERT, MaskedLM, SpanReader, Tagger
+from ..models.build import outline
 from ..models.gpt import GPT
-from ..models.outline import outline
 from . import bert, gpt2, llama
 from .files import CONFIG, INDEX, WEIGHTS, json_text, read_json, read_safetensors, read_weights, safetensors_library, write_safetensors, write_text
 from .names import Format, tidied, to_ours, to_theirs

@@ -8,21 +8,21 @@ Source: Devlin et al. (2019), sections 4.2 and 4.3; Rajpurkar et al. (2018) for 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy, no_grad
+from minigrad import Tensor, cross_entropy
 
 from ..attention import as_bias
-from ..data.codec import Arrays, Pieces, Row, by_length
+from ..data.codec import Arrays, Pieces, Row
 from ..data.tasks.base import PairTask
 from ..data.tasks.sentences import Question, text
 from ..data.tokenizers import Tokenizer
-from ..decoding.window import Spread, evaluating
+from ..decoding.window import Spread, read_together
 from ..evaluation.metrics import exact_match, share, token_f1, wrong_first
+from .examples import OnTask, a_few, up_to, verdict
 
 Span = tuple[int, int] | None
 
@@ -35,16 +35,13 @@ class SpanBatch(NamedTuple):
     targets: np.ndarray
 
 
-class Answering:
+class Answering(OnTask):
     """Point at the first and the last word of the answer, or at position 0 when it is not there."""
 
     measure = "validation share of wrong answers"
 
-    def __init__(
-        self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12
-    ) -> None:
-        self.task, self.pieces, self.max_length, self.longest = task, Pieces(tokenizer), max_length, longest
-        self.validation = task.sample("validation", 1000)
+    def __init__(self, task: PairTask[Question], tokenizer: Tokenizer, max_length: int = 512, longest: int = 12) -> None:
+        self.task, self.tokenizer, self.pieces, self.max_length, self.longest = task, tokenizer, Pieces(tokenizer), max_length, longest
 
     def collate(self, questions: Sequence[Question]) -> SpanBatch:
         """Questions as arrays."""
@@ -56,34 +53,24 @@ class Answering:
                 target[:] = ends(row, question)[:, question.span].diagonal()
         return SpanBatch(arrays, allowed(rows, questions, arrays.ids.shape[1]), targets)
 
-    def batch(self, rng: np.random.Generator, size: int) -> SpanBatch:
-        """Questions for training, never of the test or validation part."""
-        return self.collate(self.task.draw(rng, size))
-
     def loss(self, model: Any, batch: SpanBatch, label_smoothing: float = 0.0) -> Tensor:
         """The mean cross-entropy of the two pointers, in nats."""
         if label_smoothing:
-            raise ValueError(
-                f"Answering: label_smoothing={label_smoothing} would reward pointing outside the passage; leave it at 0"
-            )
+            raise ValueError(f"Answering: label_smoothing={label_smoothing} would reward pointing outside the passage; leave it at 0")
         logits = model(*batch.arrays)
         return cross_entropy(logits + as_bias(batch.allowed, logits.dtype), batch.targets)
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The share of validation questions with a wrong answer, over passages of about ``limit`` words."""
-        sizes = np.cumsum([len(q.question) + len(q.passage) for q in self.validation])
-        some = self.validation if limit is None else self.validation[: max(1, int(np.searchsorted(sizes, limit)))]
+        some = up_to(limit, self.validation, lambda q: len(q.question) + len(q.passage))
         found = answer(model, self.pieces, some, self.longest, spread=spread)
         return 1 - exact_match(found, [q.target for q in some]).rate
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation questions with the model's answers."""
-        chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
+        chosen = a_few(self.validation, tokens, rng)
         found = answer(model, self.pieces, chosen, self.longest)
-        return "\n".join(
-            f"{text(q.question)} → {said(a)}" + ("" if a == q.target else f"   (right: {said(q.target)})")
-            for q, a in zip(chosen, found, strict=True)
-        )
+        return "\n".join(verdict(text(q.question), said(a), said(q.target)) for q, a in zip(chosen, found, strict=True))
 
     def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
         """Exact match of all, and of those without an answer, and F1 of words, on the test part."""
@@ -98,13 +85,10 @@ class Answering:
         }
 
     def tokens(self, batch: SpanBatch) -> int:
-        """B · T."""
         return batch.arrays.ids.size
 
-    def fingerprint(self) -> int:
-        """Of the questions held out; they follow from the data and the way of splitting it."""
-        held = [*self.validation, *self.task.sample("test", 1000), *self.task.pairs]
-        return zlib.crc32("\n".join(f"{q.source}\t{q.span}" for q in held).encode())
+    def wanted(self, example: Question) -> Span:
+        return example.span
 
 
 def said(answer: str) -> str:
@@ -178,10 +162,4 @@ def spans(
             found.append(best_span(start[first], end[last], start[0] + end[0], longest))
         return found
 
-    out: list[Span] = [None] * len(rows)
-    groups = list(by_length([len(row.ids) for row in rows], batch_size))
-    with evaluating(model), no_grad():
-        for places, found in zip(groups, spread(best, groups), strict=True):
-            for i, one in zip(places, found, strict=True):
-                out[i] = one
-    return out
+    return read_together(model, best, [len(row.ids) for row in rows], batch_size, spread)

@@ -23,8 +23,7 @@ from minigrad.storage import write_atomically
 
 from ..data.files import check_finite, parse_json, read_bytes
 from ..data.tokenizers import Tokenizer, load_tokenizer
-from ..models.build import build_model
-from ..models.outline import outline
+from ..models.build import build_model, outline
 from .locking import FolderLock
 from .log import LOG_COLUMNS, append, log_bytes, read_rows
 
@@ -45,6 +44,7 @@ class RunFolder:
         self.best_file = self.path / "best.npz"
         self.log_file = self.path / "log.csv"
         self.samples_file = self.path / "samples.txt"
+        self.files = (self.config_file, self.tokenizer_file, self.last_file, self.best_file, self.log_file, self.samples_file)
         self.lock = FolderLock(self.path)
 
     def create(self, config: dict[str, Any], tokenizer: Tokenizer | None) -> None:
@@ -60,17 +60,13 @@ class RunFolder:
         """Start a new run; what an error within leaves behind is removed, so that the next try finds what this one found."""
         self.unused()
         parents = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        before: set[Path] | None = None  # what lay in the folder, once it is locked
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock.take()
             self.unused()  # another process may have begun since
             self.sweep()
             before = {*self.path.iterdir(), self.lock.path}
-        except BaseException:
-            self.lock.give_back()
-            remove_empty(parents)
-            raise
-        try:
             if tokenizer is not None:
                 tokenizer.save(self.tokenizer_file)
             config = {"format": FORMAT, **config, "tokenizer": None if tokenizer is None else self.tokenizer_checksum()}
@@ -79,10 +75,12 @@ class RunFolder:
             yield
         except BaseException:
             with contextlib.suppress(OSError):
-                for file in {*self.path.iterdir()} - before:
+                for file in () if before is None else {*self.path.iterdir()} - before:
                     file.unlink()
             self.lock.give_back()
-            remove_empty(parents)
+            with contextlib.suppress(OSError):
+                for folder in parents:  # the inner ones first, as far as they are empty
+                    folder.rmdir()
             raise
 
     def write_config(self, config: dict[str, Any]) -> None:
@@ -119,6 +117,11 @@ class RunFolder:
             raise ValueError(f"{self.config_file}: damaged or edited: its checksum does not match; put the original back, or train anew")
         return config
 
+    def check_trainable(self, config: dict[str, Any]) -> None:
+        """ValueError for a folder whose weights ``compress`` or ``adapt`` has made."""
+        for kind in {"compressed", "adapted"} & set(config):
+            raise ValueError(f"{self.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
+
     def identity(self) -> int:
         """What tells this run from others: a checksum of its configuration, of all but the number of steps, which may grow."""
         config = self.config()
@@ -148,8 +151,7 @@ class RunFolder:
     def load_last(self) -> tuple[dict[str, np.ndarray], list[dict[str, np.ndarray]], dict[str, Any]]:
         """The state of the model, of the optimizers, and the progress."""
         config = self.config()
-        for kind in {"compressed", "adapted"} & set(config):
-            raise ValueError(f"{self.path}: holds {kind} weights, which cannot be trained on; resume the run that they were made from")
+        self.check_trainable(config)
         if not self.last_file.exists():
             raise FileNotFoundError(f"{self.last_file}: missing; the run stopped before its first checkpoint: delete {self.path} and start anew")
         state = load(self.last_file)
@@ -162,13 +164,9 @@ class RunFolder:
         if config["format"] != OLD_FORMAT and progress.get("run") != self.identity():
             raise ValueError(f"{self.last_file}: is of another run than {self.config_file.name}; put the original back")
         model = {n.removeprefix("model."): a for n, a in state.items() if n.startswith("model.")}
-        optimizers: list[dict[str, np.ndarray]] = []
-        for name, array in state.items():
-            if match := re.fullmatch(r"optimizer\.(\d{1,2})\.(.+)", name):
-                while len(optimizers) <= int(match[1]):
-                    optimizers.append({})
-                optimizers[int(match[1])][match[2]] = array
-        return model, optimizers, progress
+        parts = [(int(match[1]), match[2], a) for n, a in state.items() if (match := re.fullmatch(r"optimizer\.(\d{1,2})\.(.+)", n))]
+        count = max((i for i, _, _ in parts), default=-1) + 1
+        return model, [{name: a for j, name, a in parts if j == i} for i in range(count)], progress
 
     def save_best(self, state: Mapping[str, Any], step: int = 0) -> int:
         """Write weights as those of this run at a step; returns their checksum."""
@@ -233,7 +231,6 @@ class RunFolder:
         return lines
 
     def rewrite_log(self, rows: list[list[str]]) -> None:
-        """Replace the log by these rows."""
         write_atomically(self.log_file, lambda file: file.write(log_bytes([LOG_COLUMNS, *rows])))
 
     def read_log(self) -> list[list[str]]:
@@ -263,16 +260,9 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove the temporary files of writes that a crash cut short."""
-        for file in (self.config_file, self.tokenizer_file, self.last_file, self.best_file, self.log_file, self.samples_file):
+        for file in self.files:
             for leftover in self.path.glob(f".{file.name}.*.tmp"):
                 leftover.unlink(missing_ok=True)
-
-
-def remove_empty(folders: list[Path]) -> None:
-    """Remove the folders that are empty, the inner ones first."""
-    for folder in folders:
-        with contextlib.suppress(OSError):
-            folder.rmdir()
 
 
 def unpacked(state: dict[str, np.ndarray], config: Mapping[str, Any]) -> dict[str, np.ndarray]:

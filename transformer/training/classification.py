@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy, log_softmax, no_grad
+from minigrad import Tensor, cross_entropy, log_softmax
 
-from ..data.codec import Codec, by_length, padded
+from ..data.codec import Codec, padded
 from ..data.tokenizers import Tokenizer
-from ..decoding.window import Spread, evaluating
+from ..decoding.window import Spread, read_together
 from ..evaluation.metrics import accuracy
 
 
@@ -62,10 +62,11 @@ class Classification:
     def logits(self, model: Any, inputs: Any, batch_size: int = 64, spread: Spread = map) -> np.ndarray:
         """(N, classes) of any number of examples; texts of like length are read together."""
         lengths = [0 if self.codec is None else len(self.codec.encode(text)) for text in inputs]
-        groups = list(by_length(lengths, batch_size))
-        with evaluating(model), no_grad():
-            found = list(spread(lambda places: model(*self.arrays([inputs[i] for i in places])).data, groups))
-        return np.concatenate(found)[np.argsort(np.concatenate(groups))]
+
+        def read(places: np.ndarray) -> np.ndarray:
+            return model(*self.arrays([inputs[i] for i in places])).data
+
+        return np.stack(read_together(model, read, lengths, batch_size, spread))
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The share of validation examples that get a wrong class; ``limit`` counts examples here."""
@@ -88,7 +89,6 @@ class Classification:
         return [f"{self.classes[int(row.argmax())]} ({row.max():.0%})" for row in p]
 
     def tokens(self, batch: Any) -> int:
-        """Ids, or pixels."""
         return batch[0][0].size
 
     def fingerprint(self) -> int:

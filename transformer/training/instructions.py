@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy, no_grad
+from minigrad import Tensor, cross_entropy
 
-from ..data.codec import by_length, padded
+from ..data.codec import padded
 from ..data.corpora import IGNORE_INDEX
 from ..data.tokenizers import Tokenizer
-from ..decoding.window import Spread, evaluating
+from ..decoding.window import Spread, read_together
 from ..evaluation.metrics import share
+from .examples import a_few, mean_loss, up_to
 
 Ids = Sequence[int] | np.ndarray
 
@@ -111,39 +112,31 @@ class Instructions:
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per token of the answers to validation prompts of about ``limit`` tokens in all, in nats."""
-        some = self.validation
-        if limit is not None:
-            some = some[: max(1, int(np.searchsorted(np.cumsum([len(p) + len(a) for p, a in some]), limit, "right")))]
+        some = up_to(None if limit is None else limit + 1, self.validation, length)
 
         def losses(places: np.ndarray) -> tuple[float, int]:
             rows = collate([some[i] for i in places])
             return -float(log_probability(model, rows).data.sum(dtype=np.float64)), self.counts(rows)
 
-        with evaluating(model), no_grad():
-            total, count = np.sum(list(spread(losses, by_length([len(p) + len(a) for p, a in some], 64))), axis=0)
-        return float(total / count)
+        return mean_loss(model, losses, [length(one) for one in some], spread)
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation prompts, each with the tokens that the model finds likeliest where the answer stands."""
         if self.tokenizer is None:
             return ""
-        chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
-        found = likeliest(model, chosen)
-        decode = self.tokenizer.decode
-        return "\n".join(f"{decode(x)} → {decode(said)}" for (x, _), said in zip(chosen, found, strict=True))
+        chosen, decode = a_few(self.validation, tokens, rng), self.tokenizer.decode
+        return "\n".join(f"{decode(x)} → {decode(said)}" for (x, _), said in zip(chosen, likeliest(model, chosen), strict=True))
 
     def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
         """Loss and exact match on the validation prompts.
 
-        Whoever writes the likeliest token each time writes an answer exactly if each of its tokens is the likeliest after those before
-        it: so one pass over the right answers tells.
+        One pass over the right answers tells: one is written exactly if each of its tokens is the likeliest after those before it.
         """
         found = likeliest(model, self.validation)
         right = [np.array_equal(said, answer) for said, (_, answer) in zip(found, self.validation, strict=True)]
         return {"loss": self.evaluate(model, spread=spread), "exact match": share(right)}
 
     def tokens(self, batch: Rows) -> int:
-        """B · T."""
         return batch.inputs.size
 
     def fingerprint(self) -> int:
@@ -151,13 +144,17 @@ class Instructions:
         return zlib.crc32(bytes([self.answers_only]), checksum([*self.training, *self.validation]))
 
 
-def likeliest(model: Any, exchanges: Sequence[Exchange], batch_size: int = 64) -> list[np.ndarray]:
+def length(exchange: Exchange) -> int:
+    """The tokens of prompt and answer."""
+    return len(exchange.prompt) + len(exchange.answer)
+
+
+def likeliest(model: Any, exchanges: Sequence[Exchange]) -> list[np.ndarray]:
     """The likeliest token at each place of each answer, given the right ones before it."""
-    out = [np.zeros(0, np.int64)] * len(exchanges)
-    with evaluating(model), no_grad():
-        for places in by_length([len(p) + len(a) for p, a in exchanges], batch_size):
-            rows = collate([exchanges[i] for i in places])
-            best = model(rows.inputs).data.argmax(axis=-1)  # (B, T)
-            for i, said, targets in zip(places, best, rows.targets, strict=True):
-                out[i] = said[targets != IGNORE_INDEX]
-    return out
+
+    def best(places: np.ndarray) -> list[np.ndarray]:
+        rows = collate([exchanges[i] for i in places])
+        said = model(rows.inputs).data.argmax(axis=-1)  # (B, T)
+        return [row[counts] for row, counts in zip(said, rows.targets != IGNORE_INDEX, strict=True)]
+
+    return read_together(model, best, [length(one) for one in exchanges])

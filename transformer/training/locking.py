@@ -56,14 +56,11 @@ class FolderLock:
         file, self.file = self.file, None
         if file is None:
             return
-        if fcntl is not None:  # the name goes while the lock is held, so that nobody waits for a file without a name
+        # The name goes while the lock is held, so that nobody waits for a file without a name; but Windows removes no file that is open.
+        steps = [lambda: self.path.unlink(missing_ok=True), file.close]
+        for step in steps if fcntl is not None else reversed(steps):
             with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            file.close()
-        if fcntl is None:  # Windows removes no file that is open
-            with contextlib.suppress(OSError):
-                self.path.unlink(missing_ok=True)
+                step()
 
     def __del__(self) -> None:
         self.give_back()
@@ -78,12 +75,7 @@ def locked(file: Any) -> bool:
             file.seek(AT)
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     except OSError as error:
-        return error.errno not in (
-            errno.EAGAIN,
-            errno.EACCES,
-            errno.EDEADLK,
-            getattr(errno, "EDEADLOCK", errno.EDEADLK),
-        )
+        return error.errno not in {errno.EAGAIN, errno.EACCES, errno.EDEADLK, getattr(errno, "EDEADLOCK", errno.EDEADLK)}
     return True
 
 

@@ -21,7 +21,7 @@ from minigrad.programs import Program, Refused
 from minigrad.random import drawing_from, generator
 
 from ..decoding.window import evaluating
-from ..models.recomputing import recompute_layers
+from ..models.stacks import recompute_layers
 from .averaging import WeightAverage
 from .checkpoints import RunFolder
 from .console import Pace, clean_stop, progress_bar, sample_lines
@@ -137,7 +137,6 @@ class Trainer:
         return [self.progress.step, value, lr, norm, None]
 
     def loss(self, batch: Any) -> Any:
-        """The objective's loss of a batch, or of a part of one."""
         return self.objective.loss(self.model, batch, self.settings.label_smoothing)
 
     def gradients(self, batch: Any, share: float) -> float:
@@ -162,16 +161,19 @@ class Trainer:
 
     def evaluate(self, limit: int | None = None) -> float:
         """The objective's measure of validation, usually the loss, over about ``limit`` tokens (all when None)."""
-        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, 1])):
-            return self.objective.evaluate(self.model, limit, spread=self.workers.spread)
+        return self.measured(self.objective.evaluate, limit, 1)
 
     def evaluate_seen(self, limit: int | None = None) -> float:
         """The same on training data, where the objective can tell; else the mean loss of the last 50 batches."""
-        measured = getattr(self.objective, "evaluate_seen", None)
-        if measured is None:
+        seen = getattr(self.objective, "evaluate_seen", None)
+        if seen is None:
             return float(np.mean(self.losses[-50:]))
-        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, 2])):
-            return float(measured(self.model, limit, spread=self.workers.spread))
+        return self.measured(seen, limit, 2)
+
+    def measured(self, measure: Callable[..., float], limit: int | None, stream: int) -> float:
+        """What ``measure`` finds on about ``limit`` tokens; what it draws disturbs nothing."""
+        with self.averaged(), drawing_from(np.random.default_rng([self.settings.seed, self.progress.step, stream])):
+            return float(measure(self.model, limit, spread=self.workers.spread))
 
     def sample(self, tokens: int | None = None) -> str:
         """What the model can do now, drawn from a generator of its own so that the run is not disturbed."""
@@ -228,7 +230,6 @@ class Trainer:
         return self.progress
 
     def report(self, bar: Any, show: Callable[[str], None] | None, row: list[Any], seen: float, text: str) -> None:
-        """Tell the user how it goes."""
         message = f"step {row[0]:>5}  training loss {seen:.3f}  {self.objective.measure} {row[-1]:.3f}"
         message += sample_lines(text)
         if self.unrecorded:

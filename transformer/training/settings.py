@@ -17,7 +17,7 @@ class Settings:
 
     With ``accumulate`` > 1 each batch is read in so many parts, whose gradients are added: the same gradient in less memory.
     With ``optimizer`` "muon" the matrices within the layers are moved by Muon, all else by AdamW, at the same rate.
-    ``recompute_layers`` saves more memory, for a third more time (see ``models.recomputing``).
+    ``recompute_layers`` saves more memory, for a third more time (see ``models.stacks``).
     """
 
     optimizer: str = "adamw"

@@ -9,24 +9,24 @@ is segment 1.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy, no_grad
+from minigrad import Tensor, cross_entropy
 
-from ..data.codec import Arrays, Pieces, Row, by_length, padded
+from ..data.codec import Arrays, Pieces, Row, padded
 from ..data.corpora import IGNORE_INDEX
 from ..data.tasks.base import PairTask
 from ..data.tasks.sentences import Tagged
 from ..data.tokenizers import Tokenizer
-from ..decoding.window import Spread, evaluating
+from ..decoding.window import Spread, read_together
 from ..evaluation.metrics import by_library, seqeval_f1, span_f1, spans, wrong_first
+from .examples import OnTask, a_few, up_to
 
 
-class Tagging:
+class Tagging(OnTask):
     """Say the tag of each word; judged by the F1 of spans, as a tag that is right alone may be of no use.
 
     ``class_weights`` (L,) let rare labels count more.  Raises ValueError for a tag that is none of ``labels``.
@@ -42,9 +42,8 @@ class Tagging:
         max_length: int = 512,
         class_weights: Any = None,
     ) -> None:
-        self.task, self.pieces, self.labels, self.max_length = task, Pieces(tokenizer), tuple(labels), max_length
+        self.task, self.tokenizer, self.pieces, self.labels, self.max_length = task, tokenizer, Pieces(tokenizer), tuple(labels), max_length
         self.class_weights = class_weights
-        self.validation = task.sample("validation", 1000)
         self._numbers = {label: i for i, label in enumerate(self.labels)}
         strange = {tag for example in self.validation for tag in example.tags} - set(self.labels)
         if strange:
@@ -60,10 +59,6 @@ class Tagging:
             targets.append(wanted)
         return self.pieces.arrays(rows), padded(targets, IGNORE_INDEX)[0]
 
-    def batch(self, rng: np.random.Generator, size: int) -> tuple[Arrays, np.ndarray]:
-        """Sentences for training, never of the test or validation part."""
-        return self.collate(self.task.draw(rng, size))
-
     def loss(self, model: Any, batch: tuple[Arrays, np.ndarray], label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy per word, in nats."""
         arrays, targets = batch
@@ -76,13 +71,12 @@ class Tagging:
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """1 − F1 of the spans in validation sentences of about ``limit`` words."""
-        sizes = np.cumsum([len(example.words) for example in self.validation])
-        some = self.validation if limit is None else self.validation[: max(1, int(np.searchsorted(sizes, limit)))]
+        some = up_to(limit, self.validation, lambda example: len(example.words))
         return 1 - span_f1(tag(model, self.pieces, some, spread=spread), [example.tags for example in some]).rate
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation sentences with the spans that the model finds."""
-        chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
+        chosen = a_few(self.validation, tokens, rng)
         return "\n".join(bracketed(e, tags) for e, tags in zip(chosen, tag(model, self.pieces, chosen), strict=True))
 
     def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
@@ -95,13 +89,7 @@ class Tagging:
         return {"test span F1": span_f1(found, wanted), **library, "examples": wrong_first(shown)}
 
     def tokens(self, batch: tuple[Arrays, np.ndarray]) -> int:
-        """B · T."""
         return batch[1].size
-
-    def fingerprint(self) -> int:
-        """Of the sentences held out; they follow from the data and the way of splitting it."""
-        held = [*self.validation, *self.task.sample("test", 1000), *self.task.pairs]
-        return zlib.crc32("\n".join(f"{example.source}\t{example.target}" for example in held).encode())
 
 
 def read(pieces: Pieces, example: Tagged, max_length: int) -> Row:
@@ -114,9 +102,7 @@ def read(pieces: Pieces, example: Tagged, max_length: int) -> Row:
     return row
 
 
-def tag(
-    model: Any, pieces: Pieces, examples: Sequence[Tagged], batch_size: int = 64, spread: Spread = map
-) -> list[tuple[str, ...]]:
+def tag(model: Any, pieces: Pieces, examples: Sequence[Tagged], batch_size: int = 64, spread: Spread = map) -> list[tuple[str, ...]]:
     """The most likely tag of each word of each sentence; sentences of like length are read together."""
     rows = [read(pieces, example, model.max_length) for example in examples]
 
@@ -124,13 +110,7 @@ def tag(
         numbers = model(*pieces.arrays([rows[i] for i in places])).data.argmax(axis=-1)  # (B, T)
         return [tuple(model.labels[j] for j in line[rows[i].first]) for i, line in zip(places, numbers, strict=True)]
 
-    out: list[tuple[str, ...]] = [()] * len(rows)
-    groups = list(by_length([len(row.ids) for row in rows], batch_size))
-    with evaluating(model), no_grad():
-        for places, found in zip(groups, spread(best, groups), strict=True):
-            for i, tags in zip(places, found, strict=True):
-                out[i] = tags
-    return out
+    return read_together(model, best, [len(row.ids) for row in rows], batch_size, spread)
 
 
 def bracketed(example: Tagged, tags: Sequence[str]) -> str:

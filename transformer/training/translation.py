@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-import zlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigrad import Tensor, cross_entropy, no_grad
+from minigrad import Tensor, cross_entropy
 
-from ..data.codec import Codec, by_length
+from ..data.codec import Codec
 from ..data.corpora import IGNORE_INDEX
 from ..data.tasks.base import PARTS, Pair, PairTask
 from ..data.tokenizers import Tokenizer
 from ..decoding.translate import translate
 from ..decoding.window import Spread, evaluating
 from ..evaluation.metrics import exact_match, wrong_first
+from .examples import OnTask, a_few, mean_loss, up_to, verdict
 
 Scores = Callable[[Sequence[str], Sequence[str]], dict[str, Any]]
 
@@ -31,7 +30,7 @@ class PairBatch(NamedTuple):
     targets: np.ndarray
 
 
-class Translation:
+class Translation(OnTask):
     """Write the target of each pair after reading its source; in training the prefix is the right one (teacher forcing).
 
     ``scores`` computes, from what was written and what was wanted, what there is to say besides exact matches.
@@ -40,21 +39,12 @@ class Translation:
     measure = "validation loss"
 
     def __init__(self, task: PairTask, tokenizer: Tokenizer, scores: Scores = lambda written, wanted: {}) -> None:
-        self.task, self.codec, self.scores = task, Codec(tokenizer), scores
-
-    @functools.cached_property
-    def validation(self) -> list[Pair]:
-        """Up to 1000 pairs that are never trained on, and are no test."""
-        return self.task.sample("validation", 1000)
+        self.task, self.tokenizer, self.codec, self.scores = task, tokenizer, Codec(tokenizer), scores
 
     def collate(self, pairs: Sequence[Pair]) -> PairBatch:
         """Pairs as arrays."""
         sources, mask = self.codec.sources([pair.source for pair in pairs])
         return PairBatch(sources, None if mask.all() else mask, *self.codec.targets([pair.target for pair in pairs], IGNORE_INDEX))
-
-    def batch(self, rng: np.random.Generator, size: int) -> PairBatch:
-        """Pairs for training, never of the test or validation part."""
-        return self.collate(self.task.draw(rng, size))
 
     def loss(self, model: Any, batch: PairBatch, label_smoothing: float = 0.0) -> Tensor:
         """Cross-entropy per token of the target, END included, padding excluded."""
@@ -67,27 +57,20 @@ class Translation:
 
     def evaluate(self, model: Any, limit: int | None = None, spread: Spread = map) -> float:
         """The mean loss per target token of validation pairs, in nats."""
-        pairs = self.validation
-        sizes = np.cumsum([len(self.codec.encode(pair.target)) for pair in pairs])
-        pairs = pairs if limit is None else pairs[: max(1, int(np.searchsorted(sizes, limit)))]
+        pairs = up_to(limit, self.validation, lambda pair: len(self.codec.encode(pair.target)))
 
         def losses(places: np.ndarray) -> tuple[float, int]:
             group = self.collate([pairs[i] for i in places])
             return self.loss(model, group).item() * self.counts(group), self.counts(group)
 
-        with evaluating(model), no_grad():
-            total, count = np.sum(list(spread(losses, by_length([len(pair.source) for pair in pairs], 64))), axis=0)
-        return float(total / count)
+        return mean_loss(model, losses, [len(pair.source) for pair in pairs], spread)
 
     def sample(self, model: Any, tokens: int, rng: np.random.Generator) -> str:
         """A few validation pairs and what the model writes."""
-        chosen = [self.validation[i] for i in rng.permutation(len(self.validation))[: min(3, tokens)]]
+        chosen = a_few(self.validation, tokens, rng)
         with evaluating(model):
             written = translate(model, self.codec, [pair.source for pair in chosen], min(tokens, model.max_length - 1))
-        return "\n".join(
-            f"{pair.source} → {text}" + ("" if text == pair.target else f"   (right: {pair.target})")
-            for pair, text in zip(chosen, written, strict=True)
-        )
+        return "\n".join(verdict(pair.source, text, pair.target) for pair, text in zip(chosen, written, strict=True))
 
     def test(self, model: Any, num_beams: int = 1, spread: Spread = map) -> dict[str, Any]:
         """Exact matches on the test part, and for small tasks on the other parts, apart."""
@@ -103,14 +86,4 @@ class Translation:
         return result
 
     def tokens(self, batch: PairBatch) -> int:
-        """Of sources and targets."""
         return batch.sources.size + batch.targets.size
-
-    @functools.cached_property
-    def held(self) -> list[Pair]:
-        """What tells this data from other data: the pairs held out follow from the data and the way of splitting it."""
-        return [*self.validation, *self.task.sample("test", 1000), *self.task.pairs]
-
-    def fingerprint(self) -> int:
-        """Of the pairs held out."""
-        return zlib.crc32("\n".join(f"{pair.source}\t{pair.target}" for pair in self.held).encode())

@@ -1,7 +1,6 @@
 """The command ``page``: a run as one HTML file, its weights in half precision, and the model once more in JavaScript that one can read.
 
-``model.js`` computes, ``tokenizer.js`` cuts the text, ``sampling.js`` chooses; ``maps.js``, ``byhand.js``, ``next.js`` and ``view.js``
-show.
+``model.js`` computes, ``tokenizer.js`` cuts the text, ``sampling.js`` chooses; ``maps.js``, ``byhand.js``, ``next.js``, ``view.js`` show.
 """
 
 from __future__ import annotations
@@ -15,23 +14,12 @@ from .build import write_page
 
 
 def add_commands(commands: Any) -> None:
-    """Register it."""
-    page = commands.add_parser(
-        "page", help="a run's model as one HTML file that runs in any browser, without a network"
-    )
+    page = commands.add_parser("page", help="a run's model as one HTML file that runs in any browser, without a network")
     page.set_defaults(run=page_command, works=True)
     page.add_argument("dir", metavar="DIR", help="the run folder of a GPT, or of an encoder–decoder")
     page.add_argument("--out", metavar="FILE", help="default: page.html in the run folder")
-    page.add_argument(
-        "--text",
-        metavar="S",
-        help="what the page opens with (default: the model's own words, or an example of the task)",
-    )
-    page.add_argument(
-        "--book",
-        metavar="URL",
-        help="where its links to the chapters lead, such as ../book/{chapter}.html (default: no links)",
-    )
+    page.add_argument("--text", metavar="S", help="what the page opens with (default: the model's own words, or an example of the task)")
+    page.add_argument("--book", metavar="URL", help="where its links to the chapters lead, such as ../book/{chapter}.html (default: no links)")
 
 
 def page_command(args: argparse.Namespace) -> int:

@@ -94,10 +94,7 @@ def describe(model: Any, tokenizer: Tokenizer) -> tuple[dict[str, Any], bytes]:
         raise ValueError(f"has a {type(tokenizer).__name__}; a page has the tokenizers of characters and of byte pairs")
     described = {"model": describe_model(model)}
     described["weights"], halves = named_weights(model)
-    described["tokenizer"] = {
-        **tokenizer.to_dict(),
-        "labels": [tokenizer.token(i) for i in range(tokenizer.vocab_size)],
-    }
+    described["tokenizer"] = {**tokenizer.to_dict(), "labels": [tokenizer.token(i) for i in range(tokenizer.vocab_size)]}
     if described["model"]["kind"] == "Transformer":
         codec = Codec(tokenizer)
         described["special"] = {"pad": codec.pad, "begin": codec.begin, "end": codec.end}
@@ -155,9 +152,7 @@ def task_examples(config: dict[str, Any], count: int = 6) -> list[str]:
 
 def about(folder: RunFolder, config: dict[str, Any]) -> dict[str, Any]:
     """What there is to tell of the run: its name, what it learned from, how long, and how well."""
-    found: dict[str, Any] = {
-        "name": folder.path.resolve().name, "task": config.get("task"), "learned": name_of_text(config),
-    }  # fmt: skip
+    found: dict[str, Any] = {"name": folder.path.resolve().name, "task": config.get("task"), "learned": name_of_text(config)}
     try:
         rows = folder.read_log()
     except (OSError, ValueError, csv.Error):

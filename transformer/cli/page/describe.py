@@ -29,12 +29,13 @@ def describe_model(model: Any) -> dict[str, Any]:
     if type(model) not in (GPT, Transformer) or attention is None:
         raise ValueError(f"is a {type(model).__name__}; a page shows a GPT or an encoder–decoder Transformer")
     gpt = isinstance(model, GPT)
-    first = model.layers[0] if gpt else model.encoder.layers[0]
+    layers = model.layers if gpt else model.encoder.layers
+    first = layers[0]
     return {
         "kind": type(model).__name__,
         "vocab": model.vocab_size,
         "width": attention.num_heads * attention.head_dim,
-        "layers": len(model.layers if gpt else model.encoder.layers),
+        "layers": len(layers),
         "heads": attention.num_heads,
         "kv_heads": attention.num_kv_heads,
         "head_dim": attention.head_dim,
@@ -78,9 +79,7 @@ def describe_positions(positions: Any) -> dict[str, Any]:
 def known(kinds: Mapping[Any, str], part: Any, what: str) -> str:
     """The name of a part's kind; ValueError for another."""
     if type(part) not in kinds:
-        raise ValueError(
-            f"has a {type(part).__name__} as its {what}; a page has {', '.join(kind.__name__ for kind in kinds)}"
-        )
+        raise ValueError(f"has a {type(part).__name__} as its {what}; a page has {', '.join(kind.__name__ for kind in kinds)}")
     return kinds[type(part)]
 
 
@@ -91,8 +90,7 @@ def named_weights(model: nn.Module) -> tuple[dict[str, tuple[list[int], int]], b
     """
     places: dict[str, tuple[list[int], int]] = {}
     starts: dict[int, int] = {}
-    parts: list[bytes] = []
-    total = 0
+    halves = bytearray()
     for prefix, module in model.named_modules():
         for name, value in module.__dict__.items():
             if not isinstance(value, nn.Parameter):
@@ -102,8 +100,7 @@ def named_weights(model: nn.Module) -> tuple[dict[str, tuple[list[int], int]], b
                 largest = float(np.abs(value.data).max(initial=0))
                 if not largest <= LARGEST or math.isnan(largest):
                     raise ValueError(f"{full} holds {largest:g}; half precision ends at {LARGEST:g}")
-                starts[id(value)] = total
-                parts.append(value.data.astype("<f2").tobytes())
-                total += value.size
+                starts[id(value)] = len(halves) // 2
+                halves += value.data.astype("<f2").tobytes()
             places[full] = (list(value.shape), starts[id(value)])
-    return places, b"".join(parts)
+    return places, bytes(halves)
