@@ -182,7 +182,7 @@ def is_one_block(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> bool:
 
 
 def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The output, in the memory layout of q, and the weights."""
+    """The output and the weights."""
     p = (q * factor(q, scale)) @ k.mT
     if added is not None:
         p += added
@@ -192,8 +192,7 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
     p -= kernels.row_maxima(p) if shift is None else shift
     np.exp(p, p)
     p /= kernels.divisors(p)
-    out = np.empty_like(q, shape=(*q.shape[:3], v.shape[3]))
-    return np.matmul(p, v, out), p
+    return (v.mT @ p.mT).mT, p  # of small matrices BLAS is quicker at few rows than at few columns
 
 
 def factor(q: Any, scale: Any) -> np.ndarray:
@@ -220,7 +219,7 @@ def one_block_vjp(g: Any, out: Any, p: Any, q: Any, k: Any, v: Any, bias: Any, s
     if bias is not None:
         d_bias = ds.copy()
         ds *= tau
-    return np.matmul(ds, k, np.empty_like(q)), (q.mT @ ds).mT, (g.mT @ p).mT, d_bias  # BLAS is quicker at few rows than at few columns
+    return (k.mT @ ds.mT).mT, (q.mT @ ds).mT, (g.mT @ p).mT, d_bias
 
 
 def add_product(target: np.ndarray, first: bool, a: np.ndarray, b: np.ndarray) -> None:
