@@ -260,7 +260,7 @@ def deposit(gradients: Iterable[tuple[Value, Any]], shared: set[int]) -> None:
                 warnings.warn(
                     "backward adds to a gradient that an optimizer step has used already, so two steps are mixed; "
                     "call optimizer.zero_grad() before each backward()",
-                    stacklevel=5,
+                    stacklevel=4,
                 )
                 held.tick = 0
             if isinstance(g, Value):

@@ -1,4 +1,4 @@
-r"""Numbers that NumPy lacks: the error function, sums by index, ones."""
+r"""What NumPy lacks, or does slowly: the error function, sums by index, ones to sum with."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def sum_rows_by_index(rows: np.ndarray, index: np.ndarray, size: int) -> np.ndar
     n, width = rows.shape
     if n * size <= 1 << 21 and rows.dtype.kind == "f":
         hot = np.zeros((n, size), rows.dtype)
-        hot.reshape(-1)[np.arange(0, n * size, size) + index] = 1
+        hot.reshape(-1)[np.arange(n) * size + index] = 1
         return hot.T.dot(rows)
     out = np.zeros((size, width), rows.dtype)
     if n:

@@ -36,7 +36,7 @@ def _copy(data: Any, dtype: Any) -> np.ndarray:
 Operator = Callable[["Tensor", Any], "Tensor"]
 
 
-def _operator(op: Callable[..., Tensor]) -> tuple[Operator, Operator, Operator]:
+def _operator(name: str, op: Callable[..., Tensor]) -> tuple[Operator, Operator, Operator]:
     """An operator with a Tensor on its left, with one on its right, and as an augmented assignment."""
 
     def left(self: Tensor, other: Any) -> Tensor:
@@ -48,12 +48,24 @@ def _operator(op: Callable[..., Tensor]) -> tuple[Operator, Operator, Operator]:
     def augmented(self: Tensor, other: Any) -> Tensor:
         return self._becomes(op(self, other))
 
+    for function, prefix in ((left, ""), (right, "r"), (augmented, "i")):
+        _named(function, f"__{prefix}{name}__")
     return left, right, augmented
 
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> Any:
     """A comparison, which has no derivative and gives an array."""
-    return lambda self, other: compare(self.data, arrays_of(other))
+
+    def compared(self: Tensor, other: Any) -> Any:
+        return compare(self.data, arrays_of(other))
+
+    return _named(compared, f"__{compare.__name__}__")
+
+
+def _named(method: Any, name: str) -> Any:
+    """The method under the name by which it is known."""
+    method.__name__, method.__qualname__ = name, f"Tensor.{name}"
+    return method
 
 
 @graph.results_are
@@ -190,13 +202,13 @@ class Tensor(NumPyMethods):
 
     # Operators ----------------------------------------------------------------------------------------------------------
 
-    __add__, __radd__, __iadd__ = _operator(a.add)
-    __sub__, __rsub__, __isub__ = _operator(a.subtract)
-    __mul__, __rmul__, __imul__ = _operator(a.multiply)
-    __truediv__, __rtruediv__, __itruediv__ = _operator(a.divide)
-    __pow__, __rpow__, __ipow__ = _operator(a.power)
-    __matmul__, __rmatmul__, __imatmul__ = _operator(matmul)
-    __mod__, __rmod__ = _operator(mod)[:2]
+    __add__, __radd__, __iadd__ = _operator("add", a.add)
+    __sub__, __rsub__, __isub__ = _operator("sub", a.subtract)
+    __mul__, __rmul__, __imul__ = _operator("mul", a.multiply)
+    __truediv__, __rtruediv__, __itruediv__ = _operator("truediv", a.divide)
+    __pow__, __rpow__, __ipow__ = _operator("pow", a.power)
+    __matmul__, __rmatmul__, __imatmul__ = _operator("matmul", matmul)
+    __mod__, __rmod__ = _operator("mod", mod)[:2]
 
     def _becomes(self, result: Tensor) -> Tensor:
         """What augmented assignment makes of it: a new Tensor; a leaf that requires grad moves in place under ``no_grad``."""

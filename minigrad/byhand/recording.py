@@ -282,7 +282,7 @@ class Trace:
                 self.keep.append(value)
 
     def place(self, tick: int) -> tuple[Place | None, int]:
-        """The line that was running at a tick, and the how-manieth run of a line it was."""
+        """The line that was running at a tick, and which run of that line it was, counted from 1."""
         at = bisect.bisect_left(self.places, tick, key=lambda p: p[0]) - 1
         return (self.places[at][1], at) if at >= 0 else (None, 0)
 

@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..numerics import real
 from ..ops import attention as ops
 from ..ops.attention import KEPT, ROWS, future
 from ..ops.dropout import seeded_mask
@@ -117,7 +116,6 @@ def attention(q, k, v, bias=None, mask=None, causal=False, scale=None, dropout=0
     """The output, and if ``save`` what the backward pass needs besides: all weights when they are few, else the ℓ of each row."""
     if q.ndim == 4 and q.shape[2] == 1 and bias is None and mask is None and not dropout and q.shape[:2] == k.shape[:2] == v.shape[:2]:
         return one_query(q, k, v, scale)
-    q, k, v = real(q), real(k), real(v)
     if not dropout and is_one_block(q, k, v):
         return one_block(q, k, v, bias if mask is None else mask, causal, scale)
     heads = Heads(q, k, v, bias if mask is None else mask, causal, scale, (dropout, seed) if dropout else None)
@@ -236,9 +234,11 @@ def add_product(target: np.ndarray, first: bool, a: np.ndarray, b: np.ndarray) -
         target[..., : a.shape[-1], :] += product
 
 
-def fits(q, k, v, bias=None, mask=None, **_):
-    """One added matrix at most, and something to attend to."""
-    return (bias is None or mask is None) and bool(q.size and k.size and v.size)
+def fits(q, k, v, bias=None, mask=None, scale=None, **_):
+    """One added matrix at most, something to attend to, in one precision, and scores of which the bias's gradient can be told."""
+    if bias is not None and (mask is not None or scale == 0):
+        return False
+    return bool(q.size and k.size and v.size) and kernels.one_precision(q, k, v, bias)
 
 
 ops.attention.accelerate(attention, attention_vjp, fits)

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import real
 from ..ops import norms as ops
 from ..ops.norms import KEPT
 from . import rows
@@ -23,7 +22,6 @@ def layer_norm(x, weight, bias=None, eps=1e-5, save=False):
         if bias is not None:
             y += bias
         return y.reshape(x.shape), None
-    x = real(x)
     flat = x.reshape(-1, x.shape[-1])
     saved = rows.row_means(flat)
     y = flat - saved
@@ -50,7 +48,6 @@ def rms_norm(x, weight, eps=1e-6, save=False):
         y = row * (1 / math.sqrt(row.dot(row) / row.size + eps))
         y *= weight
         return y.reshape(x.shape), None
-    x = real(x)
     flat = x.reshape(-1, x.shape[-1])
     inverse = rows.inverse_norms(flat, eps)
     y = flat * inverse
@@ -88,5 +85,5 @@ def _normalised(x: np.ndarray, mean: np.ndarray | None, inverse: np.ndarray) -> 
     return y
 
 
-ops.layer_norm.accelerate(layer_norm, layer_norm_vjp)
-ops.rms_norm.accelerate(rms_norm, rms_norm_vjp)
+ops.layer_norm.accelerate(layer_norm, layer_norm_vjp, lambda x, weight, bias=None, eps=0.0: rows.one_precision(x, weight, bias))
+ops.rms_norm.accelerate(rms_norm, rms_norm_vjp, lambda x, weight, eps=0.0: rows.one_precision(x, weight))

@@ -1,6 +1,6 @@
 """Rows and blocks of arrays: whatever NumPy trick pays, so that the kernels stay math.
 
-What was measured to pay: sums as products with ones, by BLAS; of two matrices ``a.dot(b)``, which begins sooner than ``a @ b``; results
+What was measured to pay: sums as products with ones, by BLAS; of two matrices ``a.dot(b)``, which has less overhead than ``a @ b``; results
 written in place, and pieces of an array that stay in the cache.
 """
 
@@ -19,6 +19,11 @@ from ..numerics import ones as ones
 BLOCK = 1 << 15  # numbers worked on at a time, so that a few arrays of them stay in the cache
 LOWEST = {c: max(float(np.finfo(c).min), -sys.float_info.max) for c in "efdg"}  # of each precision the lowest finite number,
 LEAST = {c: max(float(np.finfo(c).tiny), sys.float_info.min) for c in "efdg"}  # and the least normal one above 0
+
+
+def one_precision(x: np.ndarray, *others: np.ndarray | None) -> bool:
+    """Whether all arrays are of one floating-point dtype; what others give together is left to the definition."""
+    return x.dtype.kind == "f" and all([y is None or y.dtype == x.dtype for y in others])
 
 
 @lru_cache(maxsize=64)
@@ -91,13 +96,14 @@ def row_maxima(x: np.ndarray) -> np.ndarray:
 
 
 def common_shift(x: np.ndarray) -> Any:
-    """The maximum of everything, if that may be subtracted from ``x`` before ``exp`` without losing a digit; else None.
+    """The maximum of everything, if it may be subtracted from ``x`` before ``exp`` in place of each row's own; else None.
 
-    Of many numbers it costs a fraction of a maximum for each row, and it serves as long as they lie close together.
+    Of many numbers it costs a fraction of a maximum for each row.  It serves while they lie within 8 of each other: the differences
+    are then rounded to 2⁻²² at worst in single precision, and no row of exponentials comes near 0.
     """
-    if x.size > 256:
+    if x.size > 256 and x.itemsize > 2:
         top = np.maximum.reduce(x, axis=None)
-        if top < np.minimum.reduce(x, axis=None) + 32:
+        if top < np.minimum.reduce(x, axis=None) + 8:
             return top
     return None
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import real
+from ..numerics import index_array, real
 from ..ops import softmax as ops
 from . import rows
 
@@ -58,8 +58,8 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
     logits = x.reshape(-1, x.shape[-1])
     which, places = _which(targets, ignore_index, logits.shape[1])
     if logits.size <= rows.BLOCK:
-        e = logits - rows.shift_of(logits)
-        losses = (label_smoothing - 1) * e.take(places)
+        e = logits - rows.row_maxima(logits)  # its own for each row: log Σ and the target's logit cancel
+        losses = (label_smoothing - 1) * e.reshape(-1)[places]
         if label_smoothing:
             losses -= label_smoothing * e[which].mean(axis=-1)
         sums = rows.divisors(np.exp(e, e))
@@ -71,7 +71,7 @@ def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=Fal
         for row, highest, total in rows.row_blocks(logits, top, log_sum):
             e = row - highest
             np.log(rows.divisors(np.exp(e, e)), total)
-        losses = log_sum[which, 0] - (1 - label_smoothing) * (logits.take(places) - top[which, 0])  # of those that count
+        losses = log_sum[which, 0] - (1 - label_smoothing) * (logits.reshape(-1)[places] - top[which, 0])  # of those that count
         if label_smoothing:
             losses -= label_smoothing * (logits[which] - top[which]).mean(axis=-1)
         saved = top, log_sum, places
@@ -94,7 +94,8 @@ def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, re
     dx = np.empty(logits.shape, x.dtype)
     if logits.size <= rows.BLOCK:
         e, sums = saved
-        np.multiply(e, upstream / sums, out=dx)
+        np.divide(e, sums, out=dx)
+        dx *= upstream
         if label_smoothing:
             dx -= label_smoothing / v * upstream
         dx.reshape(-1)[places] -= (1 - label_smoothing) * (upstream[places // v, 0] if upstream.ndim else upstream)
@@ -113,9 +114,9 @@ def cross_entropy_vjp(g, _, saved, x, targets, ignore_index, label_smoothing, re
 
 def _which(targets: np.ndarray, ignore_index: int | None, size: int) -> tuple[Any, np.ndarray]:
     """The rows whose targets count, and the place of each of these targets in the flat array of logits, rows of ``size``."""
-    flat = targets.reshape(-1)
+    flat = index_array(targets).reshape(-1)
     if ignore_index is None:
-        return slice(None), np.arange(0, size * len(flat), size) + flat
+        return slice(None), np.arange(len(flat)) * size + flat
     which = np.flatnonzero(flat != ignore_index)
     return which, which * size + flat[which]
 

@@ -1,1 +1,1 @@
-"""NumPy's breadth: the functions, methods and names of NumPy that a Transformer does without."""
+"""NumPy's breadth: what a Tensor has from NumPy's arrays, and NumPy's functions that a Transformer does without."""

@@ -24,8 +24,8 @@ from .dropout import draw_seed, seeded_mask
 from .indexing import take
 from .softmax import softmax
 
-KEPT = 1 << 21  # a kernel keeps up to so many weights for the backward pass, and makes more of them again,
-ROWS = 64  # at least so many queries at a time: known here, since whoever counts work and memory asks, too
+KEPT = 1 << 21  # a kernel keeps up to this many weights for the backward pass, and computes more of them again
+ROWS = 64  # a kernel works on at least this many queries at a time; here, since the counting of work and memory asks too
 
 
 @composed(

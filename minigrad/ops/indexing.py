@@ -52,7 +52,7 @@ def getitem(x: Any, index: Any) -> Any:
 
 @op(r"y_i = x_{s_i}", inputs=["x"])
 def _take(x, indices, axis):
-    return x.take(indices, axis=axis)
+    return np.take(x, indices, axis=axis)
 
 
 @op(r"x_j = \sum_{i : s_i = j} y_i", inputs=["y"])

@@ -10,7 +10,7 @@ from .arithmetic import sqrt
 from .declare import composed
 from .reductions import mean
 
-KEPT = 1 << 15  # a layer norm's kernel keeps up to so many numbers x̂ for the backward pass, and makes more of them again
+KEPT = 1 << 15  # a layer norm's kernel keeps up to this many numbers x̂ for the backward pass, and computes more of them again
 
 
 @composed(

@@ -82,14 +82,15 @@ class KVCache:
         """
         self.check(k)
         places = np.arange(self._length, self._length + k.shape[-2])
-        self._length, self._newest = self._length + len(places), len(places)
+        new = len(places)
         k, v = (x.data if isinstance(x, Tensor) else x for x in (k, v))
         if self._held is not None and self._places is not None:
             shown = None if mask is None or mask.dtype != bool else np.asarray(mask)[..., self._places]
             kept = window.kept(self._places, shown)
-            k, v = (np.concatenate([old[:, :, kept], new], axis=2) for old, new in zip(self._held, (k, v), strict=True))
+            k, v = (np.concatenate([old[:, :, kept], added], axis=2) for old, added in zip(self._held, (k, v), strict=True))
             places = np.concatenate([self._places[kept], places])
         self._held, self._places = (k, v), places
+        self._length, self._newest = self._length + new, new
         return k, v, places
 
     def check(self, k: Any) -> None:

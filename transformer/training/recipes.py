@@ -60,12 +60,12 @@ GRU_RATE = {"lr": 3e-3}
 
 
 def shape(width: int, heads: int, layers: int, dropout: float = 0.0, **more: Any) -> dict[str, Any]:
-    """Those of a Transformer."""
+    """The sizes of a Transformer."""
     return {"embedding_dim": width, "num_heads": heads, "num_layers": layers, "dropout": dropout, **more}
 
 
 def trained(steps: int, lr: float, **more: Any) -> dict[str, Any]:
-    """Settings that differ from the usual ones; it is evaluated four times."""
+    """The usual settings with these changes; a run is evaluated four times unless told otherwise."""
     usual = {"weight_decay": 0.01, "beta2": 0.98, "min_lr": 1e-5, "sample_tokens": 64, "evaluation_tokens": 5000, "batch_size": 64, "clip": 1.0}
     return {**usual, "steps": steps, "lr": lr, "evaluate_every": steps // 4, **more}
 
