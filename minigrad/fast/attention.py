@@ -86,7 +86,7 @@ class Heads:
         if self.bias is not None:
             bias = self.bias[b.n if len(self.bias) > 1 else slice(None), b.g if self.bias.shape[1] > 1 else slice(None)]
             s += bias[..., b.t if bias.shape[-2] > 1 else slice(None), : b.s]
-        shift = kernels.common_shift(s)  # that of each row must not see the future, which may be far above what it may see
+        shift = kernels.common_shift(s, 32)  # that of each row must not see the future, which may be far above what it may see
         rows = b.t.stop - b.t.start
         if self.causal and rows > 1:
             late = min(rows, b.s)  # of the keys only the last ones lie in the future of some query
@@ -184,7 +184,7 @@ def one_block(q: Any, k: Any, v: Any, added: Any, causal: bool, scale: Any) -> t
     p = (q * factor(q, scale)) @ k.mT
     if added is not None:
         p += added
-    shift = kernels.common_shift(p)
+    shift = kernels.common_shift(p, 32)
     if causal and q.shape[2] > 1:
         p += future(q.shape[2], k.shape[2], p.dtype)
     p -= kernels.row_maxima(p) if shift is None else shift

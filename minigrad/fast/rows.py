@@ -95,22 +95,22 @@ def row_maxima(x: np.ndarray) -> np.ndarray:
     return np.maximum.reduce(x, axis=-1, keepdims=True, initial=LOWEST[x.dtype.char])
 
 
-def common_shift(x: np.ndarray) -> Any:
+def common_shift(x: np.ndarray, spread: float) -> Any:
     """The maximum of everything, if it may be subtracted from ``x`` before ``exp`` in place of each row's own; else None.
 
-    Of many numbers it costs a fraction of a maximum for each row.  It serves while they lie within 8 of each other: the differences
-    are then rounded to 2⁻²² at worst in single precision, and no row of exponentials comes near 0.
+    Of many numbers it costs a fraction of a maximum for each row.  It serves while they lie within ``spread`` of each other, 32 at
+    most: no row of exponentials then comes near 0, and in single precision the differences are rounded by 10⁻⁶ (by 2·10⁻⁷ for 8).
     """
     if x.size > 256 and x.itemsize > 2:
         top = np.maximum.reduce(x, axis=None)
-        if top < np.minimum.reduce(x, axis=None) + 8:
+        if top < np.minimum.reduce(x, axis=None) + spread:
             return top
     return None
 
 
 def shift_of(x: np.ndarray) -> Any:
     """What to subtract from ``x`` (..., C) before ``exp``, so that nothing overflows, no row becomes zero and no digit is lost."""
-    top = common_shift(x)
+    top = common_shift(x, 8)
     return row_maxima(x) if top is None else top
 
 
