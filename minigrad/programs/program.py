@@ -88,6 +88,7 @@ class Program:
         self._example: tuple[Any, ...] | None = None  # the arguments of the last recording
         self._modules = [m for x in (function, model, modules) if isinstance(x, Module) for m in x.modules()]
         self._fluid, self._rewind = fluid, rewind or (lambda: None)  # no buffers of a fixed size; undo what effects there are
+        self.calls = 0  # of all recordings
         self._flags: tuple[Any, ...] = (-1,)  # when the modules were looked at last, and which of them train
         self._lock = threading.RLock()
 
@@ -123,7 +124,8 @@ class Program:
         if self.differentiates:
             arrays.append(np.asarray(1 if gradient is None else gradient, found.dtype))
         found.calls += 1
-        if found.calls & (found.calls - 1) == 0:
+        self.calls += 1
+        if found.calls <= 2 or self.calls & (self.calls - 1) == 0:
             results = self._verified(found, args, given, arrays, data)
         else:
             results = self._run(found, arrays, data)
@@ -140,7 +142,8 @@ class Program:
         return results
 
     def _verified(self, found: Recording, args: tuple[Any, ...], given: list[Any], arrays: list[Any], data: list[np.ndarray]) -> tuple[Any, ...]:
-        """The results of a call, compared with those of the function itself; done at calls 1, 2, 4, 8, …, so that it costs nothing in the end."""
+        """The results of a call, compared with those of the function itself: at the first two of each recording, and of all calls at 1, 2, 4, 8, …,
+        so that it costs nothing in the end."""
         found.pool.clear()  # so that the buffers of the one and the graph of the other are never held at once
         with noting_draws() as draws, enable_grad() if self.differentiates else no_grad():
             wanted = self._by_function(found, args, given, arrays)
@@ -388,6 +391,7 @@ def program(function: Callable[..., Any], model: Any = None) -> Program:
     The numbers are those of the engine; parameters are read anew at each call, and dropout draws anew; what hangs at a module, trains or is
     frozen is looked at.  What cannot be recorded is refused, with the reason: control flow on values, numbers drawn elsewhere, writing in
     place, state kept from call to call.  Of variables of the function's surroundings that are no Tensors and in no module, a change is
-    noticed at the next of the calls 1, 2, 4, 8, …, at which program and function are compared: pass what changes as an argument.
+    noticed at the next of the calls 1, 2, 4, 8, …, at which program and function are compared (and at the first two with new shapes): pass
+    what changes as an argument.
     """
     return Program(function, model)
