@@ -89,7 +89,8 @@ class Trainer:
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
         if s.recompute_layers:
             recompute_layers(model)
-        parameters = [p for p in model.parameters() if p.requires_grad]
+        self.parameters = model.parameters()  # looked up once: for a small model that takes as long as an eighth of a step
+        parameters = [p for p in self.parameters if p.requires_grad]
         self.optimizers = optimizers(model, parameters, s)
         self.average = WeightAverage(parameters, s.average) if s.average else None
         self.program: Program | None = program(self.loss, model)  # forward and backward, recorded once for each set of shapes
@@ -125,8 +126,8 @@ class Trainer:
         value = self.workers.total(value)
         if not math.isfinite(value):
             raise FloatingPointError(f"training: the loss became {value} at step {self.progress.step + 1}{cure(self, mine)}")
-        self.workers.sum_gradients(self.model.parameters())
-        norm = clip_grad_norm(self.model.parameters(), s.clip)
+        self.workers.sum_gradients(self.parameters)
+        norm = clip_grad_norm(self.parameters, s.clip)
         for optimizer in self.optimizers:
             optimizer.step()
         if self.average:
