@@ -123,7 +123,7 @@ def run(quick: bool) -> Iterator[Row]:
         contenders = {"ours": ours(model, tokens), "ours, eager": eager(model, tokens)}
         if size[1] == 128:
             contenders["NumPy by hand"] = by_hand(model, tokens)
-            if by_hand(model, tokens)() != transformer.generate(model, np.array([1]), tokens, temperature=0).tolist():
+            if contenders["NumPy by hand"]() != transformer.generate(model, np.array([1]), tokens, temperature=0).tolist():
                 raise RuntimeError("the contenders do not write the same tokens")
         if "PyTorch" in installed():
             contenders["PyTorch"] = pytorch(model, size, tokens)

@@ -731,3 +731,23 @@ def test_a_printed_program_names_each_of_its_halves_once():
     step(x0), forward(x0)
     assert step.source().count("The forward pass") == step.source().count("The backward pass") == step.source().count("gradient = np.asarray") == 1
     assert "gradient" not in forward.source() and "backward" not in forward.source()
+
+
+def test_a_program_of_several_shapes_compares_itself_with_its_function_at_powers_of_two_of_all_calls():
+    ran, factor = [], [1.0]
+
+    def scaled(x):
+        ran.append(x.shape)
+        return x * factor[0]
+
+    program = mg.program(scaled)
+    for call in range(1, 33):
+        ran.clear()
+        program(np.ones(1 + call % 3))
+        compared = call <= 6 or call & (call - 1) == 0  # the first two of each of three shapes, and 8, 16, 32
+        assert bool(ran) == compared, call
+    factor[0] = 2.0
+    for call in range(33, 64):
+        assert program(np.ones(1 + call % 3)).data[0] == 1
+    with pytest.raises(RuntimeError, match="differ in its result"):
+        program(np.ones(2))

@@ -34,7 +34,7 @@ def column(n: int, value: float, dtype: Any) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def number(value: float, dtype: Any) -> np.ndarray:
-    """A number as an array without axes, which NumPy's functions take sooner than a Python one.  Not to be written."""
+    """A number as an array without axes, which NumPy's functions take with less overhead than a Python one.  Not to be written."""
     return np.array(value, dtype)
 
 

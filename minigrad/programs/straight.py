@@ -101,7 +101,7 @@ class Straight:
         if line.role != "kernel":
             return None
         x, out = line.args[0].what, line.out[0].what
-        if name == "linear" and sys.platform != "emscripten" and out.size <= 1 << 15:
+        if name == "linear" and sys.platform != "emscripten" and out.size <= 1 << 15:  # of a larger one, the kernel adds the bias in place
             rows = f"{args[0]}.reshape({x.size if x.size == x.shape[-1] else (x.size // x.shape[-1], x.shape[-1])})"
             product = f"{rows}.dot({args[1]})" + ("" if args[2] == "None" else f" + {args[2]}")
             return f"(({product}).reshape({out.shape}), None)"

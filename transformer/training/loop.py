@@ -89,7 +89,7 @@ class Trainer:
         self.schedule = warmup_cosine(s.lr, min(s.warmup, s.steps // 2), s.steps, min(s.min_lr, s.lr))
         if s.recompute_layers:
             recompute_layers(model)
-        self.parameters = model.parameters()  # looked up once: for a small model that takes as long as an eighth of a step
+        self.parameters = model.parameters()  # looked up once: of a small model's step that would be a good part
         parameters = [p for p in self.parameters if p.requires_grad]
         self.optimizers = optimizers(model, parameters, s)
         self.average = WeightAverage(parameters, s.average) if s.average else None
