@@ -3,6 +3,7 @@ r"""What NumPy lacks, or does slowly: the error function, sums by index, ones to
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -12,6 +13,12 @@ import numpy as np
 def real(x: np.ndarray | float) -> np.ndarray:
     """Integers and plain numbers as float64, floating-point arrays as they are."""
     return x if isinstance(x, np.ndarray) and x.dtype.kind == "f" else np.asarray(x, np.float64)
+
+
+def one_precision(arrays: Iterable[Any]) -> bool:
+    """Whether all inputs that there are have one floating-point dtype: what others come to is said by an op's definition alone."""
+    dtypes = {x.dtype if isinstance(x, np.ndarray) else None for x in arrays if x is not None}
+    return len(dtypes) == 1 and getattr(dtypes.pop(), "kind", "") == "f"
 
 
 @lru_cache(maxsize=64)

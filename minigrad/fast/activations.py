@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import erf, real
+from ..numerics import erf
 from ..ops import activations as ops
 from ..ops.activations import ROOT_2_OVER_PI
 from .linear import fits, linear, linear_vjp
@@ -28,7 +28,6 @@ def times_slope(g, _, slope, x):
 
 def silu(x, save=False):
     """x σ(x) and its slope."""
-    x = real(x)
     y, slope = _rooms(x, save)
     with np.errstate(over="ignore"):
         for a, b, d in blocks(x, y, slope):
@@ -46,14 +45,12 @@ def silu(x, save=False):
 
 def gelu_erf(x, save=False):
     """x Φ(x) and its slope Φ + x φ."""
-    x = real(x)
     cumulative = 0.5 * (1 + erf(x / math.sqrt(2)))
     return x * cumulative, cumulative + x * np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi) if save else None
 
 
 def gelu_tanh(x, save=False):
     """x h(x) with h = ½ (1 + tanh u), and its slope."""
-    x = real(x)
     y, slope = _rooms(x, save)
     _write_gelu(x, y, slope, save)
     return y, slope

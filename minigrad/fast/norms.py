@@ -85,5 +85,5 @@ def _normalised(x: np.ndarray, mean: np.ndarray | None, inverse: np.ndarray) -> 
     return y
 
 
-ops.layer_norm.accelerate(layer_norm, layer_norm_vjp, lambda x, weight, bias=None, eps=0.0: rows.one_precision(x, weight, bias))
-ops.rms_norm.accelerate(rms_norm, rms_norm_vjp, lambda x, weight, eps=0.0: rows.one_precision(x, weight))
+ops.layer_norm.accelerate(layer_norm, layer_norm_vjp)
+ops.rms_norm.accelerate(rms_norm, rms_norm_vjp)

@@ -21,11 +21,6 @@ LOWEST = {c: max(float(np.finfo(c).min), -sys.float_info.max) for c in "efdg"}  
 LEAST = {c: max(float(np.finfo(c).tiny), sys.float_info.min) for c in "efdg"}  # and the least normal one above 0
 
 
-def one_precision(x: np.ndarray, *others: np.ndarray | None) -> bool:
-    """Whether all arrays are of one floating-point dtype; what others give together is left to the definition."""
-    return x.dtype.kind == "f" and all([y is None or y.dtype == x.dtype for y in others])
-
-
 @lru_cache(maxsize=64)
 def column(n: int, value: float, dtype: Any) -> np.ndarray:
     """``n`` times the same number, as a matrix (n, 1) to multiply by.  Not to be written."""

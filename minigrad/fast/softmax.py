@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import index_array, real
+from ..numerics import index_array
 from ..ops import softmax as ops
 from . import rows
 
 
 def softmax(x: np.ndarray, axis: int = -1, save: bool = False) -> tuple[np.ndarray, None]:
     """Softmax over the last axis, in one new array; a row of nothing but −∞ gives zeros."""
-    x = real(x)
     y = x - rows.shift_of(x)
     np.exp(y, out=y)
     y /= rows.divisors(y)
@@ -37,7 +36,6 @@ ops.softmax.accelerate(softmax, softmax_vjp, along_rows)
 
 def log_softmax(x: np.ndarray, axis: int = -1, save: bool = False) -> tuple[np.ndarray, None]:
     """x less its maximum and log Σ exp, over the last axis; a row of nothing but −∞ gives −∞."""
-    x = real(x)
     y = x - rows.row_maxima(x)
     y -= np.log(rows.divisors(np.exp(y)))
     return y, None
@@ -54,7 +52,6 @@ def log_softmax_vjp(g: np.ndarray, y: np.ndarray, saved: None, x: np.ndarray, ax
 def cross_entropy(x, targets, ignore_index, label_smoothing, reduction, save=False):
     """The loss, and what the backward pass needs besides x: the exponentials, if they are few, and their sums, or else the
     maximum and log Σ exp of each row."""
-    x = real(x)
     logits = x.reshape(-1, x.shape[-1])
     which, places = _which(targets, ignore_index, logits.shape[1])
     if logits.size <= rows.BLOCK:

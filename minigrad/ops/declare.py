@@ -18,6 +18,7 @@ from .. import graph, guards
 from ..graph import REGISTRY, Value
 from ..guards import short
 from ..modes import enable_grad, mode, no_grad
+from ..numerics import one_precision
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -197,7 +198,7 @@ class Composed(Op[P]):
         self.reads_result = True
 
     def accelerate(self, forward: Callable[..., Any], vjp: Rule, fits: Callable[..., bool] | None = None) -> None:
-        """Put a kernel behind the definition, for inputs and params that it ``fits`` (all when None)."""
+        """Put a kernel behind the definition, for inputs of one floating-point dtype and params that it ``fits`` (all when None)."""
         self.kernel, self.forward, self.fits = (forward, vjp), forward, fits
         names = list(inspect.signature(vjp).parameters)
         self.selective, self.reads_result = "wanted" in names, names[1] != "_"
@@ -216,7 +217,7 @@ class Composed(Op[P]):
         wanted = wanted and recording
         if self.check is not None:
             self.check(*arrays, **params)
-        fast = self.kernel is not None and not plain and (self.fits is None or self.fits(*arrays, **params))
+        fast = self.kernel is not None and not plain and one_precision(arrays) and (self.fits is None or self.fits(*arrays, **params))
         try:
             if not fast:
                 if tape is not None:
